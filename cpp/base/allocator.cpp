@@ -100,13 +100,16 @@ Header* new_block(size_t capacity) {
   const size_t align = huge ? kHugePage : kAlign;
   static size_t blocks = 0;  // guarded by g_mutex
   const size_t shift = capacity >= kStaggerFrom ? blocks++ % kStaggerPlaces * kStaggerStep : 0;
-  const size_t used = capacity + kAlign + shift, total = (used + align - 1) / align * align;
+  const size_t used = capacity + kAlign + shift;
+  const size_t total = (used + align - 1) / align * align;
   void* p = allocate_aligned(align, total);
   if (!p) return nullptr;
   if (huge) use_huge_pages(p, (used + kHugePage / 4) / kHugePage * kHugePage);
   Header* h = reinterpret_cast<Header*>(static_cast<char*>(p) + shift);
   *h = Header{};
-  h->memory = p, h->capacity = capacity, h->is_part = capacity >= kDivideFrom;
+  h->memory = p;
+  h->capacity = capacity;
+  h->is_part = capacity >= kDivideFrom;
   return h;
 }
 
@@ -123,7 +126,9 @@ Header*& list_of(Header* h) {
 // Puts an unused block at the front of its list.
 void put(Header* h) {
   Header*& first = list_of(h);
-  h->previous = nullptr, h->next = first, h->state = State::cached;
+  h->previous = nullptr;
+  h->next = first;
+  h->state = State::cached;
   if (h->is_part && first) first->previous = h;
   first = h;
   g_stats.bytes_cached += h->capacity;
@@ -140,7 +145,8 @@ void take(Header* h) {
 // Gives the block's pages back to the system; its address stays valid. A block on huge pages gives back the
 // whole of its last page, also the bytes after the block's end: nothing else is in them.
 void discard_block(Header* h) {
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(begin_of(h)), end = begin + h->capacity;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(begin_of(h));
+  const uintptr_t end = begin + h->capacity;
   const bool huge = h->is_whole() && h->capacity >= kHugePage;
   const uintptr_t last = huge ? (end + kHugePage - 1) / kHugePage * kHugePage : end;
   discard_pages(reinterpret_cast<void*>(begin), last - begin);
@@ -183,8 +189,12 @@ void keep_at_most(uint64_t bytes) {
 //
 // Example: with most = 100 MiB, used = 88 MiB and g_room = 0 the room is 125 - 88 = 37 MiB.
 Header* more_memory(int size_class, size_t capacity) {
-  if (g_given_back[size_class]) --g_given_back[size_class], g_room += capacity;
-  const uint64_t used = g_stats.bytes_in_use + capacity, most = std::max(g_most, used);
+  if (g_given_back[size_class]) {
+    --g_given_back[size_class];
+    g_room += capacity;
+  }
+  const uint64_t used = g_stats.bytes_in_use + capacity;
+  const uint64_t most = std::max(g_most, used);
   const uint64_t room = std::max(most + most / 4, kKeepAtLeast) - used + g_room;
   if (g_stats.bytes_cached > room) keep_at_most(room - room / 4);
   if (Header* h = new_block(capacity)) return h;
@@ -200,10 +210,13 @@ void divide(Header* h, size_t capacity) {
   if (h->capacity < extent + kLeastPart) return;
   Header* rest = reinterpret_cast<Header*>(begin_of(h) + extent - kAlign);
   *rest = Header{};
-  rest->capacity = h->capacity - extent, rest->is_part = true;
-  rest->before = h, rest->after = h->after;
+  rest->capacity = h->capacity - extent;
+  rest->is_part = true;
+  rest->before = h;
+  rest->after = h->after;
   if (h->after) h->after->before = rest;
-  h->after = rest, h->capacity = capacity;
+  h->after = rest;
+  h->capacity = capacity;
   put(rest);
 }
 
@@ -218,9 +231,13 @@ void join(Header* h, Header* after) {
 // the system. The lists link the headers themselves, so that this needs no memory and cannot fail.
 void take_back(Header* h) {
   g_stats.bytes_in_use -= h->capacity;
-  if (Header* after = h->after; after && after->state != State::used) take(after), join(h, after);
+  if (Header* after = h->after; after && after->state != State::used) {
+    take(after);
+    join(h, after);
+  }
   if (Header* before = h->before; before && before->state != State::used) {
-    take(before), join(before, h);
+    take(before);
+    join(before, h);
     h = before;
   }
   put(h);
@@ -252,7 +269,8 @@ void* allocate(size_t bytes) {
   else
     h->size_class = static_cast<uint8_t>(c);
   h->serial = g_next_serial++;
-  h->pins = 0, h->released = h->discard = false;
+  h->pins = 0;
+  h->released = h->discard = false;
   g_stats.bytes_in_use += h->capacity;
   g_most = std::max(g_most, g_stats.bytes_in_use);
   g_stats.peak_bytes_in_use = std::max(g_stats.peak_bytes_in_use, g_stats.bytes_in_use);

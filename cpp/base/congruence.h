@@ -19,11 +19,18 @@ struct Congruence {
 // By the extended Euclidean algorithm. n >= 1; step and n are below 2**31.
 static inline Congruence congruence(int64_t step, int64_t n) {
   if (n == 1) return {1, 1, 1, 0};
-  int64_t a = n, b = (step % n + n) % n, x = 0, y = 1;  // b = y * step modulo n, and so a with x
+  int64_t a = n;
+  int64_t b = (step % n + n) % n;
+  int64_t x = 0;
+  int64_t y = 1;  // b = y * step modulo n, and so a with x
   while (b != 0) {
-    const int64_t quotient = a / b, rest = a - quotient * b, before = x - quotient * y;
-    a = b, b = rest;
-    x = y, y = before;
+    const int64_t quotient = a / b;
+    const int64_t rest = a - quotient * b;
+    const int64_t before = x - quotient * y;
+    a = b;
+    b = rest;
+    x = y;
+    y = before;
   }
   const int64_t period = n / a;
   return {n, a, period, (x % period + period) % period};

@@ -36,7 +36,8 @@ struct Float16 {
   RANVIER_ALWAYS explicit Float16(float x) {
     uint32_t b;
     std::memcpy(&b, &x, sizeof b);
-    const uint32_t sign = b >> 16 & 0x8000, size = b & INT32_MAX;
+    const uint32_t sign = b >> 16 & 0x8000;
+    const uint32_t size = b & INT32_MAX;
     uint32_t found;
     if (size > 0x7f800000) {
       found = 0x7e00 | (size >> 13 & 0x3ff);
@@ -54,7 +55,8 @@ struct Float16 {
     bits = uint16_t(sign | found);
   }
   RANVIER_ALWAYS operator float() const {
-    const uint32_t sign = (bits & 0x8000u) << 16, size = bits & 0x7fffu;
+    const uint32_t sign = (bits & 0x8000u) << 16;
+    const uint32_t size = bits & 0x7fffu;
     uint32_t b = (size << 13) + ((size >= 0x7c00 ? 224u : 112u) << 23);
     if (size < 0x400) {
       const float small = float(size) * 0x1p-24f;

@@ -8,7 +8,8 @@ struct LongTotal {
   double total = 0, lost = 0;  // lost: what the additions have lost
 
   void add(double x) {
-    const double sum = total + x, added = sum - total;
+    const double sum = total + x;
+    const double added = sum - total;
     lost += (total - (sum - added)) + (x - added);
     total = sum;
   }

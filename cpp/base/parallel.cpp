@@ -21,7 +21,7 @@ void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("isb");  // `yield` does nothing on most cores
+  asm volatile("isb");               // `yield` does nothing on most cores
 #endif
 }
 
@@ -261,7 +261,8 @@ Chunks::Chunks(const OpenTeam& team, int64_t n, int64_t chunk)
 
 void Chunks::enter(int thread) {
   thread_ = thread;
-  share_begin_ = n_ * thread / team_.size_, share_end_ = n_ * (thread + 1) / team_.size_;
+  share_begin_ = n_ * thread / team_.size_;
+  share_end_ = n_ * (thread + 1) / team_.size_;
   count_ = share_begin_ < share_end_ ? (share_end_ - 1) / chunk_ + 1 - share_begin_ / chunk_ : 0;
 }
 
@@ -290,7 +291,8 @@ bool Chunks::next() {
   for (int64_t i = claim();; i = claim()) {
     if (i < count_) {
       const int64_t first = share_begin_ / chunk_ + i;
-      begin = std::max(share_begin_, first * chunk_), end = std::min(share_end_, (first + 1) * chunk_);
+      begin = std::max(share_begin_, first * chunk_);
+      end = std::min(share_end_, (first + 1) * chunk_);
       return true;
     }
     if (++entered_ == team_.size_) return false;

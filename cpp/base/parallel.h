@@ -112,9 +112,12 @@ class OpenTeam : public Team {
   friend class Chunks;
   OpenTeam(const Team& team, int index, int size, detail::Progress* progress, double cost_ns, bool leads)
       : Team(team) {
-    progress_ = progress, cost_ns_ = cost_ns;
-    index_ = index, size_ = size;
-    open_ = true, leads_ = leads;
+    progress_ = progress;
+    cost_ns_ = cost_ns;
+    index_ = index;
+    size_ = size;
+    open_ = true;
+    leads_ = leads;
   }
   void meet() const;
 };

@@ -147,12 +147,16 @@ ByteProducts fastest_of_bytes() { return ByteProducts::words; }
 template <class Kind>
 bool choose(const char* name, std::initializer_list<const char*> names, Kind (*fastest)(),
             std::atomic<int>& chosen) {
-  if (!std::strcmp(name, "auto")) return chosen.store(static_cast<int>(fastest())), true;
+  if (!std::strcmp(name, "auto")) {
+    chosen.store(static_cast<int>(fastest()));
+    return true;
+  }
   int kind = 0;
   for (const char* one : names) {
     if (!std::strcmp(name, one)) {
       if (!has(static_cast<Kind>(kind)) || (kind > 0 && !is_at_v4())) return false;
-      return chosen.store(kind), true;
+      chosen.store(kind);
+      return true;
     }
     ++kind;
   }

@@ -148,7 +148,8 @@ void use_huge_pages(void* memory, size_t bytes) { madvise(memory, bytes, MADV_HU
 void discard_pages(void* memory, size_t bytes) {
   static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));  // 4, 16 or 64 KB
   const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes) / page * page;
+  const uintptr_t first = (begin + page - 1) / page * page;
+  const uintptr_t last = (begin + bytes) / page * page;
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 

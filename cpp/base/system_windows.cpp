@@ -34,7 +34,8 @@ Sleepers g_sleepers;
 }  // namespace
 
 int usable_cpus() {
-  DWORD_PTR mask = 0, of_system = 0;
+  DWORD_PTR mask = 0;
+  DWORD_PTR of_system = 0;
   if (!GetProcessAffinityMask(GetCurrentProcess(), &mask, &of_system)) return 1;
   int cores = 0;
   for (const Fact& fact : facts())
@@ -73,7 +74,8 @@ void use_huge_pages(void*, size_t) {}
 void discard_pages(void* memory, size_t bytes) {
   constexpr uintptr_t kPage = 4096;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = (begin + kPage - 1) / kPage * kPage, last = (begin + bytes) / kPage * kPage;
+  const uintptr_t first = (begin + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (begin + bytes) / kPage * kPage;
   if (first < last) VirtualAlloc(reinterpret_cast<void*>(first), last - first, MEM_RESET, PAGE_READWRITE);
 }
 

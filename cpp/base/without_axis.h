@@ -39,7 +39,8 @@ template <class Body, class... T, size_t... k>
 void for_lines_at(std::index_sequence<k...>, const Team& team, double ns_of_line, int axis, const Body& body,
                   const TensorView<T>&... v) {
   const LoopNest<sizeof...(T)> nest = lines_along(axis, v...);
-  const int inner = nest.ndim - 1, ndim = std::max({v.ndim...});
+  const int inner = nest.ndim - 1;
+  const int ndim = std::max({v.ndim...});
   team.parallel_for(nest.size, ns_of_line * static_cast<double>(nest.size),
                     [&](const OpenTeam& team, int64_t begin, int64_t end) {
                       nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {

@@ -39,7 +39,8 @@ double probe_fma(Name dtype, Whole repeats) {
 double probe_bandwidth(Whole bytes, Whole repeats, Name kind) {
   constexpr ProbeTraffic kinds[] = {ProbeTraffic::read, ProbeTraffic::read_write};
   const ProbeTraffic traffic = kinds[kind.one_of({"read", "read_write"})];
-  expect_positive(bytes), expect_positive(repeats);
+  expect_positive(bytes);
+  expect_positive(repeats);
   const int64_t block_bytes = ProbeBandwidth::kBlock * static_cast<int64_t>(sizeof(float));
   const int64_t blocks = std::max<int64_t>(bytes / block_bytes, 1);
   Output buffer = Output::contiguous(DType::float32, {blocks * ProbeBandwidth::kBlock});

@@ -42,7 +42,8 @@ Check::Check(Program& program, const Recording& eager)
           changed_.count(use.region))
         continue;
       Place& place = changed_[use.region];
-      place.copy.reset(allocate(b.bytes)), place.address = b.address;
+      place.copy.reset(allocate(b.bytes));
+      place.address = b.address;
       if (!place.copy) throw std::bad_alloc();
       std::memcpy(place.copy.get(), b.address, b.bytes);
     }
@@ -93,10 +94,14 @@ std::string Check::finish(const std::function<void()>& prepare) {
 
 bool Check::disturbed() const {
   for (const auto& [buffer, place] : changed_) {
-    int64_t draws = 0, begin = 0;
+    int64_t draws = 0;
+    int64_t begin = 0;
     for (const Instruction& i : program_.instructions())
       for (const Use& use : i.uses)
-        if (i.as<NextKey>() && use.region == buffer && use.view.write) ++draws, begin = use.offset;
+        if (i.as<NextKey>() && use.region == buffer && use.view.write) {
+          ++draws;
+          begin = use.offset;
+        }
     const auto given = [&](const char* stream) {  // how many keys the stream has given: its second word
       return reinterpret_cast<const int64_t*>(stream + begin)[1];
     };

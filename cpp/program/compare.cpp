@@ -22,7 +22,8 @@ static bool differ(const AnyView& v, const char* a, const char* b) {
       if (std::memcmp(a + begin, b + begin, static_cast<size_t>(end - begin)) == 0) continue;
       for (int64_t at = begin; at < end; at += sizeof(T)) {
         T x, y;
-        std::memcpy(&x, a + at, sizeof x), std::memcpy(&y, b + at, sizeof y);
+        std::memcpy(&x, a + at, sizeof x);
+        std::memcpy(&y, b + at, sizeof y);
         found = found || (std::memcmp(&x, &y, sizeof x) != 0 && (x == x || y == y));
       }
     }

@@ -48,7 +48,8 @@ void Graph::find_fixed() {
   fixed_.assign(buffers_.size(), false);
   for (size_t i = 0; i < buffers_.size(); ++i) fixed_[i] = buffers_[i].watched && !writers[i];
   for (const Instruction& in : code_) {
-    bool reads = false, all = !in.guard;
+    bool reads = false;
+    bool all = !in.guard;
     for (const Use& use : in.uses) {
       reads = reads || !use.view.write;
       all = all && (use.view.write ? is_temporary_buffer(use.region) && writers[use.region] == 1

@@ -119,7 +119,9 @@ class Graph {
   template <class Call>
   void prepare(int i, const Call& call) {
     Instruction in{};
-    in.place = code_[i].place, in.record = -1, in.prepared = true;
+    in.place = code_[i].place;
+    in.record = -1;
+    in.prepared = true;
     set_call(in, call);
     for (const Use& use : in.uses) fixed_[use.region] = true;
     ahead_.push_back(std::move(in));

@@ -46,7 +46,8 @@ bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool wri
 //   them, either: a product that overwrites its own operand would give a wrong result.
 template <class T>
 bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const TensorView<T>& y) const {
-  const int from = buffer(x), to = buffer(y);
+  const int from = buffer(x);
+  const int to = buffer(y);
   if (from < 0 || to < 0 || from == to || !is_whole(x) || !is_dense(x) || !is_dense(y)) return false;
   const Buffer& target = buffers_[to];
   const bool made = target.role == Role::temporary || target.role == Role::output || target.kept >= 0;
@@ -69,7 +70,8 @@ void Graph::drop_copies() {
         if (users_[use.region].empty() || users_[use.region].back() != i) users_[use.region].push_back(i);
   each<Copy<float>, Copy<double>>([&](int i, auto& copy) {
     if (!can_write_in_place(i, copy.x, copy.y)) return;
-    const int from = buffer(copy.x), to = buffer(copy.y);
+    const int from = buffer(copy.x);
+    const int to = buffer(copy.y);
     char* const data = reinterpret_cast<char*>(copy.y.data);
     const int record = code_[i].record;  // results are complete when this recorded call is done
     code_[i].type = nullptr;

@@ -54,8 +54,10 @@ template <class T>
 TensorView<const T> prepare_line(Graph& graph, int i, const BatchNormForward<T>& norm) {
   const int64_t channels = norm.x.shape[1];
   BatchNormScale<T> s{};
-  s.mean = as_const(norm.running_mean), s.var = as_const(norm.running_var);
-  s.weight = norm.weight, s.bias = norm.bias;
+  s.mean = as_const(norm.running_mean);
+  s.var = as_const(norm.running_var);
+  s.weight = norm.weight;
+  s.bias = norm.bias;
   s.eps = norm.eps;
   s.line = {nullptr, 2, {3, channels}, {channels, 1}};
   graph.allocate(s.line);
@@ -228,9 +230,12 @@ void fuse(Graph& graph, int i, const Pool& pool) {
     if (norm->y.shape[1] != pool.x.shape[1] || norm->y.shape[2] != pool.rows.in * pool.columns.in) return;
     if (norm->relu && !is_masked(graph, readers, pool)) return;
     norm->y.data = nullptr;
-    norm->pool.y = pool.y, norm->pool.where = where;
-    norm->pool.window[0] = pool.rows.kernel, norm->pool.window[1] = pool.columns.kernel;
-    norm->pool.size[0] = pool.rows.in, norm->pool.size[1] = pool.columns.in;
+    norm->pool.y = pool.y;
+    norm->pool.where = where;
+    norm->pool.window[0] = pool.rows.kernel;
+    norm->pool.window[1] = pool.columns.kernel;
+    norm->pool.size[0] = pool.rows.in;
+    norm->pool.size[1] = pool.columns.in;
   } else {
     return;
   }

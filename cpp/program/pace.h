@@ -29,15 +29,19 @@ class Pace {
     const double fewest = pauses ? kFewest * std::min(pause_ns_ / kWindow, kMostTimes) : kFewest;
     if (sum_ < window || runs_ < fewest) return;
     (alone_ ? solo_ns_ : team_ns_) = sum_ / runs_;
-    sum_ = 0, runs_ = 0;
+    sum_ = 0;
+    runs_ = 0;
     // After a try the faster way continues. The way that was tried must need less than kPays of the other's
     // time.
     if (tries_) {
       const bool alone = alone_ ? kPays * team_ns_ > solo_ns_ : team_ns_ > kPays * solo_ns_;
       if (!alone_) pause_ns_ = alone ? std::min(2 * pause_ns_, kLongestPause) : kWindow;
-      alone_ = alone, tries_ = false, best_ns_ = team_ns_;
+      alone_ = alone;
+      tries_ = false;
+      best_ns_ = team_ns_;
     } else if (alone_) {
-      alone_ = false, tries_ = true;
+      alone_ = false;
+      tries_ = true;
     } else {
       best_ns_ = std::min(best_ns_, team_ns_);
       alone_ = tries_ = team_ns_ > solo_ns_ || team_ns_ > kSlower * best_ns_;

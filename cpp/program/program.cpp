@@ -87,7 +87,8 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
     });
     if (block == from.end()) return nullptr;
     begins[n] = block->begin - b.address;
-    b.address = to[block - from.begin()], b.bytes = block->bytes;
+    b.address = to[block - from.begin()];
+    b.bytes = block->bytes;
   }
   for (Instruction& i : program->instructions_)
     for (Use& use : i.uses) use.offset -= begins[use.region];
@@ -160,7 +161,8 @@ void Program::drop_unused() {
 // would then run after them uses memory that they overwrite.
 std::vector<size_t> Program::early_chain(size_t i) const {
   std::vector<size_t> chain{i};
-  std::vector<bool> needed(buffers_.size(), false), written(buffers_.size(), false);
+  std::vector<bool> needed(buffers_.size(), false);
+  std::vector<bool> written(buffers_.size(), false);
   for (const Use& use : instructions_[i].uses) needed[use.region] = true;
   for (size_t j = i; j-- > 0;) {
     const std::vector<Use>& uses = instructions_[j].uses;
@@ -208,7 +210,8 @@ void Program::prepared_first() {
     for (const Use& use : i.uses) {
       Buffer& b = buffers_[use.region];
       if (!i.prepared || !use.view.write) continue;
-      b.role = Role::prepared, b.number = number++;
+      b.role = Role::prepared;
+      b.number = number++;
     }
   }
 }
@@ -263,13 +266,19 @@ Program::Slot* Program::slot_of(const Buffer& b) {
 // Points the views of all instructions at their buffers, and lists for each slot the views that follow it.
 void Program::point_views() {
   for (std::vector<Slot>* slots : {&arguments_, &outputs_, &kept_})
-    for (Slot& slot : *slots) slot.views.clear(), slot.data = nullptr;
+    for (Slot& slot : *slots) {
+      slot.views.clear();
+      slot.data = nullptr;
+    }
   for (Instruction& i : instructions_)
     for (const Use& use : i.uses) {
       const Buffer& b = buffers_[use.region];
       char** data = &i.view(use).data;
       if (b.address) *data = b.address + use.offset;
-      if (Slot* slot = slot_of(b)) slot->bytes = b.bytes, slot->views.emplace_back(data, use.offset);
+      if (Slot* slot = slot_of(b)) {
+        slot->bytes = b.bytes;
+        slot->views.emplace_back(data, use.offset);
+      }
     }
   share_calls();
 }
@@ -346,7 +355,8 @@ const Instruction* Program::first_failed(size_t last) const {
 // lanes (see sections.h); every other instruction runs on one thread or on all. Returns the check that
 // failed, or null.
 const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
-  const bool measured = threads != Threads::chosen, leads = team.leads();
+  const bool measured = threads != Threads::chosen;
+  const bool leads = team.leads();
   bool shared = true;  // a barrier has followed the last instruction, so that all threads see what it wrote
   auto before = measured ? Clock::now() : Clock::time_point();
   const OpenTeam solo = team.alone();
@@ -359,7 +369,8 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
         if (!shared) team.barrier();
         run_lanes(now, team);
         team.barrier();
-        shared = true, number = now.last - 1;
+        shared = true;
+        number = now.last - 1;
         continue;
       }
     }
@@ -369,7 +380,10 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
       shared = false;
       const bool more = number + 1 < instructions_.size() && instructions_[number + 1].as<IndexRange>();
       if (i.as<IndexRange>() && more && !measured) continue;  // one barrier, after the last of these checks
-      if (i.guard) team.barrier(), shared = true;
+      if (i.guard) {
+        team.barrier();
+        shared = true;
+      }
       if (const Instruction* failed = first_failed(number)) return failed;
     } else {
       if (!shared) team.barrier();

@@ -28,7 +28,8 @@ class Sets {
   }
   int size(int i) { return size_[of(i)]; }
   void join(int a, int b) {
-    a = of(a), b = of(b);
+    a = of(a);
+    b = of(b);
     if (a == b) return;
     parent_[a] = b;
     size_[b] += size_[a];
@@ -65,8 +66,12 @@ class Division {
 
   // True if at least half of the instructions are in phases of at least kGroups groups.
   bool pays() const {
-    std::vector<int> groups(n_ + 1), instructions(n_ + 1);
-    for (int i = 0; i < n_; ++i) groups[phase_[i]] += group_[i] == i, ++instructions[phase_[i]];
+    std::vector<int> groups(n_ + 1);
+    std::vector<int> instructions(n_ + 1);
+    for (int i = 0; i < n_; ++i) {
+      groups[phase_[i]] += group_[i] == i;
+      ++instructions[phase_[i]];
+    }
     int within = 0;
     for (int p = 0; p <= n_; ++p) within += groups[p] >= kGroups ? instructions[p] : 0;
     return within > 0 && 2 * within >= n_;
@@ -83,7 +88,8 @@ class Division {
   // Sets before_[i], the instructions that i must come after, and after_[i], those that must come after i:
   // both use the same bytes, and at least one of the two writes them.
   void find_dependences() {
-    before_.resize(n_), after_.resize(n_);
+    before_.resize(n_);
+    after_.resize(n_);
     std::vector<std::vector<Touch>> reads(buffers_.size()), writes(buffers_.size());
     for (int i = 0; i < n_; ++i) {
       const auto add = [&](const std::vector<Touch>& earlier, const Touch& now) {
@@ -146,8 +152,11 @@ class Division {
   // A joint is in a later phase than the instructions on which it depends, and those that depend on it are in
   // a later one again.
   void find_phases() {
-    phase_.resize(n_), group_.resize(n_), size_.resize(n_);
-    int base = 0, latest = 0;
+    phase_.resize(n_);
+    group_.resize(n_);
+    size_.resize(n_);
+    int base = 0;
+    int latest = 0;
     bool after_border = false;
     for (int i = 0; i < n_; ++i) {
       const bool border = is_border(i);
@@ -174,7 +183,10 @@ class Division {
     for (int i = 0; i < n_; ++i) {
       if (group_[i] != i) continue;
       const int count = ++counts[{phase_[i], size_[i]}];
-      if (count > most[phase_[i]]) most[phase_[i]] = count, usual_[phase_[i]] = size_[i];
+      if (count > most[phase_[i]]) {
+        most[phase_[i]] = count;
+        usual_[phase_[i]] = size_[i];
+      }
     }
   }
 
@@ -240,14 +252,16 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   const OpenTeam solo = team.single();
   for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {
     char* const workspace = static_cast<char*>(workspace_.get()) + lane * lane_workspace_;
-    const size_t begin = section.lanes[lane], end = section.lanes[lane + 1];
+    const size_t begin = section.lanes[lane];
+    const size_t end = section.lanes[lane + 1];
     if (section.shared.views.empty()) {
       for (size_t i = begin; i < end; ++i)
         instructions_[i].type->run(instructions_[i].call.data(), solo, workspace);
       continue;
     }
     const SharedCalls& shared = section.shared;
-    const size_t groups = (end - begin) / shared.length, views = shared.views.size();
+    const size_t groups = (end - begin) / shared.length;
+    const size_t views = shared.views.size();
     char* const* data = shared.data.data() + (begin - section.first) / shared.length * views;
     for (size_t group = 0; group < groups; ++group, data += views) {
       for (size_t v = 0; v < views; ++v) *shared.views[v][lane] = data[v];
@@ -321,7 +335,8 @@ void Program::place_lanes() {
   std::vector<Buffer*> common;
   for (Buffer& b : buffers_) {
     if (b.first < 0 || b.role != Role::temporary) continue;
-    const auto begins = lanes[b.first], ends = lanes[b.last];
+    const auto begins = lanes[b.first];
+    const auto ends = lanes[b.last];
     if (begins.first && begins == ends) {
       local[begins].push_back(&b);
       continue;
@@ -331,7 +346,8 @@ void Program::place_lanes() {
     common.push_back(&b);
   }
   memory_.arena = (place(common) + 127) / 128 * 128;
-  size_t lane_bytes = 0, most = 0;
+  size_t lane_bytes = 0;
+  size_t most = 0;
   for (auto& [lane, buffers] : local) {
     lane_bytes = std::max(lane_bytes, (place(buffers) + 127) / 128 * 128);
     most = std::max(most, lane.second + 1);

@@ -43,7 +43,9 @@ void ProgramParts::take_times(const ProgramParts& p) {
     instructions_[i].solo_ns = p.instructions_[i].solo_ns;
   }
   sections_ = p.sections_;
-  alone_ = p.alone_, pace_ = p.pace_, run_ns_ = p.run_ns_;
+  alone_ = p.alone_;
+  pace_ = p.pace_;
+  run_ns_ = p.run_ns_;
 }
 
 void Program::set_threads(bool solo) {
@@ -72,13 +74,16 @@ double Program::moved_ns(const Instruction& i) const {
 // first ones. pace_ (pace.h) later compares the team's times with solo_ns, and runs everything on one thread
 // while the team is slow.
 void Program::choose_threads() {
-  double solo_ns = 0, mixed_ns = 0;
+  double solo_ns = 0;
+  double mixed_ns = 0;
   std::vector<double> times(instructions_.size(), 0);  // ns in the chosen way; 0 for prepared instructions
   for (size_t n = prepared_; n < instructions_.size(); ++n) {
     Instruction& i = instructions_[n];
-    const double between = i.solo_ns + moved_ns(i), shared = i.team_ns + kBarriers;
+    const double between = i.solo_ns + moved_ns(i);
+    const double shared = i.team_ns + kBarriers;
     i.solo = is_for_one(i) || between <= shared;
-    solo_ns += i.solo_ns, mixed_ns += times[n] = i.solo ? between : shared;
+    solo_ns += i.solo_ns;
+    mixed_ns += times[n] = i.solo ? between : shared;
   }
   for (Section& s : sections_) {
     const double one_by_one = std::accumulate(&times[0] + s.first, &times[0] + s.last, 0.0);

@@ -17,7 +17,8 @@ struct AmxTiles {
   static void configure(int top, int bottom) {
     if (!changes(top, bottom)) return;
     TileConfiguration config;
-    const auto first = static_cast<uint8_t>(top), second = static_cast<uint8_t>(bottom ? bottom : 16);
+    const auto first = static_cast<uint8_t>(top);
+    const auto second = static_cast<uint8_t>(bottom ? bottom : 16);
     const uint8_t rows[] = {first, first, second, second, first, second, 16, 16};
     __builtin_memcpy(config.rows, rows, sizeof rows);
     asm volatile("ldtilecfg %0" : : "m"(config));
@@ -25,7 +26,8 @@ struct AmxTiles {
   }
   // Notes the configuration in t_tiles, and returns true if it was another one.
   static bool changes(int top, int bottom) {
-    const int before = t_tiles & ~kRealTiles, now = top | bottom << 8;
+    const int before = t_tiles & ~kRealTiles;
+    const int now = top | bottom << 8;
     if (now != before) t_tiles = now;
     return now != before;
   }

@@ -41,9 +41,11 @@ struct EmulatedTiles {
   template <int kC, int kA, int kB>
   static void multiply() {
     for (int i = 0; i < rows[kC]; ++i) {
-      V first{}, second{};
+      V first{};
+      V second{};
       for (int p = 0; p < 16; ++p) {
-        const I a = I{} + ((I)t[kA][i])[p], b = (I)t[kB][p];
+        const I a = I{} + ((I)t[kA][i])[p];
+        const I b = (I)t[kB][p];
         first = normal(fma(normal((V)(a << 16)), normal((V)(b << 16)), first));
         second = normal(fma(normal((V)(a & kHigh)), normal((V)(b & kHigh)), second));
       }

@@ -31,7 +31,9 @@ RANVIER_INLINE vec<float> float_of(ivec<float> half) {
   if constexpr (std::is_same_v<Half, BFloat16>) {
     return from_bits(half << 16);
   } else {
-    const ivec<float> sign = (half & 0x8000) << 16, size = half & 0x7fff, normal = (size << 13) + (112 << 23);
+    const ivec<float> sign = (half & 0x8000) << 16;
+    const ivec<float> size = half & 0x7fff;
+    const ivec<float> normal = (size << 13) + (112 << 23);
     const ivec<float> small = bits(__builtin_convertvector(size, vec<float>) * 0x1p-24f);
     const ivec<float> large = (normal + (112 << 23)) | ((size > 0x7c00) & (1 << 22));
     const ivec<float> other = size >= 0x7c00 ? large : normal;

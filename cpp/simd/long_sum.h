@@ -13,7 +13,8 @@ struct LongSum {
   vec<T> total{}, lost{};
 
   RANVIER_INLINED void add(vec<T> block) {
-    const vec<T> sum = total + block, added = sum - total;
+    const vec<T> sum = total + block;
+    const vec<T> added = sum - total;
     lost += (total - (sum - added)) + (block - added);
     total = sum;
   }

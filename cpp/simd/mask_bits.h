@@ -28,11 +28,13 @@ RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
   const __m256i bytes = _mm256_loadu_si256((const __m256i*)p);
   return uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(char(x)))));
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
-  const __m128i all = _mm_set1_epi8(char(x)), *half = (const __m128i*)p;
+  const __m128i all = _mm_set1_epi8(char(x));
+  const __m128i* half = (const __m128i*)p;
   const int low = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(half), all));
   return uint32_t(low) | uint32_t(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(half + 1), all))) << 16;
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
-  const uint8x16_t place = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201)), all = vdupq_n_u8(x);
+  const uint8x16_t place = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+  const uint8x16_t all = vdupq_n_u8(x);
   const uint8x16_t low = vandq_u8(vceqq_u8(vld1q_u8(p), all), place);
   const uint8x16_t high = vandq_u8(vceqq_u8(vld1q_u8(p + 16), all), place);
   uint8x16_t sums = vpaddq_u8(low, high);  // three times: a byte for each eight
@@ -64,7 +66,8 @@ RANVIER_INLINE int compress_store(uint32_t bits, vec<float> a, float* p, ivec<fl
 #else
   int n = 0;
   for (int i = 0; i < lanes<float>; ++i) {
-    p[n] = a[i], q[n] = b[i];
+    p[n] = a[i];
+    q[n] = b[i];
     n += bits >> i & 1;
   }
 #endif

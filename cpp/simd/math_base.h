@@ -59,7 +59,8 @@ struct Pair {
 // a + b exactly (Knuth's two-sum).
 template <class V>
 RANVIER_INLINE Pair<V> exact_sum(V a, V b) {
-  const V s = a + b, b_part = s - a;
+  const V s = a + b;
+  const V b_part = s - a;
   return {s, (a - (s - b_part)) + (b - b_part)};
 }
 
@@ -70,8 +71,12 @@ RANVIER_INLINE Pair<vec<double>> exact_product(vec<double> a, vec<double> b) {
   return {p, fma(a, b, -p)};
 #else
   // Dekker: 26-bit halves, whose products are exact.
-  const vec<double> big_a = a * 0x1.0000002p27, big_b = b * 0x1.0000002p27;
-  const vec<double> a1 = big_a - (big_a - a), b1 = big_b - (big_b - b), a2 = a - a1, b2 = b - b1;
+  const vec<double> big_a = a * 0x1.0000002p27;
+  const vec<double> big_b = b * 0x1.0000002p27;
+  const vec<double> a1 = big_a - (big_a - a);
+  const vec<double> b1 = big_b - (big_b - b);
+  const vec<double> a2 = a - a1;
+  const vec<double> b2 = b - b1;
   return {p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2};
 #endif
 }
@@ -85,7 +90,9 @@ RANVIER_INLINE Pair<V> exact_square(V a) {
 #else
   // The upper half of the bits has an exact square.
   const V top = from_bits(bits(a) & (sizeof(element_of<V>) == 4 ? -4096 : -(1 << 27)));
-  const V high = top * top, rest = (a - top) * (a + top), square = high + rest;
+  const V high = top * top;
+  const V rest = (a - top) * (a + top);
+  const V square = high + rest;
   return {square, rest - (square - high)};
 #endif
 }

@@ -63,7 +63,9 @@ static constexpr float erf_slopes[5][16] = {
 
 RANVIER_INLINE vec<float> erf(vec<float> x) {
   constexpr float nearest_quarter = 0x1.8p21f;  // added: rounds to a multiple of 1/4, kept in the last bits
-  const vec<float> size = abs(x), rounded = size + nearest_quarter, d = size - (rounded - nearest_quarter);
+  const vec<float> size = abs(x);
+  const vec<float> rounded = size + nearest_quarter;
+  const vec<float> d = size - (rounded - nearest_quarter);
   const ivec<float> node = bits(rounded);
   vec<float> q = lookup(erf_slopes[4], node);
   for (int k = 3; k >= 0; --k) q = fma(q, d, lookup(erf_slopes[k], node));

@@ -54,7 +54,8 @@ RANVIER_INLINE ReducedExp<V> reduce_by_ln2(V x, V x_lo = V{}) {
   using T = element_of<V>;
   const V n = round_even(x * T(1.44269504088896340736));
   const V coarse = fma(n, broadcast(-Ln2<T>::hi), x);  // exact
-  const V low = fma(n, broadcast(-Ln2<T>::lo), x_lo), r = coarse + low;
+  const V low = fma(n, broadcast(-Ln2<T>::lo), x_lo);
+  const V r = coarse + low;
   return {n, r, (coarse - r) + low};
 }
 
@@ -65,8 +66,10 @@ template <bool in_range>
 RANVIER_INLINE vec<float> exp_of(vec<float> x) {
   constexpr float round = 0x1.8p23f;  // added: rounds to an integer
   const vec<float> n = fma(x, broadcast(1.44269504088896340736f), broadcast(round)) - round;
-  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x), one = broadcast(1.0f);
-  const vec<float> rest = fma(n, broadcast(-Ln2<float>::lo), coarse), r = in_range ? rest : within_1(rest);
+  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x);
+  const vec<float> one = broadcast(1.0f);
+  const vec<float> rest = fma(n, broadcast(-Ln2<float>::lo), coarse);
+  const vec<float> r = in_range ? rest : within_1(rest);
   return scale_by_power(fma(fma(exp_tail_beside_1(r), r, one), r, one), n);
 }
 
@@ -98,11 +101,13 @@ RANVIER_INLINE vec<double> exp_tail_of_eighth(vec<double> r) {
 template <bool in_range>
 RANVIER_INLINE vec<double> exp_of(vec<double> x) {
   constexpr double round = 0x1.8p49;  // its last bit is an eighth
-  const vec<double> eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)),
-                    n = eighths - round;
+  const vec<double> eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round));
+  const vec<double> n = eighths - round;
   const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);  // exact
-  const vec<double> rest = fma(n, broadcast(-Ln2<double>::lo), coarse), r = in_range ? rest : within_1(rest);
-  const vec<double> q = exp_tail_of_eighth(r), power = lookup(powers_of_eighths, bits(eighths));
+  const vec<double> rest = fma(n, broadcast(-Ln2<double>::lo), coarse);
+  const vec<double> r = in_range ? rest : within_1(rest);
+  const vec<double> q = exp_tail_of_eighth(r);
+  const vec<double> power = lookup(powers_of_eighths, bits(eighths));
   return scale_by_power(fma(power, fma(r * r, q, r), power), n);  // by 2^floor(n)
 }
 
@@ -110,7 +115,8 @@ RANVIER_INLINE vec<double> exp_of(vec<double> x) {
 RANVIER_INLINE vec<double> accurate_exp(vec<double> x) {
   typedef vec<double> V;
   constexpr double round = 0x1.8p49;  // as in exp_of
-  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = eighths - round;
+  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round));
+  const V n = eighths - round;
   const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);
   const V r = coarse + fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths)));
   const V power = lookup(powers_of_eighths, bits(eighths));
@@ -122,11 +128,14 @@ RANVIER_INLINE vec<double> accurate_exp(vec<double> x) {
 RANVIER_INLINE Pair<vec<double>> exp_pair(vec<double> x, vec<double> x_lo) {
   typedef vec<double> V;
   constexpr double round = 0x1.8p49;  // as in exp_of
-  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = eighths - round;
+  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round));
+  const V n = eighths - round;
   const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);
   const V low = fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths)) + x_lo);
-  const V r = coarse + low, power = lookup(powers_of_eighths, bits(eighths));
-  const V change = fma(r * r, exp_tail_of_eighth(r), r), hi = fma(power, change, power);
+  const V r = coarse + low;
+  const V power = lookup(powers_of_eighths, bits(eighths));
+  const V change = fma(r * r, exp_tail_of_eighth(r), r);
+  const V hi = fma(power, change, power);
   return {scale_by_power(hi, n), scale_by_power(fma(power, change, power - hi), n)};
 }
 
@@ -148,14 +157,16 @@ struct ExpParts {
 template <int bias>
 RANVIER_INLINE ExpParts<vec<double>> exp_parts(vec<double> x) {
   constexpr double round = 0x1.8p52 + bias;
-  const vec<double> power = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = power - round;
+  const vec<double> power = fma(x, broadcast(1.44269504088896340736), broadcast(round));
+  const vec<double> n = power - round;
   const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);
   const vec<double> r = fma(n, broadcast(-Ln2<double>::lo), coarse);
   return {fma(r * r, exp_tail_beside_1(r), r) + 1.0, bits(power)};
 }
 RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
   const auto [p, power] = exp_parts<2 * 1023>(x);
-  const uvec<double> whole = (uvec<double>)power, half = whole >> 1;  // unsigned: those of a NaN are large
+  const uvec<double> whole = (uvec<double>)power;
+  const uvec<double> half = whole >> 1;  // unsigned: those of a NaN are large
   return p * from_bits((ivec<double>)(half << 52)) * from_bits((ivec<double>)((whole - half) << 52));
 }
 
@@ -167,11 +178,15 @@ struct ScaledExp {
 RANVIER_INLINE ScaledExp scaled_exp(vec<double> x, vec<double> x_lo) {
   typedef vec<double> V;
   constexpr double round = 0x1.8p52 + 2 * 1023;
-  const V power = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = power - round;
+  const V power = fma(x, broadcast(1.44269504088896340736), broadcast(round));
+  const V n = power - round;
   const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);
-  const V low = fma(n, broadcast(-Ln2<double>::lo), x_lo), r = coarse + low;
-  const V change = fma(r * r, exp_tail_beside_1(r), r) + ((coarse - r) + low), hi = change + 1.0;
-  const uvec<double> whole = (uvec<double>)bits(power), half = whole >> 1;
+  const V low = fma(n, broadcast(-Ln2<double>::lo), x_lo);
+  const V r = coarse + low;
+  const V change = fma(r * r, exp_tail_beside_1(r), r) + ((coarse - r) + low);
+  const V hi = change + 1.0;
+  const uvec<double> whole = (uvec<double>)bits(power);
+  const uvec<double> half = whole >> 1;
   return {hi, (1.0 - hi) + change, from_bits((ivec<double>)(half << 52)),
           from_bits((ivec<double>)((whole - half) << 52))};
 }
@@ -202,16 +217,20 @@ RANVIER_INLINE V exp_of_minus_size(V x) {
 template <int bias>
 RANVIER_INLINE ExpParts<vec<float>> exp_parts(vec<float> x) {
   constexpr float round = 0x1.8p23f + bias;  // added: rounds to an integer, kept in the last bits
-  const vec<float> power = fma(x, broadcast(1.44269504088896340736f), broadcast(round)), n = power - round;
-  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x), one = broadcast(1.0f);
-  const vec<float> r = fma(n, broadcast(-Ln2<float>::lo), coarse), q = exp_tail_beside_1(r);
+  const vec<float> power = fma(x, broadcast(1.44269504088896340736f), broadcast(round));
+  const vec<float> n = power - round;
+  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x);
+  const vec<float> one = broadcast(1.0f);
+  const vec<float> r = fma(n, broadcast(-Ln2<float>::lo), coarse);
+  const vec<float> q = exp_tail_beside_1(r);
   return {RANVIER_HAS_FMA ? fma(fma(q, r, one), r, one) : fma(r * r, q, r) + one, bits(power)};
 }
 
 // 2^n is applied in two factors, since 2^n may overflow or be subnormal where the result is not.
 RANVIER_INLINE vec<float> exp_in_range(vec<float> x) {
   const auto [p, power] = exp_parts<2 * 127>(x);
-  const uvec<float> whole = (uvec<float>)power, half = whole >> 1;  // unsigned: those of a NaN are large
+  const uvec<float> whole = (uvec<float>)power;
+  const uvec<float> half = whole >> 1;  // unsigned: those of a NaN are large
   return p * from_bits((ivec<float>)(half << 23)) * from_bits((ivec<float>)((whole - half) << 23));
 }
 
@@ -280,15 +299,18 @@ static constexpr double halves_of_eighths[8] = {0x1p-1,
 RANVIER_INLINE Pair<vec<double>> half_expm1(vec<double> x) {
   typedef vec<double> V;
   constexpr double round = 0x1.8p49;  // its last bit is an eighth
-  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = eighths - round;
+  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round));
+  const V n = eighths - round;
   const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);  // exact
-  const V low = fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths))), r = coarse + low;
+  const V low = fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths)));
+  const V r = coarse + low;
   // Error of q relative to expm1(r) 2^-61.5.
   const V q = polynomial(r, 0x1p-1, 0x1.555555555555cp-3, 0x1.55555555553d5p-5, 0x1.1111110b1fd67p-7,
                          0x1.6c16c175f02abp-10, 0x1.a01f56e3c36d9p-13, 0x1.a019d48cdd74bp-16);
   const auto half_of_eighth = (uvec<double>)bits(lookup(halves_of_eighths, bits(eighths)));
   const V half = from_bits((ivec<double>)(half_of_eighth + ((uvec<double>)bits(eighths) << 49)));
-  const V rest = half - 0.5, main = fma(half, coarse, rest);
+  const V rest = half - 0.5;
+  const V main = fma(half, coarse, rest);
   return {main, fma(half, fma(r * r, q, low), fma(half, coarse, rest - main))};
 }
 #else
@@ -297,10 +319,14 @@ RANVIER_INLINE Pair<V> half_expm1(V x) {
   using T = element_of<V>;
   constexpr bool is_double = sizeof(T) == 8;
   constexpr T round = is_double ? T(0x1.8p52 + 1022) : T(0x1.8p23 + 126);  // power's last bits: n + bias
-  const V power = fma(x, broadcast(T(1.44269504088896340736)), broadcast(round)), n = power - round;
+  const V power = fma(x, broadcast(T(1.44269504088896340736)), broadcast(round));
+  const V n = power - round;
   const V coarse = fma(n, broadcast(-Ln2<T>::hi), x);  // exact
-  const V low = n * -Ln2<T>::lo, r = coarse + low, half = from_bits(bits(power) << (is_double ? 52 : 23));
-  const V rest = half - T(0.5), main = fma(half, coarse, rest);
+  const V low = n * -Ln2<T>::lo;
+  const V r = coarse + low;
+  const V half = from_bits(bits(power) << (is_double ? 52 : 23));
+  const V rest = half - T(0.5);
+  const V main = fma(half, coarse, rest);
   return {main, fma(half, fma(r * r, exp_tail(r), low), fma(half, coarse, rest - main))};
 }
 #endif
@@ -319,9 +345,11 @@ RANVIER_INLINE vec<float> expm1(vec<float> x) {
   using R = ExpRange<float>;
   constexpr float round = 0x1.8p23f + 126;
   const V limited = at_most(at_least(x, R::low_m1), R::high);
-  const V power = fma(limited, broadcast(1.44269504088896340736f), broadcast(round)), n = power - round;
+  const V power = fma(limited, broadcast(1.44269504088896340736f), broadcast(round));
+  const V n = power - round;
   const V coarse = fma(n, broadcast(-Ln2<float>::hi), limited);  // exact
-  const V r = fma(n, broadcast(-Ln2<float>::lo), coarse), half = from_bits(bits(power) << 23);
+  const V r = fma(n, broadcast(-Ln2<float>::lo), coarse);
+  const V half = from_bits(bits(power) << 23);
   const V y = fma(half, fma(r * r, exp_tail(r), r), half - 0.5f);
   return select(abs(x) < R::tiny, x, y + y);
 }
@@ -331,8 +359,11 @@ RANVIER_INLINE vec<float> expm1(vec<float> x) {
 // lost is subtracted.
 RANVIER_INLINE vec<float> sigmoid(vec<float> x) {
   typedef vec<float> V;
-  const V one = broadcast(1.0f), e = exp_of_minus_size(x), top = select(bits(x) < 0, e, one);
-  const V d = e + 1.0f, lost = e - (d - 1.0f);
+  const V one = broadcast(1.0f);
+  const V e = exp_of_minus_size(x);
+  const V top = select(bits(x) < 0, e, one);
+  const V d = e + 1.0f;
+  const V lost = e - (d - 1.0f);
   const V y = top / d;
   return fma(-lost, y, y);
 }
@@ -342,7 +373,10 @@ RANVIER_INLINE vec<float> sigmoid(vec<float> x) {
 RANVIER_INLINE vec<double> sigmoid(vec<double> x) {
   typedef vec<double> V;
   const V e = accurate_exp(at_least(-abs(x), ExpRange<double>::low));
-  const V top = select(bits(x) < 0, e, broadcast(1.0)), d = e + 1.0, lost = e - (d - 1.0), y = top / d;
+  const V top = select(bits(x) < 0, e, broadcast(1.0));
+  const V d = e + 1.0;
+  const V lost = e - (d - 1.0);
+  const V y = top / d;
   const V rest = RANVIER_HAS_FMA ? fma(-y, d, top) : V{};  // exact
   return fma(fma(-lost, y, rest), fma(d, broadcast(-0.5), broadcast(1.457)), y);
 }

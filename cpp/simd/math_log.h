@@ -83,7 +83,9 @@ RANVIER_INLINE SplitFloat<V> split_subnormal_too(V x) {
 template <class V>
 RANVIER_INLINE V log_of(V exponent, V f, V correction) {
   using T = element_of<V>;
-  const V s = f / (f + T(2)), z = s * s, half_square = f * f * T(0.5);
+  const V s = f / (f + T(2));
+  const V z = s * s;
+  const V half_square = f * f * T(0.5);
   const V low = fma(exponent, broadcast(Ln2<T>::lo), correction);
   const V tail = fma(s, fma(z, log_tail(z), half_square), low);
   return fma(exponent, broadcast(Ln2<T>::hi), f - (half_square - tail));
@@ -155,14 +157,16 @@ RANVIER_INLINE LogNode<vec<double>> log_node(vec<double> m) {
 template <class V>
 RANVIER_INLINE V log_from_node(V e, const LogNode<V>& node, V r) {
   using T = element_of<V>;
-  const V low = fma(e, broadcast(Ln2<T>::lo), node.low), high = fma(e, broadcast(Ln2<T>::hi), node.high);
+  const V low = fma(e, broadcast(Ln2<T>::lo), node.low);
+  const V high = fma(e, broadcast(Ln2<T>::hi), node.high);
   return high + (r + fma(r * r, log_near_node(r), low));
 }
 
 template <class V>
 RANVIER_INLINE V log(V x) {
   using T = element_of<V>;
-  const V e = exponent_of(x), m = significand_of(x);  // -inf of 0, NaN of negative numbers
+  const V e = exponent_of(x);
+  const V m = significand_of(x);  // -inf of 0, NaN of negative numbers
   const auto node = log_node(m);
   return log_from_node(e, node, fma(m, node.inverse, broadcast(T(-1))));
 }
@@ -170,18 +174,22 @@ RANVIER_INLINE V log(V x) {
 template <class V>
 RANVIER_INLINE V log1p(V x) {
   using T = element_of<V>;
-  const V u = x + T(1), e = exponent_of(u), m = significand_of(u);
+  const V u = x + T(1);
+  const V e = exponent_of(u);
+  const V m = significand_of(u);
   const auto node = log_node(m);
   const V lost = select(x > T(1), T(1) - (u - x), x - (u - T(1)));  // by rounding 1 + x
   const V r = fma(scale_by_power(lost, -e), node.inverse, fma(m, node.inverse, broadcast(T(-1))));
-  const V y = log_from_node(e, node, r), infinity = broadcast(Limits<T>::infinity);
+  const V y = log_from_node(e, node, r);
+  const V infinity = broadcast(Limits<T>::infinity);
   const V inside = select((abs(x) < FloatBits<T>::tiny) | (x == infinity), x, y);  // keeps -0
   return select(x == T(-1), -infinity, inside);
 }
 
 // log1p for 0 <= x <= 1.
 RANVIER_INLINE vec<float> log1p_of_part(vec<float> x) {
-  const vec<float> m = at_most(x + 1.0f, 0x1.fffffep+0f), lost = x - (m - 1.0f);
+  const vec<float> m = at_most(x + 1.0f, 0x1.fffffep+0f);
+  const vec<float> lost = x - (m - 1.0f);
   const auto node = log_node(m);
   const vec<float> r = fma(lost, node.inverse, fma(m, node.inverse, broadcast(-1.0f)));
   return node.high + (r + fma(r * r, log_near_node(r), node.low));

@@ -32,9 +32,12 @@ RANVIER_INLINE vec<double> remainder_of(vec<double> a, vec<double> s, vec<double
 RANVIER_INLINE Pair<vec<double>> log_pair(SplitFloat<vec<double>> x) {
   using V = vec<double>;
   constexpr double two_thirds = 0x1.5555555555555p-1, two_thirds_lo = 0x1.5555555555555p-55;
-  const V f = x.significand - 1.0, d = f + 2.0, d_lo = f - (d - 2.0);
+  const V f = x.significand - 1.0;
+  const V d = f + 2.0;
+  const V d_lo = f - (d - 2.0);
   // s = f / (2 + f); s_lo corrects the rounding of 1 / d, too
-  const V inverse = 1.0 / d, s = f * inverse;
+  const V inverse = 1.0 / d;
+  const V s = f * inverse;
   const V s_lo = (remainder_of(f, s, d) - s * d_lo) * inverse;
   const auto z = exact_product(s, s);
   const V z_lo = fma(s + s, s_lo, z.lo);
@@ -47,7 +50,8 @@ RANVIER_INLINE Pair<vec<double>> log_pair(SplitFloat<vec<double>> x) {
   const V w_lo = fma(s_lo, z.hi, fma(s, z_lo, w.lo));
   const auto q = exact_product(w.hi, c);
   const V q_lo = fma(w.hi, c_lo, fma(w_lo, c, q.lo));
-  const V log_f = (s + s) + q.hi, log_f_lo = q.hi - (log_f - (s + s));  // |q.hi| < |2 s|
+  const V log_f = (s + s) + q.hi;
+  const V log_f_lo = q.hi - (log_f - (s + s));  // |q.hi| < |2 s|
   const auto sum = exact_sum(x.exponent * Ln2<double>::hi, log_f);
   const V low = fma(x.exponent, broadcast(Ln2<double>::lo), log_f_lo + (s_lo + s_lo) + q_lo);
   return {sum.hi, sum.lo + low};
@@ -87,7 +91,9 @@ RANVIER_INLINE vec<float> pow_positive(vec<float> x, vec<float> y) {  // no floa
 template <class V>
 RANVIER_INLINE V pow_of_any(V x, V y) {
   using T = element_of<V>;
-  const V size = abs(x), one = broadcast(T(1)), infinity = broadcast(Limits<T>::infinity);
+  const V size = abs(x);
+  const V one = broadcast(T(1));
+  const V infinity = broadcast(Limits<T>::infinity);
   const auto is_limit = (size == T(0)) | (size == infinity) | (abs(y) == infinity);
   V result = select(is_limit, select((size > T(1)) ^ (y > T(0)), V{}, infinity), pow_positive(size, y));
   result = select(size == T(1), one, result);
@@ -104,11 +110,14 @@ RANVIER_INLINE V pow_of_any(V x, V y) {
 // with the rounding errors added to lo.
 RANVIER_INLINE Pair<vec<float>> log_pair(vec<float> x) {
   typedef vec<float> V;
-  const V e = exponent_of(x), m = significand_of(x);
+  const V e = exponent_of(x);
+  const V m = significand_of(x);
   const auto node = log_node(m);
-  const V r = fma(m, node.inverse, broadcast(-1.0f)), square = r * r;
+  const V r = fma(m, node.inverse, broadcast(-1.0f));
+  const V square = r * r;
   const V high = fma(e, broadcast(Ln2<float>::hi), node.high);
-  const V hi = high + r, lost = r - (hi - high);  // exact: high is 0 or larger than r
+  const V hi = high + r;
+  const V lost = r - (hi - high);  // exact: high is 0 or larger than r
   // log(1 + r) - r = -r^2 / 2 + r^3 (1/3 - r / 4 + ...). `cubic` is in the parentheses; its error relative
   // to r is 2^-37.
   const V cubic = polynomial(r, 0x1.555552p-2f, -0x1.fffff6p-3f, 0x1.99ff4ep-3f, -0x1.55c0f8p-3f);
@@ -128,7 +137,8 @@ static __attribute__((noinline)) V pow_out_of_line(V x, V y) {
 RANVIER_INLINE vec<float> pow(vec<float> x, vec<float> y) {
   typedef vec<float> V;
   const auto log_x = log_pair(x);
-  const V p = y * log_x.hi, p_lo = fma(y, log_x.hi, -p) + y * log_x.lo;
+  const V p = y * log_x.hi;
+  const V p_lo = fma(y, log_x.hi, -p) + y * log_x.lo;
   const auto [n, r, r_lo] = reduce_by_ln2(p, p_lo);
   const V tail = fma(r * r, exp_tail_beside_1(r), r_lo);
   const V result = scale_by_power((r + tail) + 1.0f, n);

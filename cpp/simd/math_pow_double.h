@@ -11,17 +11,23 @@ namespace ranvier::RANVIER_ISA {
 RANVIER_INLINE Pair<vec<double>> looked_up_log(vec<double> x) {
   typedef vec<double> V;
   constexpr double third = 0x1.5555555555555p-2, third_lo = 0x1.5555555555555p-56;
-  const V e = exponent_of(x), m = significand_of(x);
+  const V e = exponent_of(x);
+  const V m = significand_of(x);
   const auto node = log_node(m);
-  const V r = fma(m, node.inverse, broadcast(-1.0)), square = r * r;
-  const V high = fma(e, broadcast(Ln2<double>::hi), node.high), sum = high + r;
+  const V r = fma(m, node.inverse, broadcast(-1.0));
+  const V square = r * r;
+  const V high = fma(e, broadcast(Ln2<double>::hi), node.high);
+  const V sum = high + r;
   // log(1 + r) - r = r^2 (r / 3 - 1/2) + r^4 (-1/4 + r / 5 - ...); error of the last relative to r 2^-65.7.
-  const V w = fma(r, broadcast(third), broadcast(-0.5)), w_part = fma(r, broadcast(third), -(w + 0.5));
-  const V q = square * w, y = sum + q;  // |high| is 0 or larger than |r|, |sum| larger than |q|
+  const V w = fma(r, broadcast(third), broadcast(-0.5));
+  const V w_part = fma(r, broadcast(third), -(w + 0.5));
+  const V q = square * w;
+  const V y = sum + q;  // |high| is 0 or larger than |r|, |sum| larger than |q|
   const V last = polynomial(r, -0x1.fffffffffffd6p-3, 0x1.999999999d346p-3, -0x1.55555555af9c1p-3,
                             0x1.249248fbe0eeep-3, -0x1.fffff84b9fc7ep-4, 0x1.c71d7c2aa6572p-4,
                             -0x1.99b8a1ddf246ep-4, 0x1.73c053d8e8a3cp-4, -0x1.2cecd9250c995p-4);
-  const V w_lo = fma(r, broadcast(third_lo), w_part), square_lo = fma(r, r, -square);
+  const V w_lo = fma(r, broadcast(third_lo), w_part);
+  const V square_lo = fma(r, r, -square);
   V lo = fma(square, w_lo, fma(square_lo, w, fma(square, w, -q)));
   lo = fma(square * square, last, lo + fma(e, broadcast(Ln2<double>::lo), node.low));
   return {y, lo + ((r - (sum - high)) + (q - (y - sum)))};

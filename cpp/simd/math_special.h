@@ -66,7 +66,8 @@ RANVIER_INLINE vec<double> polynomial_of(const double (&c)[n], vec<double> x) {
 template <int n>
 RANVIER_INLINE vec<double> even_and_odd(const double (&c)[n], vec<double> x) {
   const vec<double> square = x * x;
-  vec<double> even = broadcast(c[n - 2]), odd = broadcast(c[n - 1]);
+  vec<double> even = broadcast(c[n - 2]);
+  vec<double> odd = broadcast(c[n - 1]);
   for (int k = n - 4; k >= 0; k -= 2) {
     even = fma(even, square, broadcast(c[k]));
     odd = fma(odd, square, broadcast(c[k + 1]));
@@ -88,9 +89,11 @@ RANVIER_INLINE vec<double> even_and_odd(const double (&c)[n], vec<double> x) {
 // erfc(0) is 1 and their rounding costs least, 0.5 ulp.
 constexpr double erfc_node = 2, erfc_last = 27.3;
 static __attribute__((noinline)) vec<double> erfc_to_be_narrowed(vec<double> x) {
-  const vec<double> a = at_most(abs(x), erfc_last), inverse = 1.0 / (a + erfc_node);
+  const vec<double> a = at_most(abs(x), erfc_last);
+  const vec<double> inverse = 1.0 / (a + erfc_node);
   const auto square = exact_square(a);
-  const vec<double> bell = exp_in_range(-square.hi), f = even_and_odd(erfc_scaled, (a - erfc_node) * inverse);
+  const vec<double> bell = exp_in_range(-square.hi);
+  const vec<double> f = even_and_odd(erfc_scaled, (a - erfc_node) * inverse);
   const vec<double> y = fma(bell, -square.lo, bell) * (f * inverse);
   return select(x < 0.0, 2.0 - y, y);
 }
@@ -102,20 +105,25 @@ RANVIER_INLINE vec<float> erfc(vec<float> x) {
 // is 1 - erf(x).
 static __attribute__((noinline)) vec<double> erfc_out_of_line(vec<double> x) {
   typedef vec<double> V;
-  const V a = at_most(abs(x), erfc_last), inverse = 1.0 / (a + erfc_node);
+  const V a = at_most(abs(x), erfc_last);
+  const V inverse = 1.0 / (a + erfc_node);
   const auto square = exact_square(a);
   const auto bell = exp_pair(-square.hi, -square.lo);
   const auto bottom = exact_sum(a, broadcast(erfc_node));
-  const V t = (a - erfc_node) * inverse, t_lo = remainder_of(a - erfc_node, t, bottom.hi) * inverse;
+  const V t = (a - erfc_node) * inverse;
+  const V t_lo = remainder_of(a - erfc_node, t, bottom.hi) * inverse;
   const V t2 = t * t;  // F less its first term, which is the largest
-  V even = broadcast(erfc_scaled[24]), odd = broadcast(erfc_scaled[25]);
+  V even = broadcast(erfc_scaled[24]);
+  V odd = broadcast(erfc_scaled[25]);
   for (int k = 22; k > 0; k -= 2) {
     even = fma(even, t2, broadcast(erfc_scaled[k]));
     odd = fma(odd, t2, broadcast(erfc_scaled[k + 1]));
   }
-  const V rest = fma(fma(odd, t2, broadcast(erfc_scaled[1])), t, even * t2), f = rest + erfc_scaled[0];
+  const V rest = fma(fma(odd, t2, broadcast(erfc_scaled[1])), t, even * t2);
+  const V f = rest + erfc_scaled[0];
   const V slope = fma(t, broadcast(2 * erfc_scaled[2]), broadcast(erfc_scaled[1]));  // about that of F
-  const V f_lo = fma(slope, t_lo, (erfc_scaled[0] - f) + rest), q = f * inverse;
+  const V f_lo = fma(slope, t_lo, (erfc_scaled[0] - f) + rest);
+  const V q = f * inverse;
   const auto whole = exact_product(q, bottom.hi);
   const V q_lo = (((f - whole.hi) - whole.lo) + fma(-q, bottom.lo, f_lo)) * inverse;
   const V y_lo = fma(bell.hi, q_lo, bell.lo * q);
@@ -128,7 +136,9 @@ static __attribute__((noinline)) vec<double> erfc_out_of_line(vec<double> x) {
   y = select(x < 0.0, 2.0 - y, y);
   const auto near = a < 0.5;
   if (!any(near)) return y;
-  const V part = x * erf_small(x * x), beside = 1.0 - x, lost = (1.0 - beside) - x;
+  const V part = x * erf_small(x * x);
+  const V beside = 1.0 - x;
+  const V lost = (1.0 - beside) - x;
   return select(near, beside - (part - lost), y);
 }
 RANVIER_INLINE vec<double> erfc(vec<double> x) { return erfc_out_of_line(x); }
@@ -154,8 +164,10 @@ struct InverseErrorFunction<float> {  // 2^-27.4, 2^-27.4
   // c0 + x (c1 + x rest), with what the roundings lose: for the largest |x|, where the terms cancel, that is
   // as much as two units of the last place. |c1| > |x rest|, and |c0| is greater than the other terms.
   RANVIER_INLINE Pair<V> last_steps(V c0, V c1, V rest, V x) {
-    const V inner = fma(x, rest, c1), lost = fma(x, rest, c1 - inner);
-    const V hi = fma(inner, x, c0), lo = fma(inner, x, c0 - hi);
+    const V inner = fma(x, rest, c1);
+    const V lost = fma(x, rest, c1 - inner);
+    const V hi = fma(inner, x, c0);
+    const V lo = fma(inner, x, c0 - hi);
     return {hi, fma(lost, x, lo)};
   }
 };
@@ -173,7 +185,8 @@ template <class V>
 RANVIER_INLINE V erfinv(V y) {
   using T = element_of<V>;
   using E = InverseErrorFunction<T>;
-  const V a = abs(y), w = -log_of_usual((T(1) - a) * (T(1) + a));
+  const V a = abs(y);
+  const V w = -log_of_usual((T(1) - a) * (T(1) + a));
   Pair<V> ratio = E::central(w - E::centre);
   const auto far = w >= 2 * E::centre;
   if (any(far)) {
@@ -181,7 +194,8 @@ RANVIER_INLINE V erfinv(V y) {
     ratio = {select(far, tail.hi, ratio.hi), select(far, tail.lo, ratio.lo)};
   }
   const V inverse = fma(a, ratio.hi, a * ratio.lo);
-  const V edge = broadcast(Limits<T>::infinity), outside = broadcast(Limits<T>::nan);
+  const V edge = broadcast(Limits<T>::infinity);
+  const V outside = broadcast(Limits<T>::nan);
   return copysign(select(a < T(1), inverse, select(a == T(1), edge, outside)), y);
 }
 
@@ -196,8 +210,10 @@ RANVIER_INLINE V sin_of_pi(V r) {
 // |sin(pi r)| / pi for |r| <= 1/2 as a sum of a rounded number and the rest.
 RANVIER_INLINE Pair<vec<double>> size_of_sine_of_pi(vec<double> r) {
   typedef vec<double> V;
-  const V size = abs(r), z = size * size, change = size * z * polynomial_of(sine_of_pi, z),
-          hi = size + change;
+  const V size = abs(r);
+  const V z = size * size;
+  const V change = size * z * polynomial_of(sine_of_pi, z);
+  const V hi = size + change;
   return {hi, (size - hi) + change};
 }
 
@@ -209,11 +225,15 @@ RANVIER_INLINE Pair<vec<double>> size_of_sine_of_pi(vec<double> r) {
 //   x < 0:          gamma(-a) = -pi / (a sin(pi a) gamma(a))
 static __attribute__((noinline)) vec<double> lgamma_to_be_narrowed(vec<double> x) {
   typedef vec<double> V;
-  const V a = abs(x), infinity = broadcast(Limits<double>::infinity);
-  const auto negative = x < 0.0, near_0 = a < 0.75, large = a >= 3.0;
+  const V a = abs(x);
+  const V infinity = broadcast(Limits<double>::infinity);
+  const auto negative = x < 0.0;
+  const auto near_0 = a < 0.75;
+  const auto large = a >= 3.0;
   const V sine = abs(sin_of_pi(a - round_even(a)));
   const V divisor = select(negative, select(near_0, sine, a * sine), a);  // gamma(z) / divisor, or 1 / that
-  const V z = select(near_0, a + 1.0, a), log_z = log_out_of_line(select(large, z, divisor));
+  const V z = select(near_0, a + 1.0, a);
+  const V log_z = log_out_of_line(select(large, z, divisor));
   const V r = polynomial_of(lgamma_near_zeros, (z - 1.5) / (z + 1.5));
   const V tail = polynomial_of(stirling_tail, 1.0 / (z * z));
   const V stirling = fma(z - 0.5, log_z - 1.0, tail / z + 0.418938533204672741780);
@@ -240,26 +260,35 @@ RANVIER_INLINE Pair<vec<double>> sum_of(Pair<vec<double>> a, Pair<vec<double>> b
 // since the terms of Stirling's formula and those below 0 cancel. Where a < 3/4, z - 1 is a, which is exact.
 static __attribute__((noinline)) vec<double> lgamma_out_of_line(vec<double> x) {
   typedef vec<double> V;
-  const V a = abs(x), zero{}, infinity = broadcast(Limits<double>::infinity);
-  const auto negative = x < 0.0, near_0 = a < 0.75, large = a >= 3.0;
+  const V a = abs(x);
+  const V zero{};
+  const V infinity = broadcast(Limits<double>::infinity);
+  const auto negative = x < 0.0;
+  const auto near_0 = a < 0.75;
+  const auto large = a >= 3.0;
   const V past_1 = select(near_0, a, a - 1.0);  // z - 1
   // (z - 1) (z - 2) R(t)
-  const V top = past_1 - 0.5, bottom = past_1 + 2.5, t = top / bottom,
-          t_lo = remainder_of(top, t, bottom) / bottom;
+  const V top = past_1 - 0.5;
+  const V bottom = past_1 + 2.5;
+  const V t = top / bottom;
+  const V t_lo = remainder_of(top, t, bottom) / bottom;
   V rest = broadcast(lgamma_near_zeros[21]);
   for (int k = 20; k > 0; --k) rest = fma(rest, t, broadcast(lgamma_near_zeros[k]));
   const V slope =
       fma(t, broadcast(2 * lgamma_near_zeros[2]), broadcast(lgamma_near_zeros[1]));  // about that of R
   rest *= t;
-  const V r = rest + lgamma_near_zeros[0], r_lo = fma(slope, t_lo, (lgamma_near_zeros[0] - r) + rest);
+  const V r = rest + lgamma_near_zeros[0];
+  const V r_lo = fma(slope, t_lo, (lgamma_near_zeros[0] - r) + rest);
   Pair<V> core = product_of(exact_product(past_1, past_1 - 1.0), {r, r_lo});
   if (any(large)) {
     const auto log_z = log_pair(split_subnormal_too(select(large, a, broadcast(3.0))));
     const auto factor = sum_of(log_z, {broadcast(-1.0), zero});
     // scaled, since the parts of a product that is exact without FMA overflow before the product does
-    const V down = select(a > 0x1p900, broadcast(0x1p-100), broadcast(1.0)), up = 1.0 / down;
+    const V down = select(a > 0x1p900, broadcast(0x1p-100), broadcast(1.0));
+    const V up = 1.0 / down;
     auto main = product_of({(a - 0.5) * down, zero}, factor);
-    main.hi *= up, main.lo *= up;
+    main.hi *= up;
+    main.lo *= up;
     const V tail = polynomial_of(stirling_tail, 1.0 / (a * a)) / a;
     const auto constant =
         sum_of({broadcast(0x1.acfe390c97d69p-2), broadcast(0x1.3494bc9001442p-56)}, {tail, zero});
@@ -297,7 +326,8 @@ struct Shifted {
 };
 template <int power, class V>
 RANVIER_INLINE Shifted<V> shift_to_8(V z) {
-  V top{}, bottom = top + 1.0;
+  V top{};
+  V bottom = top + 1.0;
   for (int k = 0; k < 8; ++k) {
     const auto small = z < 8.0;
     const V factor = select(small, power == 1 ? z : z * z, broadcast(1.0));
@@ -314,10 +344,12 @@ template <class V>
 static __attribute__((noinline)) V digamma_out_of_line(V x) {
   const auto low = x < 0.5;
   const auto [z, sum] = shift_to_8<1>(select(low, 1.0 - x, x));
-  const V u = 1.0 / z, square = u * u;
+  const V u = 1.0 / z;
+  const V square = u * u;
   const V p = polynomial_of(digamma_tail, square);
   const V y = log_out_of_line(z) - fma(square, p, u * 0.5) - sum;
-  const V r = x - round_even(x), tangent = sin_of_pi(r) / sin_of_pi(0.5 - abs(r));
+  const V r = x - round_even(x);
+  const V tangent = sin_of_pi(r) / sin_of_pi(0.5 - abs(r));
   const V infinity = broadcast(Limits<double>::infinity);
   const V pole = select(x == 0.0, -copysign(infinity, x), broadcast(Limits<double>::nan));
   return select(low, select(r == 0.0, pole, y - 3.14159265358979323846 / tangent), y);
@@ -330,10 +362,12 @@ template <class V>
 static __attribute__((noinline)) V trigamma_out_of_line(V x) {
   const auto low = x < 0.5;
   const auto [z, sum] = shift_to_8<2>(select(low, 1.0 - x, x));
-  const V u = 1.0 / z, square = u * u;
+  const V u = 1.0 / z;
+  const V square = u * u;
   const V q = polynomial_of(trigamma_tail, square);
   const V y = fma(square, fma(u, q, broadcast(0.5)), u) + sum;
-  const V cosecant = 1.0 / sin_of_pi(x - round_even(x)), infinity = broadcast(Limits<double>::infinity);
+  const V cosecant = 1.0 / sin_of_pi(x - round_even(x));
+  const V infinity = broadcast(Limits<double>::infinity);
   return select(low, select(x == -infinity, infinity, cosecant * cosecant - y), y);
 }
 RANVIER_SPECIAL(trigamma)

@@ -19,12 +19,16 @@ RANVIER_INLINE vec<double> quick_sqrt(vec<double> x) {
   const __m512i past = (__m512i)((U)bits(x) - least);
   if (__builtin_expect(_mm512_cmpge_epu64_mask(past, (__m512i)(U{} + (infinity - least))) != 0, 0))
     return sqrt(x);
-  const vec<double> half = broadcast(0.5), estimate = _mm512_maskz_rsqrt14_pd(all8, x);
-  vec<double> g = x * estimate, h = half * estimate;
+  const vec<double> half = broadcast(0.5);
+  const vec<double> estimate = _mm512_maskz_rsqrt14_pd(all8, x);
+  vec<double> g = x * estimate;
+  vec<double> h = half * estimate;
   const vec<double> r = fma(-g, h, half);
-  g = fma(g, r, g), h = fma(h, r, h);
+  g = fma(g, r, g);
+  h = fma(h, r, h);
   const vec<double> h_left = fma(-g, h, half);
-  g = fma(fma(-g, g, x), h, g), h = fma(h, h_left, h);
+  g = fma(fma(-g, g, x), h, g);
+  h = fma(h, h_left, h);
   return fma(fma(-g, g, x), h, g);
 }
 // One step is enough for the 24 bits of float: the test tries every significand.
@@ -34,10 +38,13 @@ RANVIER_INLINE vec<float> quick_sqrt(vec<float> x) {
   const __m512i past = (__m512i)((U)bits(x) - least);
   if (__builtin_expect(_mm512_cmpge_epu32_mask(past, (__m512i)(U{} + (infinity - least))) != 0, 0))
     return sqrt(x);
-  const vec<float> half = broadcast(0.5f), estimate = _mm512_maskz_rsqrt14_ps(all16, x);
-  vec<float> g = x * estimate, h = half * estimate;
+  const vec<float> half = broadcast(0.5f);
+  const vec<float> estimate = _mm512_maskz_rsqrt14_ps(all16, x);
+  vec<float> g = x * estimate;
+  vec<float> h = half * estimate;
   const vec<float> r = fma(-g, h, half);
-  g = fma(g, r, g), h = fma(h, r, h);
+  g = fma(g, r, g);
+  h = fma(h, r, h);
   return fma(fma(-g, g, x), h, g);
 }
 #else

@@ -70,12 +70,14 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
   const vec<float> size = at_most(abs(x), ExpRange<float>::tanh);
   const vec<float> power = fma(size, broadcast(2.88539008177792681472f), broadcast(round));
   const vec<float> r = fma(power - round, broadcast(-0.346573590279972654709f), size);
-  const vec<float> scale = from_bits(bits(power) << 23), main = scale * r;
+  const vec<float> scale = from_bits(bits(power) << 23);
+  const vec<float> main = scale * r;
   // g(r) = (exp(2 r) - 1 - 2 r) / r^2; error relative to exp(2 r) 2^-28.3.
   const vec<float> g =
       polynomial(r, 0x1.fffffcp+0f, 0x1.555492p+0f, 0x1.5558f2p-1f, 0x1.1239d4p-2f, 0x1.6a244cp-4f);
   const vec<float> e = fma(main * r, g, fma(main, broadcast(2.0f), scale - 1.0f));
-  const vec<float> y = e / (e + 2.0f), h = 0.5f * e;
+  const vec<float> y = e / (e + 2.0f);
+  const vec<float> h = 0.5f * e;
   return copysign(select(e < 0.75f, fma(-h, y, h), y), x);
 }
 #endif
@@ -87,7 +89,8 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
   typedef vec<float> V;
   const V size = at_most(abs(x), ExpRange<float>::tanh);
   const auto [main, tail] = half_expm1(size + size);
-  const V h = main + tail, y = h / (h + 1.0f);
+  const V h = main + tail;
+  const V y = h / (h + 1.0f);
   return copysign(select(h < 0.5f, main + fma(-h, y, tail), y), x);
 }
 #endif
@@ -98,9 +101,11 @@ RANVIER_INLINE vec<double> tanh(vec<double> x) {
   typedef vec<double> V;
   const V size = at_most(abs(x), ExpRange<double>::tanh);
   const auto [main, tail] = half_expm1(size + size);
-  const V h = main + tail, h_lo = (main - h) + tail;
+  const V h = main + tail;
+  const V h_lo = (main - h) + tail;
   const auto d = exact_sum(h, broadcast(1.0));
-  const V y = h / d.hi, lost = RANVIER_HAS_FMA ? fma(-y, d.hi, h) : V{};  // exact
+  const V y = h / d.hi;
+  const V lost = RANVIER_HAS_FMA ? fma(-y, d.hi, h) : V{};  // exact
   const V corrected = fma(lost + fma(-y, d.lo + h_lo, h_lo), 1.0 - y, y);
   return copysign(select(h < 0x1p30, corrected, y), x);  // for larger h the digits of 1 - y are lost, too
 }

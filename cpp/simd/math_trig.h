@@ -58,7 +58,9 @@ static inline Angle reduce_large(double x, int t) {
   const int first = biased - 1075 - 2;  // skipped bits of 2/pi; below 0: that many zeros before them
   uint64_t word[3];
   for (int i = 0; i < 3; ++i) {
-    const int bit = first + 64 * i, index = bit >> 6, shift = bit & 63;
+    const int bit = first + 64 * i;
+    const int index = bit >> 6;
+    const int shift = bit & 63;
     const uint64_t here = index < 0 ? 0 : two_over_pi[index];
     const uint64_t next = index + 1 < 0 ? 0 : two_over_pi[index + 1];
     word[i] = shift == 0 ? here : (here << shift) | (next >> (64 - shift));
@@ -105,8 +107,10 @@ RANVIER_INLINE ReducedAngle<V> reduce_by_pi(V x) {
   const ReducedAngle<V> reduced{n, fma(m, broadcast(-P::wide[2]), fma(m, broadcast(-P::wide[1]), r1))};
 #else
   const V r1 = x - m * P::a;  // exact
-  const V r2 = r1 - m * P::b, lost2 = (r1 - r2) - m * P::b;
-  const V r3 = r2 - m * P::c, lost3 = (r2 - r3) - m * P::c;
+  const V r2 = r1 - m * P::b;
+  const V lost2 = (r1 - r2) - m * P::b;
+  const V r3 = r2 - m * P::c;
+  const V lost3 = (r2 - r3) - m * P::c;
   const ReducedAngle<V> reduced{n, r3 - (m * P::d - (lost2 + lost3))};
 #endif
   return any(~(abs(x) < P::limit)) ? reduce_large_lanes(x, reduced, t) : reduced;
@@ -115,7 +119,8 @@ RANVIER_INLINE ReducedAngle<V> reduce_by_pi(V x) {
 template <class V>
 RANVIER_INLINE V sin_of(ReducedAngle<V> angle) {
   using T = element_of<V>;
-  const V r = angle.r, z = r * r;
+  const V r = angle.r;
+  const V z = r * r;
   const V y = fma(r, fma(z, broadcast(T(-1) / 6), z * z * sin_tail(z)), r);  // rounded so that |y| <= 1
   return from_bits((bits(y) | sign_bit(r)) ^ (bits(angle.n) << (8 * int(sizeof(T)) - 1)));
 }

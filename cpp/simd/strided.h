@@ -40,7 +40,11 @@ __attribute__((noinline)) static void store_strided(T* p, int64_t stride, typena
 template <bool dense, class T>
 RANVIER_INLINE void store_line(T* p, int64_t stride, typename VecOf<T>::type v, int64_t left) {
   if constexpr (dense) {
-    left >= lanes<T> ? store(p, v) : store_n(p, v, int(left));
+    if (left >= lanes<T>) {
+      store(p, v);
+    } else {
+      store_n(p, v, int(left));
+    }
   } else {
     store_strided(p, stride, v, int(left < lanes<T> ? left : lanes<T>));
   }
@@ -54,7 +58,11 @@ RANVIER_INLINE vec<T> load_lanes(const T* p, int n) {
 }
 template <class T>
 RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
-  n == lanes<T> ? store(p, v) : store_n(p, v, n);
+  if (n == lanes<T>) {
+    store(p, v);
+  } else {
+    store_n(p, v, n);
+  }
 }
 
 // The same for elements `stride` apart. They do not call the two functions above, as GCC then makes
@@ -66,7 +74,11 @@ RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride, int n) {
 template <class T>
 RANVIER_INLINE void store_lanes(T* p, int64_t stride, typename VecOf<T>::type v, int n) {
   if (stride != 1) return store_strided(p, stride, v, n);
-  n == lanes<T> ? store(p, v) : store_n(p, v, n);
+  if (n == lanes<T>) {
+    store(p, v);
+  } else {
+    store_n(p, v, n);
+  }
 }
 
 // Lane by lane p[at], 0 where at is negative.

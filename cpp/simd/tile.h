@@ -93,8 +93,13 @@ __attribute__((noinline)) static void store_tile(const Tile<T>& tile, T* y, int6
     for (int i = 0; i < L; ++i) rows[i] = Tile<T>::row(tile, k + i);
     transpose(rows);
     const int left = n - k < L ? int(n - k) : L;
-    for (int i = 0; i < count; ++i)
-      left == L ? store(y + i * line + k, rows[i]) : store_n(y + i * line + k, rows[i], left);
+    for (int i = 0; i < count; ++i) {
+      if (left == L) {
+        store(y + i * line + k, rows[i]);
+      } else {
+        store_n(y + i * line + k, rows[i], left);
+      }
+    }
   }
 }
 

@@ -32,7 +32,8 @@ RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
   RANVIER_UNROLL
   for (int i = 0; i < lanes<T>; ++i) {
     if (i & kGroup) continue;
-    const vec<T> a = rows[i], b = rows[i + kGroup];
+    const vec<T> a = rows[i];
+    const vec<T> b = rows[i + kGroup];
     rows[i] = interleave<kGroup, false>(a, b, Lanes{});
     rows[i + kGroup] = interleave<kGroup, true>(a, b, Lanes{});
   }

@@ -32,7 +32,10 @@ RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
   const char* x[kOperands];
   int64_t step[kOperands];
   RANVIER_UNROLL
-  for (int k = 0; k < kOperands; ++k) x[k] = v.x[k], step[k] = v.step[k];
+  for (int k = 0; k < kOperands; ++k) {
+    x[k] = v.x[k];
+    step[k] = v.step[k];
+  }
   char* y = v.y;
   for (int64_t i = v.count; i > 0; --i, y += kBytes) {
     f(y, x);
@@ -86,9 +89,12 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
   for (int k = 0; k < operands; ++k) {
     const bool moves = r.step[k] != 0;
     const int64_t item = !moves ? 0 : k == 0 ? sizeof(X0) : sizeof(X);
-    const char *from = static_cast<const char*>(r.x[k]), *x = moves && !is_short ? from : padded[k];
-    v.step[k] = item * L, v.x[k] = x + item * head;
-    ends.step[k] = item * (r.n - L), ends.x[k] = head ? x : x + (is_short ? 0 : ends.step[k]);
+    const char* from = static_cast<const char*>(r.x[k]);
+    const char* x = moves && !is_short ? from : padded[k];
+    v.step[k] = item * L;
+    v.x[k] = x + item * head;
+    ends.step[k] = item * (r.n - L);
+    ends.x[k] = head ? x : x + (is_short ? 0 : ends.step[k]);
     if (moves && !is_short) continue;
     if (k == 0)
       moves ? copy_in<X0, L>(padded[k], from, static_cast<int>(r.n)) : repeat<X0, L>(padded[k], r.x[k]);
@@ -96,11 +102,13 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
       moves ? copy_in<X, L>(padded[k], from, static_cast<int>(r.n)) : repeat<X, L>(padded[k], r.x[k]);
   }
   v.attributes = ends.attributes = r.attributes;
-  ends.count = (head != 0) + tail, ends.y = out;
+  ends.count = (head != 0) + tail;
+  ends.y = out;
   if (ends.count) loop(ends);
   char* y = static_cast<char*>(r.y);
   if (is_short) return copy_out<Y, L>(y, out, static_cast<int>(r.n));
-  v.count = count, v.y = y + head * sizeof(Y);
+  v.count = count;
+  v.y = y + head * sizeof(Y);
   loop(v);
   if (head) __builtin_memcpy(y, out, kBytes);
   if (tail) __builtin_memcpy(y + (r.n - L) * sizeof(Y), out + (head ? kBytes : 0), kBytes);

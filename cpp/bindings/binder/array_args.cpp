@@ -308,7 +308,8 @@ Stored Output::stored() const {
 
 const Output& Output::apart_from(const Input& x, bool same_is_fine) const {
   if (!x) return *this;
-  PyArrayObject *a = as_array(object_), *b = as_array(x.object());
+  PyArrayObject* a = as_array(object_);
+  PyArrayObject* b = as_array(x.object());
   const char *a_first, *a_last, *b_first, *b_last;
   extent(a, &a_first, &a_last);
   extent(b, &b_first, &b_last);
@@ -354,7 +355,11 @@ void invoke_released(const CallType& type, const void* call) {
 
 void invoke_sized(const CallType& type, const void* call, int64_t elements) {
   constexpr int64_t kFew = 4096;  // below this, a kernel takes less time than to release and take the GIL
-  elements < kFew ? invoke(type, call) : invoke_released(type, call);
+  if (elements < kFew) {
+    invoke(type, call);
+  } else {
+    invoke_released(type, call);
+  }
 }
 
 }  // namespace ranvier::bind

@@ -198,7 +198,9 @@ struct Gradients {
 template <class T>
 TensorView<T> writable(const TensorView<const T>& v) {
   TensorView<T> w;
-  w.data = const_cast<T*>(v.data), w.ndim = v.ndim, w.stored = v.stored;
+  w.data = const_cast<T*>(v.data);
+  w.ndim = v.ndim;
+  w.stored = v.stored;
   std::copy_n(v.shape, v.ndim, w.shape);
   std::copy_n(v.strides, v.ndim, w.strides);
   return w;

@@ -104,7 +104,10 @@ void run_list(const List& list, const F& fill) {
 // The view of one number.
 inline TensorView<double> number_view(double* p) {
   TensorView<double> v;
-  v.data = p, v.ndim = 1, v.shape[0] = 1, v.strides[0] = 1;
+  v.data = p;
+  v.ndim = 1;
+  v.shape[0] = 1;
+  v.strides[0] = 1;
   return v;
 }
 

@@ -47,10 +47,14 @@ PyObject* as_text(PyObject* x) { return py::repr(py::float_(double(number_of(x))
 PyObject* get(void* p, void*) { return PyFloat_FromDouble(load(p)); }
 
 int set(PyObject* value, void* p, void*) {
-  if (Py_TYPE(value) == g_type) return store(number_of(value), p), 0;
+  if (Py_TYPE(value) == g_type) {
+    store(number_of(value), p);
+    return 0;
+  }
   const double x = PyFloat_AsDouble(value);
   if (x == -1 && PyErr_Occurred()) return -1;
-  return store(BFloat16(float(x)), p), 0;
+  store(BFloat16(float(x)), p);
+  return 0;
 }
 
 // Copies n elements, with steps in bytes; from null: none. swap: then swaps the bytes of each in `to`.
@@ -68,7 +72,8 @@ npy_bool is_nonzero(void* p, void*) { return load(p) != 0; }
 
 // For sorting: -1, 0 or 1. NaN comes after all numbers.
 int compare(const void* a, const void* b, void*) {
-  const float x = load(a), y = load(b);
+  const float x = load(a);
+  const float y = load(b);
   return x < y ? -1 : x > y ? 1 : x == y ? 0 : int(x != x) - int(y != y);
 }
 
@@ -79,7 +84,8 @@ int extreme(void* p, npy_intp n, npy_intp* place, void*) {
   const auto* x = static_cast<const BFloat16*>(p);
   *place = 0;
   for (npy_intp i = 0; i < n; ++i) {
-    const float best = x[*place], other = x[i];
+    const float best = x[*place];
+    const float other = x[i];
     if (best != best) break;
     if (other != other || (greatest ? other > best : other < best)) *place = i;
   }
@@ -89,7 +95,8 @@ int extreme(void* p, npy_intp n, npy_intp* place, void*) {
 // For np.arange: continues an arithmetic progression of n elements whose first two are set.
 int fill(void* p, npy_intp n, void*) {
   auto* x = static_cast<BFloat16*>(p);
-  const float first = x[0], step = x[1] - first;
+  const float first = x[0];
+  const float step = x[1] - first;
   for (npy_intp i = 2; i < n; ++i) x[i] = BFloat16(first + float(i) * step);
   return 0;
 }
@@ -135,14 +142,22 @@ void register_bfloat16(Module m) {
   make_scalar_class();
   static PyArray_ArrFuncs functions;
   PyArray_InitArrFuncs(&functions);
-  functions.getitem = get, functions.setitem = set;
-  functions.copyswap = copy_one, functions.copyswapn = copy_n;
-  functions.argmax = extreme<true>, functions.argmin = extreme<false>;
-  functions.nonzero = is_nonzero, functions.compare = compare;
-  functions.fill = fill, functions.fillwithscalar = fill_with;
+  functions.getitem = get;
+  functions.setitem = set;
+  functions.copyswap = copy_one;
+  functions.copyswapn = copy_n;
+  functions.argmax = extreme<true>;
+  functions.argmin = extreme<false>;
+  functions.nonzero = is_nonzero;
+  functions.compare = compare;
+  functions.fill = fill;
+  functions.fillwithscalar = fill_with;
   static PyArray_DescrProto proto;
-  proto.typeobj = g_type, proto.f = &functions;
-  proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
+  proto.typeobj = g_type;
+  proto.f = &functions;
+  proto.kind = 'f';
+  proto.type = 'E';
+  proto.byteorder = '=';
   proto.elsize = proto.alignment = sizeof(BFloat16);
   proto.flags = NPY_USE_SETITEM;  // only setitem may run Python code
   proto.hash = -1;                // not computed yet: NumPy 1 takes this struct for the dtype itself
@@ -150,11 +165,20 @@ void register_bfloat16(Module m) {
   g_number = PyArray_RegisterDataType(&proto);
   if (g_number < 0) throw py::error_already_set();
   PyArray_Descr* own = PyArray_DescrFromType(g_number);
-  casts<bool>(own, NPY_BOOL), casts<int8_t>(own, NPY_BYTE), casts<uint8_t>(own, NPY_UBYTE);
-  casts<int16_t>(own, NPY_SHORT), casts<uint16_t>(own, NPY_USHORT), casts<int32_t>(own, NPY_INT);
-  casts<uint32_t>(own, NPY_UINT), casts<long>(own, NPY_LONG), casts<unsigned long>(own, NPY_ULONG);
-  casts<npy_longlong>(own, NPY_LONGLONG), casts<npy_ulonglong>(own, NPY_ULONGLONG);
-  casts<Float16>(own, NPY_HALF), casts<float>(own, NPY_FLOAT), casts<double>(own, NPY_DOUBLE);
+  casts<bool>(own, NPY_BOOL);
+  casts<int8_t>(own, NPY_BYTE);
+  casts<uint8_t>(own, NPY_UBYTE);
+  casts<int16_t>(own, NPY_SHORT);
+  casts<uint16_t>(own, NPY_USHORT);
+  casts<int32_t>(own, NPY_INT);
+  casts<uint32_t>(own, NPY_UINT);
+  casts<long>(own, NPY_LONG);
+  casts<unsigned long>(own, NPY_ULONG);
+  casts<npy_longlong>(own, NPY_LONGLONG);
+  casts<npy_ulonglong>(own, NPY_ULONGLONG);
+  casts<Float16>(own, NPY_HALF);
+  casts<float>(own, NPY_FLOAT);
+  casts<double>(own, NPY_DOUBLE);
   casts<npy_longdouble>(own, NPY_LONGDOUBLE);
   for (const int safe : {NPY_FLOAT, NPY_DOUBLE}) PyArray_RegisterCanCast(own, safe, NPY_NOSCALAR);
   const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_type));

@@ -165,8 +165,10 @@ struct Constructor {
     return made(given, std::index_sequence_for<P...>());
   }
   static PyObject* run(PyObject*, PyObject* arguments, PyObject* keywords) {
-    if (keywords && PyDict_GET_SIZE(keywords) > 0)
-      return PyErr_SetString(PyExc_TypeError, "[_core] got keywords; expected positional arguments"), nullptr;
+    if (keywords && PyDict_GET_SIZE(keywords) > 0) {
+      PyErr_SetString(PyExc_TypeError, "[_core] got keywords; expected positional arguments");
+      return nullptr;
+    }
     return run_body(body, nullptr, reinterpret_cast<PyTupleObject*>(arguments)->ob_item,
                     PyTuple_GET_SIZE(arguments), sizeof...(P));
   }

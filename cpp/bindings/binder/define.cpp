@@ -118,7 +118,8 @@ Defined::Defined(std::string_view signature, const char* op_name, Call call, con
     : call(call) {
   std::memcpy(function, f, bytes);
   const std::string text(signature);
-  const size_t open = text.find('('), close = text.rfind(')');
+  const size_t open = text.find('(');
+  const size_t close = text.rfind(')');
   name = kept(text.substr(0, open));
   op = op_name ? op_name : name;
   for (size_t first = open + 1; first < close;) {

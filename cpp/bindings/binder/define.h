@@ -162,9 +162,10 @@ template <class F, class R, class... P>
 PyObject* called(const Defined& self, const Arg* arguments) {
   Parameters<P...> read(arguments);
   const F& f = *reinterpret_cast<const F*>(self.function);
-  if constexpr (std::is_void_v<R>)
-    return call_with(f, read), py::none().release().ptr();
-  else
+  if constexpr (std::is_void_v<R>) {
+    call_with(f, read);
+    return py::none().release().ptr();
+  } else
     return Result<R>::of(call_with(f, read)).release().ptr();
 }
 

@@ -23,9 +23,10 @@ void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces) {
       g_classes ? PyTuple_GET_ITEM(g_classes->ptr(), static_cast<int>(fault)) : PyExc_ValueError;
   std::string text;
   for (const Piece& piece : pieces) text += piece.text();
-  const std::string_view got = "got ", expected = "; expected ";
-  const size_t first = text.rfind(got, 0) == 0 ? got.size() : 0,
-               end = std::min(text.find(expected), text.size());
+  const std::string_view got = "got ";
+  const std::string_view expected = "; expected ";
+  const size_t first = text.rfind(got, 0) == 0 ? got.size() : 0;
+  const size_t end = std::min(text.find(expected), text.size());
   const py::object error =
       checked(PyObject_CallFunction(kind, "s", ("[" + std::string(op) + "] " + text).c_str()));
   error.attr("op") = py::str(op);
@@ -40,7 +41,8 @@ py::object caught() {
   PyErr_Fetch(&type, &error, &trace);
   PyErr_NormalizeException(&type, &error, &trace);
   if (trace) PyException_SetTraceback(error, trace);
-  Py_XDECREF(type), Py_XDECREF(trace);
+  Py_XDECREF(type);
+  Py_XDECREF(trace);
   return py::reinterpret_steal<py::object>(error);
 }
 

@@ -18,7 +18,8 @@ inline PyArrayObject* as_array(pybind11::handle h) { return reinterpret_cast<PyA
 // The addresses [first, last) of the bytes from the array's lowest element to its highest; first = last if it
 // has no elements.
 inline std::pair<char*, char*> reach_of(PyArrayObject* a) {
-  char *first = PyArray_BYTES(a), *last = first + (PyArray_SIZE(a) ? PyArray_ITEMSIZE(a) : 0);
+  char* first = PyArray_BYTES(a);
+  char* last = first + (PyArray_SIZE(a) ? PyArray_ITEMSIZE(a) : 0);
   for (int d = 0; d < PyArray_NDIM(a) && last > first; ++d) {
     const npy_intp reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
     (reach < 0 ? first : last) += reach;

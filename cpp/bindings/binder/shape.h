@@ -48,10 +48,13 @@ struct Shape {
   }
   // Sets this shape to the one that both broadcast to. Returns false, and changes nothing, if there is none.
   bool broadcast_with(const Shape& other) {
-    const int n = std::max(ndim, other.ndim), lead = n - ndim, other_lead = n - other.ndim;
+    const int n = std::max(ndim, other.ndim);
+    const int lead = n - ndim;
+    const int other_lead = n - other.ndim;
     Shape wide;
     for (int d = 0; d < n; ++d) {
-      const int64_t a = d < lead ? 1 : sizes[d - lead], b = d < other_lead ? 1 : other[d - other_lead];
+      const int64_t a = d < lead ? 1 : sizes[d - lead];
+      const int64_t b = d < other_lead ? 1 : other[d - other_lead];
       if (a != b && a != 1 && b != 1) return false;
       wide.append(a == 1 ? b : a);
     }

@@ -34,7 +34,8 @@ Output backward(Activation kind, const Settings& s, const Input& dy, const Input
 // setting; saved: the name of what backward reads, x or y; settings: the text "alpha=0.01, ".
 template <class... R>
 void define(Module m, Activation kind, const std::string& saved, const std::string& settings) {
-  const std::string name = kNames[static_cast<int>(kind)], rest = ", " + settings + "out=None)";
+  const std::string name = kNames[static_cast<int>(kind)];
+  const std::string rest = ", " + settings + "out=None)";
   def(m, name + "(x" + rest,
       [kind](const Reals& x, R... setting, Out out) { return forward(kind, {setting.number...}, x, out); });
   def(

@@ -46,7 +46,8 @@ struct Mask : Input {
 // dimensions only broadcast to `lead`.
 Shape expect_matrices(const Input& x, const Shape& lead, int64_t rows, int64_t columns) {
   Shape shape = lead;
-  shape.append(rows), shape.append(columns);
+  shape.append(rows);
+  shape.append(columns);
   if (x && (x.ndim() < 2 || x.shape(x.ndim() - 2) != rows || x.shape(x.ndim() - 1) != columns ||
             !x.shape().broadcasts_to(shape)))
     x.fail("one that broadcasts to ", shape, " along all but its last two dimensions");
@@ -87,11 +88,17 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, c
   if (v && v.ndim() < 2) v.fail("(..., S, D)");
   if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
   const Shape lead = q.shape().part(0, q.ndim() - 2);
-  const int64_t l = q.shape(q.ndim() - 2), s = k.shape(k.ndim() - 2);
+  const int64_t l = q.shape(q.ndim() - 2);
+  const int64_t s = k.shape(k.ndim() - 2);
   const Shape k_shape = expect_matrices(k, lead, s, q.shape(q.ndim() - 1));
   const Shape v_shape = v ? expect_matrices(v, lead, s, v.shape(v.ndim() - 1)) : Shape();
-  Shape scores = lead, by_keys = lead, y_shape = lead;
-  scores.append(l), scores.append(s), by_keys.append(s), by_keys.append(l);
+  Shape scores = lead;
+  Shape by_keys = lead;
+  Shape y_shape = lead;
+  scores.append(l);
+  scores.append(s);
+  by_keys.append(s);
+  by_keys.append(l);
   for (const Mask* m : {&mask, &padding}) m->expect_fits(q, scores);
   const bool halves = q.dtype() == DType::float16 || q.dtype() == DType::bfloat16;
   if (halves && !(reads_halves(q, k, v) && !keep && are_flags(mask) && are_flags(padding)))
@@ -99,7 +106,8 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, c
   MaybeOutput y, weights;
   if (keep) weights = Output::contiguous(q.dtype(), by_keys);
   if (v) {
-    y_shape.append(l), y_shape.append(v.shape(v.ndim() - 1));
+    y_shape.append(l);
+    y_shape.append(v.shape(v.ndim() - 1));
     y = result_like(q, y_shape);
   }
   with_float(q.dtype(), [&](auto tag) {
@@ -116,7 +124,9 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, c
     if (v) repeat(v.view<T>(), v_shape, call.value);
     mask.set(scores, call.flags[0], call.added[0]);
     padding.set(scores, call.flags[1], call.added[1]);
-    call.query = q, call.weights = weights, call.y = y;
+    call.query = q;
+    call.weights = weights;
+    call.y = y;
     invoke_sized(call, l * s * q.shape(q.ndim() - 1));
   });
   return {std::move(y), std::move(weights)};
@@ -131,15 +141,20 @@ void attention_backward(const Floats& dy, const Floats& q, const Floats& k, cons
     if (x->ndim() < 2) x->fail("(..., length, width)");
   if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
   const Shape lead = q.shape().part(0, q.ndim() - 2);
-  const int64_t l = q.shape(q.ndim() - 2), e = q.shape(q.ndim() - 1);
-  const int64_t s = k.shape(k.ndim() - 2), d = v.shape(v.ndim() - 1);
-  const Shape k_shape = expect_matrices(k, lead, s, e), v_shape = expect_matrices(v, lead, s, d);
+  const int64_t l = q.shape(q.ndim() - 2);
+  const int64_t e = q.shape(q.ndim() - 1);
+  const int64_t s = k.shape(k.ndim() - 2);
+  const int64_t d = v.shape(v.ndim() - 1);
+  const Shape k_shape = expect_matrices(k, lead, s, e);
+  const Shape v_shape = expect_matrices(v, lead, s, d);
   const auto shape = [&](int64_t rows, int64_t columns) {
     Shape full = lead;
-    full.append(rows), full.append(columns);
+    full.append(rows);
+    full.append(columns);
     return full;
   };
-  weights.expect_shape(shape(s, l)), dy.expect_shape(shape(l, d));
+  weights.expect_shape(shape(s, l));
+  dy.expect_shape(shape(l, d));
   if (l > 1 && weights.view<char>().strides[q.ndim() - 1] != 1) weights.fail("rows without gaps");
   MaybeOutput results[3];
   if (dq.given()) results[0] = dq.of(q.dtype(), shape(l, e));
@@ -149,9 +164,15 @@ void attention_backward(const Floats& dy, const Floats& q, const Floats& k, cons
     using T = decltype(tag);
     AttentionBackward<T> call{};
     call.settings = {scale, 0, is_causal, first, false, is_medium()};
-    call.adds = adds, call.query = q, call.weights = weights, call.dy = dy;
-    repeat(k.view<T>(), k_shape, call.key), repeat(v.view<T>(), v_shape, call.value);
-    call.dq = results[0], call.dk = results[1], call.dv = results[2];
+    call.adds = adds;
+    call.query = q;
+    call.weights = weights;
+    call.dy = dy;
+    repeat(k.view<T>(), k_shape, call.key);
+    repeat(v.view<T>(), v_shape, call.value);
+    call.dq = results[0];
+    call.dk = results[1];
+    call.dv = results[2];
     invoke_sized(call, l * s * e);
   });
 }
@@ -180,7 +201,8 @@ Output attention_cached(const Floats& q, const Floats& k, const Floats& v, InPla
   const Shape shape = q.shape();
   Shape v_shape = shape;
   v_shape.sizes[3] = v.shape(3);
-  k.expect_shape(shape), v.expect_shape(v_shape);
+  k.expect_shape(shape);
+  v.expect_shape(v_shape);
   if (most < 0 || most > kMostKeys) most.fail("0 to 2**40");
   lengths.expect_shape(Shape{shape[0]});
   if (!lengths.is_writable()) fail_value(lengths.op(), "got lengths that cannot be written");

@@ -83,7 +83,8 @@ Output move_images(const Images& x, const Integers& place, MaybeWhole height_, M
   expect_pixel(fill, x);
   constexpr Border modes[] = {Border::constant, Border::edge, Border::reflect, Border::symmetric};
   const Border mode = modes[mode_.one_of({"constant", "edge", "reflect", "symmetric"})];
-  const int64_t height = size_of(height_, x.shape(2)), width = size_of(width_, x.shape(3));
+  const int64_t height = size_of(height_, x.shape(2));
+  const int64_t width = size_of(width_, x.shape(3));
   if (mode != Border::constant && (x.shape(2) == 0 || x.shape(3) == 0))
     x.fail("pixels to repeat beyond the edge");
   Output y = images_like(out, x, height, width, place);

@@ -36,7 +36,10 @@ bool keeps_planes(const Reals& x, const ConvArguments& a, const ConvShapes& s) {
 template <class A>
 auto one_of(const A& array, int axis, int64_t i) {
   return viewed(array, [axis, i](auto v) {
-    if (v.data) v.data += i * v.strides[axis], v.shape[axis] = 1;
+    if (v.data) {
+      v.data += i * v.strides[axis];
+      v.shape[axis] = 1;
+    }
     return v;
   });
 }
@@ -210,7 +213,8 @@ void define(Module m) {
   const std::string name = "conv" + std::to_string(axes) + "d";
   const std::string settings = "stride=1, padding=0, dilation=1, groups=1, ";
   def(m, name + "(x, w, bias=None, " + settings + "activation='none', out=None)", conv<axes>);
-  const std::string backward = "_backward(dy, x, w, ", needed = "need_dx=True, need_dw=True, need_db=True)";
+  const std::string backward = "_backward(dy, x, w, ";
+  const std::string needed = "need_dx=True, need_dw=True, need_db=True)";
   def(m, name + backward + settings + needed, conv_backward<axes>);
   const std::string transposed = "conv_transpose" + std::to_string(axes) + "d";
   const std::string with_output = "stride=1, padding=0, output_padding=0, groups=1, dilation=1, ";

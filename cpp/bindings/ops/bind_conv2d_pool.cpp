@@ -46,8 +46,10 @@ Gradients::All conv_pool_backward(const Reals& dy, const Exactly<DType::uint8>& 
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);
   const ResultWindow window = result_window(op, window_, s);
-  const Shape pooled = op.shape(s.n, s.k, window.rows, window.columns), whole = op.shape(s.n, s.c, s.h, s.w);
-  dy.expect_shape(pooled), where.expect_shape(pooled);
+  const Shape pooled = op.shape(s.n, s.k, window.rows, window.columns);
+  const Shape whole = op.shape(s.n, s.c, s.h, s.w);
+  dy.expect_shape(pooled);
+  where.expect_shape(pooled);
   if (saved) saved.expect_shape(whole);
   Gradients g;
   if (need_dx) {

@@ -91,7 +91,11 @@ class Drawing {
   Drawing(const Drawing&) = delete;
   __attribute__((noinline)) ~Drawing() {
     PyObject* done = PyObject_CallMethodNoArgs(lock_.ptr(), g_release);
-    done ? Py_DECREF(done) : PyErr_WriteUnraisable(lock_.ptr());
+    if (done) {
+      Py_DECREF(done);
+    } else {
+      PyErr_WriteUnraisable(lock_.ptr());
+    }
   }
 
  private:
@@ -127,7 +131,8 @@ py::object next_integers(PyObject*, PyObject* const* a, Py_ssize_t) {  // genera
   if (!several) return py::none();
   if (PySequence_Fast_GET_SIZE(a[3]) > kMaxDims)
     fail_value("randint", "got shape ", py::handle(a[3]), "; expected ", kMostDims);
-  int below = 0, above = 0;
+  int below = 0;
+  int above = 0;
   const int64_t low = PyLong_AsLongLongAndOverflow(a[1], &below);
   const int64_t high = PyLong_AsLongLongAndOverflow(a[2], &above);
   const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low) - 1;
@@ -266,7 +271,8 @@ PyMethodDef g_functions[] = {
 }  // namespace
 
 void register_dropout(Module m) {
-  g_lock = PyUnicode_InternFromString("lock"), g_acquire = PyUnicode_InternFromString("acquire");
+  g_lock = PyUnicode_InternFromString("lock");
+  g_acquire = PyUnicode_InternFromString("acquire");
   g_release = PyUnicode_InternFromString("release");
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "draw_rows(weights, samples, replacement, draw)", draw_rows, "multinomial");

@@ -128,8 +128,10 @@ Output run_on(const Arguments& operands, Output y, const Set& set) {
 
 Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const Out& out) {
   const Arguments operands(arguments);
-  return run_on<Elementwise>(operands, operands.output(out, operands.dtype()),
-                             [&](auto& call) { call.op = op, call.operands = operands.count(); });
+  return run_on<Elementwise>(operands, operands.output(out, operands.dtype()), [&](auto& call) {
+    call.op = op;
+    call.operands = operands.count();
+  });
 }
 
 Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {

@@ -19,7 +19,8 @@ bool is_smooth(int64_t n) {
 // factors of x (rfft) or of the result (irfft). scale, edge: see kernels/fourier/fourier.h.
 Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const MaybeFloats& window) {
   const FourierKind which{kind.one_of({"fft", "ifft", "rfft", "irfft"})};
-  const bool real = which == FourierKind::rfft, back = which == FourierKind::irfft;
+  const bool real = which == FourierKind::rfft;
+  const bool back = which == FourierKind::irfft;
   if (n < 1 || n > (int64_t{1} << 31) || !is_smooth(n)) n.fail("1 or more, without a prime factor above 7");
   if (x.ndim() < (real ? 1 : 2) || (!real && x.shape(x.ndim() - 1) != 2))
     x.fail(real ? "(..., m)" : "(..., m, 2)");

@@ -15,9 +15,13 @@ namespace {
 TensorView<const int64_t> repeated(const Input& index, const Shape& picked, int axis) {
   TensorView<const int64_t> v = index.view<int64_t>();
   if (v.ndim == 1 && picked.ndim > 1) {
-    const int64_t step = v.strides[0], count = v.shape[0];
+    const int64_t step = v.strides[0];
+    const int64_t count = v.shape[0];
     v.ndim = picked.ndim;
-    for (int d = 0; d < v.ndim; ++d) v.strides[d] = d == axis ? step : 0, v.shape[d] = d == axis ? count : 1;
+    for (int d = 0; d < v.ndim; ++d) {
+      v.strides[d] = d == axis ? step : 0;
+      v.shape[d] = d == axis ? count : 1;
+    }
   }
   bool fits = v.ndim == picked.ndim;
   for (int d = 0; d < picked.ndim && fits; ++d) {
@@ -75,9 +79,10 @@ Output gather(Movable x, Integers index, Axis axis, Out out, Truth from_0, Truth
     using T = decltype(tag);
     Gather<T> call{along, from_0, reached(x.view<T>(), shape, along), where, y.view<T>(), {}};
     // The kernel itself may look for indices outside their range, if nobody sees what it has written by then.
-    if (!t_recording && !out.given() && call.finds_outside())
-      call.found.data = &outside, call.found.ndim = 0;
-    else
+    if (!t_recording && !out.given() && call.finds_outside()) {
+      call.found.data = &outside;
+      call.found.ndim = 0;
+    } else
       require_places(index, x.shape(along), from_0);
     invoke_sized(call, shape.elements());
   });
@@ -102,23 +107,34 @@ template <class T>
 // x[mask], for a mask that has the sizes of x's first dimensions; empty if it has others. x has any dtype
 // except objects.
 py::object masked(PyArrayObject* x, PyArrayObject* mask) {
-  const int n = PyArray_NDIM(mask), ndim = PyArray_NDIM(x);
+  const int n = PyArray_NDIM(mask);
+  const int ndim = PyArray_NDIM(x);
   if (n == 0 || n > ndim || !std::equal(PyArray_DIMS(mask), PyArray_DIMS(mask) + n, PyArray_DIMS(x)))
     return {};
   const auto contiguous = [](PyArrayObject* a) {
     py::object c = checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(a)));
     return c;
   };
-  const py::object from = contiguous(x), where = contiguous(mask);
+  const py::object from = contiguous(x);
+  const py::object where = contiguous(mask);
   Shape shape{PyArray_CountNonzero(as_array(where))};
-  int64_t row = 1, strides[kMaxDims];
-  for (int d = n; d < ndim; ++d) shape.append(PyArray_DIM(x, d)), row *= PyArray_DIM(x, d);
-  for (int64_t d = shape.ndim - 1, step = 1; d >= 0; --d)
-    strides[d] = step, step *= std::max<int64_t>(shape[d], 1);
-  const int64_t item = PyArray_ITEMSIZE(x), bytes = item * row, count = shape[0],
-                size = PyArray_SIZE(as_array(where));
+  int64_t row = 1;
+  int64_t strides[kMaxDims];
+  for (int d = n; d < ndim; ++d) {
+    shape.append(PyArray_DIM(x, d));
+    row *= PyArray_DIM(x, d);
+  }
+  for (int64_t d = shape.ndim - 1, step = 1; d >= 0; --d) {
+    strides[d] = step;
+    step *= std::max<int64_t>(shape[d], 1);
+  }
+  const int64_t item = PyArray_ITEMSIZE(x);
+  const int64_t bytes = item * row;
+  const int64_t count = shape[0];
+  const int64_t size = PyArray_SIZE(as_array(where));
   py::object y = new_array(PyArray_TYPE(x), shape, strides);
-  const char *data = PyArray_BYTES(as_array(from)), *chosen = PyArray_BYTES(as_array(where));
+  const char* data = PyArray_BYTES(as_array(from));
+  const char* chosen = PyArray_BYTES(as_array(where));
   char* to = PyArray_BYTES(as_array(y));
   PyThreadState* state = size < 4096 ? nullptr : PyEval_SaveThread();
   if (bytes == 8)
@@ -129,7 +145,10 @@ py::object masked(PyArrayObject* x, PyArrayObject* mask) {
     compress<int8_t>(data, chosen, to, count);
   else
     for (int64_t i = 0; i < size; ++i)
-      if (chosen[i]) std::memcpy(to, data + i * bytes, bytes), to += bytes;
+      if (chosen[i]) {
+        std::memcpy(to, data + i * bytes, bytes);
+        to += bytes;
+      }
   if (state) PyEval_RestoreThread(state);
   return y;
 }
@@ -172,7 +191,10 @@ Output picked_by(Movable x, Arrays keys) {
     length *= size;
   }
   Shape flat{where.shape[0]};
-  for (int d = count; d < x.ndim(); ++d) flat.append(x.shape(d)), shape.append(x.shape(d));
+  for (int d = count; d < x.ndim(); ++d) {
+    flat.append(x.shape(d));
+    shape.append(x.shape(d));
+  }
   if (shape.ndim > kMaxDims) refuse_keys();
   Output y = Output::contiguous(x.dtype(), shape);
   with_movable(x, [&](auto tag) {
@@ -180,15 +202,20 @@ Output picked_by(Movable x, Arrays keys) {
     TensorView<const T> from = x.view<T>();
     TensorView<T> to = y.view<T>();
     from.ndim = to.ndim = flat.ndim;
-    from.shape[0] = length, to.shape[0] = flat[0];
+    from.shape[0] = length;
+    to.shape[0] = flat[0];
     from.strides[0] = to.strides[0] = flat[0] ? flat.elements() / flat[0] : 0;
     for (int d = 1; d < flat.ndim; ++d) {
       from.shape[d] = to.shape[d] = flat[d];
-      from.strides[d] = x.view<T>().strides[count + d - 1], to.strides[d] = from.strides[d];
+      from.strides[d] = x.view<T>().strides[count + d - 1];
+      to.strides[d] = from.strides[d];
     }
     TensorView<const int64_t> index = as_const(where);
     index.ndim = flat.ndim;
-    for (int d = 1; d < flat.ndim; ++d) index.shape[d] = flat[d], index.strides[d] = 0;
+    for (int d = 1; d < flat.ndim; ++d) {
+      index.shape[d] = flat[d];
+      index.strides[d] = 0;
+    }
     invoke_sized(Gather<T>{0, true, from, index, to, {}}, flat.elements());
   });
   return y;
@@ -214,7 +241,9 @@ Picked picked(Raw x, Raw key) {
   if (PyArray_TYPE(k) != NPY_BOOL && PyArray_TYPE(k) != NPY_UINT8) {
     if (PyArray_NDIM(k) != 1) return {py::reinterpret_borrow<py::object>(Py_NotImplemented)};
     const auto arg = [](const char* name, const Raw& a) { return Arg{"getitem", name, a.value}; };
-    const py::object none = py::none(), zero = py::int_(0), no = py::bool_(false);
+    const py::object none = py::none();
+    const py::object zero = py::int_(0);
+    const py::object no = py::bool_(false);
     return {gather(arg("x", x), arg("index", key), Arg{"getitem", "axis", zero}, Arg{"getitem", "out", none},
                    Arg{"getitem", "from_0", no}, Arg{"getitem", "part", no})
                 .release()};
@@ -235,15 +264,17 @@ struct ScatterOf {
 };
 // base: the array with whose elements y begins; empty: zeros.
 void run_scatter(const ScatterOf& of, const Input& base) {
-  int64_t outside = 0, length = 0;
+  int64_t outside = 0;
+  int64_t length = 0;
   with_movable(of.src, [&](auto tag) {
     using T = decltype(tag);
     Scatter<T> call{of.axis,          of.from_0, of.op,          base.view<T>(),
                     of.src.view<T>(), of.where,  of.y.view<T>(), {}};
     length = call.y.shape[of.axis];
-    if (!t_recording && !of.is_given && call.finds_outside())
-      call.found.data = &outside, call.found.ndim = 0;
-    else
+    if (!t_recording && !of.is_given && call.finds_outside()) {
+      call.found.data = &outside;
+      call.found.ndim = 0;
+    } else
       require_places(of.index, length, of.from_0);
     invoke_sized(call, numel(call.x) + numel(call.y));
   });
@@ -288,8 +319,8 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
   const int along = axis.of(dy);
   expect_fits(index, dy, along);
   require_places(index, dy.shape(along));
-  Output dx = Output::contiguous(dy.dtype(), dy.shape()),
-         dsrc = Output::contiguous(dy.dtype(), index.shape());
+  Output dx = Output::contiguous(dy.dtype(), dy.shape());
+  Output dsrc = Output::contiguous(dy.dtype(), index.shape());
   run<ScatterBackward>(dy.dtype(), along, dy, index, dx, dsrc);
   return {std::move(dx), std::move(dsrc)};
 }

@@ -59,7 +59,8 @@ struct Setting {
   // How axis d (0: h, 1: w) is resampled. A signal's h, which has one row, is left as it is.
   ResampleAxis axis(const Sizes2d& s, int d) const {
     if (d < 2 - axes) return {ResampleMap::nearest, 1, 1, 1, false, 0};
-    const double in = static_cast<double>(s.in[d]), out = static_cast<double>(s.out[d]);
+    const double in = static_cast<double>(s.in[d]);
+    const double out = static_cast<double>(s.out[d]);
     double scale = s.factor[d] > 0 ? 1 / s.factor[d] : in / out;
     if (align_corners) scale = s.out[d] > 1 ? (in - 1) / (out - 1) : 0;
     return {map, s.in[d], s.out[d], scale, align_corners, 0};
@@ -131,7 +132,8 @@ Output interpolate_backward(const Floats& dy, ShapeOfX shape, Factors scale_fact
                "; expected the same N and C");
   Sizes2d s{};
   for (int d = 2 - axes; d < 2; ++d) {
-    s.in[d] = shape[d + axes], s.out[d] = dy.shape(d + axes);
+    s.in[d] = shape[d + axes];
+    s.out[d] = dy.shape(d + axes);
     if (s.out[d] < 1 || s.out[d] >= kMostPixels) dy.fail("at least one pixel");
   }
   expect_input(dy.op(), s, axes);
@@ -144,7 +146,10 @@ Input dense(const Input& x, bool channels_last) {
   if (!channels_last) return contiguous(x);
   const TensorView<const char> v = x.view<char>();
   TensorView<const char> last = v;
-  for (int d = 1; d < 4; ++d) last.shape[d] = v.shape[d % 3 + 1], last.strides[d] = v.strides[d % 3 + 1];
+  for (int d = 1; d < 4; ++d) {
+    last.shape[d] = v.shape[d % 3 + 1];
+    last.strides[d] = v.strides[d % 3 + 1];
+  }
   return is_contiguous(last) ? x : copied(x, Output::channels_last(x.dtype(), x.shape()));
 }
 
@@ -159,11 +164,13 @@ struct Grid {
       : points(contiguous(grid)) {
     settings.mode = GridMode(mode.one_of({"bilinear", "nearest", "bicubic"}));
     settings.padding = GridPadding(padding.one_of({"zeros", "border", "reflection"}));
-    settings.align_corners = align, settings.in_pixels = pixels;
+    settings.align_corners = align;
+    settings.in_pixels = pixels;
     if (x.ndim() != 4 || grid.ndim() != 4 || grid.shape(3) != 2 || grid.shape(0) != x.shape(0))
       fail_value(x.op(), "got x of shape ", x.shape(), " and grid of ", grid.shape(),
                  "; expected (n, c, h, w) and (n, p, q, 2)");
-    const int64_t area = x.shape(2) * x.shape(3), channels = x.shape(1);
+    const int64_t area = x.shape(2) * x.shape(3);
+    const int64_t channels = x.shape(1);
     if (area == 0 || area > INT32_MAX) x.fail("images of at least one pixel, and of fewer than 2**31");
     settings.channels_last = over_channels(x.view<char>()) && channels > 1 && area <= INT32_MAX / channels;
     this->x = dense(x, settings.channels_last);

@@ -35,7 +35,8 @@ auto backward(const Floats& dy, const Floats& saved, const Floats& t, Name funct
               const MaybeFloats& weights) {
   const int kind = checked(function, saved, t, weights);
   dy.expect_same_shape(t);
-  Output dt = Output::like(t, t.dtype()), dx = Output::like(saved, t.dtype());
+  Output dt = Output::like(t, t.dtype());
+  Output dx = Output::like(saved, t.dtype());
   run<JetBackward>(t.dtype(), kind, dy, saved, t, weights, dt, dx);
   return std::make_tuple(std::move(dx), std::move(dt));
 }

@@ -32,7 +32,9 @@ struct NormLines {
   template <class E>
   TensorView<E> as_matrix(const TensorView<E>& v) const {
     TensorView<E> m;
-    int64_t expected = 1, lines = 1, step = size;
+    int64_t expected = 1;
+    int64_t lines = 1;
+    int64_t step = size;
     bool fits = true;
     for (int d = v.ndim - 1; d >= 0; --d) {
       if (v.shape[d] == 1) continue;
@@ -46,8 +48,13 @@ struct NormLines {
       }
     }
     if (!fits && numel(v) > 0) return m;
-    m.data = v.data, m.ndim = 2, m.stored = v.stored;
-    m.shape[0] = count, m.shape[1] = size, m.strides[0] = step, m.strides[1] = 1;
+    m.data = v.data;
+    m.ndim = 2;
+    m.stored = v.stored;
+    m.shape[0] = count;
+    m.shape[1] = size;
+    m.strides[0] = step;
+    m.strides[1] = 1;
     return m;
   }
 
@@ -78,7 +85,8 @@ struct Results {
 Results forward(bool centered, const NormLines& lines, const Input& given_weight, const Input& given_bias,
                 const Real& eps) {
   eps.at_least(0);
-  const Input weight = lines.parameter(given_weight), bias = lines.parameter(given_bias);
+  const Input weight = lines.parameter(given_weight);
+  const Input bias = lines.parameter(given_bias);
   const Input x = lines.lined(lines.x);
   Results r{
       Output::contiguous(x.dtype(), x.shape()), Output::contiguous(DType::float64, lines.of_statistic()), {}};
@@ -95,7 +103,8 @@ Gradients backward(bool centered, const Floats& given_dy, const NormLines& lines
   const Input mean = centered ? statistic(given_mean, lines.of_statistic()) : Input();
   const Input rstd = statistic(given_rstd, lines.of_statistic());
   expect_shape_of(given_dy, lines.x);
-  const Input x = lines.lined(lines.x), dy = lines.lined(given_dy);
+  const Input x = lines.lined(lines.x);
+  const Input dy = lines.lined(given_dy);
   Gradients g;
   if (need_dx) g.dx = Output::contiguous(x.dtype(), x.shape());
   if (need_dweight) g.dweight = Output::contiguous(x.dtype(), lines.of_line());

@@ -78,7 +78,10 @@ LossCall checked(LossCall call, const Name& reduction) {
     call.reduction = reduction_of(reduction);
   if (call.reduction == Reduction::batch_mean && x.ndim() == 0)
     fail_value(x.op(), "got reduction 'batchmean' for x of shape (); expected a batch");
-  if (call.kind == Loss::bce) expect_probabilities(x), expect_probabilities(call.target);
+  if (call.kind == Loss::bce) {
+    expect_probabilities(x);
+    expect_probabilities(call.target);
+  }
   return call;
 }
 
@@ -88,7 +91,8 @@ Output forward(const LossCall& c, const Out& out) {
   with_float(c.x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     LossForward<T> call{c.kind, c.reduction, c.setting, c.x, c.target, {}, {}, loss};
-    call.other = c.repeated<T>(c.other), call.weight = c.repeated<T>(c.weight);
+    call.other = c.repeated<T>(c.other);
+    call.weight = c.repeated<T>(c.weight);
     invoke_released(call);
   });
   return loss;
@@ -101,7 +105,8 @@ Output backward(const LossCall& c, const Input& dy, bool of_target, const Out& o
   with_float(c.x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     LossBackward<T> call{c.kind, c.reduction, of_target, c.setting, dy, c.x, c.target, {}, {}, dx};
-    call.other = c.repeated<T>(c.other), call.weight = c.repeated<T>(c.weight);
+    call.other = c.repeated<T>(c.other);
+    call.weight = c.repeated<T>(c.weight);
     invoke_released(call);
   });
   return dx;
@@ -144,7 +149,8 @@ void register_likelihood(Module m) {
   define<MaybeFloats, MaybeFloats>(m, "bce_with_logits", Loss::bce_with_logits,
                                    "weight=None, pos_weight=None, ",
                                    [](LossCall& c, const MaybeFloats& weight, const MaybeFloats& pos_weight) {
-                                     c.weight = weight, c.other = pos_weight;
+                                     c.weight = weight;
+                                     c.other = pos_weight;
                                      if (pos_weight) c.kind = Loss::bce_with_pos_weight;
                                    });
   define<Truth>(m, "kl_div", Loss::kl_div, "log_target=False, ", [](LossCall& c, const Truth& log_target) {
@@ -283,7 +289,8 @@ Output ctc_loss(const Floats& x, const Integers& labels, const Integers& lengths
                 Whole blank, Real at_infinity, MaybeInPlace dx) {
   if (x.ndim() != 3 || labels.ndim() != 2) x.fail("(t, n, c), and labels (n, s)");
   const Shape batch{x.shape(1)};
-  lengths.expect_shape(batch), sizes.expect_shape(batch);
+  lengths.expect_shape(batch);
+  sizes.expect_shape(batch);
   labels.expect_shape({x.shape(1), labels.shape(1)});
   if (blank < 0 || blank >= x.shape(2)) blank.fail("one of the classes");
   Output loss = Output::contiguous(x.dtype(), batch);

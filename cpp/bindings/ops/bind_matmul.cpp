@@ -37,10 +37,14 @@ Shapes shapes_of(const Input& a, const Input& b) {
   s.n = b.ndim() == 1 ? 1 : b.shape(b.ndim() - 1);
   const int64_t kb = b.ndim() == 1 ? b.shape(0) : b.shape(b.ndim() - 2);
   if (s.k != kb) fail_shapes(a, b, "the last dimension of a to equal the last but one of b");
-  const int da = std::max(a.ndim() - 2, 0), db = std::max(b.ndim() - 2, 0), batches = std::max(da, db);
+  const int da = std::max(a.ndim() - 2, 0);
+  const int db = std::max(b.ndim() - 2, 0);
+  const int batches = std::max(da, db);
   for (int d = 0; d < batches; ++d) {
-    const int ia = d - (batches - da), ib = d - (batches - db);
-    const int64_t na = ia < 0 ? 1 : a.shape(ia), nb = ib < 0 ? 1 : b.shape(ib);
+    const int ia = d - (batches - da);
+    const int ib = d - (batches - db);
+    const int64_t na = ia < 0 ? 1 : a.shape(ia);
+    const int64_t nb = ib < 0 ? 1 : b.shape(ib);
     if (na != nb && na != 1 && nb != 1) fail_shapes(a, b, "batch dimensions that broadcast");
     s.batch.append(na == 1 ? nb : na);
   }
@@ -57,12 +61,14 @@ void set_matrices(TensorView<T>& v, const TensorView<T>& x, int64_t rows, int64_
                   bool column_vector) {
   v.ndim = 3;
   v.data = x.data;
-  v.shape[1] = rows, v.shape[2] = columns;
+  v.shape[1] = rows;
+  v.shape[2] = columns;
   if (x.ndim == 1) {
     v.strides[1] = column_vector ? x.strides[0] : 0;
     v.strides[2] = column_vector ? 0 : x.strides[0];
   } else {
-    v.strides[1] = x.strides[x.ndim - 2], v.strides[2] = x.strides[x.ndim - 1];
+    v.strides[1] = x.strides[x.ndim - 2];
+    v.strides[2] = x.strides[x.ndim - 1];
   }
 }
 
@@ -81,17 +87,26 @@ template <class T, class To, class Call>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
                  const TensorView<const T>& saved, const TensorView<To>& c, Call& call,
                  TensorView<const T>& call_saved, TensorView<To>& call_c) {
-  int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0, stride_saved = 0;
+  int64_t count = 1;
+  int64_t stride_a = 0;
+  int64_t stride_b = 0;
+  int64_t stride_c = 0;
+  int64_t stride_saved = 0;
   int outer = s.batch.ndim;
   for (; outer > 0; --outer) {
     const int d = outer - 1;
-    const int64_t sa = batch_stride(a, d, s.batch.ndim), sb = batch_stride(b, d, s.batch.ndim);
-    const int64_t sc = c.strides[d], ss = saved.strides[d];
+    const int64_t sa = batch_stride(a, d, s.batch.ndim);
+    const int64_t sb = batch_stride(b, d, s.batch.ndim);
+    const int64_t sc = c.strides[d];
+    const int64_t ss = saved.strides[d];
     if (s.batch[d] == 1) continue;
-    if (count == 1)
-      stride_a = sa, stride_b = sb, stride_c = sc, stride_saved = ss;
-    else if (sa != stride_a * count || sb != stride_b * count || sc != stride_c * count ||
-             ss != stride_saved * count)
+    if (count == 1) {
+      stride_a = sa;
+      stride_b = sb;
+      stride_c = sc;
+      stride_saved = ss;
+    } else if (sa != stride_a * count || sb != stride_b * count || sc != stride_c * count ||
+               ss != stride_saved * count)
       break;
     count *= s.batch[d];
   }
@@ -103,27 +118,40 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   };
   if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call_c, stride_c) &&
       (!saved.data || goes_on(call_saved, stride_saved))) {
-    if (s.m == 1)
-      call.a.strides[1] = stride_a, call_c.strides[1] = stride_c, call_saved.strides[1] = stride_saved;
+    if (s.m == 1) {
+      call.a.strides[1] = stride_a;
+      call_c.strides[1] = stride_c;
+      call_saved.strides[1] = stride_saved;
+    }
     call.a.shape[1] = call_c.shape[1] = call_saved.shape[1] = count * s.m;
     count = 1;
   }
   call.a.shape[0] = call.b.shape[0] = call_c.shape[0] = count;
-  call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call_c.strides[0] = stride_c;
-  call_saved.shape[0] = count, call_saved.strides[0] = stride_saved;
-  const T *a0 = call.a.data, *b0 = call.b.data;
+  call.a.strides[0] = stride_a;
+  call.b.strides[0] = stride_b;
+  call_c.strides[0] = stride_c;
+  call_saved.shape[0] = count;
+  call_saved.strides[0] = stride_saved;
+  const T* a0 = call.a.data;
+  const T* b0 = call.b.data;
   To* c0 = call_c.data;
   int64_t total = 1;
   for (int d = 0; d < outer; ++d) total *= s.batch[d];
   for (int64_t i = 0; i < total; ++i) {
-    int64_t rest = i, oa = 0, ob = 0, oc = 0, os = 0;
+    int64_t rest = i;
+    int64_t oa = 0;
+    int64_t ob = 0;
+    int64_t oc = 0;
+    int64_t os = 0;
     for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {
       oa += rest % s.batch[d] * batch_stride(a, d, s.batch.ndim);
       ob += rest % s.batch[d] * batch_stride(b, d, s.batch.ndim);
       oc += rest % s.batch[d] * c.strides[d];
       os += rest % s.batch[d] * saved.strides[d];
     }
-    call.a.data = a0 + oa, call.b.data = b0 + ob, call_c.data = c0 + oc;
+    call.a.data = a0 + oa;
+    call.b.data = b0 + ob;
+    call_c.data = c0 + oc;
     if (saved.data) call_saved.data = saved.data + os;
     invoke_sized(call, elements);
   }
@@ -165,8 +193,10 @@ MatmulActivation activation_of(const Name& name) {
 // n; a vector lacks one of them.
 template <class View>
 void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns) {
-  v.ndim = 3, v.data = x.data;
-  v.shape[1] = s.m, v.shape[2] = s.n;
+  v.ndim = 3;
+  v.data = x.data;
+  v.shape[1] = s.m;
+  v.shape[2] = s.n;
   v.strides[1] = rows ? x.strides[s.batch.ndim] : 0;
   v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
 }
@@ -186,7 +216,9 @@ void expect_parts(const Shapes& s, int64_t parts, bool finished) {
 template <class T, class To, class Call>
 void run_product(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Input& saved,
                  const Output& c, Call& call, TensorView<const T>& call_saved, TensorView<To>& call_c) {
-  const TensorView<const T> va = a.view<T>(), vb = b.view<T>(), vs = saved.view<T>();
+  const TensorView<const T> va = a.view<T>();
+  const TensorView<const T> vb = b.view<T>();
+  const TensorView<const T> vs = saved.view<T>();
   const TensorView<To> vc = c.view<To>();
   set_matrices(call.a, va, s.m, s.k, false);
   set_matrices(call.b, vb, s.k, s.n, true);
@@ -204,8 +236,11 @@ void run_halves(const Shapes& s, const Input& a, const Input& b, const Input& bi
   call.activation = finish;
   TensorView<const Half> none;
   const Input no;
-  wide ? run_product(s, a, b, bias, no, c, call, none, call.wide)
-       : run_product(s, a, b, bias, no, c, call, none, call.c);
+  if (wide) {
+    run_product(s, a, b, bias, no, c, call, none, call.wide);
+  } else {
+    run_product(s, a, b, bias, no, c, call, none, call.c);
+  }
 }
 
 bool is_float32(const Arg& array) {
@@ -248,7 +283,9 @@ Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
     fail_type(kOp, "got another weight; expected a matrix");
   const py::object across = checked(PyArray_Transpose(as_array(weight.value), nullptr));
-  const py::object none = py::none(), one = py::int_(1), name = py::str("none");
+  const py::object none = py::none();
+  const py::object one = py::int_(1);
+  const py::object name = py::str("none");
   const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
   const Reals b = arg("weight", across);
   x.expect_same_dtype(b);  // def() compares arguments of types Floats and Reals only; weight is Raw
@@ -277,7 +314,8 @@ Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth uni
   const Shapes s = shapes_of(a, b);
   if (s.m != s.k) fail_shapes(a, b, "square matrices a");
   Shape square = s.batch;
-  square.append(s.k), square.append(s.k);
+  square.append(s.k);
+  square.append(s.k);
   Output y = Output::contiguous(a.dtype(), s.out);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);

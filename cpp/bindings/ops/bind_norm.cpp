@@ -45,7 +45,8 @@ void expect_statistics(const Input& x, const Running& mean, const Running& var, 
   if (training && x.elements() == x.shape(1) && x.elements() > 0)
     fail_value(x.op(), "got x of shape ", x.shape(),
                " when training; expected more than 1 value per channel");
-  mean.expect_right(x, training), var.expect_right(x, training);
+  mean.expect_right(x, training);
+  var.expect_right(x, training);
 }
 
 // y, and for backward mean and rstd = 1 / sqrt(variance + eps) in float64: for each channel, or for each
@@ -59,7 +60,8 @@ Forward batch_norm(const Floats& given_x, const MaybeFloats& weight, const Maybe
   const double momentum = momentum_of(given_momentum, static_cast<bool>(running_mean), batches.given());
   expect_channels(given_x);
   expect_statistics(given_x, running_mean, running_var, training);
-  expect_of_channels(weight, given_x), expect_of_channels(bias, given_x);
+  expect_of_channels(weight, given_x);
+  expect_of_channels(bias, given_x);
   MaybeOutput count;
   if (training && batches.given()) count = batches.of(DType::int64, {});
   const Channels x(given_x, /*dense_samples=*/false);
@@ -87,7 +89,8 @@ Gradients::All batch_norm_backward(const Floats& given_dy, const Floats& given_x
   expect_channels(given_x);
   expect_of_channels(weight, given_x);
   const int64_t channels = given_x.shape(1);
-  const Input mean = statistic(given_mean, {channels}), rstd = statistic(given_rstd, {channels});
+  const Input mean = statistic(given_mean, {channels});
+  const Input rstd = statistic(given_rstd, {channels});
   const Channels x(given_x, /*dense_samples=*/false);
   const Input dy = x.gradient(given_dy);
   Gradients g = gradients_of(x, channels, need_dx, need_dweight, need_dbias);
@@ -109,8 +112,10 @@ Forward group_norm(const Floats& given_x, Whole num_groups, const MaybeFloats& g
   eps.at_least(0);
   expect_channels(given_x);
   const int64_t groups = expect_groups(num_groups, given_x);
-  expect_of_channels(given_weight, given_x), expect_of_channels(given_bias, given_x);
-  const Input weight = contiguous(given_weight), bias = contiguous(given_bias);
+  expect_of_channels(given_weight, given_x);
+  expect_of_channels(given_bias, given_x);
+  const Input weight = contiguous(given_weight);
+  const Input bias = contiguous(given_bias);
   const Channels x(given_x, /*dense_samples=*/true);
   Output y = x.like();
   Output mean = Output::contiguous(DType::float64, {given_x.shape(0), groups});
@@ -129,7 +134,8 @@ Gradients::All group_norm_backward(const Floats& given_dy, const Floats& given_x
   expect_of_channels(given_weight, given_x);
   const Input weight = contiguous(given_weight);
   const Shape lines{given_x.shape(0), groups};
-  const Input mean = statistic(given_mean, lines), rstd = statistic(given_rstd, lines);
+  const Input mean = statistic(given_mean, lines);
+  const Input rstd = statistic(given_rstd, lines);
   const Channels x(given_x, /*dense_samples=*/true);
   const Input dy = x.gradient(given_dy);
   Gradients g = gradients_of(x, given_x.shape(1), need_dx, need_dweight, need_dbias);

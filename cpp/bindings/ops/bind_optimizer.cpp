@@ -38,7 +38,8 @@ bool are_apart(const OptimizerStep<T>& step) {
     const TensorView<T>& p = step.segments[i].parameter;
     if (numel(p) == 0) continue;
     const int64_t item = item_of(p);
-    const char *first = reinterpret_cast<const char*>(p.data), *last = first + item;
+    const char* first = reinterpret_cast<const char*>(p.data);
+    const char* last = first + item;
     for (int d = 0; d < p.ndim; ++d) {
       const int64_t reach = (p.shape[d] - 1) * p.strides[d] * item;
       (reach < 0 ? first : last) += reach;
@@ -165,8 +166,9 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
 
 // True if the lists `tensors` and `before` have the same Tensors, whose arrays have these dtypes.
 bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
-  const auto now = Given<py::list>::of(tensors.value.ptr()), then = Given<py::list>::of(before.value.ptr()),
-             kinds = Given<py::list>::of(dtypes.value.ptr());
+  const auto now = Given<py::list>::of(tensors.value.ptr());
+  const auto then = Given<py::list>::of(before.value.ptr());
+  const auto kinds = Given<py::list>::of(dtypes.value.ptr());
   if (now.size() != then.size()) return false;
   for (size_t i = 0; i < now.size(); ++i) {
     PyObject* tensor = PyList_GET_ITEM(now.ptr(), i);
@@ -184,7 +186,8 @@ void move_parameters(List parameters, List values, OneNumber factor, Truth towar
   values.expect_size(parameters.size());
   run_list<MoveParameters>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
     using T = decltype(tag);
-    call.towards = towards, call.factor = factor.number();
+    call.towards = towards;
+    call.factor = factor.number();
     for (int i = 0; i < call.count; ++i) {
       call.parameters[i] = parameters.in_place<T>(first + i);
       call.values[i] = held[i] = values.read<T>(first + i);
@@ -210,8 +213,10 @@ Output gradient_norm(List gradients, Real norm_type) {
   const auto view = norm.view<double>();
   *view.data = 0;
   run_list<GradientNorm>(gradients, [&](auto& call, auto tag, int64_t first, Input* held) {
-    call.p = p, call.norm = view;
-    call.first = first == 0, call.last = first + call.count == gradients.size();
+    call.p = p;
+    call.norm = view;
+    call.first = first == 0;
+    call.last = first + call.count == gradients.size();
     for (int i = 0; i < call.count; ++i)
       call.gradients[i] = held[i] = gradients.read<decltype(tag)>(first + i);
   });
@@ -236,7 +241,8 @@ void expect_strengths(const Doubles& a, int64_t n) {
 
 // The elements [first, first + count) of a vector.
 TensorView<const double> part(TensorView<const double> v, int64_t first, int count) {
-  v.data += first, v.shape[0] = count;
+  v.data += first;
+  v.shape[0] = count;
   return v;
 }
 
@@ -245,15 +251,18 @@ TensorView<const double> part(TensorView<const double> v, int64_t first, int cou
 Output weight_penalty(List parameters, MaybeList gradients, const Doubles& l1, const Doubles& l2,
                       OneNumber scale) {
   gradients.expect_size(parameters.size());
-  expect_strengths(l1, parameters.size()), expect_strengths(l2, parameters.size());
+  expect_strengths(l1, parameters.size());
+  expect_strengths(l2, parameters.size());
   Output value = Output::contiguous(DType::float64, {1});
   const auto total = value.view<double>();
   *total.data = 0;
   run_list<WeightPenalty>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
     using T = decltype(tag);
     call.first = first == 0;
-    call.l1 = part(l1, first, call.count), call.l2 = part(l2, first, call.count);
-    call.scale = scale.number(), call.value = total;
+    call.l1 = part(l1, first, call.count);
+    call.l2 = part(l2, first, call.count);
+    call.scale = scale.number();
+    call.value = total;
     for (int i = 0; i < call.count; ++i) {
       call.parameters[i] = held[i] = parameters.read<T>(first + i);
       if (!gradients.given()) continue;
@@ -274,7 +283,8 @@ const Input& flat(const Input& x, int64_t n) {
 Output flat_dot(const Floats& a, const Floats& b) {
   const int64_t n = a.ndim() == 1 ? a.shape(0) : 0;
   Output product = Output::contiguous(DType::float64, {1});
-  flat(a, n), flat(b, n);
+  flat(a, n);
+  flat(b, n);
   run<FlatDot>(a.dtype(), a, b, product);
   return product;
 }
@@ -287,7 +297,8 @@ void run_loop(const List& direction, const List& changes, const List& steps, con
               double* alphas, const Input& scale, bool second) {
   LbfgsLoop<T> call{};
   call.direction = direction.in_place<T>(0);
-  const int64_t n = numel(call.direction), pairs = changes.size();
+  const int64_t n = numel(call.direction);
+  const int64_t pairs = changes.size();
   flat(direction.read<T>(0), n);
   call.second = second;
   call.scale = scale;
@@ -297,7 +308,8 @@ void run_loop(const List& direction, const List& changes, const List& steps, con
     call.count = static_cast<int>(std::min<int64_t>(kMaxPairs, pairs - first));
     Input held[2 * kMaxPairs];
     for (int i = 0; i < call.count; ++i) {
-      held[2 * i] = changes.read<T>(first + i), held[2 * i + 1] = steps.read<T>(first + i);
+      held[2 * i] = changes.read<T>(first + i);
+      held[2 * i + 1] = steps.read<T>(first + i);
       call.changes[i] = flat(held[2 * i], n);
       call.steps[i] = flat(held[2 * i + 1], n);
     }

@@ -55,7 +55,8 @@ ResampleAxis axis(const char* op, ResampleMap map, int64_t in, int64_t before, i
 Output repeated(const Input& x, const PadFrame& f, const Name& mode, bool transposed) {
   constexpr ResampleMap maps[] = {ResampleMap::reflect, ResampleMap::replicate, ResampleMap::circular};
   const ResampleMap map = maps[mode.one_of({"constant", "reflect", "replicate", "circular"}) - 1];
-  const int axes = f.dimensions, ndim = x.ndim();
+  const int axes = f.dimensions;
+  const int ndim = x.ndim();
   if ((axes != 1 && axes != 2) || (ndim != axes + 1 && ndim != axes + 2))
     fail_value(x.op(), "got mode ", mode.value, " with ", 2 * axes, " numbers for ", ndim,
                " dimensions; expected 2 numbers for (N, C, L) or 4 for (N, C, H, W)");

@@ -92,7 +92,8 @@ Output adaptive_max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX sh
 
 template <int axes>
 void define(Module m) {
-  const std::string max = "max_pool" + std::to_string(axes) + "d", adaptive = "adaptive_" + max;
+  const std::string max = "max_pool" + std::to_string(axes) + "d";
+  const std::string adaptive = "adaptive_" + max;
   const std::string windows = "kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False";
   def(m, max + "(x, " + windows + ", return_indices=False)", max_pool<axes>);
   def(m, max + "_backward(dy, where, shape, " + windows + ")", max_pool_backward<axes>);
@@ -166,7 +167,8 @@ Output adaptive_avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, Truth 
 
 template <int axes, class... D>
 void define(Module m, const std::string& divisor) {
-  const std::string average = "avg_pool" + std::to_string(axes) + "d", adaptive = "adaptive_" + average;
+  const std::string average = "avg_pool" + std::to_string(axes) + "d";
+  const std::string adaptive = "adaptive_" + average;
   const std::string windows =
       "kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True" + divisor;
   def(m, average + "(x, " + windows + ")", avg_pool<axes, D...>);

@@ -19,7 +19,8 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
                           bool may_be_rows) {
   QuantizedMatrix w{};
   w.kind = static_cast<QuantizedKind>(kind.one_of({"int8", "q8_0", "q4_0"}));
-  w.n = n, w.k = k;
+  w.n = n;
+  w.k = k;
   if (may_be_rows && panels.ndim() == 2) {
     w.panel = 1;
     const bool are_rows = panels.shape(0) == n && panels.shape(1) == w.panel_bytes();
@@ -44,8 +45,10 @@ constexpr int64_t kProductsPerElement = 16;  // this many take as long as one el
 Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& given_panels,
                         const MaybeScale& given_scale, const MaybeScale& given_bias, Name kind, Whole n,
                         Whole k) {
-  const Input x = contiguous(given_x), panels = in_order(given_panels), scale = contiguous(given_scale),
-              bias = contiguous(given_bias);
+  const Input x = contiguous(given_x);
+  const Input panels = in_order(given_panels);
+  const Input scale = contiguous(given_scale);
+  const Input bias = contiguous(given_bias);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
   if (x.ndim() == 0 || x.shape(x.ndim() - 1) != k)
     x.fail("(.., ", k.number, ") for a matrix (", n.number, ", ", k.number, ")");
@@ -62,7 +65,8 @@ Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& giv
 // y (.., k): the rows that the index (..) picks, or all
 Output quantized_rows(const Codes& given_panels, const MaybeScale& given_scale,
                       const Maybe<Integers>& given_index, Name kind, Whole n, Whole k) {
-  const Input panels = in_order(given_panels), scale = contiguous(given_scale);
+  const Input panels = in_order(given_panels);
+  const Input scale = contiguous(given_scale);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
   const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k, true);
   Input index = given_index;

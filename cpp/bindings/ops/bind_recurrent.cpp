@@ -38,13 +38,16 @@ struct Sequence {
       rows = x.shape(0);
       read_sizes();
     } else {
-      steps = x.shape(0), batch = x.shape(1), rows = steps * batch;
+      steps = x.shape(0);
+      batch = x.shape(1);
+      rows = steps * batch;
     }
     if (steps < 1) fail_value(op, "got x of 0 steps; expected at least 1");
     const int64_t gates = gates_of(cell);
     if (w_hh && (w_hh.ndim() != 2 || w_hh.shape(1) < 1 || w_hh.shape(0) != gates * w_hh.shape(1)))
       w_hh.fail("(", gates, " * hidden, hidden)");
-    hidden = w_hh ? w_hh.shape(1) : inputs / gates, width = gates * hidden;
+    hidden = w_hh ? w_hh.shape(1) : inputs / gates;
+    width = gates * hidden;
     if (!w_ih && (inputs != width || hidden < 1)) x.fail("(.., ", gates, " * hidden) without w_ih");
     w_hh = contiguous(w_hh);
     w_ih = dense(w_ih, {width, inputs});
@@ -55,14 +58,17 @@ struct Sequence {
   void read_sizes() {
     if (sizes.ndim() != 1) sizes.fail("1 dimension");
     const auto view = sizes.view<int64_t>();
-    steps = view.shape[0], batch = steps ? view.data[0] : 0;
-    int64_t before = batch, sum = 0;
+    steps = view.shape[0];
+    batch = steps ? view.data[0] : 0;
+    int64_t before = batch;
+    int64_t sum = 0;
     for (int64_t t = 0; t < steps; ++t) {
       const int64_t n = view.data[t * view.strides[0]];
       if (n < 1 || n > before)
         fail_value(op, "got sizes with ", n, " after ", before,
                    "; expected numbers of at least 1 that never grow");
-      sum += n, before = n;
+      sum += n;
+      before = n;
     }
     if (sum != rows) fail_value(op, "got sizes of ", sum, " rows and x of ", rows, "; expected as many");
   }
@@ -88,8 +94,11 @@ template <class A>
 auto by_rows(const A& a) {
   return viewed(a, [](auto v) {
     if (v.data && v.ndim == 3) {
-      v.ndim = 2, v.shape[0] *= v.shape[1], v.shape[1] = v.shape[2];
-      v.strides[0] = v.shape[1], v.strides[1] = 1;
+      v.ndim = 2;
+      v.shape[0] *= v.shape[1];
+      v.shape[1] = v.shape[2];
+      v.strides[0] = v.shape[1];
+      v.strides[1] = 1;
     }
     return v;
   });
@@ -110,11 +119,13 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
     const MaybeFloats& given_b_hh, const Steps& sizes, Truth reverse, Truth keep,
     const Maybe<Codes>& given_panels, const MaybeScale& given_scale, Name kind) {
   const Sequence s(cell, x, sizes, w_ih, w_hh);
-  const Input b_ih = s.dense(given_b_ih, {s.width}), b_hh = s.dense(given_b_hh, {s.width});
+  const Input b_ih = s.dense(given_b_ih, {s.width});
+  const Input b_hh = s.dense(given_b_hh, {s.width});
   if (!s.w_ih && b_ih) fail_value(s.op, "got b_ih without w_ih; expected None: x has it");
   if (s.w_ih && static_cast<bool>(b_ih) != static_cast<bool>(b_hh))
     fail_value(s.op, "got one bias; expected b_ih and b_hh, or neither");
-  const Input panels = in_order(given_panels), scale = contiguous(given_scale);
+  const Input panels = in_order(given_panels);
+  const Input scale = contiguous(given_scale);
   if (static_cast<bool>(s.w_hh) == static_cast<bool>(panels))
     fail_value(s.op, "got ", s.w_hh ? "w_hh and panels" : "no w_hh", "; expected w_hh or panels");
   QuantizedMatrix quantized{};
@@ -123,12 +134,17 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
       fail_type(s.op, "got x of dtype float64; expected float32 with panels");
     quantized = matrix_of(kind, panels, scale, s.width, s.hidden);
   }
-  const Input h0 = s.state(given_h0), c0 = s.state(given_c0);
+  const Input h0 = s.state(given_h0);
+  const Input c0 = s.state(given_c0);
   if (!s.is_lstm) expect_given(given_c0, false);
-  const Shape state{s.batch, s.hidden}, row{s.rows, s.hidden};
-  Output y = s.make(s.of_steps(s.hidden)), h_n = s.make(state);
-  MaybeOutput c_n = s.make_if(s.is_lstm, state), gates = s.make_if(s.has_gates, {s.rows, s.width});
-  MaybeOutput candidate = s.make_if(keep && s.cell == Cell::gru, row), h_before = s.make_if(keep, row);
+  const Shape state{s.batch, s.hidden};
+  const Shape row{s.rows, s.hidden};
+  Output y = s.make(s.of_steps(s.hidden));
+  Output h_n = s.make(state);
+  MaybeOutput c_n = s.make_if(s.is_lstm, state);
+  MaybeOutput gates = s.make_if(s.has_gates, {s.rows, s.width});
+  MaybeOutput candidate = s.make_if(keep && s.cell == Cell::gru, row);
+  MaybeOutput h_before = s.make_if(keep, row);
   MaybeOutput c_before = s.make_if(keep && s.is_lstm, row);
   run<RecurrentForward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
                         by_rows(s.x), s.w_ih, s.w_hh, b_ih, b_hh, h0, c0, s.sizes, by_rows(y), h_n, c_n,
@@ -149,19 +165,27 @@ recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& gi
                    Truth need_dx, Truth need_dw_ih, Truth need_dw_hh, Truth need_db) {
   const Sequence s(cell, x, sizes, w_ih, w_hh);
   expect_given(given_h_before, true);
-  expect_given(given_gates, s.has_gates), expect_given(given_candidate, s.cell == Cell::gru);
+  expect_given(given_gates, s.has_gates);
+  expect_given(given_candidate, s.cell == Cell::gru);
   expect_given(given_c_before, s.is_lstm);
   if (!s.is_lstm) expect_given(given_dc_n, false);
-  const Shape state{s.batch, s.hidden}, row{s.rows, s.hidden};
-  const Input dy = s.dense(given_dy, s.of_steps(s.hidden)), y = s.dense(given_y, s.of_steps(s.hidden));
-  const Input dh_n = s.state(given_dh_n), dc_n = s.state(given_dc_n);
-  const Input gates = s.dense(given_gates, {s.rows, s.width}), candidate = s.dense(given_candidate, row);
-  const Input h_before = s.dense(given_h_before, row), c_before = s.dense(given_c_before, row);
+  const Shape state{s.batch, s.hidden};
+  const Shape row{s.rows, s.hidden};
+  const Input dy = s.dense(given_dy, s.of_steps(s.hidden));
+  const Input y = s.dense(given_y, s.of_steps(s.hidden));
+  const Input dh_n = s.state(given_dh_n);
+  const Input dc_n = s.state(given_dc_n);
+  const Input gates = s.dense(given_gates, {s.rows, s.width});
+  const Input candidate = s.dense(given_candidate, row);
+  const Input h_before = s.dense(given_h_before, row);
+  const Input c_before = s.dense(given_c_before, row);
   Output dh0 = s.make(state);
-  MaybeOutput dc0 = s.make_if(s.is_lstm, state), dx = s.make_if(need_dx || !s.w_ih, s.of_steps(s.inputs));
+  MaybeOutput dc0 = s.make_if(s.is_lstm, state);
+  MaybeOutput dx = s.make_if(need_dx || !s.w_ih, s.of_steps(s.inputs));
   MaybeOutput dw_ih = s.make_if(need_dw_ih, {s.width, s.inputs});
   MaybeOutput dw_hh = s.make_if(need_dw_hh, {s.width, s.hidden});
-  MaybeOutput db_ih = s.make_if(need_db, {s.width}), db_hh = s.make_if(need_db, {s.width});
+  MaybeOutput db_ih = s.make_if(need_db, {s.width});
+  MaybeOutput db_hh = s.make_if(need_db, {s.width});
   run<RecurrentBackward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
                          by_rows(dy), dh_n, dc_n, by_rows(s.x), by_rows(y), gates, candidate, h_before,
                          c_before, s.w_ih, s.w_hh, s.sizes, dh0, dc0, by_rows(dx), dw_ih, dw_hh, db_ih,

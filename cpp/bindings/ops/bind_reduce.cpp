@@ -62,7 +62,9 @@ struct Axes {
   template <class T>
   TensorView<T> widened(const TensorView<T>& v) const {
     TensorView<T> wide;
-    wide.data = v.data, wide.ndim = ndim, wide.stored = v.stored;
+    wide.data = v.data;
+    wide.ndim = ndim;
+    wide.stored = v.stored;
     for (int d = 0, own = 0; d < ndim; ++d) {
       wide.shape[d] = reduced[d] ? 1 : v.shape[own];
       wide.strides[d] = reduced[d] ? 0 : v.strides[own];
@@ -164,7 +166,8 @@ std::tuple<Output, Output> extreme_along(const Reals& x, AxesArg axis, Truth kee
     const auto places = axes.widened(index.view<int64_t>());
     Gather<T> call{0, false, x.view<T>(), {}, axes.widened(y.view<T>()), {}};
     while (!axes.reduced[call.axis]) ++call.axis;
-    call.index.data = places.data, call.index.ndim = places.ndim;
+    call.index.data = places.data;
+    call.index.ndim = places.ndim;
     std::copy_n(places.shape, places.ndim, call.index.shape);
     std::copy_n(places.strides, places.ndim, call.index.strides);
     invoke_sized(call, numel(call.y));

@@ -16,7 +16,8 @@ Output scan(const Floats& x, Axis axis, Truth reverse, Out out) {
 // For each place along the axis the greatest, or least, element up to there, and its index.
 std::tuple<Output, Output> running_extreme(const Numbers& x, Axis axis, Truth greatest) {
   const int along = axis.of(x);
-  Output y = Output::contiguous(x.dtype(), x.shape()), index = Output::contiguous(DType::int64, x.shape());
+  Output y = Output::contiguous(x.dtype(), x.shape());
+  Output index = Output::contiguous(DType::int64, x.shape());
   const auto run = [&](auto tag) {
     invoke_released(RunningExtreme<decltype(tag)>{greatest, along, x, y, index});
   };

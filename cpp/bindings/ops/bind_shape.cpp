@@ -62,7 +62,8 @@ py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
   const Operand x(a);
   Setting shape;
   if (!x.ndim()) shape.add(1);
-  const int first = x.dim(a[2]), last = x.dim(a[3]);
+  const int first = x.dim(a[2]);
+  const int last = x.dim(a[3]);
   if (first > last)
     x.fail(Fault::value, "got start_dim ", a[2], " after end_dim ", a[3], "; expected start_dim <= end_dim");
   if (first == last && x.ndim()) return x.tensor;
@@ -111,7 +112,8 @@ py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
 
 py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
   const Operand x(a);
-  const int first = x.dim(a[2]), second = x.dim(a[3]);
+  const int first = x.dim(a[2]);
+  const int second = x.dim(a[3]);
   Setting dims;
   for (int d = 0; d < x.ndim(); ++d) dims.add(d == first ? second : d == second ? first : d);
   return x.view(g_permute, dims);
@@ -136,7 +138,8 @@ py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
 // free places in their order.
 py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
   const Operand x(a);
-  const py::object source = x.sizes(tuple_of(a[2]).ptr()), to = x.sizes(tuple_of(a[3]).ptr());
+  const py::object source = x.sizes(tuple_of(a[2]).ptr());
+  const py::object to = x.sizes(tuple_of(a[3]).ptr());
   Setting dims;
   bool moved[NPY_MAXDIMS + 1] = {};
   for (int d = 0; d < std::max(x.ndim(), 1); ++d) dims.add(-1);
@@ -144,9 +147,11 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
   for (const py::object& named : {source, to})
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(named.ptr()); ++i) x.dim(PyTuple_GET_ITEM(named.ptr(), i));
   for (Py_ssize_t i = 0; once && i < PyTuple_GET_SIZE(to.ptr()); ++i) {
-    const int from = x.dim(PyTuple_GET_ITEM(source.ptr(), i)), at = x.dim(PyTuple_GET_ITEM(to.ptr(), i));
+    const int from = x.dim(PyTuple_GET_ITEM(source.ptr(), i));
+    const int at = x.dim(PyTuple_GET_ITEM(to.ptr(), i));
     once = dims.at[at] < 0 && !moved[from];
-    dims.at[at] = from, moved[from] = true;
+    dims.at[at] = from;
+    moved[from] = true;
   }
   if (!once)
     x.fail(Fault::value, "got source ", a[2], " and destination ", a[3], "; expected as many, each once");
@@ -163,7 +168,8 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
 py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
-  const Py_ssize_t ndim = PyTuple_GET_SIZE(target.ptr()), lead = ndim - x.ndim();
+  const Py_ssize_t ndim = PyTuple_GET_SIZE(target.ptr());
+  const Py_ssize_t lead = ndim - x.ndim();
   bool named = lead >= 0;
   double elements = 1;
   const py::object full = checked(PyTuple_New(ndim));
@@ -194,7 +200,8 @@ bool is_whole(PyObject* number) {
 
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   const Operand x(a);
-  const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
+  const int first = x.some_dim(a[3]);
+  const int second = x.some_dim(a[4]);
   if (!is_whole(a[2])) x.fail(Fault::type, "got offset ", a[2], "; expected a whole number");
   if (first == second) x.fail(Fault::value, "got dimension ", first, " twice; expected two dimensions");
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
@@ -232,7 +239,8 @@ py::object places(PyObject*, Arguments a, Py_ssize_t) {
 // only, without that dimension.
 py::object key_of(int dim, int64_t begin, int64_t count) {
   static PyObject* const all = PySlice_New(nullptr, nullptr, nullptr);
-  py::object key = checked(PyTuple_New(dim + 1)), part = checked(PyLong_FromLongLong(begin));
+  py::object key = checked(PyTuple_New(dim + 1));
+  py::object part = checked(PyLong_FromLongLong(begin));
   if (count >= 0)
     part = checked(PySlice_New(part.ptr(), checked(PyLong_FromLongLong(begin + count)).ptr(), nullptr));
   for (int d = 0; d < dim; ++d) PyTuple_SET_ITEM(key.ptr(), d, Py_NewRef(all));
@@ -264,7 +272,11 @@ struct Several {
     PyTuple_SET_ITEM(views.ptr(), made++, view.release().ptr());
   }
   py::object all() const {
-    by_nodes ? mark_several(views.ptr()) : join_several(views.ptr(), x.tensor.ptr());
+    if (by_nodes) {
+      mark_several(views.ptr());
+    } else {
+      join_several(views.ptr(), x.tensor.ptr());
+    }
     return views;
   }
 };
@@ -302,7 +314,8 @@ py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
   const Operand x(a);
   const int dim = x.some_dim(a[3]);
   if (!is_whole(a[2])) x.fail(Fault::type, "got chunks ", a[2], "; expected a whole number");
-  const int64_t chunks = clamped(checked(index_of(a[2])).ptr()), n = x.size(dim);
+  const int64_t chunks = clamped(checked(index_of(a[2])).ptr());
+  const int64_t n = x.size(dim);
   if (chunks < 1) x.fail(Fault::value, "got ", a[2], " chunks; expected at least 1");
   if (n) return parts_of_size(x, dim, (n - 1) / chunks + 1);
   Several parts(x, dim, chunks);
@@ -335,7 +348,8 @@ py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
     PyErr_Clear();
     x.fail(Fault::type, "got index ", a[3], "; expected a whole number");
   }
-  const int64_t n = x.size(dim), i = clamped(number.ptr());
+  const int64_t n = x.size(dim);
+  const int64_t i = clamped(number.ptr());
   if (i < -n || i >= n)
     x.fail(Fault::plain_index, "got index ", a[3], " for a dimension of ", n, "; expected ", -n, " to ",
            n - 1);
@@ -346,7 +360,8 @@ py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
   const Operand x(a);
   const int dim = x.some_dim(a[2]);
   const py::object numbers = x.sizes(checked(PyTuple_Pack(2, a[3], a[4])).ptr());
-  const int64_t n = x.size(dim), count = clamped(PyTuple_GET_ITEM(numbers.ptr(), 1));
+  const int64_t n = x.size(dim);
+  const int64_t count = clamped(PyTuple_GET_ITEM(numbers.ptr(), 1));
   int64_t begin = clamped(PyTuple_GET_ITEM(numbers.ptr(), 0));
   begin = begin < 0 ? begin + n : begin;
   const bool inside = 0 <= begin && begin <= n;
@@ -361,8 +376,10 @@ py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
 py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
   set_readers(a[0]);
   const auto part = [&](int i) { return Py_NewRef(PyTuple_GET_ITEM(a[1], i)); };
-  g_reshape = {part(0), settings().target}, g_permute = {part(1), settings().dims};
-  g_expand = {part(2), settings().target}, g_getitem = {part(3), settings().key};
+  g_reshape = {part(0), settings().target};
+  g_permute = {part(1), settings().dims};
+  g_expand = {part(2), settings().target};
+  g_getitem = {part(3), settings().key};
   g_view_or_copy = part(4);
   return py::none();
 }

@@ -11,12 +11,14 @@ namespace {
 std::tuple<Output, Output> sort(const Floats& x, Axis axis, Truth descending, MaybeWhole count) {
   const int along = axis.of(x);
   Shape shape = x.shape();
-  const int64_t n = shape[along], kept = count.value_or(n);
+  const int64_t n = shape[along];
+  const int64_t kept = count.value_or(n);
   if (kept < 0 || kept > n)
     fail_value(x.op(), "got count ", kept, " for an axis of length ", n, "; expected 0 to ", n);
   if (n >= int64_t{1} << 32) fail_value(x.op(), "got an axis of length ", n, "; expected less than 2**32");
   shape[along] = kept;
-  Output values = Output::contiguous(x.dtype(), shape), indices = Output::contiguous(DType::int64, shape);
+  Output values = Output::contiguous(x.dtype(), shape);
+  Output indices = Output::contiguous(DType::int64, shape);
   run<Sort>(x.dtype(), descending.holds, along, x, values, indices);
   return {std::move(values), std::move(indices)};
 }
@@ -34,11 +36,13 @@ Output searchsorted(const Numbers& rows, const Numbers& values, Truth right) {
     const Arg arg{x.op(), x.name(), made};
     return is_floating_array(made) ? Input::floating(arg) : Input::integers(arg);
   };
-  const Input row = read(rows), v = read(values);
+  const Input row = read(rows);
+  const Input v = read(values);
   Output y = Output::contiguous(DType::int64, v.shape());
   const auto find = [&](auto tag) {
     using T = decltype(tag);
-    const int64_t n = row.shape(row.ndim() - 1), count = v.elements();
+    const int64_t n = row.shape(row.ndim() - 1);
+    const int64_t count = v.elements();
     const int64_t each = row.ndim() == 1 ? count : v.shape(v.ndim() - 1);
     find_places(row.view<T>().data, n, v.view<T>().data, count, each, right, y.view<int64_t>().data);
   };

@@ -32,7 +32,8 @@ void read_padding_name(const ConvOp& op, const Name& mode, const Input& w, ConvA
 
 // The size of y along axis d. Fails if y would be empty or too large.
 int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
-  const int64_t padded = in + a.before[d] + a.after[d], reach = a.dilation[d] * (taps - 1) + 1;
+  const int64_t padded = in + a.before[d] + a.after[d];
+  const int64_t reach = a.dilation[d] * (taps - 1) + 1;
   const char* unit = op.axes == 1 ? " samples along " : " pixels along ";
   if (reach > padded)
     fail_value(op.name, "got a kernel that reaches over ", reach, unit, op.axis(d), " and a padded input of ",
@@ -72,7 +73,8 @@ void expect_conv_dimensions(const ConvOp& op, const Input& x, const char* dimens
 }
 
 void read_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s) {
-  s->r = conv_size(op, w, 0), s->s = conv_size(op, w, 1);
+  s->r = conv_size(op, w, 0);
+  s->s = conv_size(op, w, 1);
   if (s->r < 1 || s->s < 1 || s->r > INT32_MAX || s->s > INT32_MAX)
     w.fail("a kernel of at least ", op.axes == 1 ? "1" : "1 x 1");
 }
@@ -112,7 +114,8 @@ ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvSh
   if (v.size[0] > s.p || v.size[1] > s.q)
     fail_value(op.name, "got a window of ", text(v.size[0], v.size[1]), " and a convolution's result of ",
                text(s.p, s.q), "; expected a result of at least one window");
-  v.rows = s.p / v.size[0], v.columns = s.q / v.size[1];
+  v.rows = s.p / v.size[0];
+  v.columns = s.q / v.size[1];
   return v;
 }
 
@@ -126,7 +129,11 @@ Output ConvResult::finish() {
     using T = decltype(tag);
     if (own_) invoke_released(Copy<T>{as_const(own_->view<T>()), y_});
   };
-  stored_as(dtype_) == Stored::whole ? with_float(dtype_, copy) : copy(BFloat16{});
+  if (stored_as(dtype_) == Stored::whole) {
+    with_float(dtype_, copy);
+  } else {
+    copy(BFloat16{});
+  }
   return std::move(y_);
 }
 

@@ -27,7 +27,9 @@ template <class T>
 TensorView<T> as_image(const TensorView<T>& v, int axes) {
   const int batch = v.ndim - axes - 1;  // 1: v has the dimension n; 0: it has not
   TensorView<T> image;
-  image.data = v.data, image.ndim = 4, image.stored = v.stored;
+  image.data = v.data;
+  image.ndim = 4;
+  image.stored = v.stored;
   // Dimension `to` of the image is dimension `from` of v; from < 0: it has the size 1, and this stride.
   const auto put = [&](int to, int from, int64_t rows_stride) {
     image.shape[to] = from < 0 ? 1 : v.shape[from];

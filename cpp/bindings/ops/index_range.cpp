@@ -20,7 +20,8 @@ void drop_repeats(TensorView<const T>& v) {
 
 IndexRange range_of(const Input& index, int64_t low, int64_t high) {
   IndexRange call{};
-  call.low = low, call.high = high;
+  call.low = low;
+  call.high = high;
   call.index = index.view<int64_t>();
   drop_repeats(call.index);
   return call;
@@ -31,7 +32,8 @@ IndexRange range_of(const Input& index, int64_t low, int64_t high) {
 template <class Call>
 bool holds(Call call, int64_t elements) {
   int64_t here = 0;
-  call.found.data = t_recording ? t_recording->cell() : &here, call.found.ndim = 0;
+  call.found.data = t_recording ? t_recording->cell() : &here;
+  call.found.ndim = 0;
   invoke_sized(call, elements);
   return !*call.found.data;
 }
@@ -57,9 +59,11 @@ Outside outside(const IndexRange& call) {
   Outside found;
   bool seen = false;
   for_each_index(call.index, [&](int64_t k) {
-    found.least = std::min(found.least, k), found.most = std::max(found.most, k);
+    found.least = std::min(found.least, k);
+    found.most = std::max(found.most, k);
     if (seen || (k >= call.low && k <= call.high) || (call.has_also && k == call.also)) return;
-    found.first = k, seen = true;
+    found.first = k;
+    seen = true;
   });
   return found;
 }
@@ -73,7 +77,8 @@ Outside outside(const IndexRange& call) {
 
 void require_classes(const Input& x, const Input& index, int64_t ignored) {
   IndexRange call = range_of(index, 0, x.shape(1) - 1);
-  call.has_also = true, call.also = ignored;
+  call.has_also = true;
+  call.also = ignored;
   if (holds(call)) return;
   fail(Fault::index, x.op(),
        {"got class index ", outside(call).first, " for x of shape ", x.shape(), "; expected 0 <= index < ",

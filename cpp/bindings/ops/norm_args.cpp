@@ -25,10 +25,13 @@ void expect_shape_of(const Input& a, const Input& x) {
 
 ChannelLayout channel_layout(int ndim, const int64_t* shape, const int64_t* strides, bool dense_samples,
                              int64_t (&shape3)[3], int64_t (&strides3)[3]) {
-  const int64_t n = shape[0], c = shape[1];
-  int64_t s = 1, step = 0;  // size and stride of the dimensions after the channels, taken as one dimension
-  bool one_step = true;     // false if they cannot be taken as one dimension
-  bool repeated = false, empty = n == 0 || c == 0;
+  const int64_t n = shape[0];
+  const int64_t c = shape[1];
+  int64_t s = 1;
+  int64_t step = 0;      // size and stride of the dimensions after the channels, taken as one dimension
+  bool one_step = true;  // false if they cannot be taken as one dimension
+  bool repeated = false;
+  bool empty = n == 0 || c == 0;
   for (int d = ndim - 1; d >= 2; --d) {
     empty = empty || shape[d] == 0;
     if (shape[d] == 1) continue;
@@ -39,8 +42,12 @@ ChannelLayout channel_layout(int ndim, const int64_t* shape, const int64_t* stri
     s *= shape[d];
   }
   for (int d = 0; d < ndim; ++d) repeated = repeated || (shape[d] > 1 && strides[d] == 0);
-  shape3[0] = n, shape3[1] = c, shape3[2] = s;
-  strides3[0] = strides[0], strides3[1] = strides[1], strides3[2] = step;
+  shape3[0] = n;
+  shape3[1] = c;
+  shape3[2] = s;
+  strides3[0] = strides[0];
+  strides3[1] = strides[1];
+  strides3[2] = step;
   if (empty) return ChannelLayout::planes;  // nothing is read
   if (!one_step || repeated) return ChannelLayout::other;
   if (s > 1 && step == 1 && (c == 1 || !dense_samples || strides[1] == s)) return ChannelLayout::planes;

@@ -28,8 +28,12 @@ template <class E>
 ChannelLayout channel_view(const TensorView<E>& v, bool dense_samples, TensorView<E>* out) {
   int64_t shape[3], strides[3];
   const ChannelLayout layout = channel_layout(v.ndim, v.shape, v.strides, dense_samples, shape, strides);
-  out->data = v.data, out->ndim = 3;
-  for (int d = 0; d < 3; ++d) out->shape[d] = shape[d], out->strides[d] = strides[d];
+  out->data = v.data;
+  out->ndim = 3;
+  for (int d = 0; d < 3; ++d) {
+    out->shape[d] = shape[d];
+    out->strides[d] = strides[d];
+  }
   return layout;
 }
 

@@ -28,8 +28,8 @@ void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
   expect(within(h.padding, w.padding, 0), "padding", h.padding, w.padding, op.at_least(false));
   expect(h.kernel * w.kernel < kMost, "kernel_size", h.kernel, w.kernel,
          "windows of at most 2**31 - 1 elements");
-  const int64_t most_h = ((h.kernel - 1) * h.dilation + 1) / 2,
-                most_w = ((w.kernel - 1) * w.dilation + 1) / 2;
+  const int64_t most_h = ((h.kernel - 1) * h.dilation + 1) / 2;
+  const int64_t most_w = ((w.kernel - 1) * w.dilation + 1) / 2;
   if (h.padding > most_h || w.padding > most_w)
     fail_value(op.name, "got padding ", op.sizes(h.padding, w.padding),
                "; expected at most half of the window, ", op.sizes(most_h, most_w));
@@ -94,7 +94,8 @@ PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidt
     fail_value(op.name, "got ", op.images(), " of ", op.sizes(in.h, in.w), "; expected at least one ",
                op.axes == 1 ? "sample" : "pixel");
   const PoolAxes found{{in.h, out.h, 0, 1, 0, 1}, {in.w, out.w, 0, 1, 0, 1}};
-  const int64_t h = pool_longest_window(found.rows), w = pool_longest_window(found.columns);
+  const int64_t h = pool_longest_window(found.rows);
+  const int64_t w = pool_longest_window(found.columns);
   if (h >= kMost || w >= kMost || h * w >= kMost)
     fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), " for ", op.images(), " of ",
                op.sizes(in.h, in.w), "; expected windows of at most 2**31 - 1 elements");

@@ -41,7 +41,8 @@ void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
   constexpr int64_t kAhead = 192 * kLine;  // elements; far ahead, since other ranks' rows come from memory
   int64_t i = 0;
   for (; i + kLine <= n; i += kLine) {
-    __builtin_prefetch(lower + i + kAhead), __builtin_prefetch(upper + i + kAhead);
+    __builtin_prefetch(lower + i + kAhead);
+    __builtin_prefetch(upper + i + kAhead);
     for (int64_t j = i; j < i + kLine; j += kLanes)
       *reinterpret_cast<Lanes*>(out + j) =
           *reinterpret_cast<const Lanes*>(lower + j) + *reinterpret_cast<const Lanes*>(upper + j);
@@ -97,15 +98,21 @@ void copy_past(char* to, const char* from, int64_t bytes) {
 RankSum::RankSum(const py::object& values, const py::object& rows, const py::object& marks, int64_t rank,
                  const py::object& wait)
     : held_{values, rows, marks}, wait_(wait), rank_(rank) {
-  PyArrayObject *v = as_array(values), *r = as_array(rows), *m = as_array(marks);
+  PyArrayObject* v = as_array(values);
+  PyArrayObject* r = as_array(rows);
+  PyArrayObject* m = as_array(marks);
   bool fit = true;
   for (const py::object& o : held_)
     fit = fit && PyArray_CheckExact(o.ptr()) && PyArray_ISBEHAVED(as_array(o));
   fit = fit && PyArray_NDIM(v) == 1 && PyArray_NDIM(r) == 2 && PyArray_NDIM(m) == 2 && rank >= 0;
   if (fit) {
     type_ = PyArray_TYPE(v) == NPY_FLOAT ? DType::float32 : DType::float64;
-    size_ = PyArray_ITEMSIZE(v), ranks_ = PyArray_DIM(r, 0), count_ = PyArray_DIM(r, 1);
-    stride_ = PyArray_STRIDE(r, 0), values_ = PyArray_BYTES(v), rows_ = PyArray_BYTES(r);
+    size_ = PyArray_ITEMSIZE(v);
+    ranks_ = PyArray_DIM(r, 0);
+    count_ = PyArray_DIM(r, 1);
+    stride_ = PyArray_STRIDE(r, 0);
+    values_ = PyArray_BYTES(v);
+    rows_ = PyArray_BYTES(r);
     marks_ = static_cast<int64_t*>(PyArray_DATA(m));
     const int type = PyArray_TYPE(v);
     fit = (type == NPY_FLOAT || type == NPY_DOUBLE) && PyArray_TYPE(r) == type &&
@@ -165,7 +172,11 @@ void RankSum::sum(int64_t begin, int64_t end, bool published) {
       if (published) publish(i, std::min(i + kBlock, end));  // while the block is in cache
     }
   };
-  type_ == DType::float32 ? blocks(0.0f) : blocks(0.0);
+  if (type_ == DType::float32) {
+    blocks(0.0f);
+  } else {
+    blocks(0.0);
+  }
 }
 
 // The phases: wait until all ranks have read the last sum, publish this rank's terms, wait for those of all
@@ -193,7 +204,8 @@ bool RankSum::add(bool says, int64_t head) {
     sum(bound(rank_), end_own(), true);
     tell(kAdded);
     for (int64_t step = 1; step < ranks_; ++step) {
-      const int64_t rank = (rank_ + step) % ranks_, first = bound(rank) * size_;
+      const int64_t rank = (rank_ + step) % ranks_;
+      const int64_t first = bound(rank) * size_;
       if (!other(rank, kAdded)) return false;
       std::memcpy(values_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
     }
@@ -203,9 +215,11 @@ bool RankSum::add(bool says, int64_t head) {
 }
 
 void RankSum::move(int64_t rank, int64_t at, int64_t size, char* data) const {
-  const int64_t begin = std::max(bound(rank), at), n = std::min(bound(rank + 1), at + size) - begin;
+  const int64_t begin = std::max(bound(rank), at);
+  const int64_t n = std::min(bound(rank + 1), at + size) - begin;
   if (n <= 0) return;
-  char *const mine = data + (begin - at) * size_, *const shared = row(rank) + begin * size_;
+  char* const mine = data + (begin - at) * size_;
+  char* const shared = row(rank) + begin * size_;
   if (rank == rank_)
     copy_past(shared, mine, n * size_);
   else

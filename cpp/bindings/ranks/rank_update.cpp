@@ -19,15 +19,29 @@ namespace {
 // null: it counts in the parameter's own numbers.
 OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin, int64_t end,
                             double* cells) {
-  const int64_t size = numel(s.parameter), first = std::clamp<int64_t>(begin - at, 0, size);
+  const int64_t size = numel(s.parameter);
+  const int64_t first = std::clamp<int64_t>(begin - at, 0, size);
   const int64_t n = std::clamp(end - at, first, size) - first;
-  const auto part = [&](auto& v) { v.data += first, v.ndim = 1, v.shape[0] = n, v.strides[0] = 1; };
-  part(s.parameter), part(s.gradient);
+  const auto part = [&](auto& v) {
+    v.data += first;
+    v.ndim = 1;
+    v.shape[0] = n;
+    v.strides[0] = 1;
+  };
+  part(s.parameter);
+  part(s.gradient);
   for (TensorView<float>& state : s.states)
     if (state.data) part(state);
   for (TensorView<double>* number : {&s.step, &s.number})
-    if (number->data && cells) *cells = *number->data, number->data = cells++;
-  if (s.single.data && cells) *cells = *s.single.data, s.number.data = cells++, s.single.data = nullptr;
+    if (number->data && cells) {
+      *cells = *number->data;
+      number->data = cells++;
+    }
+  if (s.single.data && cells) {
+    *cells = *s.single.data;
+    s.number.data = cells++;
+    s.single.data = nullptr;
+  }
   return s;
 }
 
@@ -59,7 +73,10 @@ bool RankUpdate::fits(const Segment& s) {
 }
 
 void RankUpdate::run(const Step& step, const Segment& segment, const Team& team) {
-  one_.rule = step.rule, one_.settings = step.settings, one_.count = 1, one_.segments[0] = segment;
+  one_.rule = step.rule;
+  one_.settings = step.settings;
+  one_.count = 1;
+  one_.segments[0] = segment;
   one_.run(team, nullptr);
 }
 
@@ -68,7 +85,8 @@ void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
   ranks_.sum(begin, end);
   each([&](const Step& step, const Segment& s) {
     double cells[2];
-    const int64_t at = place(s), first = std::max(begin, at);
+    const int64_t at = place(s);
+    const int64_t first = std::max(begin, at);
     if (at >= end || at + numel(s.parameter) <= begin) return true;
     const Segment part = cut(s, at, begin, end, cells);
     run(step, part, team);
@@ -88,7 +106,8 @@ void RankUpdate::count(const Team& team) {
 bool RankUpdate::run(const Team& team, bool last) {
   {
     const FpEnvironment environment;
-    const int64_t end = ranks_.end_own(), step = kAtOnce * team.threads();
+    const int64_t end = ranks_.end_own();
+    const int64_t step = kAtOnce * team.threads();
     for (int64_t i = ranks_.begin_own(head_); i < end; i += step) update(i, std::min(i + step, end), team);
     count(team);
   }

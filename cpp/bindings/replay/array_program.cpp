@@ -130,7 +130,10 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
   PyArrayObject* a = as_array(result);
   bool shares = false;
   for (ResultForm& other : settings_.results)
-    if (output >= 0 && other.output == output) other.whole = false, shares = true;
+    if (output >= 0 && other.output == output) {
+      other.whole = false;
+      shares = true;
+    }
   if (output >= 0 && !shares && PyArray_SIZE(a) > 0) {
     const auto [first, last] = reach_of(a);
     form.whole = first == memory.begin && PyArray_BYTES(a) == first && last == first + memory.bytes &&
@@ -171,7 +174,8 @@ void ArrayProgram::set_call(const Signature& signature, const py::list& gradient
   std::vector<std::pair<py::list, py::object>> new_changed;
   for (py::handle tensor : changed)
     new_changed.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
-  gradients_.swap(new_gradients), changed_.swap(new_changed);
+  gradients_.swap(new_gradients);
+  changed_.swap(new_changed);
   renew_ = renew;
 }
 
@@ -347,13 +351,15 @@ std::string ArrayCheck::finish() {
 }
 
 void ArrayProgram::forget_times() {
-  settings_.runs = 0, without_team_ = false;
+  settings_.runs = 0;
+  without_team_ = false;
   program_->forget_times();
 }
 
 void ArrayProgram::set_threads(bool solo) {
   const Turn turn(*this);
-  settings_.runs = INT_MAX, without_team_ = false;
+  settings_.runs = INT_MAX;
+  without_team_ = false;
   program_->set_threads(solo);
 }
 

@@ -28,7 +28,8 @@ char* address_of_gradient(const py::object& leaf) {
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
   const TensorSlots& slots = tensor_slots();
-  const Held now = slot_of(tensor.ptr(), slots.array), cell = slot_of(tensor.ptr(), slots.cell);
+  const Held now = slot_of(tensor.ptr(), slots.array);
+  const Held cell = slot_of(tensor.ptr(), slots.cell);
   if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
   const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
   const bool in_cell = item_of(cell.ptr(), kChangedLast).is(now);
@@ -138,7 +139,8 @@ void ArrayProgram::adopt_gradients() {
     if (now.tensor.is(g.tensor) || now.tensor.is_none() || g.tensor.is_none()) continue;
     now.data = address_of_gradient(g.leaf);
     if (now.is_held()) continue;  // the caller holds it, for example as a result of the step
-    const py::object to = g.tensor.attr("_array"), from = now.tensor.attr("_array");
+    const py::object to = g.tensor.attr("_array");
+    const py::object from = now.tensor.attr("_array");
     if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
     g.leaf.attr("_grad") = g.tensor;
   }

@@ -208,7 +208,8 @@ std::vector<Pin> ArrayRecording::take_pins(const std::vector<int>& kept) {
 // A new array in the core's memory with the shape and strides of `array`, which NumPy made. If that is a view
 // of a base, so is the new one, of a new base like it.
 static py::object laid_out_like(py::handle array) {
-  PyArrayObject *a = as_array(array), *root = a;
+  PyArrayObject* a = as_array(array);
+  PyArrayObject* root = a;
   if (PyArray_BASE(a) && PyArray_Check(PyArray_BASE(a)))
     root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(a));
   PyObject* before = PyDataMem_SetHandler(memory_handler());
@@ -237,7 +238,8 @@ py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
     results.append(into.is_none() ? laid_out_like(a) : into);
     add(results[results.size() - 1]);
   }
-  call.function = HostSite::run, call.site = site.get();
+  call.function = HostSite::run;
+  call.site = site.get();
   call.found.data = cell();
   sites_.push_back(std::move(site));
   record(call_type<HostCall>(), &call);
@@ -257,7 +259,10 @@ void ArrayRecording::find_place() {
     auto* frame = reinterpret_cast<PyFrameObject*>(next.ptr());
     const py::object code = owned(PyFrame_GetCode(frame));
     const char* file = PyUnicode_AsUTF8(reinterpret_cast<PyCodeObject*>(code.ptr())->co_filename);
-    if (!file) PyErr_Clear(), file = "?";
+    if (!file) {
+      PyErr_Clear();
+      file = "?";
+    }
     if (std::strncmp(file, package_.c_str(), package_.size()) != 0) {
       std::string place = std::string(file) + ":" + std::to_string(PyFrame_GetLineNumber(frame));
       if (places.empty() || places.back() != place) places.push_back(std::move(place));

@@ -150,7 +150,9 @@ class BatchRun {
 BatchRun::BatchRun(const py::tuple& calls, const py::object& batches, Between* between)
     : batches_(batches), order_(batches.attr("order")), between_(between) {
   const auto whole = [&](const char* of) { return Given<int64_t>::of(py::object(batches.attr(of)).ptr()); };
-  size_ = whole("size"), first_ = whole("first"), count_ = whole("count");
+  size_ = whole("size");
+  first_ = whole("first");
+  count_ = whole("count");
   entries_ = py::bool_(batches.attr("entries"));
   for (const py::handle item : calls) {
     const py::tuple call = Given<py::tuple>::of(item.ptr());
@@ -202,7 +204,8 @@ bool BatchRun::find(Call& call) const {
   const bool is_last = &call == &calls_.back();
   for (size_t i = 0; i < call.programs.size(); ++i) {
     ArrayProgram& program = Object<ArrayProgram>::of(py::object(call.programs[i]).ptr());
-    call.program = &program, call.number = py::int_(i);
+    call.program = &program;
+    call.number = py::int_(i);
     if (!may_repeat(program, is_last)) continue;
     if (!is_last) program.set_gradients();
     if (program.holds() && find_sources(call) && program.begin_runs(call.gradients)) return true;
@@ -251,7 +254,8 @@ bool BatchRun::find_source(const Call& call, size_t number, const py::object& ar
   if (PyArray_SIZE(a) == 0 || call.program->writes_into(array) ||
       !std::equal(recorded.shape + !each, recorded.shape + recorded.ndim, PyArray_DIMS(a) + 1))
     return false;
-  const int64_t samples = PyArray_DIM(a, 0), bytes = PyArray_NBYTES(a) / samples;
+  const int64_t samples = PyArray_DIM(a, 0);
+  const int64_t bytes = PyArray_NBYTES(a) / samples;
   const int64_t* const index = each ? nullptr : indices_of(order_);
   const int64_t begin = each ? 0 : call.begin;
   source = {
@@ -342,13 +346,16 @@ double BatchRun::number() {
 
 // See run(). Each result is a view of the output's memory with an axis of batches in front.
 py::object BatchRun::results() const {
-  py::tuple chosen(calls_.size()), all(last().settings_.results.size());
+  py::tuple chosen(calls_.size());
+  py::tuple all(last().settings_.results.size());
   for (size_t i = 0; i < calls_.size(); ++i) chosen[i] = calls_[i].number;
   for (size_t i = 0; i < all.size(); ++i) {
     ResultForm form = last().settings_.results[i];
     std::copy_backward(form.shape, form.shape + form.ndim, form.shape + form.ndim + 1);
     std::copy_backward(form.strides, form.strides + form.ndim, form.strides + form.ndim + 1);
-    ++form.ndim, form.shape[0] = done_, form.strides[0] = stride(form.output);
+    ++form.ndim;
+    form.shape[0] = done_;
+    form.strides[0] = stride(form.output);
     all[i] = form.make(results_[form.output]);
   }
   const auto rows = static_cast<int64_t>(numbers_.size() / 2);

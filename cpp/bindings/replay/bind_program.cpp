@@ -106,7 +106,8 @@ Flags paced(Real solo_ns, const Raw& runs) {
 // True if the bytes from the first to the last element of an array of one list overlap those of an array of
 // the other.
 bool share_memory(const Arrays& given, const Arrays& against) {
-  const py::handle arrays = given.value, others = against.value;
+  const py::handle arrays = given.value;
+  const py::handle others = against.value;
   for (const py::handle list : {arrays, others})
     for (const py::handle a : list)
       if (!PyArray_Check(a.ptr()))
@@ -144,10 +145,14 @@ PyGetSetDef attribute(const char* name, const char* type, setter set = nullptr) 
 std::string fault(const ArrayRecording& r) { return r.fault; }
 int64_t checks_left(const ArrayProgram& p) { return p.checks_left; }
 int set_checks_left(PyObject* self, PyObject* value, void*) {
-  if (!value) return PyErr_SetString(PyExc_AttributeError, "checks_left cannot be deleted"), -1;
+  if (!value) {
+    PyErr_SetString(PyExc_AttributeError, "checks_left cannot be deleted");
+    return -1;
+  }
   const int64_t left = PyLong_AsLongLong(value);
   if (PyErr_Occurred()) return -1;
-  return program_of(self).checks_left = left, 0;
+  program_of(self).checks_left = left;
+  return 0;
 }
 
 using Form = std::shared_ptr<ProgramForm>;

@@ -179,7 +179,9 @@ void free_object(PyObject* self) {
 py::object arm(PyObject* self, PyObject* const* arguments, Py_ssize_t) {  // the arguments: see g_methods
   CompiledCall& c = compiled_call(self);
   clear_program(c);
-  c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
+  c.program = Py_NewRef(arguments[0]);
+  c.core = Py_NewRef(arguments[1]);
+  c.model = Py_NewRef(arguments[3]);
   c.lock = Py_NewRef(arguments[4]);
   c.one_tensor = arguments[2] == Py_True;
   return py::none();
@@ -194,7 +196,8 @@ py::object rest(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   const int64_t calls = whole_number(arguments[1]);
   CompiledCall& c = compiled_call(self);
   PyObject* before = std::exchange(c.function, Py_NewRef(arguments[0]));
-  c.resting = calls, c.in_turn = arguments[2] == Py_True;
+  c.resting = calls;
+  c.in_turn = arguments[2] == Py_True;
   Py_XDECREF(before);
   return py::none();
 }
@@ -254,10 +257,12 @@ bool is_call_for(PyObject* call, PyObject* module) {
 }
 
 void register_compiled_call(Module m) {
-  g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
+  g_call = PyUnicode_InternFromString("_call");
+  g_result = PyUnicode_InternFromString("result");
   g_training = PyUnicode_InternFromString("training");
   g_bound = PyUnicode_InternFromString("_bound");
-  g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
+  g_acquire = PyUnicode_InternFromString("acquire");
+  g_release = PyUnicode_InternFromString("release");
   g_type_object = add_type(m, g_type);
   def(m, "_set_call_state(running, value_read)", [](Raw running, Raw value_read) {
     g_running = running.value.inc_ref().ptr();

@@ -27,12 +27,16 @@ bool equal(PyObject* a, PyObject* b) {
 // all others by Python's ==.
 bool same_object(PyObject* a, PyObject* b) {
   if (PyComplex_CheckExact(a)) {
-    const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
+    const Py_complex x = PyComplex_AsCComplex(a);
+    const Py_complex y = PyComplex_AsCComplex(b);
     return std::memcmp(&x, &y, sizeof x) == 0;
   }
   if (!PyArray_IsScalar(a, Generic)) return equal(a, b);
   PyArray_Descr* descr = PyArray_DescrFromScalar(a);
-  if (!descr) return PyErr_Clear(), false;
+  if (!descr) {
+    PyErr_Clear();
+    return false;
+  }
   const bool number = is_number_type(descr->type_num);
   Py_DECREF(descr);
   if (!number) return equal(a, b);
@@ -64,10 +68,12 @@ bool same_dict(PyObject* dict, PyObject* items) {
   if (2 * size != PyTuple_GET_SIZE(items)) return false;
   if (size == 0) return true;
   PyObject *key, *value;
-  Py_ssize_t at = 0, i = 0;
+  Py_ssize_t at = 0;
+  Py_ssize_t i = 0;
   while (PyDict_Next(dict, &at, &key, &value)) {
     if (i + 1 >= PyTuple_GET_SIZE(items)) return false;
-    const Held held_key = borrowed(key), held_value = borrowed(value);
+    const Held held_key = borrowed(key);
+    const Held held_value = borrowed(value);
     if (!same_value(held_key.ptr(), PyTuple_GET_ITEM(items, i)) ||
         !same_value(held_value.ptr(), PyTuple_GET_ITEM(items, i + 1)))
       return false;
@@ -144,7 +150,10 @@ uint64_t dict_version(PyObject* dict) {
 // True if owner.__dict__ is this very dict.
 bool has_dict(PyObject* owner, PyObject* expected) {
   PyObject* dict = PyObject_GenericGetDict(owner, nullptr);
-  if (!dict) return PyErr_Clear(), false;
+  if (!dict) {
+    PyErr_Clear();
+    return false;
+  }
   Py_DECREF(dict);
   return dict == expected;
 }
@@ -159,7 +168,8 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
   const TensorSlots& slots = tensor_slots();
   const Held gradient = slot_of(leaf, slots.grad);
   if (gradient.is_none()) return kNoGradient;
-  const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
+  const Held array = slot_of(gradient.ptr(), slots.array);
+  const Held cell = slot_of(gradient.ptr(), slots.cell);
   // References that are no one else's: of the gradient's slot, of `array` here, and of its cell, if that has
   // one.
   const int own = 1 + kHeldReferences + item_of(cell.ptr(), kChangedLast).is(array);
@@ -171,11 +181,13 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
 
 bool has_gradient(PyObject* leaf) {
   const TensorSlots& slots = tensor_slots();
-  const Held gradient = slot_of(leaf, slots.grad), own = slot_of(leaf, slots.array);
+  const Held gradient = slot_of(leaf, slots.grad);
+  const Held own = slot_of(leaf, slots.array);
   if (gradient.is_none() || gradient_address(leaf, true) < 0) return false;
   if (slot_of(gradient.ptr(), slots.requires_grad).ptr() != Py_False) return false;
   const Held array = slot_of(gradient.ptr(), slots.array);
-  PyArrayObject *a = as_array(array), *b = as_array(own);
+  PyArrayObject* a = as_array(array);
+  PyArrayObject* b = as_array(own);
   if (PyArray_TYPE(a) != PyArray_TYPE(b) || PyArray_NDIM(a) != PyArray_NDIM(b)) return false;
   return PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a)) &&
          PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), PyArray_NDIM(a)) &&
@@ -203,13 +215,15 @@ bool same_value(PyObject* a, PyObject* b) {
   if (a == b) return true;
   if (!a || !b || Py_TYPE(a) != Py_TYPE(b)) return false;
   if (PyTuple_CheckExact(a)) return same_items(a, b);
-  const PlainValue x = plain_value(a), y = plain_value(b);
+  const PlainValue x = plain_value(a);
+  const PlainValue y = plain_value(b);
   if (x.kind != y.kind || x.what != y.what || x.kind == PlainValue::none) return false;
   return x.kind == PlainValue::number || same_object(a, b);
 }
 
 bool Guard::holds() {
-  PyObject *o = owner.ptr(), *e = expected.ptr();
+  PyObject* o = owner.ptr();
+  PyObject* e = expected.ptr();
   switch (kind) {
     case GuardKind::items:
       return same_pairs(e, [=](PyObject* key) { return value_of(o, key); });
@@ -255,15 +269,22 @@ void Guards::clear() {
 // Adds the pointers by which a guard can be compared; false if it has to be compared by Guard::holds().
 bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std::vector<Pointer>& found) {
 #ifndef Py_GIL_DISABLED
-  PyObject *o = g.owner.ptr(), *e = g.expected.ptr();
-  if (g.kind == GuardKind::slot) return found.push_back({&slot_at(o, g.number), e}), true;
-  if (g.kind == GuardKind::cell)
-    return found.push_back({&reinterpret_cast<PyCellObject*>(o)->ob_ref, e}), true;
+  PyObject* o = g.owner.ptr();
+  PyObject* e = g.expected.ptr();
+  if (g.kind == GuardKind::slot) {
+    found.push_back({&slot_at(o, g.number), e});
+    return true;
+  }
+  if (g.kind == GuardKind::cell) {
+    found.push_back({&reinterpret_cast<PyCellObject*>(o)->ob_ref, e});
+    return true;
+  }
   if (g.kind == GuardKind::type) {
     PyObject** dict = g.key.is_none() ? nullptr : _PyObject_GetDictPtr(o);
     if (!g.key.is_none() && (!dict || *dict != g.key.ptr())) return false;
     if (dict) found.push_back({dict, g.key.ptr()});
-    return found.push_back({reinterpret_cast<PyObject* const*>(&o->ob_type), e}), true;
+    found.push_back({reinterpret_cast<PyObject* const*>(&o->ob_type), e});
+    return true;
   }
   if (g.kind == GuardKind::function) {
     auto* const f = reinterpret_cast<PyFunctionObject*>(o);

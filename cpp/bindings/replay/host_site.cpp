@@ -71,16 +71,23 @@ void HostSite::add(HostCall& call, py::handle array) {
   PyArrayObject* a = as_array(array);
   HostCall::Array& to = call.arrays[call.count++];
   AnyView& v = to.view;
-  to.type = type_of(a), to.item = static_cast<uint16_t>(PyArray_ITEMSIZE(a));
-  v.data = PyArray_BYTES(a), v.ndim = PyArray_NDIM(a);
+  to.type = type_of(a);
+  to.item = static_cast<uint16_t>(PyArray_ITEMSIZE(a));
+  v.data = PyArray_BYTES(a);
+  v.ndim = PyArray_NDIM(a);
   for (int d = 0; d < v.ndim; ++d) {
-    v.shape[d] = PyArray_DIM(a, d), v.strides[d] = PyArray_STRIDE(a, d) / to.item;
+    v.shape[d] = PyArray_DIM(a, d);
+    v.strides[d] = PyArray_STRIDE(a, d) / to.item;
     if (PyArray_STRIDE(a, d) % to.item) to.type = 0;
   }
   if (!to.type) {
     const auto [first, last] = reach_of(a);
-    to.type = 'B', to.item = 1;
-    v.data = first, v.ndim = 1, v.shape[0] = PyArray_SIZE(a) ? last - first : 0, v.strides[0] = 1;
+    to.type = 'B';
+    to.item = 1;
+    v.data = first;
+    v.ndim = 1;
+    v.shape[0] = PyArray_SIZE(a) ? last - first : 0;
+    v.strides[0] = 1;
   }
   arrays.emplace_back(array, v.data);
 }
@@ -95,7 +102,8 @@ bool HostSite::run(const HostCall& call) {
   const HostSite& site = *static_cast<const HostSite*>(call.site);
   bool done = site.callable.ptr() != nullptr;
   try {
-    py::tuple given(call.reads), into(call.count - call.reads);
+    py::tuple given(call.reads);
+    py::tuple into(call.count - call.reads);
     for (int i = 0; i < call.count; ++i) {
       const bool read = i < call.reads;
       (read ? given : into)[read ? i : i - call.reads] =

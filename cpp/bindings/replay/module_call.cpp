@@ -120,13 +120,16 @@ PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<vo
 
 void register_module_call(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
-  g_hooks = name("_rv_hooks"), g_forward = name("forward"), g_may_repeat = name("_rv_may_repeat");
+  g_hooks = name("_rv_hooks");
+  g_forward = name("forward");
+  g_may_repeat = name("_rv_may_repeat");
   g_locate = name("_rv_locate");
   def(m, "_set_module_class(cls, counted, replay, observed)",
       [](Raw cls, Raw counted, Raw replay, Raw observed) {
         if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
         g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();
-        g_counted = counted.value.inc_ref().ptr(), g_replay = replay.value.inc_ref().ptr();
+        g_counted = counted.value.inc_ref().ptr();
+        g_replay = replay.value.inc_ref().ptr();
         g_observed = observed.value.inc_ref().ptr();
         const py::object method =
             checked(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(cls.value.ptr()), &g_call));

@@ -83,7 +83,8 @@ std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vecto
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
   std::vector<py::object> all = arrays;
   for (size_t begin = 0, end; begin < ranges.size(); begin = end) {
-    char *const first = ranges[begin].first, *last = ranges[begin].last;
+    char* const first = ranges[begin].first;
+    char* last = ranges[begin].last;
     size_t number = ranges[begin].array;
     for (end = begin + 1; end < ranges.size() && ranges[end].first < last; ++end) {
       last = std::max(last, ranges[end].last);
@@ -121,7 +122,12 @@ KernelSettings kernel_settings() {
 }
 
 void Signature::clear() {
-  joined_ = false, parts_.clear(), values_.clear(), more_.clear(), arrays.clear(), sources.clear(),
+  joined_ = false;
+  parts_.clear();
+  values_.clear();
+  more_.clear();
+  arrays.clear();
+  sources.clear();
   fault.clear();
 }
 
@@ -205,7 +211,10 @@ bool Signature::add_array(PyObject* x) {
   }
   const void* const type = as_tensors_ ? nullptr : Py_TYPE(x);
   const auto before = std::find(sources.begin(), sources.end(), x);
-  if (before != sources.end()) return parts_.push_back({Part::again, type, before - sources.begin()}), true;
+  if (before != sources.end()) {
+    parts_.push_back({Part::again, type, before - sources.begin()});
+    return true;
+  }
   PyArrayObject* const a = as_array(found);
   parts_.push_back({Part::array, type, PyArray_TYPE(a)});
   for (int d = 0; d < PyArray_NDIM(a); ++d) {  // the stride of a dimension of size 1 does not count
@@ -214,7 +223,8 @@ bool Signature::add_array(PyObject* x) {
   }
   if (!is_number_type(PyArray_TYPE(a)))
     add_value(checked(PyObject_Str(reinterpret_cast<PyObject*>(PyArray_DESCR(a)))).ptr());
-  arrays.push_back(std::move(found)), sources.push_back(x);
+  arrays.push_back(std::move(found));
+  sources.push_back(x);
   return true;
 }
 
@@ -232,7 +242,8 @@ bool Signature::add_value(PyObject* x) {
 
 // False if x is no container. The keys of a dict are compared as values or objects, also if they are arrays.
 bool Signature::add_items(PyObject* x, int depth) {
-  const bool is_dict = PyDict_CheckExact(x), is_list = PyList_CheckExact(x);
+  const bool is_dict = PyDict_CheckExact(x);
+  const bool is_list = PyList_CheckExact(x);
   if (!is_dict && !is_list && !PyTuple_CheckExact(x) && !is_named_tuple(x)) return false;
   const py::scoped_critical_section alone(x);
   const Py_ssize_t size = PyObject_Size(x);
@@ -260,7 +271,8 @@ bool Signature::add_items(PyObject* x, int depth) {
 void Signature::add_object(PyObject* x) {
   if (PyMethod_Check(x)) {  // Python makes a new bound method at each access: its parts are compared
     parts_.push_back({Part::items, Py_TYPE(x), 2});
-    add_object(PyMethod_GET_FUNCTION(x)), add_object(PyMethod_GET_SELF(x));
+    add_object(PyMethod_GET_FUNCTION(x));
+    add_object(PyMethod_GET_SELF(x));
   } else {
     parts_.push_back({Part::object, Py_TYPE(x), reinterpret_cast<int64_t>(x)});
   }
@@ -307,7 +319,10 @@ PyObject* compare(PyObject* self, PyObject* other, int op) {
   return PyBool_FromLong(equal == (op == Py_EQ));
 }
 
-py::object setting_changed(PyObject*, PyObject* const*, Py_ssize_t) { return ++g_changes, py::none(); }
+py::object setting_changed(PyObject*, PyObject* const*, Py_ssize_t) {
+  ++g_changes;
+  return py::none();
+}
 
 size_t hash_without_numbers(const Signature& s) { return s.hash(false); }
 

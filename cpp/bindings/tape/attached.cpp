@@ -90,7 +90,8 @@ void lend(Entry& entry) {
   const py::object object = entry.value && !entry.value.is_none() ? referent(entry.link.ptr()) : py::object();
   if (!object || PyDict_SetItem(dict_of(object.ptr()).ptr(), entry.name.ptr(), entry.value.ptr()) < 0)
     return PyErr_Clear();
-  entry.value = py::object(), entry.lent = true;
+  entry.value = py::object();
+  entry.lent = true;
 }
 
 // Moves the value back to the table. An entry whose object was freed keeps no value.

@@ -17,7 +17,8 @@ PyObject *g_apply, *g_cast;
 
 // _autocast(type): sets this thread's t_autocast and returns its old value. -1 only returns it.
 py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {
-  const int before = t_autocast, type = static_cast<int>(whole_number(a[0]));
+  const int before = t_autocast;
+  const int type = static_cast<int>(whole_number(a[0]));
   if (type >= 0) t_autocast = type;
   return checked(PyLong_FromLong(before));
 }
@@ -60,7 +61,8 @@ py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t 
 void register_autocast(Module m) {
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_autocast(apply, cast)", [](Raw apply, Raw cast) {
-    g_apply = apply.value.inc_ref().ptr(), g_cast = cast.value.inc_ref().ptr();
+    g_apply = apply.value.inc_ref().ptr();
+    g_cast = cast.value.inc_ref().ptr();
   });
 }
 

@@ -188,7 +188,10 @@ class Backward {
     if (restricted_ && !entry.is_wanted()) return;
     PyObject* node = entry.node.ptr();
     const bool leaf = is_leaf(entry);
-    if (entry.gradient) settle(entry), call_hooks(entry, leaf);
+    if (entry.gradient) {
+      settle(entry);
+      call_hooks(entry, leaf);
+    }
     if (entry.captured) capture(entry);
     if (restricted_ && !entry.needed) {
       entry.gradient = {};
@@ -242,7 +245,8 @@ class Backward {
     if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
     const py::object held = kept(slot_of(leaf, slots.array));
     if (!PyArray_CheckExact(gradient) || Py_REFCNT(gradient) != 1) return false;
-    PyArrayObject *g = as_array(gradient), *own = as_array(held);
+    PyArrayObject* g = as_array(gradient);
+    PyArrayObject* own = as_array(held);
     const size_t size = sizeof(npy_intp) * PyArray_NDIM(g);
     return PyArray_NDIM(g) == PyArray_NDIM(own) && !std::memcmp(PyArray_DIMS(g), PyArray_DIMS(own), size) &&
            !std::memcmp(PyArray_STRIDES(g), PyArray_STRIDES(own), size) &&
@@ -343,8 +347,8 @@ class Backward {
 
   // True if it is not released, and its inputs and outputs (cells: node.versions) have not changed in place.
   static bool is_unchanged(PyObject* node) {
-    const py::object versions = kept(slot_of(node, g_nodes.versions)),
-                     changes = kept(slot_of(node, g_nodes.changes));
+    const py::object versions = kept(slot_of(node, g_nodes.versions));
+    const py::object changes = kept(slot_of(node, g_nodes.changes));
     if (!versions || !changes || kept(slot_of(node, g_nodes.released)).ptr() != Py_False) return false;
     const Py_ssize_t count = std::min(PyTuple_GET_SIZE(versions.ptr()), PyTuple_GET_SIZE(changes.ptr()));
     for (Py_ssize_t i = 0; i < count; ++i) {
@@ -380,8 +384,11 @@ void backward(Raw roots, Raw steps, Raw captured, Raw only, Truth retain, Truth 
 
 void register_backward(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
-  g_backward = name("backward"), g_release = name("release"), g_is_view = name("is_view");
-  g_edges = name("edges"), g_hooks = name("hooks");
+  g_backward = name("backward");
+  g_release = name("release");
+  g_is_view = name("is_view");
+  g_edges = name("edges");
+  g_hooks = name("hooks");
   def(m, "_backward(roots, steps, captured, only, retain, by_steps, rules)", backward);
   def(m, "_release(function)", [](Raw function) { release(function.value.ptr()); });
   def(m, "_is_plain(value)", [](Raw value) { return is_plain(value.value.ptr()); });
@@ -392,7 +399,9 @@ void register_backward(Module m) {
   def(m, "_set_rare(replaced, of_nodes, before, after)",
       [](Raw replaced, Raw of_nodes, Raw before, Raw after) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
-        g_replaced = kept(replaced), g_of_nodes = kept(of_nodes), g_before = kept(before);
+        g_replaced = kept(replaced);
+        g_of_nodes = kept(of_nodes);
+        g_before = kept(before);
         g_after = kept(after);
       });
 }

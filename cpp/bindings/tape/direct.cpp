@@ -145,7 +145,8 @@ PyObject* base_of(const Held& view) {
 // of a view must need no gradient.
 bool is_free(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
-  const Held cell = slot_of(tensor, slots.cell), view = slot_of(tensor, slots.view);
+  const Held cell = slot_of(tensor, slots.cell);
+  const Held view = slot_of(tensor, slots.view);
   if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirstLink)
     return false;
   if (whole_number(item_of(cell.ptr(), kFlags)) & kBorrowed) return false;
@@ -174,7 +175,8 @@ bool follows_gradients(PyObject* tensor) {
 // or another one of its memory, is a view that gets new nodes of the tape.
 void note_change(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
-  const Held cell = slot_of(tensor, slots.cell), array = slot_of(tensor, slots.array);
+  const Held cell = slot_of(tensor, slots.cell);
+  const Held array = slot_of(tensor, slots.array);
   bool simple = !follows_gradients(tensor);
   for (Py_ssize_t i = kFirstLink; simple && i < PyList_GET_SIZE(cell.ptr()); ++i) {
     PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(cell.ptr(), i));
@@ -236,9 +238,12 @@ void register_direct(Module m) {
       [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes,
          Truth autocast, Raw name) {
         auto* op = new ByKernel;
-        op->node = kept(node.value), op->result = kept(result.value);
-        op->inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op->most = most_of(takes);
-        op->floats = floats, op->autocast = autocast;
+        op->node = kept(node.value);
+        op->result = kept(result.value);
+        op->inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost);
+        op->most = most_of(takes);
+        op->floats = floats;
+        op->autocast = autocast;
         return function_of(op, in_python.value, kernel.value, name.value);
       });
   def(m,
@@ -247,8 +252,11 @@ void register_direct(Module m) {
       [](Raw in_python, Raw of_floats, Raw of_integers, Raw of_others, Raw with_names, Truth reads,
          Whole takes, Raw name) {
         auto* op = new Into;
-        op->of_integers = kept(of_integers.value), op->of_others = kept(of_others.value);
-        op->with_names = kept(with_names.value), op->most = most_of(takes), op->reads = reads;
+        op->of_integers = kept(of_integers.value);
+        op->of_others = kept(of_others.value);
+        op->with_names = kept(with_names.value);
+        op->most = most_of(takes);
+        op->reads = reads;
         return function_of(op, in_python.value, of_floats.value, name.value);
       });
   def(m, "_set_changed(changed)", [](Raw changed) { g_changed = changed.value.inc_ref().ptr(); });

@@ -1,7 +1,7 @@
 // Calls `__torch_function__` (dispatch.h): finds the arguments whose classes are asked and their order, calls
 // them until one gives an answer, and implements Tensor's own `__torch_function__`. Rare cases are in
-// python/ranvier/torch/torch_function/dispatch.py: modes, results of several parts, the error if every method returns
-// NotImplemented.
+// python/ranvier/torch/torch_function/dispatch.py: modes, results of several parts, the error if every method
+// returns NotImplemented.
 #include "bindings/tape/dispatch.h"
 
 #include <algorithm>
@@ -107,7 +107,10 @@ bool holds(PyObject* values, PyObject* result) {
 // _own_answer(cls, func, types, args, kwargs): Tensor.__torch_function__. It calls func without asking
 // classes and gives the results the class cls. It returns NotImplemented unless cls inherits from all types.
 py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
-  PyObject *const cls = a[0], *const func = a[1], *const args = a[3], *const settings = a[4];
+  PyObject* const cls = a[0];
+  PyObject* const func = a[1];
+  PyObject* const args = a[3];
+  PyObject* const settings = a[4];
   const py::object types = checked(PySequence_Tuple(a[2]));
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(types.ptr()); ++i) {
     const int is_below = PyObject_IsSubclass(cls, item(types.ptr(), i));
@@ -146,7 +149,9 @@ py::object state(PyObject*, PyObject* const* a, Py_ssize_t) {
 }
 
 py::object set_python(PyObject*, PyObject* const* a, Py_ssize_t) {
-  g_ask = Py_NewRef(a[0]), g_as_class = Py_NewRef(a[1]), g_silent = Py_NewRef(a[2]);
+  g_ask = Py_NewRef(a[0]);
+  g_as_class = Py_NewRef(a[1]);
+  g_silent = Py_NewRef(a[2]);
   g_as_they_are = Py_NewRef(a[3]);
   return py::none();
 }

@@ -9,11 +9,12 @@
 
 namespace ranvier::bind {
 
-extern std::atomic<bool> g_dispatches;  // false: nothing wants to be asked (torch/torch_function/activation.py)
-bool asks_classes();                    // true if this thread asks classes
-bool asks_modes();                      // true if this thread is in a mode's block and asks modes
-bool modes_are_asked();                 // asks_modes() and g_dispatches
-int64_t who_is_asked();                 // the thread's state as one number, which a replay compares
+extern std::atomic<bool>
+    g_dispatches;        // false: nothing wants to be asked (torch/torch_function/activation.py)
+bool asks_classes();     // true if this thread asks classes
+bool asks_modes();       // true if this thread is in a mode's block and asks modes
+bool modes_are_asked();  // asks_modes() and g_dispatches
+int64_t who_is_asked();  // the thread's state as one number, which a replay compares
 
 // True if the class of an argument has a `__torch_function__` that may take over a call.
 bool overrides(PyObject* x);

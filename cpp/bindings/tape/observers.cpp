@@ -18,8 +18,11 @@ PyObject *g_apply, *g_read;  // Python's functions: see observed_apply(); called
 // because Ctrl-C cannot interrupt a C function: the list and the counts always change together.
 void count_observer(PyObject* observer, int change) {
   if (!is_true(observer, g_follows)) return;
-  is_true(observer, g_everywhere) ? static_cast<void>(g_observers += change)
-                                  : static_cast<void>(t_observers += change);
+  if (is_true(observer, g_everywhere)) {
+    static_cast<void>(g_observers += change);
+  } else {
+    static_cast<void>(t_observers += change);
+  }
 }
 
 py::object enter(PyObject* self, PyObject* const*, Py_ssize_t) {
@@ -68,12 +71,15 @@ PyObject* observed_apply() { return g_apply; }
 
 void register_observers(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
-  g_thread = name("thread"), g_everywhere = name("everywhere"), g_follows = name("follows_functions");
+  g_thread = name("thread");
+  g_everywhere = name("everywhere");
+  g_follows = name("follows_functions");
   add_type(m, g_observer_type);
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
     g_observer_list = all.value.inc_ref().ptr();
-    g_apply = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();
+    g_apply = apply.value.inc_ref().ptr();
+    g_read = gradient_read.value.inc_ref().ptr();
   });
 }
 

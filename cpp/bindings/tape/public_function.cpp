@@ -1,7 +1,8 @@
 // The objects that programs for PyTorch get as functions, as methods and as attributes of Tensor. Each wraps
 // one of this library's functions. A call first asks the `__torch_function__` of arguments and modes
 // (dispatch.cpp), then calls the wrapped function. The objects look like PyTorch's: repr(), pickle and
-// `__class__` give what PyTorch gives. python/ranvier/torch/torch_function/dispatch.py makes them, and handles failed calls.
+// `__class__` give what PyTorch gives. python/ranvier/torch/torch_function/dispatch.py makes them, and
+// handles failed calls.
 #include "bindings/tape/public_function.h"
 
 #include "bindings/binder/define.h"
@@ -69,7 +70,10 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   for (Py_ssize_t i = 0; i < of_names && !may_help; ++i)
     for (const char* name : {"out", "dtype"})
       may_help |= PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0;
-  if (!may_help) return raise_again(error), nullptr;
+  if (!may_help) {
+    raise_again(error);
+    return nullptr;
+  }
   return detail::guarded([&] {
     const PackedCall all(given, count, names);
     return PyObject_CallFunctionObjArgs(g_failed, self, all.args.ptr(), all.settings.ptr(), error.ptr(),
@@ -177,13 +181,13 @@ int set(PyObject* self, PyObject* owner, PyObject* value) {
     PyObject* const func = PyObject_GetAttrString(self, value ? "__set__" : "__delete__");
     PyObject* const given[] = {owner, value};
     PyObject* const y = func ? asked(func, given, value ? 2 : 1, nullptr, false) : nullptr;
-    Py_XDECREF(func), Py_XDECREF(y);
+    Py_XDECREF(func);
+    Py_XDECREF(y);
     return y ? 0 : -1;
   }
   if (const descrsetfunc setter = Py_TYPE(wrapped)->tp_descr_set) return setter(wrapped, owner, value);
-  return PyErr_Format(PyExc_AttributeError, "attribute %R of Tensor objects is not writable",
-                      as_public(self)->name),
-         -1;
+  PyErr_Format(PyExc_AttributeError, "attribute %R of Tensor objects is not writable", as_public(self)->name);
+  return -1;
 }
 
 // --- what Python asks of the object itself
@@ -315,7 +319,9 @@ py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
   const vectorcallfunc quick = PyVectorcall_Function(a[1]);
   p->call_wrapped = quick ? quick : PyObject_Vectorcall;
   p->func = a[2] == Py_None ? nullptr : Py_NewRef(a[2]);
-  p->module = Py_NewRef(a[3]), p->qualname = Py_NewRef(a[4]), p->name = Py_NewRef(a[5]);
+  p->module = Py_NewRef(a[3]);
+  p->qualname = Py_NewRef(a[4]);
+  p->name = Py_NewRef(a[5]);
   p->how = static_cast<long>(whole_number(a[6]));
   return made;
 }
@@ -344,7 +350,8 @@ py::object set_failed(PyObject*, PyObject* const* a, Py_ssize_t) {
 }
 
 py::object set_again(PyObject*, PyObject* const* a, Py_ssize_t) {
-  g_again = Py_NewRef(a[0]), g_spelled = Py_NewRef(a[1]);
+  g_again = Py_NewRef(a[0]);
+  g_spelled = Py_NewRef(a[1]);
   return py::none();
 }
 

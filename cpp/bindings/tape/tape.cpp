@@ -197,7 +197,8 @@ py::object cell_of(const Inputs& inputs, size_t i) {
 py::object several_recorded(PyObject* self, PyObject* arrays) {
   const Py_ssize_t count = PyTuple_GET_SIZE(arrays);
   set(self, g_nodes.outputs, checked(PyLong_FromSsize_t(count)));
-  py::object versions = checked(PyTuple_New(count)), changes = checked(PyTuple_New(count));
+  py::object versions = checked(PyTuple_New(count));
+  py::object changes = checked(PyTuple_New(count));
   py::object made = tensors_of(arrays, [&](const py::object& array, Py_ssize_t i) {
     py::object tensor = new_tensor(array.ptr());
     PyTuple_SET_ITEM(versions.ptr(), i, cell_of(tensor.ptr()).release().ptr());
@@ -216,7 +217,8 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
   const auto extend = [&](int64_t slot, const py::object& more) {
     set(self, slot, checked(PySequence_Concat(slot_of(self, slot).ptr(), more.ptr())));
   };
-  extend(g_nodes.versions, versions), extend(g_nodes.changes, changes);
+  extend(g_nodes.versions, versions);
+  extend(g_nodes.changes, changes);
   return made;
 }
 
@@ -258,7 +260,8 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
   leave_to_counts(versions.ptr());
   set(self, g_nodes.versions, versions);
   const py::object y = forward(self, inputs);
-  set_slot(self, g_nodes.hooks, Py_None), set_slot(self, g_nodes.released, Py_False);
+  set_slot(self, g_nodes.hooks, Py_None);
+  set_slot(self, g_nodes.released, Py_False);
   if (own_precision() >= 0) {
     g_has_precise_nodes = true;
     const py::object own = checked(PyLong_FromLong(own_precision()));
@@ -321,7 +324,10 @@ PyObject* get_needs(PyObject* self, void*) {
   return nullptr;
 }
 int set_needs(PyObject* self, PyObject* needs, void*) {
-  if (needs) return set_slot(self, g_nodes.needs, needs), 0;
+  if (needs) {
+    set_slot(self, g_nodes.needs, needs);
+    return 0;
+  }
   PyErr_SetString(PyExc_AttributeError, "needs cannot be deleted");
   return -1;
 }
@@ -380,7 +386,9 @@ py::object applied_to(PyObject* function, PyObject* x) {
 void register_tape(Module m) {
   make_shared();
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
-  g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
+  g_forward = name("forward");
+  g_is_view = name("is_view");
+  g_differentiable = name("differentiable");
   g_dtypes = name("dtypes");
   g_precision = name("_precision");
   add_type(m, g_type);
@@ -388,7 +396,9 @@ void register_tape(Module m) {
       [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw widened) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
         const auto type = [&](const Raw& x) { return reinterpret_cast<PyTypeObject*>(kept(x)); };
-        g_as_inputs = kept(as_inputs), g_absent = kept(absent), g_widened = kept(widened);
+        g_as_inputs = kept(as_inputs);
+        g_absent = kept(absent);
+        g_widened = kept(widened);
         const auto offset = [own = type(function)](const char* text) {
           return slot_offset(own, py::str(text).ptr());
         };

@@ -27,8 +27,10 @@ PyObject* offered(const Op& op, PyObject* const* arguments, Py_ssize_t count, Py
   if (!g_offered || g_dispatches || within_public_function() || !asks_classes()) return nullptr;
   if (!PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
   const py::object error = caught();
-  if (!any_override(arguments, count + (names ? PyTuple_GET_SIZE(names) : 0)))
-    return raise_again(error), nullptr;
+  if (!any_override(arguments, count + (names ? PyTuple_GET_SIZE(names) : 0))) {
+    raise_again(error);
+    return nullptr;
+  }
   return detail::guarded([&] {
     const PackedCall all(arguments, count, names);
     return PyObject_CallFunctionObjArgs(g_offered, op.in_python, all.args.ptr(), all.settings.ptr(),
@@ -91,7 +93,9 @@ Loops::Loops(py::handle given) : ufunc(reinterpret_cast<PyUFuncObject*>(kept(giv
 }
 
 NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::handle name) {
-  op->in_python = kept(in_python), op->kernel = kept(kernel), op->name = kept(name);
+  op->in_python = kept(in_python);
+  op->kernel = kept(kernel);
+  op->name = kept(name);
   const py::object self = checked(PyCapsule_New(op, nullptr, nullptr));
   return {checked(PyCFunction_NewEx(&g_method, self.ptr(), nullptr))};
 }
@@ -111,7 +115,8 @@ bool Operand::read(PyObject* x) {
     if (!array || !PyArray_ISBEHAVED_RO(as_array(array)) || !is_known(PyArray_TYPE(as_array(array))) ||
         PyArray_NDIM(as_array(array)) > kMaxDims)
       return false;
-    type = PyArray_TYPE(as_array(array)), rank = known(type).rank;
+    type = PyArray_TYPE(as_array(array));
+    rank = known(type).rank;
     return true;
   }
   number = checked(PyArray_IsScalar(x, Generic) ? PyObject_CallMethod(x, "item", nullptr) : Py_NewRef(x));
@@ -164,7 +169,11 @@ int result_type(const Operand* x, Py_ssize_t count) {
   bool has_array = false;
   for (Py_ssize_t i = 0; i < count; ++i) {
     has_array = has_array || x[i].array;
-    x[i].array ? promotion.add_array(as_array(x[i].array)) : promotion.add_number(x[i].rank);
+    if (x[i].array) {
+      promotion.add_array(as_array(x[i].array));
+    } else {
+      promotion.add_number(x[i].rank);
+    }
   }
   const int type = promotion.type();
   return has_array && is_known(type) ? type : -1;
@@ -177,7 +186,11 @@ bool write(py::handle number, int type, char* to) {
     const double x = PyFloat_AsDouble(number.ptr());
     if (x == -1 && PyErr_Occurred()) throw py::error_already_set();
     const float narrow = static_cast<float>(x);
-    of.bytes == 4 ? std::memcpy(to, &narrow, 4) : std::memcpy(to, &x, 8);
+    if (of.bytes == 4) {
+      std::memcpy(to, &narrow, 4);
+    } else {
+      std::memcpy(to, &x, 8);
+    }
     return true;
   }
   int overflow = 0;
@@ -194,7 +207,8 @@ bool has_zero(const Operand& x) {
 
 // Broadcasts `shape` with the shape of a. False if they do not fit.
 bool widen(Shape& shape, PyArrayObject* a) {
-  const int ndim = PyArray_NDIM(a), n = std::max(shape.ndim, ndim);
+  const int ndim = PyArray_NDIM(a);
+  const int n = std::max(shape.ndim, ndim);
   Shape wide;
   for (int d = 0; d < n; ++d) {
     const int64_t p = d < n - shape.ndim ? 1 : shape[d - (n - shape.ndim)];
@@ -222,7 +236,8 @@ Output result_like(const Operand* x, int count, const Shape& shape, int type) {
 // arrays are cast in place.
 template <int count>
 py::object Elementwise::by_loop(Operand* x, int type) const {
-  const int k = loops.of(type), made = k < 0 ? -1 : loops.ufunc->types[k * loops.ufunc->nargs + count];
+  const int k = loops.of(type);
+  const int made = k < 0 ? -1 : loops.ufunc->types[k * loops.ufunc->nargs + count];
   if (k < 0 || t_recording || (count == 2 && divides && known(type).rank < 2 && has_zero(x[1]))) return {};
   if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy gives an int8 for bools, PyTorch an error
   Shape shape;
@@ -248,7 +263,8 @@ py::object as_float(const py::object& number) { return checked(PyNumber_Float(nu
 // The result of a call that makes a node, on one or two Tensors of this dtype, or on a Tensor and a number.
 // Empty if there is no node for it, or if a Tensor must be cast first.
 py::object Elementwise::by_node(const Operand* x, Py_ssize_t operands, int type) const {
-  const bool of_a_number = !x[0].array, with_a_number = operands == 2 && !x[1].array;
+  const bool of_a_number = !x[0].array;
+  const bool with_a_number = operands == 2 && !x[1].array;
   PyObject* const maker = of_a_number ? of_number : with_a_number ? with_number : node;
   if (!maker || known(type).rank < 2) return {};
   PyObject* arguments[3] = {};
@@ -283,7 +299,8 @@ py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyO
   if (chooses && (!x[0].array || x[0].type != NPY_BOOL)) return {};
   const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);
   if (type < 0) return {};
-  const bool is_float = known(type).rank == 2, is_half = is_half_type(type);
+  const bool is_float = known(type).rank == 2;
+  const bool is_half = is_half_type(type);
   if (chooses && known(type).bytes < 4 && !is_half) return {};
   for (int i = chooses; is_half && i < count; ++i)
     if (x[i].array && x[i].type != type) return {};  // cast to a half, an element may be out of its range
@@ -321,8 +338,11 @@ void register_untaped(Module m) {
       [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number,
          Raw of_number, Raw name) {
         auto* op = new Elementwise(ufunc.value);
-        op->is_flat = flat, op->divides = divides, op->node = kept(node.value);
-        op->with_number = kept(with_number.value), op->of_number = kept(of_number.value);
+        op->is_flat = flat;
+        op->divides = divides;
+        op->node = kept(node.value);
+        op->with_number = kept(with_number.value);
+        op->of_number = kept(of_number.value);
         return function_of(op, in_python.value, kernel.value, name.value);
       });
   def(m, "_set_renamed(renamed)", [](Raw renamed) { g_renamed = renamed.value.inc_ref().ptr(); });

@@ -13,7 +13,10 @@ namespace {
 // Sets reduced[d] for each axis d that `axes` names: None (all), an int, or a tuple of ints. False if Python
 // has to read them, or to raise an error.
 bool read_axes(PyObject* axes, int ndim, bool* reduced) {
-  if (axes == Py_None) return std::fill_n(reduced, ndim, true), true;
+  if (axes == Py_None) {
+    std::fill_n(reduced, ndim, true);
+    return true;
+  }
   const bool several = PyTuple_CheckExact(axes);
   const Py_ssize_t count = several ? PyTuple_GET_SIZE(axes) : 1;
   for (Py_ssize_t i = 0; i < count; ++i) {
@@ -36,7 +39,8 @@ void begin(int64_t number, const Shape& shape, const bool* reduced, const Stride
   Shape first;
   for (int d = 0; d < shape.ndim; ++d) first.append(reduced[d] ? 1 : shape[d]);
   const LoopNest<2> nest(first.ndim, first.sizes, {x.steps, y.steps});
-  const int64_t from = nest.strides[0][nest.ndim - 1], to = nest.strides[1][nest.ndim - 1];
+  const int64_t from = nest.strides[0][nest.ndim - 1];
+  const int64_t to = nest.strides[1][nest.ndim - 1];
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
     for (int64_t i = 0; i < n; ++i)
       std::memcpy(y.data + offsets[1] + i * to,
@@ -71,7 +75,8 @@ py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObj
     PyObject* const given[] = {x.array.ptr(), axes, keepdims ? Py_True : Py_False, Py_None};
     return kernel_result(kernel, given, 4);
   }
-  const int of = type < 0 ? x.type : type, k = loops.of(of);
+  const int of = type < 0 ? x.type : type;
+  const int k = loops.of(of);
   // all() and any() of uint8 are uint8, as in PyTorch: Python computes them.
   if (k < 0 || t_recording || (of == NPY_BOOL && x.type == NPY_UINT8)) return {};
   const py::object array = in_type(x.array, of);
@@ -102,7 +107,8 @@ void register_untaped_reduce(Module m) {
       [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial, Raw name) {
         auto* op = new Reduction(ufunc.value);
         op->is_flat = flat;
-        op->type = static_cast<int>(dtype), op->initial = static_cast<int>(initial);
+        op->type = static_cast<int>(dtype);
+        op->initial = static_cast<int>(initial);
         return function_of(op, in_python.value, kernel.value, name.value);
       });
 }

@@ -81,12 +81,17 @@ py::object diagonal_of(PyArrayObject* x, int64_t offset, int a, int b) {
   npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
   int ndim = 0;
   for (int d = 0; d < PyArray_NDIM(x); ++d)
-    if (d != a && d != b) shape[ndim] = PyArray_DIM(x, d), strides[ndim++] = PyArray_STRIDE(x, d);
-  const int64_t down = std::max<int64_t>(-offset, 0), right = std::max<int64_t>(offset, 0);
+    if (d != a && d != b) {
+      shape[ndim] = PyArray_DIM(x, d);
+      strides[ndim++] = PyArray_STRIDE(x, d);
+    }
+  const int64_t down = std::max<int64_t>(-offset, 0);
+  const int64_t right = std::max<int64_t>(offset, 0);
   const int64_t count = std::min<int64_t>(PyArray_DIM(x, a) - down, PyArray_DIM(x, b) - right);
   char* const first =
       PyArray_BYTES(x) + (count > 0 ? down * PyArray_STRIDE(x, a) + right * PyArray_STRIDE(x, b) : 0);
-  shape[ndim] = std::max<int64_t>(count, 0), strides[ndim++] = PyArray_STRIDE(x, a) + PyArray_STRIDE(x, b);
+  shape[ndim] = std::max<int64_t>(count, 0);
+  strides[ndim++] = PyArray_STRIDE(x, a) + PyArray_STRIDE(x, b);
   return strided(x, ndim, shape, strides, first);
 }
 
@@ -110,7 +115,8 @@ bool has_to_copy(PyArrayObject* x, const npy_intp* target, int count) {
   // Both shapes from their ends: dimensions of x that lie one after the other in memory are a block, which
   // has to have as many elements as some dimensions of the target.
   int to = count - 1;
-  npy_intp of_block = 1, of_target = 1;
+  npy_intp of_block = 1;
+  npy_intp of_target = 1;
   for (int d = PyArray_NDIM(x) - 1; d >= 0; --d) {
     of_block *= PyArray_DIM(x, d);
     int before = d - 1;
@@ -175,10 +181,14 @@ py::object places_of(PyObject* x, PyObject* key) {
 py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
   const int ndim = PyArray_NDIM(x);
   npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
-  std::copy_n(PyArray_DIMS(x), ndim, shape), std::copy_n(PyArray_STRIDES(x), ndim, strides);
+  std::copy_n(PyArray_DIMS(x), ndim, shape);
+  std::copy_n(PyArray_STRIDES(x), ndim, strides);
   shape[dim] = count;
   if (count < 0)
-    for (int d = dim; d + 1 < ndim; ++d) shape[d] = shape[d + 1], strides[d] = strides[d + 1];
+    for (int d = dim; d + 1 < ndim; ++d) {
+      shape[d] = shape[d + 1];
+      strides[d] = strides[d + 1];
+    }
   return strided(x, count < 0 ? ndim - 1 : ndim, shape, strides,
                  PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim));
 }
@@ -244,11 +254,15 @@ py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyArrayObject* const x = as_array(array_in(arguments));
   set_attribute(self, saved().shape, shape_of(x));
   const Dims place(attribute(self, settings().place));  // dimension, size, step
-  const int ndim = PyArray_NDIM(x), dim = static_cast<int>(place.ptr[0]);
+  const int ndim = PyArray_NDIM(x);
+  const int dim = static_cast<int>(place.ptr[0]);
   npy_intp shape[NPY_MAXDIMS + 1], strides[NPY_MAXDIMS + 1];
-  std::copy_n(PyArray_DIMS(x), ndim, shape), std::copy_n(PyArray_STRIDES(x), ndim, strides);
-  shape[ndim] = place.ptr[1], strides[ndim] = strides[dim];
-  shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1, strides[dim] *= place.ptr[2];
+  std::copy_n(PyArray_DIMS(x), ndim, shape);
+  std::copy_n(PyArray_STRIDES(x), ndim, strides);
+  shape[ndim] = place.ptr[1];
+  strides[ndim] = strides[dim];
+  shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1;
+  strides[dim] *= place.ptr[2];
   return strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
 }
 

@@ -41,7 +41,8 @@ void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) 
   const int64_t width = numel(y) / rows;
   JoinRows<T> call{};
   int parts = 0;
-  int64_t columns = 0, from = 0;
+  int64_t columns = 0;
+  int64_t from = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const int64_t n = inputs[i].elements() / rows;
     if (n) call.x[parts++] = matrix(inputs[i].view<T>().data, rows, n, n);
@@ -50,7 +51,9 @@ void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) 
     call.y = matrix(y.data + from, rows, columns, width);
     invoke_released(call);
     from += columns;
-    call = {}, parts = 0, columns = 0;
+    call = {};
+    parts = 0;
+    columns = 0;
   }
 }
 
@@ -68,7 +71,8 @@ Place place_of(const Input& x) { return writable(x.view<char>()); }
 template <class T>
 TensorView<T> typed(const Place& v) {
   TensorView<T> t;
-  t.data = reinterpret_cast<T*>(v.data), t.ndim = v.ndim;
+  t.data = reinterpret_cast<T*>(v.data);
+  t.ndim = v.ndim;
   std::copy_n(v.shape, v.ndim, t.shape);
   std::copy_n(v.strides, v.ndim, t.strides);
   return t;
@@ -87,8 +91,12 @@ void move(const Input& x, const Place& from, const Place& to) {
 Place widened(const Place& own, int d, int64_t n, int64_t step) {
   Place v = own;
   v.ndim = own.ndim + 1;
-  for (int e = d; e < own.ndim; ++e) v.shape[e + 1] = own.shape[e], v.strides[e + 1] = own.strides[e];
-  v.shape[d] = n, v.strides[d] = step;
+  for (int e = d; e < own.ndim; ++e) {
+    v.shape[e + 1] = own.shape[e];
+    v.strides[e + 1] = own.strides[e];
+  }
+  v.shape[d] = n;
+  v.strides[d] = step;
   return v;
 }
 
@@ -142,10 +150,12 @@ int joined_dim(const char* op, int64_t dim, int ndim) {
 Output concatenate(Arrays arrays, Whole dim) {
   const std::vector<Input> inputs = joined_inputs(arrays);
   const Input& first = inputs[0];
-  const int ndim = first.ndim(), d = joined_dim(arrays.op, dim, ndim);
+  const int ndim = first.ndim();
+  const int d = joined_dim(arrays.op, dim, ndim);
   Shape shape = first.shape();
   shape[d] = 0;
-  bool channels_last = true, all_contiguous = true;
+  bool channels_last = true;
+  bool all_contiguous = true;
   for (const Input& x : inputs) {
     channels_last = channels_last && is_channels_last(x);
     all_contiguous = all_contiguous && x.is_contiguous();
@@ -191,17 +201,21 @@ Output roll(Raw array, Whole step, MaybeWhole axis) {
   const int d = axis.given() ? Axis(axis).of(x) : 0;
   const int64_t item = item_of(x);
   Output y = Output::contiguous(x.dtype(), x.shape());
-  Place from = place_of(x), to = y.view<char>();
+  Place from = place_of(x);
+  Place to = y.view<char>();
   if (!axis.given()) {
-    from.ndim = to.ndim = 1, from.strides[0] = to.strides[0] = 1;
+    from.ndim = to.ndim = 1;
+    from.strides[0] = to.strides[0] = 1;
     from.shape[0] = x.elements();
   }
-  const int64_t n = from.shape[d], shift = n ? (step % n + n) % n : 0;
+  const int64_t n = from.shape[d];
+  const int64_t shift = n ? (step % n + n) % n : 0;
   from.shape[d] = to.shape[d] = n - shift;
   to.data += shift * to.strides[d] * item;
   move(x, from, to);
   if (shift == 0) return y;
-  from.data += (n - shift) * from.strides[d] * item, to.data -= shift * to.strides[d] * item;
+  from.data += (n - shift) * from.strides[d] * item;
+  to.data -= shift * to.strides[d] * item;
   from.shape[d] = to.shape[d] = shift;
   move(x, from, to);
   return y;
@@ -240,7 +254,10 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
   Output y = Output::contiguous(DType::int64, {2, n});
   int64_t* to = y.view<int64_t>().data;
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = first(i); j < last(i); ++j, ++to) to[0] = i, to[n] = j;
+    for (int64_t j = first(i); j < last(i); ++j, ++to) {
+      to[0] = i;
+      to[n] = j;
+    }
   return y;
 }
 
@@ -267,7 +284,8 @@ Output flip(Raw array, Sizes axes) {
 // stride 0 in x, and x's own elements.
 Output repeat_all(Raw array, Sizes times) {
   const Input x = moved(array);
-  const int ndim = times.count(), lead = ndim - x.ndim();
+  const int ndim = times.count();
+  const int lead = ndim - x.ndim();
   if (lead < 0) times.fail("a number for each dimension");
   if (ndim > kMaxDims) times.fail(kMostDims);
   Shape shape;
@@ -277,13 +295,16 @@ Output repeat_all(Raw array, Sizes times) {
       times.fail("smaller numbers >= 0");
   }
   Output y = Output::contiguous(x.dtype(), shape);
-  const Place own = place_of(x), whole = y.view<char>();
-  Place from = own, to = whole;
+  const Place own = place_of(x);
+  const Place whole = y.view<char>();
+  Place from = own;
+  Place to = whole;
   from.ndim = to.ndim = 0;
   const auto add = [&](int64_t n, int64_t step_from, int64_t step_to) {
     if (n == 1) return;
     if (to.ndim == kMaxDims) times.fail(kFewerDims);
-    from = widened(from, from.ndim, n, step_from), to = widened(to, to.ndim, n, step_to);
+    from = widened(from, from.ndim, n, step_from);
+    to = widened(to, to.ndim, n, step_to);
   };
   for (int d = 0; d < ndim; ++d) {
     const int64_t n = d < lead ? 1 : own.shape[d - lead];
@@ -299,7 +320,8 @@ Output triangle(Raw matrices, Whole diagonal, Truth upper) {
   const Input x = moved(matrices);
   if (x.ndim() < 2) x.fail("at least 2 dimensions");
   Output y = Output::contiguous(x.dtype(), x.shape());
-  const int64_t rows = x.shape(x.ndim() - 2), columns = x.shape(x.ndim() - 1);
+  const int64_t rows = x.shape(x.ndim() - 2);
+  const int64_t columns = x.shape(x.ndim() - 1);
   const int64_t edge = std::clamp<int64_t>(diagonal, -rows - 1, columns + 1);  // beyond it, all or no zeros
   const auto run = [&](auto tag) {
     using T = decltype(tag);

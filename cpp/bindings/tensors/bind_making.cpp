@@ -97,7 +97,10 @@ class Literal {
 
  private:
   bool read_number(PyObject* x) {
-    if (PyFloat_CheckExact(x)) return kind = reals, true;
+    if (PyFloat_CheckExact(x)) {
+      kind = reals;
+      return true;
+    }
     if (PyBool_Check(x)) return true;
     if (!PyLong_CheckExact(x)) return false;
     // float64 is exact up to here. Beyond, write() would round to float64 and then to float32; NumPy rounds

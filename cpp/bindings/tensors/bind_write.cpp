@@ -86,7 +86,8 @@ void put_rows(const Input& rows, const Arg& value, const InPlace& out) {
   const Input x = Input::number(out);
   const Output y = out.of(x.dtype(), x.shape());
   if (rows.ndim() != 1 || x.ndim() == 0 || !x.is_contiguous()) fail_key(value);
-  const int64_t n = x.shape(0), count = rows.elements();
+  const int64_t n = x.shape(0);
+  const int64_t count = rows.elements();
   if (count == 0 || n == 0) fail_key(value);
   const int64_t bytes = x.elements() / n * PyArray_ITEMSIZE(as_array(x.object()));
   const auto index = rows.view<int64_t>();

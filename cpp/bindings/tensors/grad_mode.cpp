@@ -21,7 +21,10 @@ PyObject* enabled(PyObject*, void*) { return PyBool_FromLong(t_mode & kRecords);
 PyObject* inference(PyObject*, void*) { return PyBool_FromLong(is_inference()); }
 
 int set_enabled(PyObject*, PyObject* value, void*) {
-  if (!value) return PyErr_SetString(PyExc_AttributeError, "enabled cannot be deleted"), -1;
+  if (!value) {
+    PyErr_SetString(PyExc_AttributeError, "enabled cannot be deleted");
+    return -1;
+  }
   const int holds = PyObject_IsTrue(value);
   if (holds >= 0) t_mode = (t_mode & kInfers) | holds;
   return holds < 0 ? -1 : 0;
@@ -87,10 +90,11 @@ PyObject* enter(PyObject* self, PyObject*) {
 
 PyObject* leave(PyObject* self, PyObject* const*, Py_ssize_t) {
   std::string& before = block_of(self).before;
-  if (before.empty())
-    return PyErr_SetString(PyExc_RuntimeError,
-                           "[no_grad] got the end of a block that was not entered; expected a with block"),
-           nullptr;
+  if (before.empty()) {
+    PyErr_SetString(PyExc_RuntimeError,
+                    "[no_grad] got the end of a block that was not entered; expected a with block");
+    return nullptr;
+  }
   t_mode = before.back();
   before.pop_back();
   Py_RETURN_NONE;
@@ -114,7 +118,8 @@ bool is_inference() { return t_mode & kInfers; }
 bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == g_mode_class; }
 
 void register_grad_mode(Module m) {
-  g_wanted = PyUnicode_InternFromString("wanted"), g_decorated = PyUnicode_InternFromString("_decorated");
+  g_wanted = PyUnicode_InternFromString("wanted");
+  g_decorated = PyUnicode_InternFromString("_decorated");
   g_mode_class = reinterpret_cast<PyObject*>(add_type(m, g_mode));
   add_type(m, g_block);
 }

@@ -19,7 +19,8 @@ int wider(int a, int b) {
   const auto descr = [](int type) {
     return checked(reinterpret_cast<PyObject*>(PyArray_DescrFromType(type)));
   };
-  const py::object of_a = descr(a), of_b = descr(b);
+  const py::object of_a = descr(a);
+  const py::object of_b = descr(b);
   const py::object common = checked(reinterpret_cast<PyObject*>(PyArray_PromoteTypes(
       reinterpret_cast<PyArray_Descr*>(of_a.ptr()), reinterpret_cast<PyArray_Descr*>(of_b.ptr()))));
   return reinterpret_cast<PyArray_Descr*>(common.ptr())->type_num;

@@ -22,7 +22,10 @@ py::object* g_dtypes = nullptr;
 // Tensor.dtype: the library's dtype object, or NumPy's if there is none.
 PyObject* dtype_of_tensor(PyObject* tensor, void*) {
   PyObject* array = slot_at(tensor, g_slots.array);
-  if (!array || !PyArray_Check(array)) return PyErr_SetString(PyExc_AttributeError, "dtype"), nullptr;
+  if (!array || !PyArray_Check(array)) {
+    PyErr_SetString(PyExc_AttributeError, "dtype");
+    return nullptr;
+  }
   PyArray_Descr* descr = PyArray_DESCR(as_array(array));
   PyObject* found = descr->type_num < PyList_GET_SIZE(g_dtypes->ptr())
                         ? PyList_GET_ITEM(g_dtypes->ptr(), descr->type_num)
@@ -33,7 +36,10 @@ PyTypeObject* g_size = nullptr;  // the class of Tensor.shape, a subclass of tup
 
 PyObject* shape_of_tensor(PyObject* tensor, void*) {
   PyObject* array = slot_at(tensor, g_slots.array);
-  if (!array || !PyArray_Check(array)) return PyErr_SetString(PyExc_AttributeError, "shape"), nullptr;
+  if (!array || !PyArray_Check(array)) {
+    PyErr_SetString(PyExc_AttributeError, "shape");
+    return nullptr;
+  }
   const int ndim = PyArray_NDIM(as_array(array));
   PyObject* size = g_size->tp_alloc(g_size, ndim);
   for (int d = 0; size && d < ndim; ++d)
@@ -171,9 +177,12 @@ py::object new_object(PyObject* type) {
 py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, const py::object& cell) {
   py::object tensor = new_object(reinterpret_cast<PyObject*>(g_tensor));
   const auto set = [&](int64_t slot, PyObject* value) { slot_at(tensor.ptr(), slot) = Py_XNewRef(value); };
-  set(g_slots.array, array), set(g_slots.grad, Py_None), set(g_slots.grad_fn, maker);
+  set(g_slots.array, array);
+  set(g_slots.grad, Py_None);
+  set(g_slots.grad_fn, maker);
   set(g_slots.requires_grad, requires_grad ? Py_True : Py_False);
-  set(g_slots.view, Py_None), set(g_slots.cell, cell.ptr());
+  set(g_slots.view, Py_None);
+  set(g_slots.cell, cell.ptr());
   return tensor;
 }
 

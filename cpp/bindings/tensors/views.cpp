@@ -51,7 +51,9 @@ struct Family {
     const auto part = [&](int i) {
       return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(view.ptr(), i));
     };
-    base = part(0), chain = part(1), why = part(2);
+    base = part(0);
+    chain = part(1);
+    why = part(2);
   }
   Family(py::object base, py::object chain, PyObject* why)
       : base(std::move(base)), chain(std::move(chain)), why(py::reinterpret_borrow<py::object>(why)) {}
@@ -72,7 +74,8 @@ struct Family {
 py::object living(PyObject* cell, Py_ssize_t count, PyObject* without = nullptr) {
   py::object links = checked(PyDict_New());
   for (Py_ssize_t i = kFirstLink; i < count; ++i) {
-    const py::object link = kept(item_of(cell, i)), tensor = target_of(link.ptr());
+    const py::object link = kept(item_of(cell, i));
+    const py::object tensor = target_of(link.ptr());
     if (!tensor || tensor.ptr() == without) continue;
     if (PyDict_SetItem(links.ptr(), checked(PyLong_FromVoidPtr(tensor.ptr())).ptr(), link.ptr()) < 0)
       throw py::error_already_set();
@@ -176,7 +179,10 @@ void share(PyObject* tensor, PyObject* other) {
 
 void count_change(PyObject* cell, PyObject* array) {
   PyObject* changes = PyLong_FromLongLong(PyLong_AsLongLong(item_of(cell, kChanges).ptr()) + 1);
-  if (!changes) PyErr_Clear(), changes = PyLong_FromLong(-1);  // no memory: -1 needs none and equals no count
+  if (!changes) {
+    PyErr_Clear();
+    changes = PyLong_FromLong(-1);  // no memory: -1 needs none and equals no count
+  }
   PyList_SetItem(cell, kChanges, changes);
   const Held before = item_of(cell, kChangedLast);
   if (before.ptr() == array) return;
@@ -239,7 +245,8 @@ PyObject* checked_tensor(PyObject* x) {
 
 py::object set_reasons(PyObject*, Arguments a, Py_ssize_t) {
   g_no_reason = PyUnicode_InternFromString("");
-  g_under_no_grad = Py_NewRef(a[0]), g_one_of_several = Py_NewRef(a[1]);
+  g_under_no_grad = Py_NewRef(a[0]);
+  g_one_of_several = Py_NewRef(a[1]);
   return py::none();
 }
 py::object share_of(PyObject*, Arguments a, Py_ssize_t) {

@@ -118,7 +118,8 @@ struct Selu {
   RANVIER_INLINE vec<double> below_0(vec<double> x) {  // one rounding fewer
     using R = ExpRange<double>;
     const auto [main, tail] = half_expm1(at_most(at_least(x, R::low_m1), R::high));
-    const vec<double> twice = main + main, factor = broadcast(product);
+    const vec<double> twice = main + main;
+    const vec<double> factor = broadcast(product);
     const vec<double> rest = fma(twice, broadcast(product_lo), (tail + tail) * factor);
     return select(abs(x) < R::tiny, x * factor, fma(twice, factor, rest));
   }
@@ -139,13 +140,16 @@ struct Mish {
     return at_most(x, T(sizeof(T) == 4 ? 20 : 40));
   }
   RANVIER_ACTIVATION(forward, V x) {
-    const V e = exp(limited<T>(x)), n = fma(e, e, e + e);
+    const V e = exp(limited<T>(x));
+    const V n = fma(e, e, e + e);
     return select(x == -Limits<T>::infinity, V{}, x * (n / (n + T(2))));
   }
   // d/dx tanh(log(1 + e)) = 4 e (1 + e) / (n + 2)^2
   RANVIER_ACTIVATION(backward, V dy, V x) {
     x = at_least(limited<T>(x), T(-1000));  // for smaller x the slope is 0, but inf * 0 would give NaN
-    const V e = exp(x), n = fma(e, e, e + e), d = n + T(2);
+    const V e = exp(x);
+    const V n = fma(e, e, e + e);
+    const V d = n + T(2);
     return dy * ((n + x * (e * (e + T(1)) * T(4) / d)) / d);
   }
 };

@@ -22,7 +22,8 @@ template <class T>
 RANVIER_INLINE vec<T> exp_of(vec<T> x, bool fast) {
   if constexpr (sizeof(T) == sizeof(float))
     if (fast) {
-      const vec<T> scaled = x * 1.44269504f, fraction = scaled - round_down(scaled);
+      const vec<T> scaled = x * 1.44269504f;
+      const vec<T> fraction = scaled - round_down(scaled);
       vec<T> cubic = fma(fraction, broadcast(-0.079204240219773236f), broadcast(-0.22433836478672356f));
       cubic = fma(fraction, cubic, broadcast(0.30354260500649682f));
       cubic = fma(fraction, cubic, broadcast(0.00010703434948458272f));
@@ -84,7 +85,8 @@ static void update_lines(const AttentionBlock<T>& b) {
   };
   for (int64_t i = 0; i < b.rows; ++i) {
     T* const x = b.scores + i * b.line;
-    vec<T> tops = broadcast(b.top[i]), sums{};
+    vec<T> tops = broadcast(b.top[i]);
+    vec<T> sums{};
     for (int64_t k = 0; k < b.keys; k += L) tops = maximum(tops, part(x, k));
     const T top = reduce_max(tops);
     const vec<T> base = broadcast(top == -Limits<T>::infinity ? T(0) : top);
@@ -93,10 +95,16 @@ static void update_lines(const AttentionBlock<T>& b) {
     for (int64_t k = 0; k < b.keys; k += L) {
       const vec<T> e = exp_of<T>(part(x, k) - base, k + L <= b.fast);
       const int64_t n = b.keys - k;
-      n >= L ? store(x + k, e) : store_n(x + k, e, static_cast<int>(n));
+      if (n >= L) {
+        store(x + k, e);
+      } else {
+        store_n(x + k, e, static_cast<int>(n));
+      }
       sums += e;  // 0 beyond the last key
     }
-    b.top[i] = top, b.factor[i] = factor[0], b.sum[i] = b.sum[i] * factor[0] + reduce_add(sums);
+    b.top[i] = top;
+    b.factor[i] = factor[0];
+    b.sum[i] = b.sum[i] * factor[0] + reduce_add(sums);
   }
 }
 
@@ -135,7 +143,8 @@ static __attribute__((noinline)) void gradient(const AttentionGradient<T>& g, in
     const int64_t end = g.keys - begin < kSumKeys ? g.keys : begin + kSumKeys;
     vec<T> part[kVectors] = {};
     for (int64_t k = begin; k < end; ++k) {
-      const T *x = g.x + k * g.step_x + first, *w = g.w + k * g.step_w + first;
+      const T* x = g.x + k * g.step_x + first;
+      const T* w = g.w + k * g.step_w + first;
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v)
         part[v] = fma(load_lanes(x + v * L, n), load_lanes(w + v * L, n), part[v]);
@@ -243,7 +252,10 @@ static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
   constexpr int L = lanes<T>;
   constexpr T kHidden = -Limits<T>::infinity;
   Running<T, kRows> so_far;
-  for (int r = 0; r < kRows; ++r) so_far.top[r] = kHidden, so_far.sum[r] = 0;
+  for (int r = 0; r < kRows; ++r) {
+    so_far.top[r] = kHidden;
+    so_far.sum[r] = 0;
+  }
   for (int64_t begin = 0; begin < c.keys; begin += kAttentionKeys) {
     const int64_t n = c.keys - begin < kAttentionKeys ? c.keys - begin : kAttentionKeys;
     cached_scores<kRows, kVectors>(c, begin, n, so_far.scores);
@@ -269,8 +281,10 @@ static void cached(const CachedQueries<T>& c) {
   CachedQueries<T> next = c;
   int64_t r = 0;
   const auto move_to = [&](int64_t rows) {
-    next.q = c.q + r * c.step_q, next.y = c.y + r * c.step_y;
-    next.keys = c.keys - c.rows + r + rows, r += rows;
+    next.q = c.q + r * c.step_q;
+    next.y = c.y + r * c.step_y;
+    next.keys = c.keys - c.rows + r + rows;
+    r += rows;
   };
   while (r + kRows <= c.rows) move_to(kRows), cached_rows<kRows, 2>(next);
   while (r < c.rows) move_to(1), cached_rows<1, 4>(next);

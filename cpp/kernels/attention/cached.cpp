@@ -30,8 +30,12 @@ void copy_transposed(const T* x, int64_t rows, int64_t columns, int64_t step_x, 
 
 template <class T>
 void AttentionCached<T>::run(const Team& team, void*) const {
-  const int64_t heads = query.shape[1], all = query.shape[0] * heads, l = query.shape[2];
-  const int64_t e = query.shape[3], d = value.shape[3], most = values.shape[2];
+  const int64_t heads = query.shape[1];
+  const int64_t all = query.shape[0] * heads;
+  const int64_t l = query.shape[2];
+  const int64_t e = query.shape[3];
+  const int64_t d = value.shape[3];
+  const int64_t most = values.shape[2];
   if (all == 0 || l == 0) return;
   // The lengths were checked, but another Python thread may change them meanwhile. The limits keep writes in
   // the memory.
@@ -52,7 +56,9 @@ void AttentionCached<T>::run(const Team& team, void*) const {
     const int64_t blocks = ceil_div(l, kQueries);
     team.parallel_for(all * blocks, 0, [&](int64_t item) {
       if (interrupted(team)) return;
-      const int64_t i = item / blocks, row = item % blocks * kQueries, rows = std::min(kQueries, l - row);
+      const int64_t i = item / blocks;
+      const int64_t row = item % blocks * kQueries;
+      const int64_t rows = std::min(kQueries, l - row);
       attention_kernels<T>().cached({rows, first_of(i) + row + rows, e, d, static_cast<T>(scale),
                                      head_of(query, i) + row * query.strides[2], query.strides[2],
                                      query.strides[3], head_of(keys, i), head_of(values, i), keys.strides[2],

@@ -48,7 +48,8 @@ struct PartMemory {
   PartMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
       : stored(parts.group, parts.stored ? parts.most_rows() : 0, parts.stored ? parts.keys : 0, parts.e,
                parts.d, carver) {
-    rows = parts.most_rows(), lines = round_up(rows, kVector);
+    rows = parts.most_rows();
+    lines = round_up(rows, kVector);
     scaled = carver.take<T>(parts.stored ? 0 : parts.group * rows * parts.e);
     scores = carver.take<T>(parts.group * rows * parts.keys);
     room = carver.take<T>(parts.stored ? 0 : rows * parts.d);
@@ -124,7 +125,8 @@ struct Part : AttentionPart {
   template <class U>
   TensorView<const U> mask(const TensorView<const U>& x, int64_t begin, int64_t n) const {
     TensorView<const U> m = transposed(of_queries(x));
-    m.data += begin * m.strides[1], m.shape[1] = n;
+    m.data += begin * m.strides[1];
+    m.shape[1] = n;
     return m;
   }
 
@@ -151,7 +153,8 @@ struct Part : AttentionPart {
 
   // Adds one block of keys to the results.
   void run_block(const OpenTeam& team, int64_t block) const {
-    const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
+    const int64_t begin = block * parts.keys;
+    const int64_t n = std::min(parts.keys, keys - begin);
     const TensorView<T> w = scores(n);
     multiply_keys(team, begin, n);
     apply_masks(team, begin, n, w);
@@ -204,12 +207,15 @@ struct Part : AttentionPart {
       const HalfKernels& of = half_matmul_kernels().of[call.settings.half == DType::bfloat16];
       const TensorView<T> w = scores(n);
       const bool few = parts.l <= kFewQueries;
-      const int64_t lines = few ? rows : n, length = few ? n : rows, step = w.strides[few ? 2 : 1];
+      const int64_t lines = few ? rows : n;
+      const int64_t length = few ? n : rows;
+      const int64_t step = w.strides[few ? 2 : 1];
       uint16_t halves[kManyKeys];
       for (int64_t h = 0; h < heads; ++h)
         for (int64_t j = 0; j < lines; ++j) {
           T* const line = w.data + h * w.strides[0] + j * step;
-          of.round(length, line, halves), of.widen(length, halves, line);
+          of.round(length, line, halves);
+          of.widen(length, halves, line);
         }
     }
   }
@@ -256,8 +262,8 @@ struct Part : AttentionPart {
   // Computes the part.
   void run(const OpenTeam& team) const {
     scale_queries(team);
-    const int64_t lines = heads * buffers.lines,
-                  blocks = std::max<int64_t>(ceil_div(keys, std::max<int64_t>(parts.keys, 1)), 1);
+    const int64_t lines = heads * buffers.lines;
+    const int64_t blocks = std::max<int64_t>(ceil_div(keys, std::max<int64_t>(parts.keys, 1)), 1);
     std::fill_n(buffers.top, lines, -std::numeric_limits<T>::infinity());
     std::fill_n(buffers.sum, lines, T(0));
     for (int64_t block = 0; block < blocks; ++block) run_block(team, block);
@@ -272,7 +278,8 @@ struct Part : AttentionPart {
   // of earlier blocks, whose factors include the later changes of `top`. Keys that no query sees get 0.
   void finish_weights(const OpenTeam& team, int64_t blocks, T* factors) const {
     for (int64_t block = blocks - 1; block >= 0; --block) {
-      const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
+      const int64_t begin = block * parts.keys;
+      const int64_t n = std::min(parts.keys, keys - begin);
       const TensorView<T> w = weights(call.weights, begin, n);
       const bool copies = parts.l <= kFewQueries && block == blocks - 1;
       if (copies) Copy<T>{as_const(scores(n)), w}.run(team, nullptr);

@@ -98,7 +98,8 @@ struct AttentionPart {
   AttentionPart(const AttentionParts& parts, const AttentionSettings& settings, int64_t group, int64_t block)
       : lead(parts.lead), outer(group / parts.groups), head(group % parts.groups * parts.group) {
     heads = std::min(parts.group, lead.heads - head);
-    row = parts.row(block), rows = parts.row(block + 1) - row;
+    row = parts.row(block);
+    rows = parts.row(block + 1) - row;
     keys = settings.is_causal ? std::min(parts.s, settings.first + row + rows) : parts.s;
   }
 
@@ -114,7 +115,8 @@ struct AttentionPart {
   template <class T>
   TensorView<T> weights(const TensorView<T>& x, int64_t begin, int64_t n) const {  // (heads, n, rows)
     TensorView<T> w = of(x, begin, n);
-    w.data += row * w.strides[2], w.shape[2] = rows;
+    w.data += row * w.strides[2];
+    w.shape[2] = rows;
     return w;
   }
 
@@ -126,7 +128,8 @@ struct AttentionPart {
 // The view with its last two dimensions exchanged.
 template <class T>
 TensorView<T> transposed(TensorView<T> x) {
-  std::swap(x.shape[1], x.shape[2]), std::swap(x.strides[1], x.strides[2]);
+  std::swap(x.shape[1], x.shape[2]);
+  std::swap(x.strides[1], x.strides[2]);
   return x;
 }
 
@@ -143,13 +146,17 @@ void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
 // to `room`, which has the elements of c, and is added from there.
 template <class T>
 struct AttentionProduct {
-  __attribute__((noinline)) AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b,
-                                             const TensorView<T>& c, bool medium, bool added = false,
-                                             T* room = nullptr) {
-    product.a = a, product.b = b, product.c = c, product.added = added;
+  __attribute__((noinline))
+  AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b, const TensorView<T>& c,
+                   bool medium, bool added = false, T* room = nullptr) {
+    product.a = a;
+    product.b = b;
+    product.c = c;
+    product.added = added;
     if (medium) product.precision = Precision::medium;
     if (!added || product.can_add()) return;
-    product.added = false, sum = c;
+    product.added = false;
+    sum = c;
     product.c = {room, 3, {1, c.shape[1], c.shape[2]}, {0, c.shape[2], 1}};
   }
   size_t workspace_bytes(int threads) const { return product.plan_bytes(threads); }

@@ -27,14 +27,22 @@ struct StoredFactors {
     const StoredPairs& tile = stored_kernels();
     const int64_t panels = ceil_div(m, tile.rows);
     StoredTile t{};
-    t.k = pairs, t.chain_length = even_chain_length(pairs, medium_kernels().max_chain);
-    t.rs_a = rs_a, t.cs_a = cs_a, t.rs_c = rs_c, t.cs_c = 1, t.scale = scale, t.added = added;
+    t.k = pairs;
+    t.chain_length = even_chain_length(pairs, medium_kernels().max_chain);
+    t.rs_a = rs_a;
+    t.cs_a = cs_a;
+    t.rs_c = rs_c;
+    t.cs_c = 1;
+    t.scale = scale;
+    t.added = added;
     for (int64_t j = 0; j < n; j += tile.columns)
       for (int64_t i = 0; i < panels; ++i) {
         const int64_t row = m * i / panels;
         t.rows = static_cast<int>(m * (i + 1) / panels - row);
         t.columns = static_cast<int>(std::min<int64_t>(tile.columns, n - j));
-        t.a = a + row * rs_a, t.b = b + j * pairs, t.floats = c + row * rs_c + j;
+        t.a = a + row * rs_a;
+        t.b = b + j * pairs;
+        t.floats = c + row * rs_c + j;
         tile.run(t);
       }
   }
@@ -47,8 +55,10 @@ struct StoredAttention {
   StoredAttention(int64_t heads, int64_t rows, int64_t most_keys, int64_t e, int64_t d, Carver& carver)
       : pairs(ceil_div(e, 2)), lines(round_up(rows, kVector)), line(round_up(d, kVector)), rows(rows) {
     const int64_t of_keys = ceil_div(most_keys, 2);
-    queries = carver.take<float>(heads * pairs * lines), keys = carver.take<float>(most_keys * pairs);
-    values = carver.take<float>(of_keys * line), weights = carver.take<float>(of_keys * lines);
+    queries = carver.take<float>(heads * pairs * lines);
+    keys = carver.take<float>(most_keys * pairs);
+    values = carver.take<float>(of_keys * line);
+    weights = carver.take<float>(of_keys * lines);
     results = carver.take<float>(heads * rows * line);
   }
   int64_t pairs, lines, line, rows;
@@ -60,8 +70,10 @@ struct StoredAttention {
     using To = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(x.data)>>, const BFloat16,
                                   BFloat16>;
     TensorView<To> y;
-    y.data = reinterpret_cast<To*>(x.data), y.ndim = x.ndim;
-    std::copy_n(x.shape, kMaxDims, y.shape), std::copy_n(x.strides, kMaxDims, y.strides);
+    y.data = reinterpret_cast<To*>(x.data);
+    y.ndim = x.ndim;
+    std::copy_n(x.shape, kMaxDims, y.shape);
+    std::copy_n(x.strides, kMaxDims, y.strides);
     return y;
   }
 
@@ -85,7 +97,9 @@ struct StoredAttention {
   // c (keys, queries) = the scores of head h for the keys k; rows of c are rs_c elements apart.
   void multiply_keys(const Half& k, int64_t h, int64_t queries_here, float scale, float* c,
                      int64_t rs_c) const {
-    const int64_t n = k.shape[1], e = k.shape[2], rs = k.strides[1];
+    const int64_t n = k.shape[1];
+    const int64_t e = k.shape[2];
+    const int64_t rs = k.strides[1];
     const BFloat16* from = k.data + h * k.strides[0];
     const bool in_place = k.strides[2] == 1 && e % 2 == 0 && rs % 2 == 0;
     BFloat16* to = reinterpret_cast<BFloat16*>(keys);
@@ -111,7 +125,8 @@ struct StoredAttention {
   // values v.
   void multiply_values(const Half& v, int64_t h, int64_t queries_here, const float* w, int64_t step,
                        bool added) const {
-    const int64_t n = v.shape[1], of_keys = ceil_div(n, 2);
+    const int64_t n = v.shape[1];
+    const int64_t of_keys = ceil_div(n, 2);
     pack(n, v.shape[2], v.data + h * v.strides[0], v.strides[1], v.strides[2], values);
     medium_kernels().pack(of_keys, static_cast<int>(queries_here), static_cast<int>(lines), w, 2 * step, 1,
                           weights, static_cast<int>(n % 2));

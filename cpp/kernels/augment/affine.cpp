@@ -41,18 +41,25 @@ struct Plane {
 // The four taps of each pixel of a block.
 template <class T>
 void take(const Plane<T>& x, const Block<real<T>>& block, real<T> (*taps)[kPixelBlock]) {
-  const int64_t right = x.step_column, below = x.step_row, both = right + below;
+  const int64_t right = x.step_column;
+  const int64_t below = x.step_row;
+  const int64_t both = right + below;
   for (int k = 0; k < block.count; ++k) {
-    const int64_t row = block.row[k], column = block.column[k];
+    const int64_t row = block.row[k];
+    const int64_t column = block.column[k];
     if (block.inside[k]) {
       const T* p = x.data + block.offset[k];
-      taps[0][k] = real<T>(p[0]), taps[1][k] = real<T>(p[right]);
-      taps[2][k] = real<T>(p[below]), taps[3][k] = real<T>(p[both]);
+      taps[0][k] = real<T>(p[0]);
+      taps[1][k] = real<T>(p[right]);
+      taps[2][k] = real<T>(p[below]);
+      taps[3][k] = real<T>(p[both]);
     } else if (row < -1) {  // no tap is in x
       taps[0][k] = taps[1][k] = taps[2][k] = taps[3][k] = x.fill;
     } else {
-      taps[0][k] = x.at(row, column), taps[1][k] = x.at(row, column + 1);
-      taps[2][k] = x.at(row + 1, column), taps[3][k] = x.at(row + 1, column + 1);
+      taps[0][k] = x.at(row, column);
+      taps[1][k] = x.at(row, column + 1);
+      taps[2][k] = x.at(row + 1, column);
+      taps[3][k] = x.at(row + 1, column + 1);
     }
   }
 }
@@ -76,7 +83,8 @@ void locate(const AffineImages<T>& call, int64_t n, int64_t i, int64_t j, Block<
                                     static_cast<double>(x.shape[2]), static_cast<double>(x.shape[3]),
                                     static_cast<double>(i), static_cast<double>(j), block.count, block);
   for (int k = 0; k < block.count; ++k) {
-    const int64_t row = block.row[k], column = block.column[k];
+    const int64_t row = block.row[k];
+    const int64_t column = block.column[k];
     block.inside[k] = row >= 0 && row + 1 < x.shape[2] && column >= 0 && column + 1 < x.shape[3];
     block.offset[k] = row * x.strides[2] + column * x.strides[3];
   }
@@ -130,7 +138,8 @@ void affine_row(const AffineImages<T>& call, int64_t n, int64_t i, Room<real<T>>
 
 template <class T>
 void AffineImages<T>::run(const Team& team, void*) const {
-  const int64_t rows = y.shape[2], all = y.shape[0] * rows;
+  const int64_t rows = y.shape[2];
+  const int64_t all = y.shape[0] * rows;
   team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all, [&](int64_t begin, int64_t end) {
     Room<real<T>> room{};
     for (int64_t r = begin; r < end; ++r) affine_row(*this, r / rows, r % rows, room);

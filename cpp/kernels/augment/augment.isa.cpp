@@ -15,14 +15,19 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 static void locate(const double (&m)[6], bool nearest, double h, double w, double i, double j, int count,
                    PixelPlaces<T>& places) {
-  const double row_at = m[4] * i + m[5], column_at = m[1] * i + m[2];
-  const double half = nearest ? 0.5 : 0, part = nearest ? 0 : 1;
+  const double row_at = m[4] * i + m[5];
+  const double column_at = m[1] * i + m[2];
+  const double half = nearest ? 0.5 : 0;
+  const double part = nearest ? 0 : 1;
   for (int k = 0; k < count; ++k) {
     const double at = j + k;
-    const double row = m[3] * at + row_at + half, column = m[0] * at + column_at + half;
+    const double row = m[3] * at + row_at + half;
+    const double column = m[0] * at + column_at + half;
     const bool near = (row > -1) & (row < h) & (column > -1) & (column < w);  // false for NaN
-    const double r = near ? row : -2, c = near ? column : -2;
-    const double up = __builtin_floor(r), left = __builtin_floor(c);
+    const double r = near ? row : -2;
+    const double c = near ? column : -2;
+    const double up = __builtin_floor(r);
+    const double left = __builtin_floor(c);
     places.row[k] = static_cast<int32_t>(up);
     places.column[k] = static_cast<int32_t>(left);
     places.down[k] = static_cast<T>(part * (r - up));
@@ -37,9 +42,14 @@ static void locate(const double (&m)[6], bool nearest, double h, double w, doubl
 template <class T>
 static void between(int count, const T (*taps)[kPixelBlock], const T* down, const T* right, T* y) {
   for (int j = 0; j < count; j += lanes<T>) {
-    const vec<T> across = load(right + j), below = load(down + j);
-    const vec<T> a = load(taps[0] + j), b = load(taps[1] + j), c = load(taps[2] + j), d = load(taps[3] + j);
-    const vec<T> upper = fma(across, b - a, a), lower = fma(across, d - c, c);
+    const vec<T> across = load(right + j);
+    const vec<T> below = load(down + j);
+    const vec<T> a = load(taps[0] + j);
+    const vec<T> b = load(taps[1] + j);
+    const vec<T> c = load(taps[2] + j);
+    const vec<T> d = load(taps[3] + j);
+    const vec<T> upper = fma(across, b - a, a);
+    const vec<T> lower = fma(across, d - c, c);
     store(y + j, fma(below, lower - upper, upper));
   }
 }
@@ -47,7 +57,8 @@ static void between(int count, const T (*taps)[kPixelBlock], const T* down, cons
 // AugmentKernels::mix: y = weight a + (1 - weight) b, n elements.
 template <class T>
 static void mix(int64_t n, T weight, const T* a, const T* b, T* y) {
-  const vec<T> of_a = broadcast(weight), of_b = broadcast(T(1) - weight);
+  const vec<T> of_a = broadcast(weight);
+  const vec<T> of_b = broadcast(T(1) - weight);
   for (int64_t i = 0; i < n; i += lanes<T>) {
     const int some = n - i < lanes<T> ? static_cast<int>(n - i) : lanes<T>;
     store_lanes(y + i, fma(of_a, load_lanes(a + i, some), of_b * load_lanes(b + i, some)), some);

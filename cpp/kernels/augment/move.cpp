@@ -67,7 +67,8 @@ constexpr double kNsPerByte = 0.15, kNsPerRow = 5;  // on one thread, roughly
 
 template <class T, class F>  // calls f(image, first, last) for rows [first, last) of each image of y
 void for_each_row(const Team& team, const TensorView<T>& y, const F& f) {
-  const int64_t rows = y.shape[2], all = y.shape[0] * rows;
+  const int64_t rows = y.shape[2];
+  const int64_t all = y.shape[0] * rows;
   const double ns_per_row = kNsPerRow + kNsPerByte * sizeof(T) * y.shape[1] * y.shape[3];
   team.parallel_for(all, ns_per_row * all, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin / rows; begin < end; ++n) {
@@ -90,7 +91,8 @@ int64_t seen_at(int64_t i, int64_t n, Border border) {
     case Border::edge:
       return i < 0 ? 0 : n - 1;
     case Border::reflect: {
-      const int64_t period = std::max<int64_t>(2 * (n - 1), 1), at = modulo(i, period);
+      const int64_t period = std::max<int64_t>(2 * (n - 1), 1);
+      const int64_t at = modulo(i, period);
       return at < n ? at : period - at;
     }
     case Border::symmetric: {
@@ -105,9 +107,11 @@ int64_t seen_at(int64_t i, int64_t n, Border border) {
 template <class T>
 void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t left, bool mirrored,
                const T* from, T* to) {
-  const int64_t w = call.x.shape[3], n = call.y.shape[3];
+  const int64_t w = call.x.shape[3];
+  const int64_t n = call.y.shape[3];
   // Columns counted from `left`: [first, last) are inside x.
-  const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
+  const int64_t first = std::clamp<int64_t>(-left, 0, n);
+  const int64_t last = std::clamp<int64_t>(w - left, first, n);
   const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
   const int64_t begin = mirrored ? last - 1 : first;  // the first column of x in the order of y
   if (first < last)
@@ -130,8 +134,11 @@ void MoveImages<T>::run(const Team& team, void*) const {
   const ImageLines<T> lines(x, y);
   for_each_row(team, y, [&](int64_t n, int64_t first, int64_t last) {
     const int64_t* at = place.data + n * place.strides[0];
-    const int64_t step = place.strides[1], top = at[0], left = at[step];
-    const bool upside = at[2 * step] != 0, mirrored = at[3 * step] != 0;
+    const int64_t step = place.strides[1];
+    const int64_t top = at[0];
+    const int64_t left = at[step];
+    const bool upside = at[2 * step] != 0;
+    const bool mirrored = at[3 * step] != 0;
     for (int64_t c = 0; c < lines.count; ++c)
       for (int64_t i = first; i < last; ++i) {
         const int64_t row = seen_at(top + (upside ? y.shape[2] - 1 - i : i), x.shape[2], border);
@@ -152,7 +159,9 @@ void EraseImages<T>::run(const Team& team, void*) const {
   const int64_t w = x.shape[3];
   const auto erase_row = [&](int64_t n, int64_t i) {
     const int64_t* b = box.data + n * box.strides[0];
-    const int64_t step = box.strides[1], top = b[0], left = b[step];
+    const int64_t step = box.strides[1];
+    const int64_t top = b[0];
+    const int64_t left = b[step];
     const bool covered = i >= top && i < top + b[2 * step];
     const int64_t first = covered ? std::clamp<int64_t>(left, 0, w) : w;
     const int64_t last = covered ? std::clamp<int64_t>(left + b[3 * step], first, w) : w;

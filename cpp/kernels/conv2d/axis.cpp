@@ -18,7 +18,8 @@ Axis::Axis(const AxisGeometry& geometry, Carver& carver)
 // phase to the next, the first or the last tap that is inside the input changes, which happens at most once
 // for each tap.
 int64_t Axis::most_classes() const {
-  const int64_t phases = std::min(phases_, g_.out), taps = g_.taps / whole_.period + 1;
+  const int64_t phases = std::min(phases_, g_.out);
+  const int64_t taps = g_.taps / whole_.period + 1;
   return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);
 }
 
@@ -26,7 +27,10 @@ int64_t Axis::most_classes() const {
 // [0, in).
 Axis::Class Axis::class_at(int64_t o) const {
   Class c{};
-  c.first_position = o, c.position_step = phases_, c.size = 1, c.tap_step = whole_.period;
+  c.first_position = o;
+  c.position_step = phases_;
+  c.size = 1;
+  c.tap_step = whole_.period;
   // Tap t meets input (start + t * dilation) / divisor.
   const int64_t divisor = g_.transposed ? g_.stride : 1;
   const int64_t start = g_.transposed ? o + g_.pad - (g_.taps - 1) * g_.dilation : o * g_.stride - g_.pad;
@@ -37,7 +41,9 @@ Axis::Class Axis::class_at(int64_t o) const {
     tap += ceil_div(-(start + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
   const int64_t input = (start + tap * g_.dilation) / divisor;
   if (tap >= g_.taps || input >= g_.in) return c;
-  c.first_tap = tap, c.first_base = input, c.base_step = g_.transposed ? 1 : g_.stride;
+  c.first_tap = tap;
+  c.first_base = input;
+  c.base_step = g_.transposed ? 1 : g_.stride;
   c.tap_count = std::min((g_.taps - 1 - tap) / c.tap_step, (g_.in - 1 - input) / c.offset_step) + 1;
   return c;
 }
@@ -77,7 +83,9 @@ Axis::Class Axis::Class::within(int64_t begin, int64_t end) const {
   };
   Class c = *this;
   const int64_t first = before(begin);
-  c.first_position = position(first), c.first_base = base(first), c.size = before(end) - first;
+  c.first_position = position(first);
+  c.first_base = base(first);
+  c.size = before(end) - first;
   return c;
 }
 

@@ -60,11 +60,14 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
 template <class T>
 void PixelRows<T>::copy_share(const OpenTeam& team) const {
   if (!copy_) return;
-  const int64_t c = x_.shape[1], h = x_.shape[2], w = x_.shape[3];
+  const int64_t c = x_.shape[1];
+  const int64_t h = x_.shape[2];
+  const int64_t w = x_.shape[3];
   const bool rows_join = h == 1 || x_.strides[2] == w * x_.strides[3];  // then several rows are one copy
   const Range rows = even_share(team, x_.shape[0] * h);
   for (int64_t row = rows.begin; row < rows.end;) {
-    const int64_t n = row / h, y = row % h;
+    const int64_t n = row / h;
+    const int64_t y = row % h;
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
     copy_pixels(count * w, static_cast<int>(c), static_cast<int>(stride_w),
                 x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3], c == 1 ? 1 : x_.strides[1],
@@ -82,7 +85,9 @@ Panels<T>::Panels(int64_t groups, int64_t per_group, int given_width, bool may_b
   in_group = wide = ceil_div(per_group, width);
   if (given_width || !may_be_wide || !conv_kernels<T>().wide_rows) return;
   if (vectors < 3 || vectors % 2 == 0 || vectors % 3 == 1) return;
-  width = 3 * lanes, wide = vectors / 3, in_group = ceil_div(vectors, int64_t{3});
+  width = 3 * lanes;
+  wide = vectors / 3;
+  in_group = ceil_div(vectors, int64_t{3});
 }
 
 template class PixelRows<float>;

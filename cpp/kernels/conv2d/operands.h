@@ -60,7 +60,9 @@ struct Panels {
   int64_t group(int64_t panel) const { return panel / in_group; }
   int64_t first(int64_t panel) const { return group(panel) * per_group + offset(panel % in_group); }
   int columns(int64_t panel) const {
-    const int64_t at = panel % in_group, left = per_group - offset(at), most = at < wide ? width : rest_width;
+    const int64_t at = panel % in_group;
+    const int64_t left = per_group - offset(at);
+    const int64_t most = at < wide ? width : rest_width;
     return static_cast<int>(left < most ? left : most);
   }
 

@@ -126,10 +126,12 @@ static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t*
   ivec<float> lane;
   for (int i = 0; i < L; ++i) lane[i] = i;
   const int64_t all = in.pixels * in.window_elements;
-  int64_t count = 0, end = *entries;
+  int64_t count = 0;
+  int64_t end = *entries;
   for (int64_t p = 0; p < in.pixels; ++p) {
     const float* dy = in.dy + in.dy_at[p];
-    int32_t row = in.corner[p], column = 0;
+    int32_t row = in.corner[p];
+    int32_t column = 0;
     for (int offset = 0; offset < in.window_elements; ++offset, ++masks) {
       const int64_t begin = end;
       for (int k = first; k < in.channels; k += L) {
@@ -139,10 +141,14 @@ static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t*
         end += compress_store(bits, g, lists.value + end, lane + k, lists.index + end);
       }
       if (end > begin) {
-        lists.begin[count] = static_cast<int32_t>(begin), lists.end[count] = static_cast<int32_t>(end);
+        lists.begin[count] = static_cast<int32_t>(begin);
+        lists.end[count] = static_cast<int32_t>(end);
         lists.place[count++] = row + column * in.column_step;
       }
-      if (++column == in.window_columns) column = 0, row += in.row_step;
+      if (++column == in.window_columns) {
+        column = 0;
+        row += in.row_step;
+      }
     }
   }
   *entries = end;
@@ -236,7 +242,8 @@ static void combine(float* to, int64_t partials, int64_t stride, int64_t n) {
 static void finish(const PooledGradientRow& row) {
   constexpr int L = lanes<float>;
   for (int64_t p = 0; p < row.pixels; ++p) {
-    const float *sum = row.sum + p * row.sum_w, *saved = row.saved + p * row.saved_w;
+    const float* sum = row.sum + p * row.sum_w;
+    const float* saved = row.saved + p * row.saved_w;
     float* dx = row.dx + p * row.dx_w;
     for (int64_t c = 0; c < row.channels; c += L) {
       const int n = row.channels - c < L ? static_cast<int>(row.channels - c) : L;

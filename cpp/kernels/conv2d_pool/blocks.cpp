@@ -17,13 +17,16 @@ PooledBlocks::PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Con
     : geometry_(geometry), channels_(std::max<int64_t>(channels, 1)), taps_{taps[0], taps[1]} {
   lanes_ = pooled_gradient_kernels().lanes;
   if (width > 0) {
-    width_ = width, count_ = ceil_div(channels_, width);
+    width_ = width;
+    count_ = ceil_div(channels_, width);
     return;
   }
-  const int64_t across = segments() == 1 ? taps_[1] : 1, vectors = ceil_div(channels_, lanes_);
+  const int64_t across = segments() == 1 ? taps_[1] : 1;
+  const int64_t vectors = ceil_div(channels_, lanes_);
   const double dense = kUnaligned * ceil_div(across * channels_, lanes_);
   if (channels_ % lanes_ != 0 && dense < across * vectors) {  // few channels: pixels without gaps
-    width_ = channels_, count_ = 1;
+    width_ = channels_;
+    count_ = 1;
     return;
   }
   count_ = ceil_div(vectors, std::max<int64_t>(kPooledVectors / across, 1));
@@ -64,9 +67,13 @@ PooledPixels list_pixels(const TensorView<const float>& dy, const PixelRows<uint
             corner + n * image_step + i * window[0] * g.stride[0] * row_step + j * window[1] * g.stride[1]);
       }
   PooledPixels pixels{};
-  pixels.dy = dy.data, pixels.dy_at = lists.dy_at, pixels.dy_k = dy.strides[1];
-  pixels.where = where.data, pixels.where_at = lists.where_at;
-  pixels.corner = lists.corner, pixels.pixels = p;
+  pixels.dy = dy.data;
+  pixels.dy_at = lists.dy_at;
+  pixels.dy_k = dy.strides[1];
+  pixels.where = where.data;
+  pixels.where_at = lists.where_at;
+  pixels.corner = lists.corner;
+  pixels.pixels = p;
   pixels.window_columns = static_cast<int>(window[1]);
   pixels.window_elements = static_cast<int>(window[0] * window[1]);
   pixels.row_step = static_cast<int>(g.stride[0] * row_step);

@@ -47,13 +47,16 @@ class PooledBlocks {
   // Calls f(part) for each part of the filters of a block. image_row: elements of a row of the image.
   template <class F>
   void for_each_part(const PooledBlock& block, int64_t image_row, const F& f) const {
-    const int64_t row_step = geometry_.dilation[0] * image_row, filter_row = block.filter / taps_[0];
-    const int64_t per_row = segments(), tall = rows_of(std::min<int64_t>(block.vectors, kPooledVectors));
+    const int64_t row_step = geometry_.dilation[0] * image_row;
+    const int64_t filter_row = block.filter / taps_[0];
+    const int64_t per_row = segments();
+    const int64_t tall = rows_of(std::min<int64_t>(block.vectors, kPooledVectors));
     for (int64_t r = 0; r < taps_[0]; r += tall)
       for (int64_t s = 0; s < per_row; ++s)
         for (int64_t v = 0; v < block.vectors; v += kPooledVectors) {
           const int64_t vectors = std::min<int64_t>(block.vectors - v, kPooledVectors);
-          const int64_t left = block.segment - v * lanes_, whole = vectors * lanes_;
+          const int64_t left = block.segment - v * lanes_;
+          const int64_t whole = vectors * lanes_;
           f(PooledPart{r * row_step + s * geometry_.dilation[1] * block.width + v * lanes_,
                        r * filter_row + (s * block.vectors + v) * lanes_,
                        static_cast<int>(std::min(tall, taps_[0] - r)), static_cast<int>(vectors),

@@ -24,7 +24,8 @@ int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 Correlation<float> convolution(const Conv2dPoolForward& c, int64_t width) {
   Correlation<float> p = correlation(c.conv);
   p.y.shape[0] = c.y.shape[0];
-  p.y.shape[2] = c.y.shape[2] * c.window[0], p.y.shape[3] = width;
+  p.y.shape[2] = c.y.shape[2] * c.window[0];
+  p.y.shape[3] = width;
   p.relu = false;
   return p;
 }
@@ -35,8 +36,10 @@ int64_t pooled_width(const Conv2dPoolForward& c) { return c.y.shape[3] * c.windo
 // A PooledRow with the values that are the same for all rows of y.
 PooledRow pooled_row(const Conv2dPoolForward& c) {
   PooledRow p;
-  p.window[0] = c.window[0], p.window[1] = c.window[1];
-  p.windows = c.y.shape[3], p.step = c.y.strides[3];
+  p.window[0] = c.window[0];
+  p.window[1] = c.window[1];
+  p.windows = c.y.shape[3];
+  p.step = c.y.strides[3];
   p.relu = c.conv.activation == Conv2dActivation::relu;
   p.norm_step = c.y.shape[1];
   return p;
@@ -52,7 +55,8 @@ void pool_row(const Conv2dPoolForward& c, PooledRow& p, int64_t image, int64_t c
               int64_t column) {
   const int64_t* st = c.y.strides;
   const int64_t to = image * st[0] + channel + row * st[2] + column * st[3];
-  p.y = c.y.data + to, p.where = where_at(c, to);
+  p.y = c.y.data + to;
+  p.where = where_at(c, to);
   pooled_kernels().row(p);
 }
 
@@ -93,7 +97,9 @@ class PooledDirect {
 
 PooledDirect::PooledDirect(const Conv2dPoolForward& c, Carver& carver, int threads)
     : call_(c), sum_(convolution(c, pooled_width(c)), carver, threads), pixel_(sum_.panels.width) {
-  const int64_t images = c.y.shape[0], rows = c.y.shape[2], window = c.window[0] * c.window[1];
+  const int64_t images = c.y.shape[0];
+  const int64_t rows = c.y.shape[2];
+  const int64_t window = c.window[0] * c.window[1];
   most_windows_ = std::max(caches.l1 / (window * pixel_ * int64_t{sizeof(float)}), c.y.shape[3]);
   // The last pixel is read as whole vectors, too.
   buffer_size_ = most_windows_ * window * pixel_ + conv_kernels<float>().lanes;
@@ -116,7 +122,9 @@ void PooledDirect::run(const Team& team) const {
 
 // The next band of the rows of windows [begin, end), which are numbered through all images.
 PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
-  const int64_t of_image = call_.y.shape[2], row = begin % of_image, images = (end - begin) / of_image;
+  const int64_t of_image = call_.y.shape[2];
+  const int64_t row = begin % of_image;
+  const int64_t images = (end - begin) / of_image;
   const bool whole = row == 0 && images > 0 && rows_of_band_ == of_image;
   return {begin / of_image,
           whole ? std::min(images_of_band_, images) : 1,
@@ -129,7 +137,9 @@ PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
 // Computes this thread's rows of windows; or, where rows are few, some panels of rows that several threads
 // share.
 void PooledDirect::compute(const OpenTeam& team) const {
-  const int64_t size = team.size(), index = team.index(), all = call_.y.shape[0] * call_.y.shape[2];
+  const int64_t size = team.size();
+  const int64_t index = team.index();
+  const int64_t all = call_.y.shape[0] * call_.y.shape[2];
   const int64_t across = threads_across(size, sum_.panels.count(), all, kRowsOfThread);
   const Range panels = part({0, sum_.panels.count()}, index % across, across);
   if (across > 1) return run_rows(team, part({0, all}, index / across, size / across), panels);
@@ -163,7 +173,10 @@ Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   for (int64_t i = 0; i < axis.classes(); ++i) {
     const Axis::Class c = axis[i];
     const Range r{ceil_div(c.first_position, window), (c.first_position + c.size) / window};
-    if (r.end - r.begin > most.end - most.begin) most = r, *best = c;
+    if (r.end - r.begin > most.end - most.begin) {
+      most = r;
+      *best = c;
+    }
   }
   return most;
 }
@@ -180,12 +193,14 @@ PooledDirect::Inner PooledDirect::inner() const {
 // right of them through the buffer.
 void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const {
   const int64_t end = band.row + band.rows;
-  const int64_t from = std::clamp(inner.rows.begin, band.row, end),
-                to = std::clamp(inner.rows.end, from, end);
+  const int64_t from = std::clamp(inner.rows.begin, band.row, end);
+  const int64_t to = std::clamp(inner.rows.end, from, end);
   const auto part = [&](Range rows, Range columns) {
     Band b = band;
-    b.row = rows.begin, b.rows = rows.end - rows.begin;
-    b.column = columns.begin, b.columns = columns.end - columns.begin;
+    b.row = rows.begin;
+    b.rows = rows.end - rows.begin;
+    b.column = columns.begin;
+    b.columns = columns.end - columns.begin;
     return b;
   };
   const Range all{0, band.columns};
@@ -203,14 +218,21 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
                              int64_t panel) const {
   const PooledKernels& kernels = pooled_kernels();
   const int64_t* st = call_.y.strides;
-  const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
+  const Axis::Class& rows = inner.row_class;
+  const Axis::Class& columns = inner.column_class;
   const auto taps = sum_.taps(team, {rows, columns, 0, 0});
   PooledTile t{};
-  t.segments = taps.segments, t.count = taps.count, t.chain = taps.chain;
-  t.step_a = 1, t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
+  t.segments = taps.segments;
+  t.count = taps.count;
+  t.chain = taps.chain;
+  t.step_a = 1;
+  t.b = sum_.weights(taps, panel);
+  t.step_b = sum_.panels.width;
   t.row_step = columns.base_step * sum_.x.stride_w;
-  t.columns = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
-  t.norm = sum_.norm(panel), t.norm_step = call_.y.shape[1];
+  t.columns = sum_.panels.columns(panel);
+  t.bias = sum_.bias(panel);
+  t.norm = sum_.norm(panel);
+  t.norm_step = call_.y.shape[1];
   t.relu = call_.conv.activation == Conv2dActivation::relu;
   const int64_t below = rows.base_step * sum_.x.stride_h;
   const int most = 4 * kernels.windows[t.columns > conv_kernels<float>().lanes];
@@ -221,10 +243,15 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
       int64_t to = n * st[0] + sum_.panels.first(panel) + i * st[2] + band.column * st[3];
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
         const float* a = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
-        t.a[row] = a, t.a[row + 2] = a + below;
-        t.c[row] = call_.y.data + to, t.where[row / 4] = where_at(call_, to);
+        t.a[row] = a;
+        t.a[row + 2] = a + below;
+        t.c[row] = call_.y.data + to;
+        t.where[row / 4] = where_at(call_, to);
         t.rows = row += 4;
-        if (row == most) kernels.tile(t), row = 0;
+        if (row == most) {
+          kernels.tile(t);
+          row = 0;
+        }
       }
     }
   if (row > 0) kernels.tile(t);
@@ -235,13 +262,19 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
 void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const {
   if (band.windows() == 0) return;
   const int64_t fits = most_windows_ / band.columns;  // rows of windows, at least 1
-  const int64_t images = std::max<int64_t>(fits / band.rows, 1), rows = std::min(fits, band.rows);
-  const int64_t lanes = conv_kernels<float>().lanes, channels = sum_.panels.columns(panel);
+  const int64_t images = std::max<int64_t>(fits / band.rows, 1);
+  const int64_t rows = std::min(fits, band.rows);
+  const int64_t lanes = conv_kernels<float>().lanes;
+  const int64_t channels = sum_.panels.columns(panel);
   const int64_t columns = sum_.form == SumForm::dots ? channels : round_up(channels, lanes);
   float* const z = buffer_ + team.index() * buffer_size_;
   PooledRow p = pooled_row(call_);
-  p.row = band.columns * call_.window[1] * pixel_, p.pixel = pixel_, p.windows = band.columns;
-  p.channels = channels, p.bias = sum_.bias(panel), p.norm = sum_.norm(panel);
+  p.row = band.columns * call_.window[1] * pixel_;
+  p.pixel = pixel_;
+  p.windows = band.columns;
+  p.channels = channels;
+  p.bias = sum_.bias(panel);
+  p.norm = sum_.norm(panel);
   Band part = band;
   for (part.image = band.image; part.image < band.image + band.images; part.image += images)
     for (part.row = band.row; part.row < band.row + band.rows; part.row += rows) {
@@ -263,7 +296,8 @@ void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t 
 // Computes the results of the convolution for a band and a panel, to where the sink says.
 void PooledDirect::sum(const OpenTeam& team, const Band& band, int64_t panel,
                        const DirectSum<float>::Sink& sink) const {
-  const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
+  const int64_t row = band.row * call_.window[0];
+  const int64_t column = band.column * call_.window[1];
   const int64_t end_row = row + band.rows * call_.window[0];
   const int64_t end_column = column + band.columns * call_.window[1];
   for (int64_t i = 0; i < sum_.rows.classes(); ++i)
@@ -278,10 +312,12 @@ void PooledDirect::sum(const OpenTeam& team, const Band& band, int64_t panel,
 // The bands of Winograd's tiles. With windows of 2 x 2 each tile is a window, and bands are not needed. Other
 // windows are pooled from whole bands, which must begin at even rows, where tiles begin.
 WinogradBands winograd_bands(const Conv2dPoolForward& c) {
-  const int64_t rows = c.y.shape[2], window = c.window[0];
+  const int64_t rows = c.y.shape[2];
+  const int64_t window = c.window[0];
   if (is_square(c)) return {1, 0, rows * 2, false};
   const int64_t tiles = ceil_div(rows * window, 2) * ceil_div(pooled_width(c), 2);
-  const int64_t least = window % 2 ? 2 : 1, of_band = tiles <= kWholeImages ? rows : std::min(least, rows);
+  const int64_t least = window % 2 ? 2 : 1;
+  const int64_t of_band = tiles <= kWholeImages ? rows : std::min(least, rows);
   return {ceil_div(rows, of_band), of_band * window, next_even(of_band * window), true};
 }
 
@@ -297,7 +333,11 @@ class PoolingSink final : public WinogradSink {
   }
 
   void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override {
-    bands_.whole ? pool_bands(team, block, sums) : pool_tiles(block, sums);
+    if (bands_.whole) {
+      pool_bands(team, block, sums);
+    } else {
+      pool_tiles(block, sums);
+    }
   }
 
  private:
@@ -326,7 +366,9 @@ void PoolingSink::pool_tiles(const WinogradBlock& block, WinogradSums sums) cons
 // Transforms the products of whole bands to a buffer, and pools its rows.
 void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const {
   float* z = buffer_ + team.index() * buffer_size_;
-  const int64_t pixel = from_.tile_step(), row = width_ * pixel, band = bands_.height * row;
+  const int64_t pixel = from_.tile_step();
+  const int64_t row = width_ * pixel;
+  const int64_t band = bands_.height * row;
   const int64_t first_band = block.tiles.begin / from_.tiles_of_band();
   const int64_t end_band = block.tiles.end / from_.tiles_of_band();
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += pixel) {
@@ -336,10 +378,14 @@ void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, W
     winograd_kernels().output(sums, outputs);
   }
   PooledRow p = pooled_row(call_);
-  p.row = row, p.pixel = pixel, p.channels = sums.channels, p.bias = nullptr;
+  p.row = row;
+  p.pixel = pixel;
+  p.channels = sums.channels;
+  p.bias = nullptr;
   const int64_t of_band = bands_.step / call_.window[0];
   for (int64_t b = first_band; b < end_band; ++b) {
-    const int64_t image = b / bands_.count, first = b % bands_.count * of_band;
+    const int64_t image = b / bands_.count;
+    const int64_t first = b % bands_.count * of_band;
     for (int64_t i = first; i < std::min(first + of_band, call_.y.shape[2]); ++i) {
       p.z = z + (b - first_band) * band + (i - first) * call_.window[0] * row;
       pool_row(call_, p, image, from_.first_channel(block), i, 0);
@@ -362,7 +408,13 @@ class PooledWinograd {
 // Planes, or the direct sum for weights that are not finite: infinity times the zeros of the padding would be
 // NaN.
 struct FinitePlanar {
-  void run(const Team& team) const { all_finite(weights) ? planar.run(team) : direct.run(team); }
+  void run(const Team& team) const {
+    if (all_finite(weights)) {
+      planar.run(team);
+    } else {
+      direct.run(team);
+    }
+  }
   TensorView<const float> weights;
   PooledPlanar planar;
   const PooledDirect& direct;

@@ -28,7 +28,11 @@ RANVIER_INLINE void meet(WindowMax& m, vec<float> v, int at) {
 // more time than plain ones.
 RANVIER_INLINE void store_max(vec<float> best, ByteLanes<float>::type offset, int n, float* y,
                               uint8_t* where) {
-  RANVIER_VECTOR_BYTES < 64 && n == lanes<float> ? store(y, best) : store_n(y, best, n);
+  if (RANVIER_VECTOR_BYTES < 64 && n == lanes<float>) {
+    store(y, best);
+  } else {
+    store_n(y, best, n);
+  }
   if (where) store_bytes(where, offset, n);
 }
 
@@ -36,7 +40,8 @@ RANVIER_INLINE void store_max(vec<float> best, ByteLanes<float>::type offset, in
 // the second argument.
 RANVIER_INLINE void store_max_of_numbers(const vec<float> (&v)[4], const SmallInts (&offset)[4],
                                          vec<float> floor, int n, float* y, uint8_t* where) {
-  const vec<float> upper = maximum(v[1], v[0]), lower = maximum(v[3], v[2]);
+  const vec<float> upper = maximum(v[1], v[0]);
+  const vec<float> lower = maximum(v[3], v[2]);
   const SmallInts in_upper = if_greater(v[1], v[0], offset[1], offset[0]);
   const SmallInts in_lower = if_greater(v[3], v[2], offset[3], offset[2]);
   store_max(maximum(maximum(lower, upper), floor), to_bytes(if_greater(lower, upper, in_lower, in_upper)), n,
@@ -47,8 +52,12 @@ RANVIER_INLINE void store_max_of_numbers(const vec<float> (&v)[4], const SmallIn
 template <int kRows, int kColumns, bool kNorm = false>
 static void pool_row(const PooledRow& p) {
   constexpr int L = lanes<float>;
-  const int64_t rows = kRows ? kRows : p.window[0], columns = kColumns ? kColumns : p.window[1];
-  const int64_t row = p.row, pixel = p.pixel, windows = p.windows, step = p.step;
+  const int64_t rows = kRows ? kRows : p.window[0];
+  const int64_t columns = kColumns ? kColumns : p.window[1];
+  const int64_t row = p.row;
+  const int64_t pixel = p.pixel;
+  const int64_t windows = p.windows;
+  const int64_t step = p.step;
   const int64_t where_step = p.where ? step : 0;
   const vec<float> floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
@@ -103,10 +112,17 @@ RANVIER_INLINE int lanes_left(const PooledTile& t, int vector) {
 // Pools the values of a tile that has a NaN among them, from memory.
 static __attribute__((noinline)) void store_nans(const PooledTile& t, const float* values, int width) {
   PooledRow p;
-  p.row = 2 * width, p.pixel = width, p.windows = 1, p.channels = t.columns;
-  p.bias = nullptr, p.relu = t.relu, p.step = 0;
+  p.row = 2 * width;
+  p.pixel = width;
+  p.windows = 1;
+  p.channels = t.columns;
+  p.bias = nullptr;
+  p.relu = t.relu;
+  p.step = 0;
   for (int w = 0; 4 * w < t.rows; ++w) {
-    p.z = values + w * 4 * width, p.y = t.c[4 * w], p.where = t.where[w];
+    p.z = values + w * 4 * width;
+    p.y = t.c[4 * w];
+    p.where = t.where[w];
     pool_row<2, 2>(p);
   }
 }
@@ -172,8 +188,11 @@ static void run_pooled_tile(PooledTile& t) {
   const int vectors = t.columns > L ? 2 : 1;
   alignas(64) float nowhere[2 * L];
   alignas(64) uint8_t no_offsets[2 * L];
-  for (int i = t.rows; i < 4 * kPooledWindows[vectors - 1]; ++i)
-    t.a[i] = t.a[i % 4], t.c[i] = nowhere, t.where[i / 4] = no_offsets;
+  for (int i = t.rows; i < 4 * kPooledWindows[vectors - 1]; ++i) {
+    t.a[i] = t.a[i % 4];
+    t.c[i] = nowhere;
+    t.where[i / 4] = no_offsets;
+  }
   vectors == 2 ? pooled_tile<kPooledWindows[1], 2>(t) : pooled_tile<kPooledWindows[0], 1>(t);
 }
 
@@ -206,12 +225,15 @@ RANVIER_INLINE WindowMax windows_of(const float* z, const PooledPlanes& t, const
   WindowMax m;
   RANVIER_UNROLL
   for (int r = 0; r < 2; ++r, z += t.pitch) {
-    vec<float> a = load(z), b = load(z + L);
+    vec<float> a = load(z);
+    vec<float> b = load(z + L);
     if (norm) {
       const ChannelLine<float> line = same_line(norm, t.norm_step);
-      a = normalized(a, line), b = normalized(b, line);
+      a = normalized(a, line);
+      b = normalized(b, line);
     }
-    const vec<float> even = every_second<0>(a, b, Lanes{}), odd = every_second<1>(a, b, Lanes{});
+    const vec<float> even = every_second<0>(a, b, Lanes{});
+    const vec<float> odd = every_second<1>(a, b, Lanes{});
     if (r == 0)
       m = WindowMax{even, {}};
     else

@@ -84,14 +84,16 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Ca
       patches_(patches_fit(call)),
       blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? pooled_gradient_kernels().lanes : 0) {
   const Conv2dGeometry& g = call.geometry;
-  const int64_t lanes = pooled_gradient_kernels().lanes, pooled_rows = call.dy.shape[2],
-                pooled_columns = call.dy.shape[3];
+  const int64_t lanes = pooled_gradient_kernels().lanes;
+  const int64_t pooled_rows = call.dy.shape[2];
+  const int64_t pooled_columns = call.dy.shape[3];
   // The pixels that windows read, with the padding; or all of dx if that is more.
   const auto padded_size = [&](int d) {
     const int64_t pooled = pooled_reach(g, call.window, taps_, d, call.dy.shape[2 + d]);
     return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
   };
-  height_ = padded_size(0), width_ = padded_size(1);
+  height_ = padded_size(0);
+  width_ = padded_size(1);
   const int64_t group_bytes = patches_ ? kSumPatchBytes / patch_rows(taps_[0]) * taps_[0] : kSumListedBytes;
   const int64_t filter_bytes = blocks_[0].filter * static_cast<int64_t>(sizeof(float));
   group_ = std::max<int64_t>(group_bytes / filter_bytes / lanes, 1) * lanes;
@@ -135,7 +137,8 @@ void PooledInputGradient::run(const Team& team) const {
     const Scratch s = take_scratch(own);
     const Range mine = even_share(team, c_.dx.shape[0] * blocks_.count());
     for (int64_t i = mine.begin; i < mine.end;) {
-      const int64_t n = i / blocks_.count(), first = i % blocks_.count();
+      const int64_t n = i / blocks_.count();
+      const int64_t first = i % blocks_.count();
       const int64_t last = std::min(blocks_.count(), first + mine.end - i);
       image(n, {first, last}, s);
       i += last - first;
@@ -150,7 +153,8 @@ void PooledInputGradient::order_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = c_.w;
   const Range mine = even_share(team, blocks_.count() * out_);
   for (int64_t i = mine.begin; i < mine.end; ++i) {
-    const int64_t index = i / out_, k = i % out_;
+    const int64_t index = i / out_;
+    const int64_t k = i % out_;
     const PooledBlock block = blocks_[index];
     float* filter = filters_ + blocks_.before_filter(index) * out_ + k * block.filter;
     std::fill_n(filter, block.filter, 0.0f);
@@ -166,8 +170,10 @@ void PooledInputGradient::order_weights(const OpenTeam& team) const {
 
 // Computes dx of image n for some blocks of channels.
 void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const {
-  const int64_t positions = height_ * width_, rows = c_.dy.shape[2];
-  const int64_t last = blocks.end - 1, size = blocks_.before(last) + blocks_[last].width;
+  const int64_t positions = height_ * width_;
+  const int64_t rows = c_.dy.shape[2];
+  const int64_t last = blocks.end - 1;
+  const int64_t size = blocks_.before(last) + blocks_[last].width;
   std::fill(s.dx + blocks_.before(blocks.begin) * positions, s.dx + size * positions, 0.0f);
   for (int64_t row = 0; row < rows; row += band_rows_)
     band(n, {row, std::min(row + band_rows_, rows)}, blocks, s);
@@ -182,17 +188,24 @@ void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratc
     in.channels = static_cast<int>(std::min(k + masked_, out_));
     pooled_gradient_kernels().mask_offsets(in, static_cast<int>(k), masks);
   }
-  patches_ ? add_patches(in, rows, blocks, s) : add_lists(in, blocks, s);
+  if (patches_) {
+    add_patches(in, rows, blocks, s);
+  } else {
+    add_lists(in, blocks, s);
+  }
 }
 
 // The same by lists: makes the lists of all groups of output channels, then sums over them, block by block.
 void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch& s) const {
   PooledLists lists = s.lists;
-  int64_t entries = 0, count = 0;  // entries and number of the lists of all groups so far
+  int64_t entries = 0;
+  int64_t count = 0;  // entries and number of the lists of all groups so far
   for (int64_t group = 0; group < groups_; ++group) {
     const int first = static_cast<int>(group * group_);
     in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
-    lists.begin = s.lists.begin + count, lists.end = s.lists.end + count, lists.place = s.lists.place + count;
+    lists.begin = s.lists.begin + count;
+    lists.end = s.lists.end + count;
+    lists.place = s.lists.place + count;
     const uint32_t* masks = s.masks + first / masked_ * in.pixels * in.window_elements;
     count += pooled_gradient_kernels().list_by_offset(in, first, masks, lists, &entries);
     s.end_of_group[group] = count;
@@ -203,7 +216,8 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
     const float* filters = filters_ + blocks_.before_filter(i) * out_;
     const int64_t image_row = width_ * block.width;
     for (int64_t group = 0, first = 0; group < groups_; first = s.end_of_group[group++]) {
-      lists.begin = s.lists.begin + first, lists.end = s.lists.end + first,
+      lists.begin = s.lists.begin + first;
+      lists.end = s.lists.end + first;
       lists.place = s.lists.place + first;
       blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
         pooled_gradient_kernels().sum({lists, s.end_of_group[group] - first, dx + t.in_image, block.width,
@@ -219,16 +233,20 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
                                       const Scratch& s) const {
   const int64_t masks = in.pixels * in.window_elements;
   PooledPatches p{};
-  p.rows = rows.end - rows.begin, p.columns = c_.dy.shape[3];
-  p.dy_row = dy_.stride_h, p.dy_column = dy_.stride_w;
+  p.rows = rows.end - rows.begin;
+  p.columns = c_.dy.shape[3];
+  p.dy_row = dy_.stride_h;
+  p.dy_column = dy_.stride_w;
   for (int64_t i = blocks.begin; i < blocks.end; ++i) {
     const PooledBlock block = blocks_[i];
     float* dx = s.dx + (blocks_.before(i) * height_ + rows.begin * c_.window[0] * block.width) * width_;
-    p.filter = block.filter, p.dx_row = width_ * block.width;
+    p.filter = block.filter;
+    p.dx_row = width_ * block.width;
     for (int64_t group = 0; group < groups_; ++group)
       for (int64_t r = 0, step; r < taps_[0]; r += step) {
         step = patch_rows(taps_[0] - r);
-        p.masks = s.masks + group * masks, p.dy = in.dy + in.dy_at[0] + group * group_;
+        p.masks = s.masks + group * masks;
+        p.dy = in.dy + in.dy_at[0] + group * group_;
         p.filters = filters_ + blocks_.before_filter(i) * out_ + group * group_ * block.filter +
                     r * (block.filter / taps_[0]);
         p.dx = dx + r * p.dx_row;
@@ -252,13 +270,19 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
   const TensorView<const float>& saved = c_.saved;
   const PooledBlock block = blocks_[i];
   PooledGradientRow row{};
-  row.sum_w = block.width, row.dx_w = dx.strides[3];
-  row.saved_w = saved.strides[3], row.saved_c = saved.strides[1];
-  row.pixels = dx.shape[3], row.channels = block.channels;
+  row.sum_w = block.width;
+  row.dx_w = dx.strides[3];
+  row.saved_w = saved.strides[3];
+  row.saved_c = saved.strides[1];
+  row.pixels = dx.shape[3];
+  row.channels = block.channels;
   if (block.channels == 1) row.saved_c = 1;
   const bool dense = row.sum_w == block.channels && row.dx_w == block.channels &&
                      (!saved.data || (row.saved_w == block.channels && row.saved_c == 1));
-  if (dense) row.channels *= row.pixels, row.pixels = 1;
+  if (dense) {
+    row.channels *= row.pixels;
+    row.pixels = 1;
+  }
   for (int64_t y = 0; y < dx.shape[2]; ++y) {
     row.sum = sums + ((y + c_.geometry.pad[0]) * width_ + c_.geometry.pad[1]) * block.width;
     row.dx = dx.data + n * dx.strides[0] + block.first * dx.strides[1] + y * dx.strides[2];

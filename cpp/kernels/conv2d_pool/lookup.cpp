@@ -38,7 +38,9 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver,
       dy_(call.dy, 0, carver, false),
       where_(call.where, 0, carver, false),
       panels_(1, out_, panel_width(out_)) {
-  const int64_t n = call.dy.shape[0], rows = call.dy.shape[2], columns = call.dy.shape[3];
+  const int64_t n = call.dy.shape[0];
+  const int64_t rows = call.dy.shape[2];
+  const int64_t columns = call.dy.shape[3];
   pitch_ = reach(1, columns);
   rows_ = std::max<int64_t>(rows, 1);
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
@@ -83,7 +85,8 @@ void PooledLookup::run(const Team& team) const {
 void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
-  const int64_t count = panels.end - panels.begin, all = c_.dy.shape[0] * bands_;
+  const int64_t count = panels.end - panels.begin;
+  const int64_t all = c_.dy.shape[0] * bands_;
   std::fill_n(sums(part, panels.begin), count * taps_ * in_ * panels_.width, 0.0f);
   std::fill_n(bias_sums_ + (part * panels_.count() + panels.begin) * panels_.width, count * panels_.width,
               0.0f);
@@ -113,8 +116,11 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
 void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) const {
   const TensorView<const float>& x = c_.x;
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t y0 = band.row * c_.window[0] * g.stride[0] - g.pad[0], x0 = -g.pad[1], step = x.strides[3];
-  const int64_t begin = std::min(g.pad[1], pitch_), end = std::clamp<int64_t>(x.shape[3] - x0, begin, pitch_);
+  const int64_t y0 = band.row * c_.window[0] * g.stride[0] - g.pad[0];
+  const int64_t x0 = -g.pad[1];
+  const int64_t step = x.strides[3];
+  const int64_t begin = std::min(g.pad[1], pitch_);
+  const int64_t end = std::clamp<int64_t>(x.shape[3] - x0, begin, pitch_);
   for (int64_t y = y0; y < y0 + height_; ++y, plane += pitch_) {
     if (y < 0 || y >= x.shape[2]) {
       std::fill_n(plane, pitch_, 0.0f);
@@ -133,18 +139,23 @@ void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) c
 // The arguments of sum_quads for a band and a panel of output channels.
 PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t k = panels_.first(panel), lanes = pooled_gradient_kernels().lanes;
+  const int64_t k = panels_.first(panel);
+  const int64_t lanes = pooled_gradient_kernels().lanes;
   PooledQuads q{};
   q.dy = dy_.pixel(band.image, band.row, 0) + k;
-  q.dy_row = dy_.stride_h, q.dy_column = dy_.stride_w;
+  q.dy_row = dy_.stride_h;
+  q.dy_column = dy_.stride_w;
   q.where = where_.pixel(band.image, band.row, 0) + k;
-  q.where_row = where_.stride_h, q.where_column = where_.stride_w;
+  q.where_row = where_.stride_h;
+  q.where_column = where_.stride_w;
   q.quads = s.quads;
-  q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_, q.quads_column = 4 * c_.window[1] * g.stride[1];
-  q.rows = band.rows, q.columns = c_.dy.shape[3];
+  q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_;
+  q.quads_column = 4 * c_.window[1] * g.stride[1];
+  q.rows = band.rows;
+  q.columns = c_.dy.shape[3];
   q.elements = static_cast<int>(c_.window[0] * c_.window[1]);
   const int64_t left = panels_.columns(panel);
-  q.vectors = static_cast<int>(ceil_div(left, lanes)),
+  q.vectors = static_cast<int>(ceil_div(left, lanes));
   q.last = static_cast<int>(left - (q.vectors - 1) * lanes);
   return q;
 }
@@ -153,14 +164,17 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
 // divided as evenly as possible.
 void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t all = taps_ * in_, most = ceil_div(all, ceil_div(all, pooled_gradient_kernels().quad_taps));
+  const int64_t all = taps_ * in_;
+  const int64_t most = ceil_div(all, ceil_div(all, pooled_gradient_kernels().quad_taps));
   const int64_t plane = 4 * (height_ * pitch_ + pooled_gradient_kernels().lanes);
   q.bias = bias_sums_ + (part * panels_.count() + panel) * panels_.width;
   for (int64_t first = 0; first < all; first += most, q.bias = nullptr) {
     q.taps = static_cast<int>(std::min(most, all - first));
     for (int i = 0; i < q.taps; ++i) {
-      const int64_t c = (first + i) / taps_, tap = (first + i) % taps_, r = tap / c_.taps[1],
-                    s = tap % c_.taps[1];
+      const int64_t c = (first + i) / taps_;
+      const int64_t tap = (first + i) % taps_;
+      const int64_t r = tap / c_.taps[1];
+      const int64_t s = tap % c_.taps[1];
       q.tap[i] = c * plane + 4 * (r * g.dilation[0] * pitch_ + s * g.dilation[1]);
       q.sum[i] = sums(part, panel) + (tap * in_ + c) * panels_.width;
     }

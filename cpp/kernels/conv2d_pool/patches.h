@@ -72,7 +72,10 @@ static AddPatches find_patches(int64_t taps_r, int64_t taps_s, int64_t window_r,
   }
   if (window_r == 3 && window_s == 3 && taps_r == 3 && taps_s == 3) return add_patches<3, 3, 3, 3>;
 #endif
-  (void)taps_r, (void)taps_s, (void)window_r, (void)window_s;
+  (void)taps_r;
+  (void)taps_s;
+  (void)window_r;
+  (void)window_s;
   return nullptr;
 }
 

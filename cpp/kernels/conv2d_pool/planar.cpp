@@ -26,7 +26,8 @@ int64_t rows_at_once(const Correlation<float>& p, int threads) {
 bool PooledPlanar::pays(const Correlation<float>& p) {
   constexpr double kGain = 1.15;
   if (!is_planar(p)) return false;
-  const int64_t out = p.y.shape[1], lanes = planar_kernels().lanes;
+  const int64_t out = p.y.shape[1];
+  const int64_t lanes = planar_kernels().lanes;
   const int64_t pitch = Planes(p.axis(0), p.axis(1), p.x.shape[1], 1).pitch;
   return out * pitch <= kGain * round_up(out, lanes) * p.y.shape[3];
 }
@@ -64,7 +65,9 @@ void PooledPlanar::run(const Team& team) const {
 
 // Computes a band of rows: the sums of the convolution by planes, pooled as planes, then stored as pixels.
 void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
-  const int64_t columns = call_.y.shape[3], windows = band.count / 2 * columns, *st = call_.y.strides;
+  const int64_t columns = call_.y.shape[3];
+  const int64_t windows = band.count / 2 * columns;
+  const int64_t* st = call_.y.strides;
   float* const z = z_ + team.index() * (sum_.outs() * z_step() + kSpace);
   float* const pooled = pooled_ + team.index() * round_up(out_, kChannelsAtOnce) * pooled_step();
   uint32_t* const offsets = offsets_ + team.index() * groups_ * pooled_step();
@@ -72,10 +75,17 @@ void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, b
   const int64_t step = round_up(sum_.flat(band.count), sum_.tile());
   sum_.sums(inputs, 0, step, z);
   PooledPlanes t{};
-  t.z = z, t.z_step = step, t.pitch = sum_.planes.pitch;
-  t.rows = band.count / 2, t.windows = columns, t.channels = out_;
-  t.norm = sum_.problem.norm, t.norm_step = out_;
-  t.y = pooled, t.where = call_.where.data ? offsets : nullptr, t.step = pooled_step();
+  t.z = z;
+  t.z_step = step;
+  t.pitch = sum_.planes.pitch;
+  t.rows = band.count / 2;
+  t.windows = columns;
+  t.channels = out_;
+  t.norm = sum_.problem.norm;
+  t.norm_step = out_;
+  t.y = pooled;
+  t.where = call_.where.data ? offsets : nullptr;
+  t.step = pooled_step();
   pooled_kernels().planes(t);
   const bool dense = out_ <= kChannelsAtOnce && st[3] == out_ && st[2] == out_ * columns;
   const int64_t to = band.image * st[0] + band.first / 2 * st[2];

@@ -67,7 +67,10 @@ static void sum_quads_of(const PooledQuads& q) {
 // last one, and are stored to `nowhere`.
 static void sum_quads(PooledQuads& q) {
   alignas(64) float nowhere[kQuadVectors * lanes<float>] = {};
-  for (int t = q.taps; t < kMostQuadTaps; ++t) q.tap[t] = q.tap[t - 1], q.sum[t] = nowhere;
+  for (int t = q.taps; t < kMostQuadTaps; ++t) {
+    q.tap[t] = q.tap[t - 1];
+    q.sum[t] = nowhere;
+  }
   if (q.vectors == 1) return sum_quads_of<1>(q);
   sum_quads_of<kQuadVectors>(q);
 }

@@ -107,9 +107,13 @@ PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver)
 // Sets images_, rows_ and columns_, the size of a region: the longer side is halved until the input of the
 // region fits into kSumRegionBytes. If whole images are smaller than that, a region has several.
 void PooledWeightGradient::choose_regions() {
-  const int64_t n = c_.dy.shape[0], height = c_.dy.shape[2], width = c_.dy.shape[3];
+  const int64_t n = c_.dy.shape[0];
+  const int64_t height = c_.dy.shape[2];
+  const int64_t width = c_.dy.shape[3];
   const auto bytes = [&] { return reach(0, rows_) * reach(1, columns_) * blocks_[0].width * 4; };
-  images_ = 1, rows_ = std::max<int64_t>(height, 1), columns_ = std::max<int64_t>(width, 1);
+  images_ = 1;
+  rows_ = std::max<int64_t>(height, 1);
+  columns_ = std::max<int64_t>(width, 1);
   while (rows_ * columns_ > kMinPixels && (bytes() > kSumRegionBytes || rows_ * columns_ > kMaxPixels)) {
     int64_t& longer = rows_ > columns_ ? rows_ : columns_;
     longer = (longer + 1) / 2;
@@ -123,10 +127,13 @@ void PooledWeightGradient::choose_regions() {
 }
 
 PooledWeightGradient::Region PooledWeightGradient::region(int64_t i) const {
-  const int64_t height = c_.dy.shape[2], width = c_.dy.shape[3];
-  const int64_t across = ceil_div(width, columns_), down = ceil_div(height, rows_);
+  const int64_t height = c_.dy.shape[2];
+  const int64_t width = c_.dy.shape[3];
+  const int64_t across = ceil_div(width, columns_);
+  const int64_t down = ceil_div(height, rows_);
   const int64_t image = i / (across * down) * images_;
-  const int64_t row = i / across % down * rows_, column = i % across * columns_;
+  const int64_t row = i / across % down * rows_;
+  const int64_t column = i % across * columns_;
   return {image,  std::min(images_, c_.dy.shape[0] - image), row, std::min(rows_, height - row),
           column, std::min(columns_, width - column)};
 }
@@ -153,7 +160,8 @@ void PooledWeightGradient::run(const Team& team) const {
 void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
-  const int64_t count = channels.end - channels.begin, lanes = pooled_gradient_kernels().lanes;
+  const int64_t count = channels.end - channels.begin;
+  const int64_t lanes = pooled_gradient_kernels().lanes;
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i)
     std::fill_n(sums(part, i, channels.begin), count * blocks_[i].filter, 0.0f);
   if (c_.db.data) std::fill_n(bias_sums_ + (part * out_ + channels.begin) * lanes, count * lanes, 0.0f);
@@ -171,7 +179,8 @@ void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, R
 // vectors, and there is no padding.
 bool PooledWeightGradient::is_on_vectors() const {
   const TensorView<const float>& x = c_.x;
-  const int64_t lanes = pooled_gradient_kernels().lanes, c = x.shape[1];
+  const int64_t lanes = pooled_gradient_kernels().lanes;
+  const int64_t c = x.shape[1];
   if (blocks_.count() > 1 || c % lanes != 0 || x.strides[1] != 1 || x.strides[3] != c) return false;
   return x.strides[2] % c == 0 && x.strides[0] % c == 0 && c_.geometry.pad[0] + c_.geometry.pad[1] == 0 &&
          reinterpret_cast<uintptr_t>(x.data) % (lanes * sizeof(float)) == 0;
@@ -181,7 +190,8 @@ bool PooledWeightGradient::is_on_vectors() const {
 PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, const Scratch& s) const {
   const TensorView<const float>& x = c_.x;
   if (!in_place_) {
-    const int64_t columns = reach(1, region.columns), image = reach(0, region.rows) * columns;
+    const int64_t columns = reach(1, region.columns);
+    const int64_t image = reach(0, region.rows) * columns;
     if (c_.dw.data) copy_region(region, s);
     return {s.x, region.images * image, image, columns};
   }
@@ -194,7 +204,8 @@ PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, co
 // Copies the input of a region to s.x, block by block.
 void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t rows = reach(0, region.rows), columns = reach(1, region.columns);
+  const int64_t rows = reach(0, region.rows);
+  const int64_t columns = reach(1, region.columns);
   const int64_t y0 = region.row * c_.window[0] * g.stride[0] - g.pad[0];
   const int64_t x0 = region.column * c_.window[1] * g.stride[1] - g.pad[1];
   for (int64_t i = 0; i < blocks_.count(); ++i) {
@@ -232,7 +243,8 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,
                                       Range channels, const Scratch& s) const {
   PooledPixels in = pixels;
-  in.dy += channels.begin * in.dy_k, in.where += channels.begin;
+  in.dy += channels.begin * in.dy_k;
+  in.where += channels.begin;
   in.channels = static_cast<int>(channels.end - channels.begin);
   for (int i = 0; i < in.channels; ++i) {
     s.lists.begin[i] = s.lists.end[i] = static_cast<int32_t>(i * entries_);
@@ -257,7 +269,9 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
 
 // Adds the sums of all parts for this thread's output channels, and stores dw and db.
 void PooledWeightGradient::combine(const OpenTeam& team) const {
-  const int64_t lanes = pooled_gradient_kernels().lanes, r = c_.taps[0], s = c_.taps[1];
+  const int64_t lanes = pooled_gradient_kernels().lanes;
+  const int64_t r = c_.taps[0];
+  const int64_t s = c_.taps[1];
   const Range mine = even_share(team, out_);
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
     const PooledBlock block = blocks_[i];

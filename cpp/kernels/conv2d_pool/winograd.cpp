@@ -15,7 +15,8 @@ constexpr int64_t kLeastRows = 6;  // the fewest rows of tiles in a band, so tha
 
 // The bands of an image. Each begins with the last row of tiles of the band before.
 WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {
-  const int64_t rows = c.dy.shape[2], columns = std::max<int64_t>(c.dy.shape[3], 1);
+  const int64_t rows = c.dy.shape[2];
+  const int64_t columns = std::max<int64_t>(c.dy.shape[3], 1);
   const int64_t of_band = rows * columns <= kWholeImage ? std::max<int64_t>(rows, 1)
                                                         : std::max(kWholeImage / columns, kLeastRows);
   const int64_t count = std::max<int64_t>(ceil_div(rows, of_band), 1);
@@ -63,8 +64,10 @@ void PooledWinogradInput::take(const OpenTeam&, const WinogradBlock& block, Wino
 
 // The rows of dx (and saved) that take() will write for this block are prefetched.
 WinogradSink::Ahead PooledWinogradInput::ahead(const WinogradBlock& block) const {
-  const int64_t tiles = winograd_.tiles_of_band(), index = block.tiles.begin / tiles;
-  const int64_t n = index / bands_.count, row = index % bands_.count * bands_.step;
+  const int64_t tiles = winograd_.tiles_of_band();
+  const int64_t index = block.tiles.begin / tiles;
+  const int64_t n = index / bands_.count;
+  const int64_t row = index % bands_.count * bands_.step;
   const int64_t rows = (block.tiles.end - block.tiles.begin) / tiles * bands_.step;
   const float* dx = c_.dx.data + n * c_.dx.strides[0] + row * c_.dx.strides[2];
   const float* read = c_.saved.data ? saved_.pixel(n, row, 0) : dx;
@@ -75,18 +78,25 @@ WinogradSink::Ahead PooledWinogradInput::ahead(const WinogradBlock& block) const
 // Computes the rows of dx of a band. Each two rows are the sum of a row of tiles and the row of tiles above
 // it. The last band of an image also writes the remaining rows of dx, which are zero below all windows.
 void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const {
-  const int64_t image = index / bands_.count, band = index % bands_.count, rows = c_.dy.shape[2];
-  const int64_t first = band * bands_.step / 2, halo = (bands_.height - bands_.step) / 2;
-  const int64_t channel = winograd_.first_channel(block), height = c_.dx.shape[2];
+  const int64_t image = index / bands_.count;
+  const int64_t band = index % bands_.count;
+  const int64_t rows = c_.dy.shape[2];
+  const int64_t first = band * bands_.step / 2;
+  const int64_t halo = (bands_.height - bands_.step) / 2;
+  const int64_t channel = winograd_.first_channel(block);
+  const int64_t height = c_.dx.shape[2];
   WinogradPatches p;
   const auto row_of = [&](int64_t row) -> WinogradPatches::Sums {
     if (row < 0 || row >= rows) return {zeros_, 0, 0};
     return {sums.m + (row - first + halo) * c_.dy.shape[3] * winograd_.tile_step(), sums.plane,
             winograd_.tile_step()};
   };
-  p.tiles = c_.dy.shape[3], p.channels = sums.channels;
-  p.column = -c_.geometry.pad[1], p.width = c_.dx.shape[3];
-  p.dx_step = c_.dx.strides[3], p.saved_step = saved_.stride_w;
+  p.tiles = c_.dy.shape[3];
+  p.channels = sums.channels;
+  p.column = -c_.geometry.pad[1];
+  p.width = c_.dx.shape[3];
+  p.dx_step = c_.dx.strides[3];
+  p.saved_step = saved_.stride_w;
   const bool last = band + 1 == bands_.count;
   for (int64_t row = first; last || row < first + bands_.step / 2; ++row) {
     const int64_t y = 2 * row - c_.geometry.pad[0];
@@ -97,7 +107,8 @@ void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const 
           inside ? c_.dx.data + image * c_.dx.strides[0] + (y + r) * c_.dx.strides[2] + channel : nullptr;
       p.saved[r] = inside && c_.saved.data ? saved_.pixel(image, y + r, 0) + channel : nullptr;
     }
-    p.here = row_of(row), p.above = row_of(row - 1);
+    p.here = row_of(row);
+    p.above = row_of(row - 1);
     winograd_patches(p);
   }
 }

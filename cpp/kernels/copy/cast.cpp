@@ -91,7 +91,8 @@ struct Side {
 void cast(const Team& team, Load load, Store store, Dense dense, int ndim, const int64_t* shape,
           const Side& x, const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
-  const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
+  const int64_t step_x = nest.strides[0][nest.ndim - 1];
+  const int64_t step_y = nest.strides[1][nest.ndim - 1];
   team.walk(nest, kNsPerElement * nest.size, [&](int64_t count, const int64_t* offsets) {
     alignas(64) int64_t block[kBlock];  // memory for elements of any dtype of up to 8 bytes
     const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
@@ -119,7 +120,8 @@ constexpr DType dtype_of() {
 
 template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
-  const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
+  const Side in{x.data, sizeof(From), x.strides};
+  const Side out{y.data, sizeof(To), y.strides};
   // Equal dtypes of 16 bits: the bits are copied as they are. A conversion to float and back could change
   // those of a NaN.
   if (from == dtype_of<To>() && sizeof(To) == 2)

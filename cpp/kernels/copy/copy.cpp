@@ -38,7 +38,8 @@ void reverse_bytes(int64_t n, const char* x, char* y) {
 // The general way: run by run of the innermost dimension; one run if both arrays have the same dense layout.
 template <class T>
 void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
-  const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
+  const int64_t step_x = nest.strides[0][nest.ndim - 1];
+  const int64_t step_y = nest.strides[1][nest.ndim - 1];
   team.walk(nest, kNsPerByte * sizeof(T) * nest.size, [&](int64_t n, const int64_t* offsets) {
     const T* x = c.x.data + offsets[0];
     T* y = c.y.data + offsets[1];
@@ -66,7 +67,8 @@ void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int inner = nest.ndim - 1;
   const int64_t n = nest.shape[inner];
   const LoopNest<2> rows = without(nest, inner, inner);
-  const int64_t *step_x = rows.strides[0] + rows.ndim - 1, *step_y = rows.strides[1] + rows.ndim - 1;
+  const int64_t* step_x = rows.strides[0] + rows.ndim - 1;
+  const int64_t* step_y = rows.strides[1] + rows.ndim - 1;
   team.walk(rows, kNsPerByte * sizeof(T) * nest.size, [&](int64_t count, const int64_t* offsets) {
     if (n * int64_t(sizeof(T)) >= kLongBytes) {
       for (int64_t i = 0; i < count; ++i)
@@ -84,15 +86,20 @@ template <class T>
 void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
   const CopyKernels<T>& kernels = copy_kernels<T>();
   const int inner = nest.ndim - 1;
-  const int64_t rows = nest.shape[along_x], n = nest.shape[inner];
-  const int64_t step_x = nest.strides[0][inner], step_y = nest.strides[1][along_x];
+  const int64_t rows = nest.shape[along_x];
+  const int64_t n = nest.shape[inner];
+  const int64_t step_x = nest.strides[0][inner];
+  const int64_t step_y = nest.strides[1][along_x];
   const LoopNest<2> outer = without(nest, along_x, inner);
-  const bool joins = n == 3 && step_y == 3, parts = rows == 3 && step_x == 3;
+  const bool joins = n == 3 && step_y == 3;
+  const bool parts = rows == 3 && step_x == 3;
   // The rows of y in a strip, or for part_planes the columns of y.
   const int64_t strip = joins || parts ? kPixels : kernels.lanes;
-  const int64_t length = parts ? n : rows, strips = ceil_div(length, strip);
+  const int64_t length = parts ? n : rows;
+  const int64_t strips = ceil_div(length, strip);
   team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t unit) {
-    const int64_t first = unit % strips * strip, count = std::min(strip, length - first);
+    const int64_t first = unit % strips * strip;
+    const int64_t count = std::min(strip, length - first);
     outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* offsets) {
       const T* x = c.x.data + offsets[0];
       T* y = c.y.data + offsets[1];
@@ -135,7 +142,8 @@ void Copy<T>::run(const Team& team, void*) const {
 // A y that is larger than the L2 cache is made in a buffer, block by block, and copied by memcpy.
 template <class T>
 void JoinRows<T>::run(const Team& team, void*) const {
-  const int64_t step = y.strides[0], row_bytes = y.shape[1] * int64_t(sizeof(T));
+  const int64_t step = y.strides[0];
+  const int64_t row_bytes = y.shape[1] * int64_t(sizeof(T));
   const int64_t at_once = std::max<int64_t>(1, kJoinedBytes / row_bytes);
   const bool buffered = y.shape[0] * row_bytes > caches.l2 && step == y.shape[1] && row_bytes <= kBufferBytes;
   const int64_t block = buffered ? kBufferBytes / row_bytes : at_once;
@@ -143,7 +151,8 @@ void JoinRows<T>::run(const Team& team, void*) const {
   const auto join = [&](int64_t begin, int64_t end, T* to) {
     for (const TensorView<const T>& part : x) {
       if (!part.data) break;
-      const int64_t n = part.shape[1], from_step = part.strides[0];
+      const int64_t n = part.shape[1];
+      const int64_t from_step = part.strides[0];
       const T* from = part.data + begin * from_step;
       if (n == 1)
         for (int64_t i = 0; i < end - begin; ++i) to[i * step] = from[i * from_step];
@@ -192,7 +201,8 @@ void fill_run(void* y, int64_t, int64_t n, const void* value) {
     return;
   }
   constexpr int64_t kRepeated = 16384 / sizeof(T);
-  T *p = static_cast<T*>(y), line[kAtOnce];
+  T* p = static_cast<T*>(y);
+  T line[kAtOnce];
   for (T& element : line) element = number;
   const int64_t lines = std::min(n, kRepeated) / kAtOnce * kAtOnce;
   for (int64_t i = 0; i < lines; i += kAtOnce) std::memcpy(p + i, line, sizeof line);
@@ -236,7 +246,8 @@ namespace {
 template <class T>
 void triangle_row(const Triangle<T>& c, int64_t i, int64_t n, const T* x, int64_t step, T* y) {
   const int64_t edge = std::clamp<int64_t>(i + c.diagonal + !c.upper, 0, n);
-  const int64_t first = c.upper ? edge : 0, last = c.upper ? n : edge;
+  const int64_t first = c.upper ? edge : 0;
+  const int64_t last = c.upper ? n : edge;
   if (step == 1)
     std::memcpy(y + first, x + first, size_t(last - first) * sizeof(T));
   else
@@ -249,7 +260,8 @@ void triangle_row(const Triangle<T>& c, int64_t i, int64_t n, const T* x, int64_
 template <class T>
 void Triangle<T>::run(const Team& team, void*) const {
   const int last = x.ndim - 1;
-  const int64_t n = x.shape[last], rows = numel(y) / std::max<int64_t>(n, 1);
+  const int64_t n = x.shape[last];
+  const int64_t rows = numel(y) / std::max<int64_t>(n, 1);
   team.parallel_for(rows, kNsPerByte * sizeof(T) * double(numel(y)), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const T* from = x.data;

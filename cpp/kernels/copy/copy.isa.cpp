@@ -60,7 +60,9 @@ static void join_planes(int64_t n, const T* x, int64_t stride, T* y) {
   using Lanes = std::make_integer_sequence<int, L>;
   int64_t i = 0;
   for (; i + L <= n; i += L) {
-    const vec<T> a = load(x + i), b = load(x + stride + i), c = load(x + 2 * stride + i);
+    const vec<T> a = load(x + i);
+    const vec<T> b = load(x + stride + i);
+    const vec<T> c = load(x + 2 * stride + i);
     store(y + 3 * i, join_three<0>(a, b, c, Lanes{}));
     store(y + 3 * i + L, join_three<1>(a, b, c, Lanes{}));
     store(y + 3 * i + 2 * L, join_three<2>(a, b, c, Lanes{}));
@@ -76,7 +78,9 @@ static void part_planes(int64_t n, const T* x, T* y, int64_t stride) {
   int64_t i = 0;
   for (; i + L <= n; i += L) {
     const T* p = x + 3 * i;
-    const vec<T> a = load(p), b = load(p + L), c = load(p + 2 * L);
+    const vec<T> a = load(p);
+    const vec<T> b = load(p + L);
+    const vec<T> c = load(p + 2 * L);
     store(y + i, part_three<0>(a, b, c, Lanes{}));
     store(y + stride + i, part_three<1>(a, b, c, Lanes{}));
     store(y + 2 * stride + i, part_three<2>(a, b, c, Lanes{}));
@@ -95,8 +99,14 @@ static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* 
     }
     int64_t i = 0;
     for (; i + 4 * L < n; i += 4 * L) {
-      const vec<T> a = load(x + i), b = load(x + i + L), c = load(x + i + 2 * L), d = load(x + i + 3 * L);
-      store(y + i, a), store(y + i + L, b), store(y + i + 2 * L, c), store(y + i + 3 * L, d);
+      const vec<T> a = load(x + i);
+      const vec<T> b = load(x + i + L);
+      const vec<T> c = load(x + i + 2 * L);
+      const vec<T> d = load(x + i + 3 * L);
+      store(y + i, a);
+      store(y + i + L, b);
+      store(y + i + 2 * L, c);
+      store(y + i + 3 * L, d);
     }
     for (; i + L < n; i += L) store(y + i, load(x + i));
     store(y + n - L, load(x + n - L));  // the last vector overlaps the one before it

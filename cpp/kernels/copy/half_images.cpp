@@ -39,8 +39,10 @@ void make_dense(AnyView& v) {
 template <class T>
 TensorView<T> elements(const AnyView& v) {
   TensorView<T> to;
-  to.data = reinterpret_cast<T*>(v.data), to.ndim = v.ndim;
-  std::copy_n(v.shape, v.ndim, to.shape), std::copy_n(v.strides, v.ndim, to.strides);
+  to.data = reinterpret_cast<T*>(v.data);
+  to.ndim = v.ndim;
+  std::copy_n(v.shape, v.ndim, to.shape);
+  std::copy_n(v.strides, v.ndim, to.strides);
   return to;
 }
 
@@ -80,7 +82,8 @@ struct ImageBlock {
   float *floats[kMost] = {}, *more[kMost];
 
   explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {
-    int64_t others = 0, in_image = 0;
+    int64_t others = 0;
+    int64_t in_image = 0;
     for_each([&](int, const Place& p, const AnyView& v) {
       if (p.images) images = v.shape[0];
       (p.images ? in_image : others) += numel(v) / std::max<int64_t>(p.images ? v.shape[0] : 1, 1);

@@ -8,8 +8,10 @@ namespace {
 // and in the buffer, from index `place` on.
 template <class Move>
 void each_run(const HalfLines& x, int64_t count, int64_t n, bool beside, const Move& move) {
-  const int64_t runs = beside ? n : count, length = beside ? count : n;
-  const int64_t from = beside ? x.step : x.line, step = beside ? x.line : x.step;
+  const int64_t runs = beside ? n : count;
+  const int64_t length = beside ? count : n;
+  const int64_t from = beside ? x.step : x.line;
+  const int64_t step = beside ? x.line : x.step;
   for (int64_t i = 0; i < runs; ++i) {
     char* at = x.data + 2 * i * from;
     if (step == 1)

@@ -13,7 +13,8 @@ template <class T, class Call>
 DistanceLines<T> common_lines(const Call& call) {
   DistanceLines<T> lines{};
   lines.n = call.x1.shape[call.settings.axis];
-  lines.eps = static_cast<T>(call.settings.eps), lines.p = static_cast<T>(call.settings.p);
+  lines.eps = static_cast<T>(call.settings.eps);
+  lines.p = static_cast<T>(call.settings.p);
   return lines;
 }
 
@@ -27,7 +28,10 @@ void DistanceForward<T>::run(const Team& team, void*) const {
   const auto forward = [&](const Team&, int64_t count, const Lines<T>& to, const Lines<const T>& second,
                            const Lines<const T>& first) {
     DistanceLines<T> lines = common;
-    lines.count = count, lines.x1 = first, lines.x2 = second, lines.y = to;
+    lines.count = count;
+    lines.x1 = first;
+    lines.x2 = second;
+    lines.y = to;
     function(lines);
   };
   for_lines(team, cost_ns(common.n), settings.axis, forward, y, x2, x1);
@@ -40,7 +44,11 @@ void DistanceBackward<T>::run(const Team& team, void*) const {
   const auto backward = [&](const Team&, int64_t count, const Lines<const T>& above,
                             const Lines<const T>& first, const Lines<const T>& second, const Lines<T>& to) {
     DistanceLines<T> lines = common;
-    lines.count = count, lines.x1 = first, lines.x2 = second, lines.dy = above, lines.dx = to;
+    lines.count = count;
+    lines.x1 = first;
+    lines.x2 = second;
+    lines.dy = above;
+    lines.dx = to;
     lines.of_second = of_second;
     function(lines);
   };

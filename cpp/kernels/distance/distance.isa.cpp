@@ -70,7 +70,8 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
   alignas(64) T given[3][L], found[3][L];
   for (int s = 0; s < 3; ++s) store(given[s], o.v[s]);
   for (int i = 0; i < g.count; ++i) {
-    const T *x1 = l.x1.data + (g.first + i) * l.x1.line, *x2 = l.x2.data + (g.first + i) * l.x2.line;
+    const T* x1 = l.x1.data + (g.first + i) * l.x1.line;
+    const T* x2 = l.x2.data + (g.first + i) * l.x2.line;
     T* dx = Body::writes ? l.dx.data + (g.first + i) * l.dx.line : nullptr;
     const OfPairs<T> pair = {broadcast(given[0][i]), broadcast(given[1][i]), broadcast(given[2][i])};
     OfPairs<T> sums[kVectors] = {};
@@ -156,7 +157,9 @@ struct Cosine {
     static constexpr int sums = 3;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L&, const O&, O& sums) {
-      sums.v[0] = fma(a, b, sums.v[0]), sums.v[1] = fma(a, a, sums.v[1]), sums.v[2] = fma(b, b, sums.v[2]);
+      sums.v[0] = fma(a, b, sums.v[0]);
+      sums.v[1] = fma(a, a, sums.v[1]);
+      sums.v[2] = fma(b, b, sums.v[2]);
       return a;
     }
   };
@@ -185,8 +188,10 @@ struct Cosine {
       scale = {one, scale_for<T>(s.v[1]), scale_for<T>(s.v[2])};
       s = over_pairs<ScaledSums>(g, scale);
     }
-    const vec<T> first = sqrt(s.v[1]) / scale.v[1], second = sqrt(s.v[2]) / scale.v[2];
-    const vec<T> a = at_least(first, g.l.eps) * scale.v[1], b = at_least(second, g.l.eps) * scale.v[2];
+    const vec<T> first = sqrt(s.v[1]) / scale.v[1];
+    const vec<T> second = sqrt(s.v[2]) / scale.v[2];
+    const vec<T> a = at_least(first, g.l.eps) * scale.v[1];
+    const vec<T> b = at_least(second, g.l.eps) * scale.v[2];
     return {s.v[0] / a / b, first, second};
   }
 
@@ -200,7 +205,8 @@ struct Cosine {
   template <class T>
   RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
     const OfPairs<T> of = lengths(g);
-    const vec<T> length = of.v[g.l.of_second ? 2 : 1], own = at_least(length, g.l.eps);
+    const vec<T> length = of.v[g.l.of_second ? 2 : 1];
+    const vec<T> own = at_least(length, g.l.eps);
     const vec<T> other = at_least(of.v[g.l.of_second ? 1 : 2], g.l.eps);
     const vec<T> along = select(length < g.l.eps, vec<T>{}, of.v[0] / own);
     over_pairs<Slope>(g, OfPairs<T>{{T(1) / other, along, dy / own}});
@@ -252,7 +258,8 @@ struct Norm {
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
       using T = element_of<V>;
-      const V d = a - b + l.eps, size = abs(d);
+      const V d = a - b + l.eps;
+      const V size = abs(d);
       V slope = V{} + T(1);
       if constexpr (p == Power::largest) slope = select(size == o.v[0], slope, V{});
       if constexpr (p == Power::two) slope = size / o.v[0];
@@ -300,7 +307,8 @@ static void forward(const DistanceLines<T>& l) {
 template <class Op, class T>
 static void backward(const DistanceLines<T>& l) {
   // `some` lines at a time: the second pass over them finds them in the L1 cache.
-  const int64_t near = 1024 / (l.n + 1) + 1, some = near < lanes<T> && l.n > kTileRows ? near : lanes<T>;
+  const int64_t near = 1024 / (l.n + 1) + 1;
+  const int64_t some = near < lanes<T> && l.n > kTileRows ? near : lanes<T>;
   for (int64_t i = 0; i < l.count; i += some) {
     const PairGroup<T> g = {l, i, int(l.count - i < some ? l.count - i : some)};
     Op::backward(g, load_lanes(l.dy.data + i * l.dy.line, l.dy.line, g.count));
@@ -311,13 +319,21 @@ template <class T>
 static void norm_forward(const DistanceLines<T>& l) {
   if (l.p == T(2)) return forward<Norm<Power::two>>(l);
   if (l.p == T(1)) return forward<Norm<Power::one>>(l);
-  l.p == Limits<T>::infinity ? forward<Norm<Power::largest>>(l) : forward<Norm<Power::any>>(l);
+  if (l.p == Limits<T>::infinity) {
+    forward<Norm<Power::largest>>(l);
+  } else {
+    forward<Norm<Power::any>>(l);
+  }
 }
 template <class T>
 static void norm_backward(const DistanceLines<T>& l) {
   if (l.p == T(2)) return backward<Norm<Power::two>>(l);
   if (l.p == T(1)) return backward<Norm<Power::one>>(l);
-  l.p == Limits<T>::infinity ? backward<Norm<Power::largest>>(l) : backward<Norm<Power::any>>(l);
+  if (l.p == Limits<T>::infinity) {
+    backward<Norm<Power::largest>>(l);
+  } else {
+    backward<Norm<Power::any>>(l);
+  }
 }
 
 template <class T>

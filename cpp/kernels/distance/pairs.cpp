@@ -41,8 +41,11 @@ struct Counts {
 template <class T>
 DistanceLines<T> lines_of(const T* x1, const T* x2, int64_t d, double p, int64_t count) {
   DistanceLines<T> lines{};
-  lines.count = count, lines.n = d, lines.p = static_cast<T>(p);
-  lines.x1 = {x1, 0, 1}, lines.x2 = {x2, d, 1};
+  lines.count = count;
+  lines.n = d;
+  lines.p = static_cast<T>(p);
+  lines.x1 = {x1, 0, 1};
+  lines.x2 = {x2, d, 1};
   return lines;
 }
 
@@ -74,19 +77,28 @@ void PairDistances<T>::run(const Team& team, void*) const {
   if (size.d == 0) std::fill_n(y.data, numel(y), T(0));
   const auto rows = [&](int64_t batch, int64_t begin, int64_t end) {
     PairTile<T> tile{};
-    tile.x1 = x1.data + batch * size.m * size.d, tile.x2 = x2.data + batch * size.n * size.d;
-    tile.y = y.data + batch * of_batch, tile.n = size.n, tile.m = size.m, tile.d = size.d;
-    tile.power = power_of(p), tile.of_one = of_one, tile.exact = euclidean<T>;
+    tile.x1 = x1.data + batch * size.m * size.d;
+    tile.x2 = x2.data + batch * size.n * size.d;
+    tile.y = y.data + batch * of_batch;
+    tile.n = size.n;
+    tile.m = size.m;
+    tile.d = size.d;
+    tile.power = power_of(p);
+    tile.of_one = of_one;
+    tile.exact = euclidean<T>;
     tile.begin = begin;
     for (int64_t j = of_one ? begin + 1 : 0; j < size.n; j += kernels.columns) {
-      tile.column = j, tile.columns = std::min<int64_t>(kernels.columns, size.n - j);
+      tile.column = j;
+      tile.columns = std::min<int64_t>(kernels.columns, size.n - j);
       tile.end = of_one ? std::min(end, j + tile.columns - 1) : end;
       kernels.distances(tile);
     }
   };
   const auto some = [&](const OpenTeam& team, int64_t begin, int64_t end) {
     while (begin < end && !interrupted(team)) {
-      const int64_t batch = begin / size.m, i = begin % size.m, count = std::min(end - begin, size.m - i);
+      const int64_t batch = begin / size.m;
+      const int64_t i = begin % size.m;
+      const int64_t count = std::min(end - begin, size.m - i);
       begin += count;
       if (in_tiles(p)) {
         rows(batch, i, i + count);
@@ -148,14 +160,16 @@ struct Block {
     T above[kPairGroup];
     for (int64_t k = 0; k < count; ++k) above[k] = dy[pair(i, j + k)];
     DistanceLines<T> lines = lines_of(own + i * size.d, other + j * size.d, size.d, call.p, count);
-    lines.dy = {above, 1, 0}, lines.dx = {of_pairs, size.d, 1};
+    lines.dy = {above, 1, 0};
+    lines.dx = {of_pairs, size.d, 1};
     distance_kernels<T>().backward[kNorm](lines);
     for (int64_t k = 0; k < count; ++k) add(size.d, to, of_pairs + k * size.d);
   }
 
   // Computes rows [i, i + count) of dx, count <= kReadRows.
   void run(int64_t i, int64_t count, T* dx) {
-    slopes.d = size.d, slopes.power = power;
+    slopes.d = size.d;
+    slopes.power = power;
     std::fill_n(dx, count * size.d, T(0));
     if (power == PairPower::zero) return;  // the number of differing elements has no gradient
     for (int64_t j = 0; j < columns; j += kPairGroup) {
@@ -170,15 +184,19 @@ struct Block {
   // Adds to rows [i + first, i + first + count) of dx, count <= kPairRows, the gradients by one group.
   void add(int64_t i, int64_t first, int64_t count, int64_t j, int64_t group, T* dx) {
     bool tiled = false;
-    slopes.distance = distance + first, slopes.weight = weight + first;
+    slopes.distance = distance + first;
+    slopes.weight = weight + first;
     for (int64_t r = 0; r < kPairRows; ++r) {
-      const int64_t place = first + (r < count ? r : 0), row = i + place;
-      slopes.x1[r] = own + row * size.d, slopes.to[r] = nullptr;
+      const int64_t place = first + (r < count ? r : 0);
+      const int64_t row = i + place;
+      slopes.x1[r] = own + row * size.d;
+      slopes.to[r] = nullptr;
       if (r >= count || (call.of_one && group == 1 && row == j)) continue;  // no row, or only the row itself
       T* to = dx + place * size.d;
       if (power == PairPower::two ? pair_kernels<T>().weights(group, distance[place], weight[place])
                                   : power != PairPower::other) {
-        slopes.to[r] = to, tiled = true;
+        slopes.to[r] = to;
+        tiled = true;
         continue;
       }
       const bool self = call.of_one && j <= row && row < j + group;
@@ -187,7 +205,8 @@ struct Block {
       add_single(row, j + before + 1, group - before - 1, to);
     }
     if (!tiled) return;
-    slopes.x2 = other + j * size.d, slopes.count = group;
+    slopes.x2 = other + j * size.d;
+    slopes.count = group;
     if (power == PairPower::largest) pair_kernels<T>().share(slopes, weight + first);
     pair_kernels<T>().slopes(slopes);
   }
@@ -198,13 +217,16 @@ struct Block {
 template <class T>
 void PairGradients<T>::run(const Team& team, void* workspace) const {
   const Counts size(x1, x2);
-  const int64_t rows = of_second ? size.n : size.m, of_batch = of_one ? 0 : size.m * size.n;
+  const int64_t rows = of_second ? size.n : size.m;
+  const int64_t of_batch = of_one ? 0 : size.m * size.n;
   const int64_t blocks = (rows + kReadRows - 1) / kReadRows;
   const auto some = [&](const OpenTeam& team, int64_t begin, int64_t end) {
     T* of_pairs = reinterpret_cast<T*>(static_cast<char*>(workspace) + team.index() * bytes_of_thread());
     for (int64_t k = begin; k < end && !interrupted(team); ++k) {
-      const int64_t batch = k / blocks, i = k % blocks * kReadRows;
-      const T *first = x1.data + batch * size.m * size.d, *second = x2.data + batch * size.n * size.d;
+      const int64_t batch = k / blocks;
+      const int64_t i = k % blocks * kReadRows;
+      const T* first = x1.data + batch * size.m * size.d;
+      const T* second = x2.data + batch * size.n * size.d;
       Block<T> block{*this,
                      size,
                      rows,

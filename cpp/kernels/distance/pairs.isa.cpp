@@ -30,7 +30,8 @@ __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>
       const vec<T> a = broadcast(rows[r][k]);
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) {
-        const vec<T> difference = a - b[v], zero = {};
+        const vec<T> difference = a - b[v];
+        const vec<T> zero = {};
         vec<T>& sum = sums[r][v];
         if constexpr (p == PairPower::zero) sum += select(abs(difference) > zero, zero + T(1), difference);
         if constexpr (p == PairPower::one) sum += abs(difference);
@@ -85,7 +86,8 @@ static void distances(const PairTile<T>& t) {
     const int64_t n = t.d - k0 < kTileRows ? t.d - k0 : kTileRows;
     for (int v = 0; v < kVectors; ++v) {
       // Lanes behind the last column hold other rows, whose sums are not stored.
-      const int64_t at = v * L < t.columns ? v * L : 0, left = t.columns - at;
+      const int64_t at = v * L < t.columns ? v * L : 0;
+      const int64_t left = t.columns - at;
       load_tile(x2[v], t.x2 + (t.column + at) * t.d + k0, t.d, 1, left < L ? int(left) : L, n);
     }
     for (int64_t i = t.begin; i < t.end; i += kPairRows) {
@@ -96,7 +98,8 @@ static void distances(const PairTile<T>& t) {
         const int64_t first = t.of_one && i + r + 1 > t.column ? i + r + 1 : t.column;
         const int64_t last = t.column + t.columns;
         if (first >= last) break;
-        T *own = sums + r * kColumns, *y = t.y + pair_row(t.of_one, t.n, i + r);
+        T* own = sums + r * kColumns;
+        T* y = t.y + pair_row(t.of_one, t.n, i + r);
         for (int64_t j = first; k0 > 0 && j < last; ++j)  // y has the sum of the elements before k0
           own[j - t.column] = join(t.power, own[j - t.column], y[j]);
         if (t.power == PairPower::two && k0 + n == t.d) roots(t, i + r, first, last, own);
@@ -124,7 +127,8 @@ static bool weights(int64_t count, const T* y, T* dy) {
 template <class T>
 static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
   constexpr int L = lanes<T>;
-  const vec<T> zero = {}, one = zero + T(1);
+  const vec<T> zero = {};
+  const vec<T> one = zero + T(1);
   Tile<T> x2;
   for (int64_t k = 0; k < s.count; k += L) {
     const int left = s.count - k < L ? int(s.count - k) : L;
@@ -150,7 +154,8 @@ static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
 // PairKernels::slopes for one p: the gradient of kPairRows rows of x1, a vector of their elements at a time.
 template <PairPower p, class T>
 static void add_slopes(const PairSlopes<T>& s) {
-  const vec<T> zero = {}, one = zero + T(1);
+  const vec<T> zero = {};
+  const vec<T> one = zero + T(1);
   for (int64_t c = 0; c < s.d; c += lanes<T>) {
     const int left = s.d - c < lanes<T> ? int(s.d - c) : lanes<T>;
     const bool whole = left == lanes<T>;
@@ -180,11 +185,15 @@ static void add_slopes(const PairSlopes<T>& s) {
 template <class T>
 static void slopes(const PairSlopes<T>& s) {
   if (s.power == PairPower::two) return add_slopes<PairPower::two>(s);
-  s.power == PairPower::one ? add_slopes<PairPower::one>(s) : add_slopes<PairPower::largest>(s);
+  if (s.power == PairPower::one) {
+    add_slopes<PairPower::one>(s);
+  } else {
+    add_slopes<PairPower::largest>(s);
+  }
 }
 
 template <class T>
-static constexpr PairKernels<T> pair_table = {kVectors * lanes<T>, distances<T>, weights<T>, share<T>,
+static constexpr PairKernels<T> pair_table = {kVectors* lanes<T>, distances<T>, weights<T>, share<T>,
                                               slopes<T>};
 
 RANVIER_DEFINE_TABLES(PairKernels, pair_kernels, pair_table);

@@ -14,7 +14,8 @@ namespace {
 template <class T>
 void with_replacement(const DrawRows<T>& call, const T* weights, const double* uniform, int64_t* chosen,
                       double* sums) {
-  const int64_t n = call.weights.shape[1], step = call.weights.strides[1];
+  const int64_t n = call.weights.shape[1];
+  const int64_t step = call.weights.strides[1];
   double sum = 0;
   int64_t last = 0;  // the last index with a weight > 0: a rounded sum must not give a later one
   for (int64_t j = 0; j < n; ++j) {
@@ -30,7 +31,9 @@ void with_replacement(const DrawRows<T>& call, const T* weights, const double* u
 template <class T>
 void without(const DrawRows<T>& call, const T* weights, const double* uniform, int64_t* chosen, double* keys,
              int64_t* order) {
-  const int64_t n = call.weights.shape[1], step = call.weights.strides[1], count = call.chosen.shape[1];
+  const int64_t n = call.weights.shape[1];
+  const int64_t step = call.weights.strides[1];
+  const int64_t count = call.chosen.shape[1];
   for (int64_t j = 0; j < n; ++j) {
     const auto w = static_cast<double>(weights[j * step]);
     keys[j] = w > 0 ? std::log(1 - uniform[j]) / w : -std::numeric_limits<double>::infinity();
@@ -52,7 +55,8 @@ void without(const DrawRows<T>& call, const T* weights, const double* uniform, i
 
 template <class T>
 void DrawRows<T>::run(const Team& team, void* workspace) const {
-  const int64_t n = weights.shape[1], count = chosen.shape[1];
+  const int64_t n = weights.shape[1];
+  const int64_t count = chosen.shape[1];
   const double of_row = replacement ? 2.0 * double(n) + 20.0 * double(count) : 10.0 * double(n);
   const auto rows = [&](const OpenTeam& team, int64_t begin, int64_t end) {
     double* sums = static_cast<double*>(workspace) + 2 * team.index() * n;

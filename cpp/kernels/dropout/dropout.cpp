@@ -136,7 +136,10 @@ class Words {
   // The next word of 64 bits, as philox_next64 of NumPy. It does not use the half that is kept for next32.
   // Must not be called between calls of draw().
   uint64_t next_whole() {
-    if (state_.position == 4) block(state_.counter, state_.key, state_.buffer), state_.position = 0;
+    if (state_.position == 4) {
+      block(state_.counter, state_.key, state_.buffer);
+      state_.position = 0;
+    }
     return state_.buffer[state_.position++];
   }
 
@@ -162,7 +165,9 @@ class Words {
       const int64_t most = wanted_ > n + 24 ? kWords : some;  // several blocks are made at once, by vectors
       n = make_blocks(n, static_cast<int>(most));
     }
-    wanted_ -= n, made_ = n, at_ = 0;
+    wanted_ -= n;
+    made_ = n;
+    at_ = 0;
   }
 
   // Makes whole blocks behind the first n words, up to `most` words. Returns how many words there are then.
@@ -192,7 +197,11 @@ class Words {
     std::copy_n(counter_, 4, state_.counter);
     const auto step = [&] {
       const bool whole = at_ > 8 && !state_.has_half && state_.position == 4;
-      whole ? advance(state_.counter) : static_cast<void>(next());
+      if (whole) {
+        advance(state_.counter);
+      } else {
+        static_cast<void>(next());
+      }
       return whole ? 8 : 1;
     };
     while (at_ > 0) at_ -= step();
@@ -204,7 +213,8 @@ class Words {
       return state_.half;
     }
     const uint64_t word = next_whole();
-    state_.has_half = 1, state_.half = static_cast<uint32_t>(word >> 32);
+    state_.has_half = 1;
+    state_.half = static_cast<uint32_t>(word >> 32);
     return static_cast<uint32_t>(word);
   }
 
@@ -218,7 +228,8 @@ class Words {
     uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k0 = key[0], k1 = key[1];
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
-      const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0], p1 = Wide{0xCA5A826395121157u} * c[2];
+      const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0];
+      const Wide p1 = Wide{0xCA5A826395121157u} * c[2];
       c[0] = static_cast<uint64_t>(p1 >> 64) ^ c[1] ^ k0;
       c[1] = static_cast<uint64_t>(p1);
       c[2] = static_cast<uint64_t>(p0 >> 64) ^ c[3] ^ k1;
@@ -250,16 +261,20 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   uint32_t drawn[kChunk];
   for (int64_t i = n - 1; i > 0;) {
     const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
-    const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
+    const int64_t first = i;
+    const int64_t last = std::max<int64_t>(mask >> 1, i - kChunk);
     // Step i swaps order[i] with a place drawn from 0 to i; a number above i is drawn again. That test is no
     // branch, which would be mispredicted at every third number. The swaps follow after a chunk of draws, so
     // that draws need not wait for them.
     stream.draw([&](const uint32_t* words, int count) {
-      uint32_t left = static_cast<uint32_t>(i), *to = drawn + (first - i);
-      const uint32_t *next = words, *end = words + count;
+      uint32_t left = static_cast<uint32_t>(i);
+      uint32_t* to = drawn + (first - i);
+      const uint32_t* next = words;
+      const uint32_t* end = words + count;
       while (left > last && next < end) {
         for (const uint32_t* some = next + std::min(end - next, left - last); next < some; ++next) {
-          const uint32_t word = *next & mask, before = left;
+          const uint32_t word = *next & mask;
+          const uint32_t before = left;
           *to = word;
           left += (left < word) - 1u;  // one less, unless the number is drawn again
           to += before - left;
@@ -283,7 +298,8 @@ void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t
   if (n == 0) return;
   stream.draw([&](const uint32_t* words, int count) {
     int64_t* to = y + i;
-    const uint32_t *next = words, *end = words + count;
+    const uint32_t* next = words;
+    const uint32_t* end = words + count;
     while (to < y + n && next < end) {
       const uint64_t product = *next++ * values;
       *to = static_cast<int64_t>(static_cast<uint64_t>(low) + (product >> 32));

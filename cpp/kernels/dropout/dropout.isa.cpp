@@ -28,18 +28,25 @@ RANVIER_INLINE wide all_lanes(uint32_t x) { return uint64_t{x} - wide{}; }
 
 // Philox4x32-10: out has the four words of each counter (low, high, key.call).
 RANVIER_INLINE void philox(RandomKey key, wide low, uint32_t high, wide (&out)[4]) {
-  wide c0 = low, c1 = all_lanes(high);
-  wide c2 = all_lanes(static_cast<uint32_t>(key.call)), c3 = all_lanes(static_cast<uint32_t>(key.call >> 32));
-  uint32_t k0 = static_cast<uint32_t>(key.key), k1 = static_cast<uint32_t>(key.key >> 32);
+  wide c0 = low;
+  wide c1 = all_lanes(high);
+  wide c2 = all_lanes(static_cast<uint32_t>(key.call));
+  wide c3 = all_lanes(static_cast<uint32_t>(key.call >> 32));
+  uint32_t k0 = static_cast<uint32_t>(key.key);
+  uint32_t k1 = static_cast<uint32_t>(key.key >> 32);
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-    const wide p0 = multiply_low(c0, 0xD2511F53u), p1 = multiply_low(c2, 0xCD9E8D57u);
+    const wide p0 = multiply_low(c0, 0xD2511F53u);
+    const wide p1 = multiply_low(c2, 0xCD9E8D57u);
     c0 = (p1 >> 32) ^ c1 ^ k0;
     c1 = p1;
     c2 = (p0 >> 32) ^ c3 ^ k1;
     c3 = p0;
   }
-  out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
 }
 
 // The words of one group, in the order of its elements; lanes<float> counters at a time. Since a word takes a
@@ -47,7 +54,9 @@ RANVIER_INLINE void philox(RandomKey key, wide low, uint32_t high, wide (&out)[4
 RANVIER_INLINE void random_group(RandomKey key, int64_t group, uint32_t* out) {
   const uint64_t counter = static_cast<uint64_t>(group) * 16;
   for (int i = 0; i < 16; i += lanes<float>) {
-    wide even_counters = all_lanes(static_cast<uint32_t>(counter) + i), even[4], odd[4];
+    wide even_counters = all_lanes(static_cast<uint32_t>(counter) + i);
+    wide even[4];
+    wide odd[4];
     for (int lane = 0; lane < lanes<double>; ++lane) even_counters[lane] += 2 * lane;
     philox(key, even_counters, static_cast<uint32_t>(counter >> 32), even);
     philox(key, even_counters + 1, static_cast<uint32_t>(counter >> 32), odd);
@@ -92,7 +101,8 @@ static inline void unit_numbers(const uint32_t* random, float* out) {
 static inline void unit_numbers(const uint32_t* random, double* out) {  // words 0 and 1, then 2 and 3
   for (int half = 0; half < 2; ++half)
     for (int i = 0; i < 16; ++i) {
-      const uint64_t high = random[32 * half + i] >> 5, low = random[32 * half + 16 + i] >> 6;
+      const uint64_t high = random[32 * half + i] >> 5;
+      const uint64_t low = random[32 * half + 16 + i] >> 6;
       out[16 * half + i] = static_cast<double>(high << 26 | low) * 0x1p-53;
     }
 }
@@ -145,8 +155,10 @@ static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n,
 // The product of 64-bit numbers, from products of 32 bits: returns the lower 64 bits, and sets *high to the
 // upper ones.
 RANVIER_INLINE wide multiply(wide a, uint64_t b, wide* high) {
-  const uint32_t b_low = static_cast<uint32_t>(b), b_high = static_cast<uint32_t>(b >> 32);
-  const wide low = multiply_low(a, b_low), cross = multiply_low(a, b_high);
+  const uint32_t b_low = static_cast<uint32_t>(b);
+  const uint32_t b_high = static_cast<uint32_t>(b >> 32);
+  const wide low = multiply_low(a, b_low);
+  const wide cross = multiply_low(a, b_high);
   const wide middle = (low >> 32) + (cross & 0xffffffffull) + multiply_low(a >> 32, b_low);  // below 2^64
   *high = multiply_low(a >> 32, b_high) + (cross >> 32) + (middle >> 32);
   return middle << 32 | (low & 0xffffffffull);
@@ -159,13 +171,16 @@ static void blocks(const uint64_t* counter, const uint64_t* key, uint32_t* words
     wide c[4];
     for (int i = 0; i < 4; ++i) c[i] = counter[i] - wide{};
     for (int lane = 0; lane < L; ++lane) c[0][lane] += uint64_t(first + lane + 1);
-    uint64_t k0 = key[0], k1 = key[1];
+    uint64_t k0 = key[0];
+    uint64_t k1 = key[1];
     for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
       wide high0, high1;
       const wide low0 = multiply(c[0], 0xD2E7470EE14C6C93u, &high0);
       const wide low1 = multiply(c[2], 0xCA5A826395121157u, &high1);
-      c[0] = high1 ^ c[1] ^ k0, c[1] = low1;
-      c[2] = high0 ^ c[3] ^ k1, c[3] = low0;
+      c[0] = high1 ^ c[1] ^ k0;
+      c[1] = low1;
+      c[2] = high0 ^ c[3] ^ k1;
+      c[3] = low0;
     }
     uint64_t found[4][L];
     __builtin_memcpy(found, c, sizeof c);

@@ -14,7 +14,8 @@ namespace ranvier::RANVIER_ISA {
 
 template <class V>
 RANVIER_INLINE V sigmoid_slope(V x) {  // s (1 - s) = e / (1 + e)^2, even in x
-  const V e = exp(-abs(x)), d = e + 1;
+  const V e = exp(-abs(x));
+  const V d = e + 1;
   return e / (d * d);
 }
 
@@ -58,12 +59,15 @@ template <class T>
 __attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T> b) {
   Quotient<vec<T>> q;
   for (int i = 0; i < lanes<T>; ++i) {
-    const double x = double(a[i]), y = double(b[i]), rest = __builtin_fmod(x, y);
+    const double x = double(a[i]);
+    const double y = double(b[i]);
+    const double rest = __builtin_fmod(x, y);
     // Rounded twice, so it may be off by one: the next lines correct it.
     double whole = __builtin_rint((x - rest) / y);
     if (__builtin_fabs(whole) >= 1 && __builtin_fabs(whole) < 0x1p53)
       whole += __builtin_rint((__builtin_fma(-whole, y, x) - rest) / y);
-    q.rest[i] = T(rest), q.whole[i] = T(whole);
+    q.rest[i] = T(rest);
+    q.whole[i] = T(whole);
   }
   return q;
 }
@@ -74,8 +78,8 @@ RANVIER_INLINE Quotient<vec<T>> any_quotient(vec<T> a, vec<T> b) {
   if constexpr (sizeof(T) == 8 && !RANVIER_HAS_FMA) return slow_quotient<T>(a, b);
   Quotient<vec<T>> q;
   if constexpr (sizeof(T) == 4) {
-    const auto low = quick_quotient(widen<0>(a), widen<0>(b)),
-               high = quick_quotient(widen<1>(a), widen<1>(b));
+    const auto low = quick_quotient(widen<0>(a), widen<0>(b));
+    const auto high = quick_quotient(widen<1>(a), widen<1>(b));
     q = {narrow(low.whole, high.whole), narrow(low.rest, high.rest)};
   } else {
     q = quick_quotient(a, b);
@@ -113,7 +117,8 @@ template <class V>
 RANVIER_INLINE V floor_divide(V a, V b) {
   const auto q = quotient<element_of<V>>(a, b);
   const auto above = (sign_bit(q.rest) != sign_bit(b)) & (q.rest != V{});
-  const V whole = select(above, q.whole - element_of<V>(1), q.whole), y = a / b;
+  const V whole = select(above, q.whole - element_of<V>(1), q.whole);
+  const V y = a / b;
   return select(b == V{}, y, select(whole == V{}, copysign(V{}, y), whole));
 }
 

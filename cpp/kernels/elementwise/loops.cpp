@@ -22,7 +22,8 @@ bool run_row(const Team& team, int operands, const Array* x, const Array& y, int
   ElementRow row{};
   row.attributes = attributes;
   for (int k = 0; k < operands; ++k) {
-    bool same = true, repeated = true;
+    bool same = true;
+    bool repeated = true;
     for (int d = 0; d < ndim; ++d) {
       if (shape[d] == 1) continue;
       same = same && x[k].strides[d] == y.strides[d];
@@ -34,7 +35,8 @@ bool run_row(const Team& team, int operands, const Array* x, const Array& y, int
   team.parallel_for(size, ns, [&](int64_t begin, int64_t end) {
     ElementRow part = row;
     for (int k = 0; k < operands; ++k) part.x[k] = x[k].data + row.step[k] * begin * x[k].item;
-    part.n = end - begin, part.y = const_cast<char*>(y.data) + begin * y.item;
+    part.n = end - begin;
+    part.y = const_cast<char*>(y.data) + begin * y.item;
     f(part);
   });
   return true;
@@ -67,7 +69,10 @@ void run_halves(const ElementRow& r) {
   part.attributes = own.attributes;
   const auto is_half = [&](int k) { return own.x[k] != Stored::whole; };
   for (int k = 0; k < own.operands; ++k)
-    if (is_half(k) && !r.step[k]) widen(own.x[k], r.x[k], 1, blocks[k]), part.x[k] = blocks[k];
+    if (is_half(k) && !r.step[k]) {
+      widen(own.x[k], r.x[k], 1, blocks[k]);
+      part.x[k] = blocks[k];
+    }
   const bool rounds = own.y != Stored::whole;
   if (rounds) part.y = blocks[kElementOperands];
   for (int64_t i = 0; i < r.n; i += kBlock) {
@@ -94,7 +99,8 @@ void run_loops(const Team& team, int operands, const Array* x, const Array& y, i
   for (int k = 0; k < operands; ++k) {
     const bool half = x[k].stored != Stored::whole;
     ns += kNsPerByte * x[k].item + kNsPerHalf * half;
-    own.x[k] = x[k].stored, own.item[k] = x[k].item;
+    own.x[k] = x[k].stored;
+    own.item[k] = x[k].item;
     halves = halves || half;
   }
   for (int d = 0; d < ndim; ++d) ns *= static_cast<double>(shape[d]);

@@ -70,8 +70,13 @@ void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step
   if (item == 8)
     return copy_kernels<double>().repeat_each(count, n, reinterpret_cast<const double*>(x), step,
                                               reinterpret_cast<double*>(to));
-  for (; count > 0; --count, x += step * item, to += n * item)
-    item == 1 ? static_cast<void>(std::fill_n(to, n, *x)) : copy_strided(item, n, x, 0, to, 1);
+  for (; count > 0; --count, x += step * item, to += n * item) {
+    if (item == 1) {
+      static_cast<void>(std::fill_n(to, n, *x));
+    } else {
+      copy_strided(item, n, x, 0, to, 1);
+    }
+  }
 }
 
 // One call: its arrays, operands first and then y, and the loop nest over them. In the methods k is the index
@@ -164,7 +169,8 @@ struct Loops {
   // an operand that repeats the same row is gathered once (kept).
   void blocks(int64_t begin, int64_t end) const {
     alignas(64) char block[kArrays][kBlockRoom];
-    const int64_t most = kBlockBytes / largest_item(), row = row_length();
+    const int64_t most = kBlockBytes / largest_item();
+    const int64_t row = row_length();
     const int64_t length = row < most ? most / row * row : most;
     bool dense[kArrays], kept[kArrays];
     for (int k = 0; k < kArrays; ++k) {
@@ -226,17 +232,25 @@ struct Loops {
   // elements were in earlier groups.
   template <class F>
   void each_rows(int k, int64_t begin, int64_t end, const F& f) const {
-    const int64_t *strides = nest.strides[k], *shape = nest.shape, length = row_length();
+    const int64_t* strides = nest.strides[k];
+    const int64_t* shape = nest.shape;
+    const int64_t length = row_length();
     int outer = std::max(nest.ndim - 2, 0);
     const int64_t row = nest.ndim > 1 ? strides[outer] : 0;
     int64_t even = nest.ndim > 1 ? shape[outer] : 1;
     for (; outer > 0 && strides[outer - 1] == strides[outer] * shape[outer]; --outer)
       even *= shape[outer - 1];
     for (int64_t rows, n, done = 0; begin < end; begin += rows * n, done += rows * n) {
-      const int64_t column = begin % length, first = begin / length % even;
-      int64_t rest = begin / length / even, offset = first * row + column * inner_step(k);
-      rows = std::min(even - first, (end - begin) / length), n = length;
-      if (column || !rows) rows = 1, n = std::min(end - begin, length - column);
+      const int64_t column = begin % length;
+      const int64_t first = begin / length % even;
+      int64_t rest = begin / length / even;
+      int64_t offset = first * row + column * inner_step(k);
+      rows = std::min(even - first, (end - begin) / length);
+      n = length;
+      if (column || !rows) {
+        rows = 1;
+        n = std::min(end - begin, length - column);
+      }
       for (int d = outer - 1; d >= 0; rest /= shape[d], --d) offset += rest % shape[d] * strides[d];
       f(rows, n, offset, row, done);
     }
@@ -263,7 +277,8 @@ struct Loops {
     for (int64_t n; begin < end; begin += n, to += n * arrays[k].item) {
       const int64_t within = begin % r.group;
       n = std::min(end - begin, r.group - within);
-      int64_t rest = begin / r.group, offset = 0;
+      int64_t rest = begin / r.group;
+      int64_t offset = 0;
       for (int d = r.outer - 1; d >= 0; rest /= nest.shape[d], --d)
         offset += rest % nest.shape[d] * nest.strides[k][d];
       repeat_run(k, offset, r.run, within % r.run, n, to);
@@ -274,7 +289,9 @@ struct Loops {
   // copied is doubled.
   void repeat_run(int k, int64_t offset, int64_t run, int64_t first, int64_t n, char* to) const {
     const int item = arrays[k].item;
-    const int64_t step = inner_step(k), head = std::min(run - first, n), once = std::min(run, n);
+    const int64_t step = inner_step(k);
+    const int64_t head = std::min(run - first, n);
+    const int64_t once = std::min(run, n);
     copy_strided(item, head, at(k, offset + first * step), step, to, 1);
     copy_strided(item, once - head, at(k, offset), step, to + head * item, 1);
     for (int64_t done = once; done < n; done *= 2)
@@ -320,10 +337,13 @@ struct Loops {
   void strips(int along, int64_t begin, int64_t end) const {
     alignas(64) T blocks[kElementOperands * kTileRows * kTileColumns];
     const int inner = nest.ndim - 1;
-    const int64_t rows = nest.shape[along], columns = nest.shape[inner], per_outer = strips_of(along);
+    const int64_t rows = nest.shape[along];
+    const int64_t columns = nest.shape[inner];
+    const int64_t per_outer = strips_of(along);
     const LoopNest<kArrays> outer = outside(along);
     for (int64_t strip = begin; strip < end; ++strip) {
-      const int64_t row = strip % per_outer * kTileRows, count = std::min(kTileRows, rows - row);
+      const int64_t row = strip % per_outer * kTileRows;
+      const int64_t count = std::min(kTileRows, rows - row);
       outer.walk(strip / per_outer, strip / per_outer + 1, [&](int64_t, const int64_t* start) {
         for (int64_t column = 0; column < columns; column += kTileColumns) {
           int64_t offsets[kArrays];

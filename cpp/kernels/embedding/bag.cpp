@@ -23,7 +23,8 @@ void add_scaled(int64_t n, T scale, const T* from, T* to) {
   int64_t j = 0;
   for (; j + lanes <= n; j += lanes) {
     Four a, b;
-    std::memcpy(&a, from + j, sizeof a), std::memcpy(&b, to + j, sizeof b);
+    std::memcpy(&a, from + j, sizeof a);
+    std::memcpy(&b, to + j, sizeof b);
     b += scale * a;
     std::memcpy(to + j, &b, sizeof b);
   }
@@ -38,7 +39,8 @@ void add_where_equal(int64_t n, const T* a, const T* b, const T* from, T* to) {
   int64_t j = 0;
   for (; j + lanes <= n; j += lanes) {
     Four x, y, sum, more = Four{} + T(1);
-    std::memcpy(&x, a + j, sizeof x), std::memcpy(&y, b + j, sizeof y);
+    std::memcpy(&x, a + j, sizeof x);
+    std::memcpy(&y, b + j, sizeof y);
     std::memcpy(&sum, to + j, sizeof sum);
     if (from) std::memcpy(&more, from + j, sizeof more);
     sum += x == y ? more : Four{};
@@ -52,7 +54,8 @@ template <class Call>
 void bounds(const Call& call, int64_t b, int64_t* begin, int64_t* end) {
   const int64_t count = numel(call.index);
   if (!call.starts.data) {
-    *begin = b * call.index.shape[1], *end = *begin + call.index.shape[1];
+    *begin = b * call.index.shape[1];
+    *end = *begin + call.index.shape[1];
     return;
   }
   const auto start = [&](int64_t k) {
@@ -60,7 +63,8 @@ void bounds(const Call& call, int64_t b, int64_t* begin, int64_t* end) {
                ? std::clamp<int64_t>(call.starts.data[k * call.starts.strides[0]], 0, count)
                : count;
   };
-  *begin = start(b), *end = std::max(*begin, start(b + 1));
+  *begin = start(b);
+  *end = std::max(*begin, start(b + 1));
 }
 
 template <class Call>
@@ -72,7 +76,9 @@ double cost_of(const Call& call, int64_t width, size_t item) {
 
 template <class T>
 void BagForward<T>::run(const Team& team, void*) const {
-  const int64_t width = weight.shape[1], count = numel(index), bags = y.shape[0];
+  const int64_t width = weight.shape[1];
+  const int64_t count = numel(index);
+  const int64_t bags = y.shape[0];
   const double cost = cost_of(*this, width, sizeof(T)) + 10.0 * double(bags);
   team.parallel_for(bags, cost, [&](const OpenTeam& team, int64_t first, int64_t last) {
     for (int64_t b = first; b < last && !interrupted(team); ++b) {
@@ -98,7 +104,8 @@ struct Columns {
 
   // For BagMode::max: adds dy to the rows that have the greatest element of a column, in equal shares.
   void add_greatest(int64_t b, int64_t begin, int64_t end) const {
-    const T *y = call.y.data + b * width + first, *dy = call.dy.data + b * width;
+    const T* y = call.y.data + b * width + first;
+    const T* dy = call.dy.data + b * width;
     std::fill(shares + first, shares + last, T(0));
     for (int64_t i = begin; i < end; ++i)
       if (row(i) != call.settings.padding)
@@ -130,7 +137,11 @@ struct Columns {
     int64_t begin, end;
     bounds(call, b, &begin, &end);
     for (int64_t i = begin; picked && first == 0 && i < end; ++i) ++picked[row(i)];
-    call.settings.mode == BagMode::max ? add_greatest(b, begin, end) : add_rows(b, begin, end);
+    if (call.settings.mode == BagMode::max) {
+      add_greatest(b, begin, end);
+    } else {
+      add_rows(b, begin, end);
+    }
   }
 };
 
@@ -138,8 +149,11 @@ struct Columns {
 
 template <class T>
 void BagBackward<T>::run(const Team& team, void* workspace) const {
-  const int64_t rows = weight.shape[0], width = weight.shape[1], bags = dy.shape[0];
-  const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = ceil_div(width, line);
+  const int64_t rows = weight.shape[0];
+  const int64_t width = weight.shape[1];
+  const int64_t bags = dy.shape[0];
+  const int64_t line = kColumnBytes / int64_t(sizeof(T));
+  const int64_t lines = ceil_div(width, line);
   int64_t* picked = by_frequency ? static_cast<int64_t*>(workspace) : nullptr;
   T* shares = reinterpret_cast<T*>(static_cast<int64_t*>(workspace) + (by_frequency ? rows : 0));
   const double cost = 2 * cost_of(*this, width, sizeof(T)) + kNsPerByte * sizeof(T) * double(width * rows);

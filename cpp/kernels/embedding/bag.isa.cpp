@@ -45,7 +45,11 @@ __attribute__((noinline)) static void columns(const BagRows<T>& b, int64_t colum
     vec<T> y = sums[v];
     if (b.settings.mode == BagMode::mean && used > 1) y /= broadcast(static_cast<T>(used));
     if (used == 0) y = vec<T>{};
-    vectors > 1 ? store(b.y + column + v * L, y) : store_lanes(b.y + column, y, n);
+    if (vectors > 1) {
+      store(b.y + column + v * L, y);
+    } else {
+      store_lanes(b.y + column, y, n);
+    }
   }
 }
 
@@ -61,7 +65,11 @@ static void rows(const BagRows<T>& b) {
 
 template <class T>
 static void bag(const BagRows<T>& b) {
-  b.settings.mode == BagMode::max ? rows<true>(b) : rows<false>(b);
+  if (b.settings.mode == BagMode::max) {
+    rows<true>(b);
+  } else {
+    rows<false>(b);
+  }
 }
 
 // The sum of a[i] b[i], i < n.

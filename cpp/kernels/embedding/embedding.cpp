@@ -39,7 +39,9 @@ void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_
 
 template <class T>
 void EmbeddingForward<T>::run(const Team& team, void*) const {
-  const int64_t width = weight.shape[1], step = weight.strides[1], count = numel(index);
+  const int64_t width = weight.shape[1];
+  const int64_t step = weight.strides[1];
+  const int64_t count = numel(index);
   const double cost = kNsPerByte * sizeof(T) * double(count) * double(width) + 2.0 * double(count);
   team.parallel_for(count, cost, [&](int64_t begin, int64_t end) {
     if (step == 1 && width > 0 && is_contiguous(index)) {
@@ -57,8 +59,11 @@ void EmbeddingForward<T>::run(const Team& team, void*) const {
 
 template <class T>
 void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
-  const int64_t rows = dweight.shape[0], width = dweight.shape[1], count = numel(index);
-  const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = ceil_div(width, line);
+  const int64_t rows = dweight.shape[0];
+  const int64_t width = dweight.shape[1];
+  const int64_t count = numel(index);
+  const int64_t line = kColumnBytes / int64_t(sizeof(T));
+  const int64_t lines = ceil_div(width, line);
   int64_t* picked = static_cast<int64_t*>(workspace);
   const double cost = kNsPerByte * sizeof(T) * double(width) * double(count + rows);
   team.region(cost, [&](const OpenTeam& team) {

@@ -78,7 +78,8 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
   int64_t count = 1;
   for (int d = 0; d < outer; ++d) count *= x.shape[d];
   if (count == 0) return;
-  const int64_t size = numel(y) / count, lanes = kernels.lanes;  // size: of a row of y
+  const int64_t size = numel(y) / count;
+  const int64_t lanes = kernels.lanes;  // size: of a row of y
   const int64_t width = real ? 1 : 2;
   const bool columns = x.strides[outer] != width && x.shape[outer] != 1;
   const double ns = double(n) * (2 + std::log2(double(n))) * 0.1;  // the time of a row, roughly
@@ -87,16 +88,24 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
     const int64_t groups = (count + lanes - 1) / lanes;
     team.parallel_for(groups, 0, [&](const OpenTeam& team, int64_t begin, int64_t end) {
       FourierRows<T> rows{};
-      rows.kind = kind, rows.n = n, rows.scale = T(scale), rows.edge = T(edge), rows.window = window.data;
-      rows.columns = columns, rows.length = x.shape[outer], rows.step = x.strides[outer];
-      rows.roots = memory.roots, rows.a = memory.rows + team.index() * memory.each;
+      rows.kind = kind;
+      rows.n = n;
+      rows.scale = T(scale);
+      rows.edge = T(edge);
+      rows.window = window.data;
+      rows.columns = columns;
+      rows.length = x.shape[outer];
+      rows.step = x.strides[outer];
+      rows.roots = memory.roots;
+      rows.a = memory.rows + team.index() * memory.each;
       rows.b = rows.a + memory.each / 2;
       for (int64_t first = begin * lanes; first < std::min(count, end * lanes); first += lanes) {
         rows.count = int(std::min(lanes, count - first));
         rows.y = y.data + first * size;
         rows.adjacent = true;
         for (int i = 0; i < lanes; ++i) {  // lanes without a row repeat the first row
-          int64_t place = first + (i < rows.count ? i : 0), offset = 0;
+          int64_t place = first + (i < rows.count ? i : 0);
+          int64_t offset = 0;
           for (int d = outer - 1; d >= 0; --d) {
             offset += place % x.shape[d] * x.strides[d];
             place /= x.shape[d];

@@ -35,7 +35,8 @@ RANVIER_INLINE Complex<T> times_i(Complex<T> a) {
 }
 template <class T>
 RANVIER_INLINE Complex<T> times(Complex<T> a, const T* root) {
-  const vec<T> re = factor<T>(root[0]), im = factor<T>(root[1]);
+  const vec<T> re = factor<T>(root[0]);
+  const vec<T> im = factor<T>(root[1]);
   return {fma(a.re, re, -(a.im * im)), fma(a.re, im, a.im * re)};
 }
 // Loads and stores point `at` of a buffer. If `swapped` is 1, re and im are exchanged: the fft of a row with
@@ -71,31 +72,42 @@ template <class T, int r>
 RANVIER_INLINE void butterfly(Complex<T> (&a)[r]) {
   if constexpr (r == 2) {
     const Complex<T> b = a[0] - a[1];
-    a[0] = a[0] + a[1], a[1] = b;
+    a[0] = a[0] + a[1];
+    a[1] = b;
   } else if constexpr (r == 4) {
-    const Complex<T> b = a[0] + a[2], c = a[0] - a[2], d = a[1] + a[3], e = times_i<T>(a[1] - a[3]);
-    a[0] = b + d, a[2] = b - d, a[1] = c - e, a[3] = c + e;
+    const Complex<T> b = a[0] + a[2];
+    const Complex<T> c = a[0] - a[2];
+    const Complex<T> d = a[1] + a[3];
+    const Complex<T> e = times_i<T>(a[1] - a[3]);
+    a[0] = b + d;
+    a[2] = b - d;
+    a[1] = c - e;
+    a[3] = c + e;
   } else {
     constexpr int half = r / 2;
     Complex<T> sum[half], difference[half];
     const Complex<T> start = a[0];
     RANVIER_UNROLL
     for (int j = 0; j < half; ++j) {
-      sum[j] = a[j + 1] + a[r - 1 - j], difference[j] = a[j + 1] - a[r - 1 - j];
+      sum[j] = a[j + 1] + a[r - 1 - j];
+      difference[j] = a[j + 1] - a[r - 1 - j];
       a[0] = a[0] + sum[j];
     }
     RANVIER_UNROLL
     for (int k = 1; k <= half; ++k) {
-      Complex<T> even = start, odd = {};
+      Complex<T> even = start;
+      Complex<T> odd = {};
       RANVIER_UNROLL
       for (int j = 0; j < half; ++j) {
         const int q = (j + 1) * k % r;
-        const vec<T> c = broadcast(T(root_part(r, q, 0))), s = broadcast(T(root_part(r, q, 1)));
+        const vec<T> c = broadcast(T(root_part(r, q, 0)));
+        const vec<T> s = broadcast(T(root_part(r, q, 1)));
         even = {fma(sum[j].re, c, even.re), fma(sum[j].im, c, even.im)};
         odd = {fma(difference[j].re, s, odd.re), fma(difference[j].im, s, odd.im)};
       }
       odd = times_i<T>(odd);
-      a[k] = even - odd, a[r - k] = even + odd;
+      a[k] = even - odd;
+      a[r - k] = even + odd;
     }
   }
 }
@@ -139,7 +151,8 @@ static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int sw
     run(x, y, done, left, roots, step, swapped);
     done *= r;
     T* const z = x;
-    x = y, y = z;
+    x = y;
+    y = z;
   }
 }
 
@@ -162,7 +175,8 @@ static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
       for (int i = 0; i < lanes<T>; ++i)
         for (int j = 0; j < width; ++j) to[j * lanes<T> + i] = l.rows[i][at + j];
     } else if (width == 2) {
-      const vec<T> v = load(from), w = load(from + lanes<T>);
+      const vec<T> v = load(from);
+      const vec<T> w = load(from + lanes<T>);
       put<T>(to, 0, {halves<0>(v, w, Lanes{}), halves<1>(v, w, Lanes{})});
     } else {
       store(to, load(from));
@@ -234,8 +248,10 @@ static void untangle(const FourierRows<T>& l, const T* z, T* x) {
   put<T>(x, 0, {first.re + first.im, vec<T>{}});
   put<T>(x, m, {first.re - first.im, vec<T>{}});
   for (int64_t k = 1; k <= m / 2; ++k) {
-    const Complex<T> a = get(z, k), b = conj<T>(get(z, m - k));
-    const Complex<T> sum = a + b, d = a - b;
+    const Complex<T> a = get(z, k);
+    const Complex<T> b = conj<T>(get(z, m - k));
+    const Complex<T> sum = a + b;
+    const Complex<T> d = a - b;
     const Complex<T> odd = times<T>({d.im * half, -d.re * half}, l.roots + 2 * k);
     const Complex<T> even = {sum.re * half, sum.im * half};
     put(x, m - k, conj<T>(even - odd));
@@ -245,10 +261,12 @@ static void untangle(const FourierRows<T>& l, const T* z, T* x) {
 template <class T>
 static void tangle(const FourierRows<T>& l, const T* x, T* z) {
   const int64_t m = l.n / 2;
-  const vec<T> first = get(x, 0).re, last = get(x, m).re;
+  const vec<T> first = get(x, 0).re;
+  const vec<T> last = get(x, m).re;
   put<T>(z, 0, {first + last, first - last});
   for (int64_t k = 1; k <= m / 2; ++k) {
-    const Complex<T> a = get(x, k), b = conj<T>(get(x, m - k));
+    const Complex<T> a = get(x, k);
+    const Complex<T> b = conj<T>(get(x, m - k));
     const Complex<T> even = a + b;
     const Complex<T> odd = times_i<T>(conj<T>(times<T>(conj<T>(a - b), l.roots + 2 * k)));
     put(z, m - k, conj<T>(even - odd));
@@ -259,9 +277,12 @@ static void tangle(const FourierRows<T>& l, const T* x, T* z) {
 // FourierKernels::run. m: the points of the passes for a real row.
 template <class T>
 static void transform(const FourierRows<T>& l) {
-  const int64_t n = l.n, half = n / 2 + 1, m = n % 2 ? n : n / 2;
+  const int64_t n = l.n;
+  const int64_t half = n / 2 + 1;
+  const int64_t m = n % 2 ? n : n / 2;
   const auto less = [](int64_t a, int64_t b) { return a < b ? a : b; };
-  T *a = l.a, *b = l.b;
+  T* a = l.a;
+  T* b = l.b;
   if (l.kind == FourierKind::rfft) {
     load_rows(l, less(l.length, n), n, a);
     if (n % 2) {

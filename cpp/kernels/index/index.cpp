@@ -78,7 +78,8 @@ struct Picks {
   // True if picked elements are closer in memory along the axis than from line to line.
   bool are_along() const {
     if (lines.size <= 1) return true;
-    const int64_t line = std::llabs(lines.strides[1][lines.ndim - 1]), own = std::llabs(picked.strides[axis]);
+    const int64_t line = std::llabs(lines.strides[1][lines.ndim - 1]);
+    const int64_t own = std::llabs(picked.strides[axis]);
     if (line != own) return own < line;  // else one value is repeated
     return std::llabs(index.strides[axis]) < std::llabs(lines.strides[0][lines.ndim - 1]);
   }
@@ -86,7 +87,8 @@ struct Picks {
   // Calls use(j, row) for picks js of one line, in order or backwards, whose index `row` is in `rows`.
   template <bool backwards, class Use>
   void each_pick(Range js, Range rows, const int64_t* line, const Use& use) const {
-    const int64_t step = index.strides[axis], n_rows = length();
+    const int64_t step = index.strides[axis];
+    const int64_t n_rows = length();
     for (int64_t k = js.begin; k < js.end; ++k) {
       const int64_t j = backwards ? js.end - 1 - (k - js.begin) : k;
       int64_t row = line[j * step];
@@ -98,8 +100,11 @@ struct Picks {
   // Calls move.row(n, picked, whole) for the rows that picks js move. Prefetches those of a large `whole`.
   template <bool backwards, class Move>
   void each_row(Range js, Range rows, const int64_t* line, P* p, W* w, int64_t n, const Move& move) const {
-    const int64_t step = index.strides[axis], n_rows = length(), axis_p = picked.strides[axis];
-    const int64_t axis_w = whole.strides[axis], bytes = n * int64_t(sizeof(W));
+    const int64_t step = index.strides[axis];
+    const int64_t n_rows = length();
+    const int64_t axis_p = picked.strides[axis];
+    const int64_t axis_w = whole.strides[axis];
+    const int64_t bytes = n * int64_t(sizeof(W));
     const bool ask = bytes * n_rows > caches.l2 / 2;
     each_pick<backwards>(js, rows, line, [&](int64_t j, int64_t row) {
       const int64_t next = backwards ? j - kPicksAhead : j + kPicksAhead;
@@ -116,7 +121,8 @@ struct Picks {
   // Calls move(picked, whole) for picks js of a line with has_unit_steps(). Sets `found` if one is outside.
   template <class Move>
   void each_adjacent(Range js, const int64_t* line, P* p, W* w, const Move& move) const {
-    const int64_t n_rows = length(), from_end = from_0 ? 0 : n_rows;
+    const int64_t n_rows = length();
+    const int64_t from_end = from_0 ? 0 : n_rows;
     bool outside = false;
     for (int64_t j = js.begin; j < js.end; ++j) {
       int64_t row = line[j];
@@ -137,8 +143,10 @@ struct Picks {
   template <bool backwards, class Move>
   void each(Range line, Range js, Range rows, const Move& move) const {
     const int inner = lines.ndim - 1;
-    const int64_t step_index = lines.strides[0][inner], step_p = lines.strides[1][inner];
-    const int64_t step_w = lines.strides[2][inner], axis_p = picked.strides[axis];
+    const int64_t step_index = lines.strides[0][inner];
+    const int64_t step_p = lines.strides[1][inner];
+    const int64_t step_w = lines.strides[2][inner];
+    const int64_t axis_p = picked.strides[axis];
     const int64_t axis_w = whole.strides[axis];
     const bool along = are_along();
     const bool dense = step_p == 1 && step_w == 1;
@@ -163,7 +171,8 @@ struct Picks {
           for (int64_t i = 0; i < n; ++i) move(to_p[i * step_p], to_w[i * step_w]);
         });
       } else {
-        const int64_t step = index.strides[axis], n_rows = length();
+        const int64_t step = index.strides[axis];
+        const int64_t n_rows = length();
         for (int64_t k = js.begin; k < js.end; ++k) {
           const int64_t j = backwards ? js.end - 1 - (k - js.begin) : k;
           const int64_t* line = at + j * step;
@@ -182,7 +191,9 @@ struct Picks {
   // then each thread reads all picks and takes those that point to its places.
   template <bool backwards, class Move>
   void each_shared(const Team& team, double cost, const Move& move) const {
-    const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
+    const Range all_lines{0, lines.size};
+    const Range all_picks{0, count()};
+    const Range all_rows{0, length()};
     if (shares_places()) {
       team.region(cost, [&](const OpenTeam& team) {
         const Range own{team.share_begin(length()), team.share_end(length())};
@@ -311,7 +322,8 @@ template <class T>
 void Gather<T>::run(const Team& team, void*) const {
   const Picks<T, const T> picks(axis, y, index, x);
   if (picks.are_rows()) {
-    const int64_t bytes = picks.lines.size * int64_t(sizeof(T)), count = picks.count();
+    const int64_t bytes = picks.lines.size * int64_t(sizeof(T));
+    const int64_t count = picks.count();
     const PickedRows from = {reinterpret_cast<const char*>(x.data), x.strides[axis] * int64_t(sizeof(T)),
                              x.shape[axis], index.data, index.strides[axis]};
     return team.parallel_for(count, 0.1 * double(bytes * count) + 2.0 * double(count),
@@ -319,7 +331,9 @@ void Gather<T>::run(const Team& team, void*) const {
                                copy_rows(reinterpret_cast<char*>(y.data), bytes, from, begin, end);
                              });
   }
-  const Range lines{0, picks.lines.size}, js{0, picks.count()}, rows{0, picks.length()};
+  const Range lines{0, picks.lines.size};
+  const Range js{0, picks.count()};
+  const Range rows{0, picks.length()};
   const double cost = kNsPerElement * static_cast<double>(numel(y));
   if (picks.count() > picks.lines.size) {
     team.parallel_for(picks.count(), cost, [&](int64_t begin, int64_t end) {
@@ -354,11 +368,17 @@ bool Scatter<T>::finds_outside() const {
 template <class T>
 void Scatter<T>::run(const Team& team, void*) const {
   Picks<const T, T> picks(axis, x, index, y);
-  picks.found = found.data, picks.from_0 = from_0 && found.data;
+  picks.found = found.data;
+  picks.from_0 = from_0 && found.data;
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
-    if (base.data != y.data)
-      base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
+    if (base.data != y.data) {
+      if (base.data) {
+        Copy<T>{base, y}.run(team, nullptr);
+      } else {
+        Fill<T>{T(0), y}.run(team, nullptr);
+      }
+    }
     if constexpr (sizeof(T) == 2)
       return picks.template each_shared<false>(team, cost, Put{});
     else

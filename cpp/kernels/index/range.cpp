@@ -19,7 +19,8 @@ typedef uint64_t Two __attribute__((vector_size(16)));
 // high - k, modulo 2^64, has this bit, even if the other difference overflows. There is no branch in the
 // loop, and vectors are written by hand, since this file is compiled for size.
 uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
-  const Two least = {uint64_t(low), uint64_t(low)}, most = {uint64_t(high), uint64_t(high)};
+  const Two least = {uint64_t(low), uint64_t(low)};
+  const Two most = {uint64_t(high), uint64_t(high)};
   Two signs[4] = {};
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
@@ -80,7 +81,8 @@ bool are_inside(const T* p, int64_t n, T low, T high) {
   typedef T Vector __attribute__((vector_size(16)));
   using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
   typedef Bits Mask __attribute__((vector_size(16)));
-  const Vector least = Vector{} + low, most = Vector{} + high;
+  const Vector least = Vector{} + low;
+  const Vector most = Vector{} + high;
   Mask inside[kVectors];
   for (Mask& mask : inside) mask = ~Mask{};
   int64_t i = 0;

@@ -142,7 +142,8 @@ __attribute__((noinline)) static vec<T> begin_of(vec<T>& x, vec<T>* start) {
 template <class Series, class T>
 RANVIER_INLINE void series(vec<T>* x, const vec<T>* dx, int order, vec<T>* y, vec<T>* g) {
   Path<T, false> p;
-  p.x = x, p.dx = dx;
+  p.x = x;
+  p.dx = dx;
   y[0] = begin_of<Series, T>(x[0], p.start);
   for (int k = 0; k <= order; ++k) {
     if (k) y[k] = integral(p, g, k);
@@ -235,12 +236,15 @@ static void laplacian_backward(const JetLine<T>& l, UnitFunction<T> function) {
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
     vec<T> a[4], squares{};
     few<Series, 3, T>(get(l.saved, i, 0, n), a, function);
-    const vec<T> last = get(l.dy, i, d, n), second = a[2] + a[2], twice = second * last * T(2);
+    const vec<T> last = get(l.dy, i, d, n);
+    const vec<T> second = a[2] + a[2];
+    const vec<T> twice = second * last * T(2);
     vec<T> products = last * get(l.t, i, d, n);
     put(l.y, i, d, a[1] * last, n);
     for (int k = 0; k < d; ++k) {
-      const vec<T> t = get(l.t, i, k, n), dy = get(l.dy, i, k, n),
-                   weighted = t * l.weights.data[k * l.weights.row];
+      const vec<T> t = get(l.t, i, k, n);
+      const vec<T> dy = get(l.dy, i, k, n);
+      const vec<T> weighted = t * l.weights.data[k * l.weights.row];
       squares = fma(weighted, t, squares);
       products = fma(dy, t, products);
       put(l.y, i, k, fma(a[1], dy, twice * weighted), n);
@@ -256,7 +260,10 @@ __attribute__((noinline)) static void taylor_forward(const JetLine<T>& l, Series
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
     vec<T> x[kTerms], dx[kTerms], y[kTerms], g[kTerms];
     x[0] = get(l.saved, i, 0, n);
-    for (int k = 1; k <= order; ++k) x[k] = get(l.t, i, k - 1, n), dx[k] = x[k] * T(k);
+    for (int k = 1; k <= order; ++k) {
+      x[k] = get(l.t, i, k - 1, n);
+      dx[k] = x[k] * T(k);
+    }
     function(x, dx, order, y, g);
     for (int k = 1; k <= order; ++k) put(l.y, i, k - 1, y[k], n);
   });
@@ -270,14 +277,19 @@ __attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, Serie
     vec<T> x[kTerms], dx[kTerms], y[kTerms], g[kTerms], dy[kTerms];
     x[0] = get(l.saved, i, 0, n);
     for (int k = 1; k <= order; ++k) {
-      x[k] = get(l.t, i, k - 1, n), dx[k] = x[k] * T(k);
+      x[k] = get(l.t, i, k - 1, n);
+      dx[k] = x[k] * T(k);
       dy[k] = get(l.dy, i, k - 1, n);
     }
     function(x, dx, order, y, g);
     for (int j = 0; j <= order; ++j) {
       vec<T> sum{};
       for (int k = j ? j : 1; k <= order; ++k) sum = fma(dy[k], g[k - j], sum);
-      j ? put(l.y, i, j - 1, sum, n) : put(l.dx, i, 0, sum, n);
+      if (j) {
+        put(l.y, i, j - 1, sum, n);
+      } else {
+        put(l.dx, i, 0, sum, n);
+      }
     }
   });
 }

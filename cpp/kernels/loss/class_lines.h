@@ -46,12 +46,15 @@ __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, i
             (!l.dx.data || l.dx.step == 1);
   g.any_ignored = false;
   for (int i = 0; i < lanes<T>; ++i) g.index[i] = -1;
-  store(g.used, broadcast(T(1))), store(g.weight, broadcast(T(1))), store(g.of_class, vec<T>{});
+  store(g.used, broadcast(T(1)));
+  store(g.weight, broadcast(T(1)));
+  store(g.of_class, vec<T>{});
   for (int i = 0; l.index.data && i < g.count; ++i) {
     const int64_t c = l.index.data[(first + i) * l.index.line];
     // Another thread may have changed a checked index.
     if (c == l.settings.ignore_index || c < 0 || c >= l.n) {
-      g.used[i] = g.weight[i] = T(0), g.any_ignored = true;
+      g.used[i] = g.weight[i] = T(0);
+      g.any_ignored = true;
     } else {
       g.index[i] = c;
       if (scores) g.of_class[i] = l.x.data[(first + i) * l.x.line + c * l.x.step];
@@ -197,11 +200,14 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLine
     load_tile(tile, l.x.data + g.first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, g.count, n);
     return n;
   };
-  vec<T> top = broadcast(-Limits<T>::infinity), odd = top;
+  vec<T> top = broadcast(-Limits<T>::infinity);
+  vec<T> odd = top;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = load_from(k0);
-    for (int64_t k = 0; k + 1 < n; k += 2)
-      top = maximum(top, Tile<T>::row(tile, k)), odd = maximum(odd, Tile<T>::row(tile, k + 1));
+    for (int64_t k = 0; k + 1 < n; k += 2) {
+      top = maximum(top, Tile<T>::row(tile, k));
+      odd = maximum(odd, Tile<T>::row(tile, k + 1));
+    }
     if (n % 2) top = maximum(top, Tile<T>::row(tile, n - 1));
   }
   top = maximum(top, odd);

@@ -56,7 +56,8 @@ ClassLines<T> common_lines(const Call& call) {
 template <class T>
 void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function, double* sums) {
   alignas(64) T losses[kLines], shares[kLines];
-  lines.loss = {losses, 1, 0}, lines.share = {shares, 1, 0};
+  lines.loss = {losses, 1, 0};
+  lines.share = {shares, 1, 0};
   for (int64_t left = lines.count; left > 0; left -= kLines) {
     lines.count = std::min(left, kLines);
     function(lines);
@@ -87,7 +88,8 @@ bool is_small(const Call& call) {
 template <class T, class Call>
 ClassLines<T> small_lines(const Call& call) {
   ClassLines<T> lines{};
-  lines.count = call.x.shape[0], lines.n = call.x.shape[1];
+  lines.count = call.x.shape[0];
+  lines.n = call.x.shape[1];
   lines.x = {call.x.data, call.x.strides[0], 1};
   lines.index = {call.index.data, 1, 0};
   lines.settings = call.settings;
@@ -127,7 +129,8 @@ template <class T>
 void ClassLossForward<T>::run(const Team& team, void* workspace) const {
   if (is_small<T>(*this)) return team.parallel_for(1, 0, [&](int64_t) { run_small(*this); });
   const bool each = reduction == Reduction::none;
-  const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x);
+  const WithoutAxis shape(x.shape, x.ndim, 1);
+  const WithoutAxis strides_x = line_strides(x);
   // The tensors by number: 0 index, 1 probabilities, 2 loss, 3 tops_and_sums, 4 x.
   const LoopNest<5> nest(x.ndim - 1, shape,
                          {strides_or_zeros(index), line_strides(probabilities), each ? loss.strides : kZeros,
@@ -167,7 +170,10 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
       divisor.data[0] = T(1);
       if (each) return;
       double sums[2] = {};
-      for (int part = 0; part < parts; ++part) sums[0] += partial[part][0], sums[1] += partial[part][1];
+      for (int part = 0; part < parts; ++part) {
+        sums[0] += partial[part][0];
+        sums[1] += partial[part][1];
+      }
       finish(*this, sums);
     });
   });
@@ -178,7 +184,9 @@ void ClassLossBackward<T>::run(const Team& team, void*) const {
   if (!of_target && is_small<T>(*this) && dx.strides[1] == 1)
     return team.parallel_for(1, 0, [&](int64_t) { run_small(*this); });
   const bool each = reduction == Reduction::none;
-  const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x), strides_dx = line_strides(dx);
+  const WithoutAxis shape(x.shape, x.ndim, 1);
+  const WithoutAxis strides_x = line_strides(x);
+  const WithoutAxis strides_dx = line_strides(dx);
   // The tensors by number: 0 x, 1 index, 2 probabilities, 3 dy, 4 tops_and_sums, 5 dx.
   const LoopNest<6> nest(x.ndim - 1, shape,
                          {strides_x, strides_or_zeros(index), line_strides(probabilities),

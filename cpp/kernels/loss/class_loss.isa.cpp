@@ -27,7 +27,8 @@ static void nll_lines(const ClassLines<T>& lines) {
   const ClassLines<T> l = lines;
   for (int64_t i = 0; i < l.count; ++i) {
     const int64_t c = l.index.data[i * l.index.line];
-    T weight = 0, loss = 0;
+    T weight = 0;
+    T loss = 0;
     if (has_class(l, c)) {
       weight = is_weighted ? l.weight[c] : T(1);
       loss = -weight * l.x.data[i * l.x.line + c * l.x.step];
@@ -38,7 +39,11 @@ static void nll_lines(const ClassLines<T>& lines) {
 }
 template <class T>
 static void nll_forward(const ClassLines<T>& l) {
-  l.weight ? nll_lines<true>(l) : nll_lines<false>(l);
+  if (l.weight) {
+    nll_lines<true>(l);
+  } else {
+    nll_lines<false>(l);
+  }
 }
 
 // Sets dx of lines [first, first + count) to 0.
@@ -78,7 +83,11 @@ static void nll_gradients(const ClassLines<T>& lines) {
 
 template <class T>
 static void nll_backward(const ClassLines<T>& l) {
-  l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
+  if (l.weight) {
+    nll_gradients<true>(l);
+  } else {
+    nll_gradients<false>(l);
+  }
 }
 
 // --- The bodies of loops over classes. over_classes() (class_lines.h) calls step(x, q, sum) for vectors of
@@ -176,7 +185,8 @@ struct CrossEntropy {
     const LineGroup<T> g = group_of<false>(l, first);
     const Coefficients<T> q = coefficients_of(l);
     const TopAndSum<T> s = saved_of(l, g);
-    const vec<T> dy = dy_of(l, g), weight = load(g.weight);
+    const vec<T> dy = dy_of(l, g);
+    const vec<T> weight = load(g.weight);
     alignas(64) T taken[lanes<T>];
     store(taken, q.keep * weight * dy);
     if (l.probabilities.data || q.spread != T(0)) {

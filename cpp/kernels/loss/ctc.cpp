@@ -69,7 +69,10 @@ struct Row {
   static int64_t doubles(int64_t width) { return 2 * (width + 4); }
   Row(double* memory, int64_t width) : m(memory + 2), e(memory + width + 6) {}
   Wide operator[](int64_t s) const { return {m[s], e[s]}; }
-  void set(int64_t s, Wide a) const { m[s] = a.m, e[s] = a.e; }
+  void set(int64_t s, Wide a) const {
+    m[s] = a.m;
+    e[s] = a.e;
+  }
   void clear(int64_t places) const {
     std::fill_n(m - 2, places + 4, 0.0);
     std::fill_n(e - 2, places + 4, kNone);
@@ -80,15 +83,20 @@ struct Row {
 // skips[s] is 0, not where it is -inf. side: -1 or 1.
 __attribute__((noinline)) void add_up(int64_t places, int64_t side, Row a, const double* __restrict__ skips,
                                       Row p, Row to) {
-  const double *m1 = a.m + side, *e1 = a.e + side, *m2 = m1 + side, *e2 = e1 + side;
-  double* __restrict__ to_m = to.m, * __restrict__ to_e = to.e;
+  const double* m1 = a.m + side;
+  const double* e1 = a.e + side;
+  const double* m2 = m1 + side;
+  const double* e2 = e1 + side;
+  double* __restrict__ to_m = to.m;
+  double* __restrict__ to_e = to.e;
   for (int64_t s = 0; s < places; ++s) {
     const double third = e2[s] + skips[s];
     double e = a.e[s] > e1[s] ? a.e[s] : e1[s];
     e = e > third ? e : third;
     const double m = a.m[s] * power(a.e[s] - e) + m1[s] * power(e1[s] - e) + m2[s] * power(third - e);
     const Wide y = normal(m * p.m[s], e + p.e[s]);
-    to_m[s] = y.m, to_e[s] = y.e;
+    to_m[s] = y.m;
+    to_e[s] = y.e;
   }
 }
 
@@ -139,7 +147,9 @@ size_t CtcLoss<T>::bytes_of_thread() const {
 
 template <class T>
 void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
-  const int64_t batch = x.shape[1], classes = x.shape[2], width = 2 * labels.shape[1] + 1;
+  const int64_t batch = x.shape[1];
+  const int64_t classes = x.shape[2];
+  const int64_t width = 2 * labels.shape[1] + 1;
   const int64_t steps = std::clamp<int64_t>(lengths.data[i * lengths.strides[0]], 0, x.shape[0]);
   const int64_t size = std::clamp<int64_t>(sizes.data[i * sizes.strides[0]], 0, labels.shape[1]);
   const int64_t places = 2 * size + 1;
@@ -147,7 +157,9 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
   const Sample<T> sample = {x.data + i * x.strides[1],          x.strides[0],   x.strides[2],      places,
                             reinterpret_cast<int64_t*>(memory), memory + width, memory + 2 * width};
   sample.set(labels.data + i * labels.strides[0], labels.strides[1], blank, classes);
-  const Row p = row(0), ones = row(1), shares = row(4);
+  const Row p = row(0);
+  const Row ones = row(1);
+  const Row shares = row(4);
   for (int64_t k = 0; k < rows() - 2; ++k)
     if (k < 5 || k <= 5 + steps) row(k).clear(places);
   for (int64_t s = 0; s < places; ++s) ones.set(s, {1, 0});
@@ -172,7 +184,8 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
     }
     // now: the sums over all continuations of paths from each place after step t; after: the same for step t
     // + 1.
-    const Row after = row(2 + (t + 1) % 2), now = row(2 + t % 2);
+    const Row after = row(2 + (t + 1) % 2);
+    const Row now = row(2 + t % 2);
     if (t == steps - 1) {
       for (int64_t s = std::max<int64_t>(places - 2, 0); s < places; ++s) now.set(s, {1, 0});
     } else {

@@ -90,7 +90,9 @@ struct Sigmoids {
 };
 template <class V, class T>
 RANVIER_INLINE Sigmoids<V> sigmoids(V x, T least) {
-  const V e = exp_beside_1(-abs(x)), large = T(1) / (e + T(1)), product = e * large;
+  const V e = exp_beside_1(-abs(x));
+  const V large = T(1) / (e + T(1));
+  const V product = e * large;
   const V small = select(product < least, V{}, product);
   const auto positive = x > T(0);
   return {select(positive, large, small), select(positive, small, large)};

@@ -10,7 +10,9 @@ enum class Which { value, by_x, by_target };
 template <class Op, Which which, class T>
 static void strip(const LossStrip<T>& s) {
   for (int64_t i = 0; i < s.n; i += lanes<T>) {
-    const vec<T> x = load(s.x + i), t = load(s.target + i), o = load(s.other + i);
+    const vec<T> x = load(s.x + i);
+    const vec<T> t = load(s.target + i);
+    const vec<T> o = load(s.other + i);
     vec<T> y;
     if constexpr (which == Which::value) y = Op::value(x, t, o, s);
     if constexpr (which == Which::by_x) y = Op::by_x(x, t, o, s);

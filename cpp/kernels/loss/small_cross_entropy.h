@@ -53,7 +53,8 @@ RANVIER_INLINE ivec<T> classes_of(const ClassLines<T>& l, int64_t first, int cou
     __builtin_memcpy(&second_half, part + L, sizeof second_half);
   }
   classes = alternate<0>(first_half, second_half, Lanes<T>());
-  const int32_t ignored = static_cast<int32_t>(l.settings.ignore_index), n = static_cast<int32_t>(l.n);
+  const int32_t ignored = static_cast<int32_t>(l.settings.ignore_index);
+  const int32_t n = static_cast<int32_t>(l.n);
   return select((classes == ignored) | (classes < 0) | (classes >= n), ivec<T>{} - 1, classes);
 }
 
@@ -63,7 +64,8 @@ RANVIER_INLINE void load_classes(Tile<T>& tile, const ClassLines<T>& l, int64_t 
   constexpr int L = lanes<T>;
   const T* x = l.x.data + first * l.x.line;
   if (l.n == 2 && l.x.line == 2 && count == L) {
-    const vec<T> a = load(x), b = load(x + L);
+    const vec<T> a = load(x);
+    const vec<T> b = load(x + L);
     Tile<T>::set_row(tile, 0, alternate<0>(a, b, Lanes<T>()));
     Tile<T>::set_row(tile, 1, alternate<1>(a, b, Lanes<T>()));
   } else {
@@ -83,7 +85,9 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
     const int count = l.count - first < L ? int(l.count - first) : L;
     const ivec<T> classes = classes_of(l, first, count);
     load_classes(tile, l, first, count);
-    vec<T> top = Tile<T>::row(tile, 0), of_class{}, sum{};
+    vec<T> top = Tile<T>::row(tile, 0);
+    vec<T> of_class{};
+    vec<T> sum{};
     for (int k = 1; k < l.n; ++k) top = maximum(top, Tile<T>::row(tile, k));
     for (int k = 0; k < l.n; ++k) {
       const vec<T> x = Tile<T>::row(tile, k);
@@ -113,7 +117,8 @@ static void small_backward(const ClassLines<T>& lines) {
     const T* saved = l.saved.data + first;
     // factor exp(x - top) is dy softmax(x). scaled_softmax() makes it 0 where exp(x - top) < least, since it
     // would be subnormal, which is slow.
-    const vec<T> top = load_lanes(saved, count), factor = dy / load_lanes(saved + l.saved.step, count);
+    const vec<T> top = load_lanes(saved, count);
+    const vec<T> factor = dy / load_lanes(saved + l.saved.step, count);
     const vec<T> least = least_softmax(factor);
     load_classes(tile, l, first, count);
     for (int k = 0; k < l.n; ++k) {
@@ -122,7 +127,8 @@ static void small_backward(const ClassLines<T>& lines) {
     }
     T* dx = l.dx.data + first * l.dx.line;
     if (l.n == 2 && l.dx.line == 2 && count == L) {
-      const vec<T> a = Tile<T>::row(tile, 0), b = Tile<T>::row(tile, 1);
+      const vec<T> a = Tile<T>::row(tile, 0);
+      const vec<T> b = Tile<T>::row(tile, 1);
       store(dx, woven<false>(a, b, Lanes<T>()));
       store(dx + L, woven<true>(a, b, Lanes<T>()));
     } else {

@@ -55,7 +55,8 @@ template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
 static void add_products(int64_t k, int rows, const float* a, const float* b) {
   constexpr int kWidth = kWide ? kSide : L;
   constexpr int64_t kLineA = L * sizeof(float), kLineB = kWidth * sizeof(float);
-  const int64_t part_a = rows * L, part_b = L * kWidth;
+  const int64_t part_a = rows * L;
+  const int64_t part_b = L * kWidth;
   const auto load_a = [](const float* a) RANVIER_INLINED {
     Tiles::template load<4>(a, kLineA);
     if constexpr (kTall) Tiles::template load<5>(a + L * L, kLineA);
@@ -72,15 +73,25 @@ static void add_products(int64_t k, int rows, const float* a, const float* b) {
   };
   for (; k > 0; k -= kParts * L, a += kParts * part_a, b += kParts * part_b) {
     if constexpr (kParts == 1) {
-      load_a(a), load_b(b), multiply();
+      load_a(a);
+      load_b(b);
+      multiply();
     } else if constexpr (kSwapped) {
-      load_a(a + part_a), load_b(b), multiply();
-      load_a(a), multiply();
-      load_b(b + part_b), multiply();
+      load_a(a + part_a);
+      load_b(b);
+      multiply();
+      load_a(a);
+      multiply();
+      load_b(b + part_b);
+      multiply();
     } else {
-      load_a(a), load_b(b + part_b), multiply();
-      load_b(b), multiply();
-      load_a(a + part_a), multiply();
+      load_a(a);
+      load_b(b + part_b);
+      multiply();
+      load_b(b);
+      multiply();
+      load_a(a + part_a);
+      multiply();
     }
   }
 }
@@ -185,17 +196,21 @@ static void round_lines(const float* b, const float* next, int64_t rs, int64_t c
       RANVIER_UNROLL
       for (int s = 0; s < kSteps<kParts, kAlong>; ++s) {
         const int p = s * kFactors;
-        __builtin_prefetch(ahead + p, 0, 2), __builtin_prefetch(ahead + p + L, 0, 2);
+        __builtin_prefetch(ahead + p, 0, 2);
+        __builtin_prefetch(ahead + p + L, 0, 2);
         split<false>(some(line + p, factors - p), some(line + p + L, factors - p - L), parts, s);
         for (int q = 0; q < kParts; ++q) store(to + (s * kParts + q) * kPart + i * L, parts[q][s]);
       }
     } else {
-      const int low = 2 * i < factors ? columns : 0, high = 2 * i + 1 < factors ? columns : 0;
-      const float *line = b + 2 * i * rs, *ahead = next + 2 * i * rs;
+      const int low = 2 * i < factors ? columns : 0;
+      const int high = 2 * i + 1 < factors ? columns : 0;
+      const float* line = b + 2 * i * rs;
+      const float* ahead = next + 2 * i * rs;
       float* row = to + i / L * kParts * kPart + i % L * kSide;
       RANVIER_UNROLL
       for (int v = 0; v < kColumns<kAlong> / L; ++v) {
-        __builtin_prefetch(ahead + v * L, 0, 2), __builtin_prefetch(ahead + rs + v * L, 0, 2);
+        __builtin_prefetch(ahead + v * L, 0, 2);
+        __builtin_prefetch(ahead + rs + v * L, 0, 2);
         split<true>(some(line + v * L, low - v * L), some(line + rs + v * L, high - v * L), parts, v);
         for (int q = 0; q < kParts; ++q)
           store(row + v / 2 * (kRounded / 2) + q * kPart + v % 2 * L, parts[q][v]);
@@ -261,21 +276,27 @@ struct FewProducts {
   static void run(const MatmulRows<float>& t, const float* x, float* sums, int width) {
     constexpr int kHalf = kLines<kParts, kAlong> / 2;
     const FewProducts f{t, x, sums, width};
-    const int64_t rs = t.rs_b / (3 - kParts), cs = t.cs_b;
-    const int ks = (f.factors + kBlock - 1) / kBlock, all = ks * ((t.columns - 1) / kColumns<kAlong> + 1);
+    const int64_t rs = t.rs_b / (3 - kParts);
+    const int64_t cs = t.cs_b;
+    const int ks = (f.factors + kBlock - 1) / kBlock;
+    const int all = ks * ((t.columns - 1) / kColumns<kAlong> + 1);
     struct Block {
       int j, p;  // the first column and factor
       const float* b;
     };
     const auto block = [=](int u) RANVIER_INLINED {
-      const int js = all / ks, j = (kAlong ? u / ks : u % js) * kColumns<kAlong>;
+      const int js = all / ks;
+      const int j = (kAlong ? u / ks : u % js) * kColumns<kAlong>;
       const int p = (kAlong ? u % ks : u / js) * kBlock;
       return Block{j, p, t.b + p * rs + j * cs};
     };
     alignas(64) float rounded[2][kRounded];
     for (int u = -1; u < all; ++u) {
-      const Block at = block(u), next = block(u + 1), after = block(u + 2);
-      const int columns = t.columns - next.j, factors = f.factors - next.p;
+      const Block at = block(u);
+      const Block next = block(u + 1);
+      const Block after = block(u + 2);
+      const int columns = t.columns - next.j;
+      const int factors = f.factors - next.p;
       const bool whole = columns >= kColumns<kAlong> && factors >= kBlock;
       const auto& round = whole ? round_lines<kParts, kAlong, true> : round_lines<kParts, kAlong, false>;
       for (int i = 0; i < 2; ++i) {
@@ -283,8 +304,11 @@ struct FewProducts {
           round(next.b, after.b, rs, cs, columns, factors, rounded[~u & 1], i * kHalf, (i + 1) * kHalf);
         if (u < 0) continue;
         const float* b = rounded[u & 1] + i * (kRounded / 2);
-        kAlong ? f.multiply_steps(at.j, at.p + i * (kBlock / 2), b)
-               : f.multiply_columns(at.j + i * kSide, at.p, b);
+        if (kAlong) {
+          f.multiply_steps(at.j, at.p + i * (kBlock / 2), b);
+        } else {
+          f.multiply_columns(at.j + i * kSide, at.p, b);
+        }
       }
     }
   }
@@ -323,7 +347,8 @@ static void run_few(const MatmulRows<float>& all) {
       {FewProducts<Tiles, kParts, true, false>::run, FewProducts<Tiles, kParts, true, true>::run}};
   alignas(64) float sums[kSums], x[kAmxFewRows * kAmxMaxChain];
   MatmulRows<float> t = all;
-  const bool along = t.cs_b != 1, many = t.rows > L;
+  const bool along = t.cs_b != 1;
+  const bool many = t.rows > L;
   pack_few<kParts>(t, !along, x);
   Tiles::configure(along || many ? L : t.rows, along ? L : many ? t.rows - L : 0);
   const int most = columns_of_sums(t.rows);
@@ -348,8 +373,13 @@ static int widest_tile(int) { return kSide; }
 template <class Tiles, int kParts>
 static constexpr MatmulKernels<float> table() {
   MatmulKernels<float> t{};
-  t.pairs = t.tiles = true, t.factors = 3 - kParts, t.step = kParts * L;
-  t.mr = t.packing_rows = kSide, t.lanes = L, t.nr = widest_tile, t.max_chain = kAmxMaxChain;
+  t.pairs = t.tiles = true;
+  t.factors = 3 - kParts;
+  t.step = kParts * L;
+  t.mr = t.packing_rows = kSide;
+  t.lanes = L;
+  t.nr = widest_tile;
+  t.max_chain = kAmxMaxChain;
   t.micro_kernel = run_tile<Tiles, kParts>, t.gemv = run_few<Tiles, kParts>, t.gemv_columns = few_columns;
   t.pack = pack_blocks<kParts, false>, t.pack_rows = pack_blocks<kParts, true>;
   return t;

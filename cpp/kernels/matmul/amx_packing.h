@@ -39,7 +39,10 @@ RANVIER_INLINE V paired(V x) {
 template <bool kPairs, int kParts>
 RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
   constexpr int kHigh = -65536;
-  if constexpr (kParts == 2) low = low * kScale, high = high * kScale;
+  if constexpr (kParts == 2) {
+    low = low * kScale;
+    high = high * kScale;
+  }
   const V hi = kPairs ? paired(rounded(low, high)) : rounded(low, high);
   to[0][i] = hi;
   if constexpr (kParts == 2 && kPairs)
@@ -72,7 +75,8 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
     const auto lines = [&](const auto& line) RANVIER_INLINED {
       constexpr int kAhead = 2 * L;  // a line is often on a page of its own, where no hardware fetches ahead
       for (; 2 * done + 1 < factors; ++done, src += 2 * rs) {
-        __builtin_prefetch(src + kAhead * rs), __builtin_prefetch(src + (kAhead + 1) * rs);
+        __builtin_prefetch(src + kAhead * rs);
+        __builtin_prefetch(src + (kAhead + 1) * rs);
         split<true>(line(src), line(src + rs), to, done);
       }
       if (2 * done < factors) split<true>(line(src), V{}, to, done++);

@@ -27,7 +27,8 @@ RANVIER_INLINE vec<float> pairs(vec<float> low, vec<float> high) {
 // which is 0 then.
 RANVIER_INLINE vec<float> pairs_at(const float* p, int count) {
   const int more = count > L ? count - L : 0;
-  const vec<float> low = load_n(p, count - more), high = load_n(p + L, more);
+  const vec<float> low = load_n(p, count - more);
+  const vec<float> high = load_n(p + L, more);
   return (vec<float>)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
 }
 
@@ -58,7 +59,8 @@ static void pack_lines(int64_t k, int columns, int width, const float* src, int6
   constexpr int kAheadRows = 16;
   const int64_t second = rs_pair / 2;  // from the first number of a pair to the second: one row of src
   for (int j = 0; j < width; j += L, src += L * cs, dst += L) {
-    const int n = columns - j < L ? columns - j : L, stored = width - j < L ? width - j : L;
+    const int n = columns - j < L ? columns - j : L;
+    const int stored = width - j < L ? width - j : L;
     const float* from = src;
     float* to = dst;
     // line(p): L numbers of the row of src that p points to.
@@ -138,9 +140,11 @@ static void few_columns(const FewRows& t, int column) {
   constexpr int kAheadPairs = 4;
   static constexpr float zeros[kVectors * L] = {};  // for the second numbers of a last pair that lacks them
   const int64_t ahead = t.rs_b > kLongRow ? kVectors * L : kAheadPairs * t.rs_b;
-  const int left = t.columns - column - (kVectors - 1) * L, last = left < L ? left : L;
+  const int left = t.columns - column - (kVectors - 1) * L;
+  const int last = left < L ? left : L;
   const int64_t second = t.rs_b / 2;
-  const float *a = t.a, *b = t.b + column;
+  const float* a = t.a;
+  const float* b = t.b + column;
   float* sums = t.sums + column;
   vec<float> acc[kRows][kVectors] = {};
   RANVIER_UNROLL
@@ -212,7 +216,8 @@ static void add_few_rows(const MatmulRows<float>& t, float* sums, int64_t width)
     const int64_t some = t.rs_b > kLongRow ? kPairsOfLong : t.k;
     for (int64_t p = 0; p < t.k; p += some, f.b += some * t.rs_b, f.a += some * rows) {
       f.k = t.k - p < some ? t.k - p : some;
-      f.odd = odd && p + f.k == t.k, f.first = p == 0;
+      f.odd = odd && p + f.k == t.k;
+      f.first = p == 0;
       in_place[height](f, 0);
     }
     return;
@@ -228,7 +233,8 @@ static void add_few_rows(const MatmulRows<float>& t, float* sums, int64_t width)
       f.k = t.k - p < kSquarePairs ? t.k - p : kSquarePairs;
       pack_pairs(f.k, columns, f.columns, t.b + p * t.rs_b + j * t.cs_b, t.rs_b, t.cs_b, squares,
                  odd && p + f.k == t.k);
-      f.a = panel + p * rows, f.first = p == 0;
+      f.a = panel + p * rows;
+      f.first = p == 0;
       packed[height - 1][f.columns == kSquareColumns](f, 0);
     }
   }
@@ -263,9 +269,16 @@ extern const StoredPairs stored_pairs = {kTileRows, kTileVectors* L, pack_stored
 
 static constexpr MatmulKernels<float> table() {
   MatmulKernels<float> t{};
-  t.pairs = true, t.factors = 2;
-  t.mr = kTileRows, t.packing_rows = kTileRows, t.lanes = L, t.nr = widest_tile, t.max_chain = kMaxChain;
-  t.micro_kernel = run_pair_tile, t.gemv = run_pair_gemv, t.gemv_columns = gemv_columns;
+  t.pairs = true;
+  t.factors = 2;
+  t.mr = kTileRows;
+  t.packing_rows = kTileRows;
+  t.lanes = L;
+  t.nr = widest_tile;
+  t.max_chain = kMaxChain;
+  t.micro_kernel = run_pair_tile;
+  t.gemv = run_pair_gemv;
+  t.gemv_columns = gemv_columns;
   t.pack = t.pack_rows = pack_pairs;
   return t;
 }

@@ -43,7 +43,8 @@ template <class T>
 const MatmulKernels<T>& Matmul<T>::kernels() const {
   if constexpr (sizeof(T) == sizeof(float))
     if (precision != Precision::highest) {
-      const int64_t n = c.shape[2], k = a.shape[2];
+      const int64_t n = c.shape[2];
+      const int64_t k = a.shape[2];
       const Bfloat16 kind = bfloat16();
       const bool medium = precision == Precision::medium;
       if (kind >= Bfloat16::tiles) {
@@ -73,7 +74,9 @@ namespace {
 // few rows.
 template <class T>
 bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
+  const int64_t m = call.c.shape[1];
+  const int64_t n = call.c.shape[2];
+  const int64_t k = call.a.shape[2];
   if (k < kernels.lanes || call.a.strides[2] != 1 || call.b.strides[1] != 1) return false;
   const bool far = k * n * int64_t(sizeof(T)) > caches.l2;
   return n <= kDotRows || m <= (far ? kernels.far_rows : kDotRows);
@@ -103,7 +106,8 @@ bool has_small_b(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 // small.h applies these in registers, which takes less time than the epilogue of tiles.
 template <class T>
 bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  const int64_t m = call.c.shape[1], longest = std::max(call.c.shape[2], call.a.shape[2]);
+  const int64_t m = call.c.shape[1];
+  const int64_t longest = std::max(call.c.shape[2], call.a.shape[2]);
   if (longest > (m <= kSmallSide ? kSmallSide : kSmallLong) || call.c.shape[0] != 1) return false;
   const bool plain = !call.bias.data && call.activation.kind == Activation::none;
   if (m > kSmallSide && (plain || !has_small_b(call, kernels))) return false;
@@ -115,7 +119,8 @@ bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 // packed b take less time for more than a few products along k.
 template <class T>
 bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  const int64_t n = call.c.shape[2], k = call.a.shape[2];
+  const int64_t n = call.c.shape[2];
+  const int64_t k = call.a.shape[2];
   const bool rows = call.b.strides[2] == 1 && n % kernels.lanes == 0;
   return call.c.shape[0] > 1 && std::max(n, k) <= kSmallLong && has_small_b(call, kernels) &&
          has_small(call, kernels) && (!kernels.many_registers() || k <= kFewProductsOfBatch || rows);
@@ -133,7 +138,8 @@ MatmulWay way_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 // that making a plan would take about as long.
 template <class T>
 bool is_packed_rows(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  const int64_t m = call.c.shape[1], k = call.a.shape[2];
+  const int64_t m = call.c.shape[1];
+  const int64_t k = call.a.shape[2];
   return call.packed.data && m <= std::min(kernels.mr, kGemvRows) && k > 0 &&
          m * k * call.c.shape[2] <= kShortPacked && !kernels.pairs;
 }
@@ -159,7 +165,8 @@ template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   if (o.k == 0 || o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
   if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
-  const int64_t row = std::abs(o.rs_b) * kSize, bytes = o.k * row;
+  const int64_t row = std::abs(o.rs_b) * kSize;
+  const int64_t bytes = o.k * row;
   // Where there are many registers, tiles that read b in place take less time. The exception is a b whose
   // rows are so far apart that they share few sets of L1: by a multiple of kAliased bytes, or for four rows
   // of a of kInTheWay bytes (thresholds.h). There gemv takes less time for one group of up to four rows, two

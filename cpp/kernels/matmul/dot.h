@@ -17,7 +17,8 @@ namespace ranvier::RANVIER_ISA {
 template <int kRows, int kColumns, class T, int kSums>
 RANVIER_INLINE void add_products(const MatmulRows<T>& t, int64_t j, typename VecOf<T>::type (&sums)[kSums]) {
   constexpr int L = lanes<T>;
-  const T *a = t.a, *b = t.b + j * t.cs_b;  // a column of b is a row in memory
+  const T* a = t.a;
+  const T* b = t.b + j * t.cs_b;  // a column of b is a row in memory
   const auto step = [&](auto read, int64_t p) RANVIER_INLINED {
     vec<T> row[kRows];
     RANVIER_UNROLL
@@ -114,7 +115,8 @@ template <class T>
 static __attribute__((noinline)) void activate_rows(const MatmulRows<T>& t) {
   const int kind = static_cast<int>(t.after.activation.kind);
   const auto& functions = activation_functions<T>();
-  const T alpha = static_cast<T>(t.after.activation.alpha), beta = static_cast<T>(t.after.activation.beta);
+  const T alpha = static_cast<T>(t.after.activation.alpha);
+  const T beta = static_cast<T>(t.after.activation.beta);
   for (int i = 0; i < t.rows; ++i) {
     T* row = t.c + i * t.rs_c;
     if (t.after.saved)

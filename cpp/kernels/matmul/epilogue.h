@@ -63,7 +63,8 @@ RANVIER_INLINE void for_each_part(int rows, int columns, const F& f) {
 template <class T>
 static __attribute__((noinline)) void add_rows(const MatmulResult<T>& part, T* acc, int width) {
   const T* c = part.c;
-  const int64_t rs = part.rs_c, cs = part.cs_c;
+  const int64_t rs = part.rs_c;
+  const int64_t cs = part.cs_c;
   for_each_part<T>(part.rows, part.columns, [&](int i, int j, int n) RANVIER_INLINED {
     T* sum = acc + i * width + j;
     const int64_t step = opaque(cs);  // else GCC makes a loop for each case of the stride
@@ -85,14 +86,17 @@ template <class T>
 static __attribute__((noinline)) void activate_tile(const MatmulResult<T>& t, T* acc, int width) {
   alignas(64) T dense[kGemvBytes / sizeof(T)];  // the sums of no tile and no gemv are larger
   const T* saved = t.after.saved;
-  const int64_t rs = t.after.rs_s, cs = t.after.cs_s, n = t.rows * int64_t(width);
+  const int64_t rs = t.after.rs_s;
+  const int64_t cs = t.after.cs_s;
+  const int64_t n = t.rows * int64_t(width);
   if (saved)
     for_each_part<T>(t.rows, t.columns, [&](int i, int j, int part) RANVIER_INLINED {
       store(dense + i * width + j, load_strided(saved + i * rs + j * cs, cs, part));
     });
   const int kind = static_cast<int>(t.after.activation.kind);
   const auto& functions = activation_functions<T>();
-  const T alpha = static_cast<T>(t.after.activation.alpha), beta = static_cast<T>(t.after.activation.beta);
+  const T alpha = static_cast<T>(t.after.activation.alpha);
+  const T beta = static_cast<T>(t.after.activation.beta);
   if (saved)
     functions.backward[kind]({n, dense, acc, acc, 1, 1, 1, alpha, beta});
   else
@@ -118,11 +122,17 @@ template <class T, bool kDense>
 static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
   enum { kBiasRow = 1, kBiasColumn = 2, kRelu = 4, kSlope = 8, kNormRow = 16, kNormColumn = 32 };
-  const int64_t columns = t.columns, cs_c = kDense ? 1 : t.cs_c, cs_s = kDense ? 1 : t.after.cs_s;
-  const int64_t rs_c = t.rs_c, rs_s = t.after.rs_s;
+  const int64_t columns = t.columns;
+  const int64_t cs_c = kDense ? 1 : t.cs_c;
+  const int64_t cs_s = kDense ? 1 : t.after.cs_s;
+  const int64_t rs_c = t.rs_c;
+  const int64_t rs_s = t.after.rs_s;
   const bool relu = t.after.activation.kind == Activation::relu;
-  const T *bias_row = t.after.bias_row, *bias_column = t.after.bias_column, *saved = t.after.saved;
-  const T *norm_row = t.after.norm_row, *norm_column = t.after.norm_column;
+  const T* bias_row = t.after.bias_row;
+  const T* bias_column = t.after.bias_column;
+  const T* saved = t.after.saved;
+  const T* norm_row = t.after.norm_row;
+  const T* norm_column = t.after.norm_column;
   const int64_t norm_step = t.after.norm_step;
   const int all = (bias_row ? kBiasRow : 0) + (bias_column ? kBiasColumn : 0) + (norm_row ? kNormRow : 0) +
                   (norm_column ? kNormColumn : 0) +
@@ -150,7 +160,8 @@ static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
       part(columns - L, L);  // overlaps the vector before; not in place, where it would be changed twice
     else if (j < columns)
       part(j, static_cast<int>(columns - j));
-    c = opaque(c + rs_c), acc = opaque(acc + width);
+    c = opaque(c + rs_c);
+    acc = opaque(acc + width);
     if (all & kSlope) saved = opaque(saved + rs_s);
     if (all & kBiasColumn) ++bias_column;
     if (all & kNormColumn) ++norm_column;
@@ -164,12 +175,16 @@ template <class T>
 static void finish_columns(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
   const T nothing = -T(0);
-  const int64_t rs_c = t.rs_c, rs_s = t.after.rs_s, step = t.after.bias_column ? 1 : 0, end = t.columns - L;
+  const int64_t rs_c = t.rs_c;
+  const int64_t rs_s = t.after.rs_s;
+  const int64_t step = t.after.bias_column ? 1 : 0;
+  const int64_t end = t.columns - L;
   const bool relu = t.after.activation.kind == Activation::relu;
   for (int64_t j = 0;; j = j + L < end ? j + L : end) {  // the last vector overlaps the one before
     const vec<T> line = t.after.bias_row ? load(t.after.bias_row + j) : broadcast(nothing);
     const auto rows = [&](const T* s, int64_t rs_s, const auto& f) RANVIER_INLINED {
-      const T *x = acc + j, *bias = t.after.bias_column ? t.after.bias_column : &nothing;
+      const T* x = acc + j;
+      const T* bias = t.after.bias_column ? t.after.bias_column : &nothing;
       T* c = t.c + j;
       for (int i = t.rows; i > 0; --i, x += width, s += rs_s, bias += step, c += rs_c)
         store(c, f(load(x) + line + broadcast(*bias), s));
@@ -207,11 +222,15 @@ static __attribute__((noinline)) void store_rows(const MatmulResult<T>& t, T* ac
   if (kind == Activation::none || kind == Activation::relu) return finish(t, acc, width);
   MatmulResult<T> s = t;  // bias and norm in acc; then the activation; then the store
   s.after.activation.kind = Activation::none;
-  s.c = acc, s.rs_c = width, s.cs_c = 1;
+  s.c = acc;
+  s.rs_c = width;
+  s.cs_c = 1;
   finish(s, acc, width);
   activate_tile(t, acc, width);
   s.after = {};
-  s.c = t.c, s.rs_c = t.rs_c, s.cs_c = t.cs_c;
+  s.c = t.c;
+  s.rs_c = t.rs_c;
+  s.cs_c = t.cs_c;
   finish(s, acc, width);
 }
 
@@ -231,7 +250,11 @@ static __attribute__((noinline)) void store_squares(int rows, int columns, const
     const int n = columns - j < L ? columns - j : L;
     for (int l = 0; l < n; ++l, c += cs_c) {
       const T* column = &square[l % 4][l / 4 * 4];
-      rows == 4 ? void(__builtin_memcpy(c, column, 4 * sizeof(T))) : copy_first<T>(c, column, rows);
+      if (rows == 4) {
+        void(__builtin_memcpy(c, column, 4 * sizeof(T)));
+      } else {
+        copy_first<T>(c, column, rows);
+      }
     }
   }
 }
@@ -263,11 +286,16 @@ static __attribute__((noinline)) void store_general(const MatmulResult<T>& t, T*
     }
   }
   MatmulResult<T> s = t;
-  s.rows = t.columns, s.columns = t.rows;
-  s.rs_c = t.cs_c, s.cs_c = 1;
-  s.after.rs_s = t.after.cs_s, s.after.cs_s = t.after.rs_s;
-  s.after.bias_row = t.after.bias_column, s.after.bias_column = t.after.bias_row;
-  s.after.norm_row = t.after.norm_column, s.after.norm_column = t.after.norm_row;
+  s.rows = t.columns;
+  s.columns = t.rows;
+  s.rs_c = t.cs_c;
+  s.cs_c = 1;
+  s.after.rs_s = t.after.cs_s;
+  s.after.cs_s = t.after.rs_s;
+  s.after.bias_row = t.after.bias_column;
+  s.after.bias_column = t.after.bias_row;
+  s.after.norm_row = t.after.norm_column;
+  s.after.norm_column = t.after.norm_row;
   store_rows(s, transposed, transposed_width);
 }
 

@@ -103,7 +103,8 @@ RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float
   transpose_fours(reinterpret_cast<Four>(column[4]), Lanes());
   RANVIER_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const vec<float> first = column[i], second = column[i + 4];
+    const vec<float> first = column[i];
+    const vec<float> second = column[i + 4];
     column[i] =
         __builtin_shufflevector(first, second, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
     column[i + 4] =
@@ -115,7 +116,8 @@ RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float
 // The first column of piece i; the last pieces begin earlier, so that they end with the columns.
 template <class T>
 RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
-  const int64_t column = i * kPiece<T>, last = t.columns - kPiece<T>;
+  const int64_t column = i * kPiece<T>;
+  const int64_t last = t.columns - kPiece<T>;
   return column < last ? column : last;
 }
 
@@ -129,7 +131,9 @@ struct NextChunks {
   int turn = 0;
 
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool) {
-    next = columns + kChunk, after = columns + kColumns * step, end = columns + bytes - kChunk;
+    next = columns + kChunk;
+    after = columns + kColumns * step;
+    end = columns + bytes - kChunk;
   }
   [[gnu::always_inline]] void fetch(int64_t step) {
     if (!next) return;
@@ -139,7 +143,8 @@ struct NextChunks {
       for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
     }
     if (++turn < kRounds) return;
-    turn = 0, next += kChunk - kColumns * step;
+    turn = 0;
+    next += kChunk - kColumns * step;
     if (next > end) next = after;
   }
 };
@@ -155,9 +160,11 @@ struct NextColumns {
   int64_t apart = 0, round = 0;                // from one line to the next, from one round to the next
 
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
-    const bool is_long = kColumns * bytes > kMost, dense = step == bytes && !is_long;
+    const bool is_long = kColumns * bytes > kMost;
+    const bool dense = step == bytes && !is_long;
     if (is_long || !last) next = columns + (is_long ? kAhead : kColumns * step);
-    apart = dense ? 64 : step, round = dense ? 64 * kColumns : 64;
+    apart = dense ? 64 : step;
+    round = dense ? 64 * kColumns : 64;
   }
   [[gnu::always_inline]] void fetch(int64_t) {
     if (!next) return;

@@ -15,7 +15,8 @@ namespace ranvier::RANVIER_ISA {
 template <class T, int kRows, int kSteps>
 static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
-  const int64_t columns = t.columns, rs_b = t.rs_b;  // copies: for the compiler, stores may change t
+  const int64_t columns = t.columns;
+  const int64_t rs_b = t.rs_b;  // copies: for the compiler, stores may change t
   // One or two rows by vectors of whole cache lines take 1.1 times as long with the next rows prefetched, all
   // others up to 2.5 times as long without.
   constexpr bool kAhead = RANVIER_VECTOR_BYTES < 64 || kRows > 2;

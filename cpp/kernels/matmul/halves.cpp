@@ -40,17 +40,30 @@ struct Sides {
   bool transposed;
 
   Sides(const HalfMatmul<Half>& x, int64_t batch, bool transposed) : transposed(transposed) {
-    m = x.a.shape[1], n = x.b.shape[2], k = x.a.shape[2];
-    a = x.a.data + batch * x.a.strides[0], rs_a = x.a.strides[1], cs_a = x.a.strides[2];
-    b = x.b.data + batch * x.b.strides[0], rs_b = x.b.strides[1], cs_b = x.b.strides[2];
+    m = x.a.shape[1];
+    n = x.b.shape[2];
+    k = x.a.shape[2];
+    a = x.a.data + batch * x.a.strides[0];
+    rs_a = x.a.strides[1];
+    cs_a = x.a.strides[2];
+    b = x.b.data + batch * x.b.strides[0];
+    rs_b = x.b.strides[1];
+    cs_b = x.b.strides[2];
     const auto place = [&](const auto& v, auto*& data) {
       data = v.data ? v.data + batch * v.strides[0] : nullptr;
-      if (data) rs_c = v.strides[1], cs_c = v.strides[2];
+      if (data) {
+        rs_c = v.strides[1];
+        cs_c = v.strides[2];
+      }
     };
-    place(x.c, c), place(x.wide, wide);
+    place(x.c, c);
+    place(x.wide, wide);
     if (!transposed) return;
-    std::swap(m, n), std::swap(a, b), std::swap(rs_c, cs_c);
-    std::swap(rs_a, cs_b), std::swap(cs_a, rs_b);
+    std::swap(m, n);
+    std::swap(a, b);
+    std::swap(rs_c, cs_c);
+    std::swap(rs_a, cs_b);
+    std::swap(cs_a, rs_b);
   }
   bool is_few() const { return m <= kHalfRows && k > 0 && (rs_b == 1 || cs_b == 1); }
   // Of few rows: whether lines of b are its columns.
@@ -60,7 +73,8 @@ struct Sides {
 // True if the product has few rows (FewRows); transposed: if these are the columns of b.
 template <class Half>
 bool is_few(const HalfMatmul<Half>& call, bool& transposed) {
-  const bool plain = Sides<Half>(call, 0, false).is_few(), turned = Sides<Half>(call, 0, true).is_few();
+  const bool plain = Sides<Half>(call, 0, false).is_few();
+  const bool turned = Sides<Half>(call, 0, true).is_few();
   transposed = turned && (!plain || call.b.shape[2] < call.a.shape[1]);
   return plain || turned;
 }
@@ -111,7 +125,8 @@ struct FewRows {
     const bool dots = o.by_columns();
     const int64_t most = kSums / round_up(o.m, 2) / kUnit * kUnit;
     for (; j < end; j += most) {
-      const int64_t n = std::min(most, end - j), width = round_up(n, 16);
+      const int64_t n = std::min(most, end - j);
+      const int64_t width = round_up(n, 16);
       const int64_t chain = dots ? o.k : kChain;
       for (int64_t p = 0; p < o.k; p += chain) {
         const LineProduct lines{static_cast<int>(o.m),
@@ -137,9 +152,11 @@ struct FewRows {
 
   // Computes the units [begin, end) of kUnit columns, numbered product by product.
   void run_units(int64_t begin, int64_t end) {
-    const int64_t n = Sides<Half>(call, 0, transposed).n, units = ceil_div(n, kUnit);
+    const int64_t n = Sides<Half>(call, 0, transposed).n;
+    const int64_t units = ceil_div(n, kUnit);
     while (begin < end) {
-      const int64_t batch = begin / units, first = begin - batch * units;
+      const int64_t batch = begin / units;
+      const int64_t first = begin - batch * units;
       const int64_t last = std::min(units, first + end - begin);
       const Sides<Half> o(call, batch, transposed);
       for (int64_t i = 0; i < o.m && batch != widened; ++i)
@@ -177,7 +194,8 @@ struct Widened {
   void fill(const OpenTeam& team, const Half* x, int64_t rs, int64_t cs, int64_t i, int64_t j, int64_t m,
             int64_t n) {
     if (this->i == i && this->j == j) return;
-    this->i = i, this->j = j;
+    this->i = i;
+    this->j = j;
     const int64_t lines = rows ? m : n;
     x += i * rs + j * cs;
     for (int64_t l = team.share_begin(lines); l < team.share_end(lines) && !interrupted(team); ++l)
@@ -193,7 +211,9 @@ template <class Half>
 class Blocks {
  public:
   Blocks(const HalfMatmul<Half>& call, int) : call_(call) {
-    m_ = call.a.shape[1], n_ = call.b.shape[2], k_ = call.a.shape[2];
+    m_ = call.a.shape[1];
+    n_ = call.b.shape[2];
+    k_ = call.a.shape[2];
     const bool lines = call.b.strides[2] == 1;
     rows_ = even(m_, kBlockRows);
     columns_ = even(n_, lines ? kLongColumns : kBlockColumns);
@@ -231,7 +251,8 @@ class Blocks {
     const Sides<Half> o(call_, batch, false);
     for (int64_t i = 0; i < m_; i += rows_)
       for (int64_t j = 0; j < n_; j += columns_) {
-        const int64_t m = std::min(rows_, m_ - i), n = std::min(columns_, n_ - j);
+        const int64_t m = std::min(rows_, m_ - i);
+        const int64_t n = std::min(columns_, n_ - j);
         int64_t p = 0;
         do {  // once also for k = 0, where c is f(bias)
           const int64_t k = std::min(products_, k_ - p);
@@ -265,7 +286,8 @@ class Blocks {
 
   Matmul<float> product(const Memory& x, int64_t m, int64_t n, int64_t k, float* c) const {
     Matmul<float> y{};
-    y.a = x.a.view(m, k), y.b = x.b.view(k, n);
+    y.a = x.a.view(m, k);
+    y.b = x.b.view(k, n);
     y.c = as_matrix(c, m, n, columns_, 1);
     if (std::is_same_v<Half, BFloat16>) y.precision = Precision::medium;
     return y;
@@ -296,8 +318,12 @@ size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
 // computes one after another.
 template <class Way, class Half>
 void run_all(const HalfMatmul<Half>& call, const Team& team, void* workspace) {
-  const int64_t batch = call.a.shape[0], m = call.a.shape[1], n = call.b.shape[2], k = call.a.shape[2];
-  const Way way(call, team.threads()), one(call, 1);
+  const int64_t batch = call.a.shape[0];
+  const int64_t m = call.a.shape[1];
+  const int64_t n = call.b.shape[2];
+  const int64_t k = call.a.shape[2];
+  const Way way(call, team.threads());
+  const Way one(call, 1);
   const double ns = serial_ns(matmul_kernels<float>(), batch * m, n, std::max<int64_t>(k, 1));
   team.region(ns, [&](const OpenTeam& team) {
     char* const base = static_cast<char*>(workspace);
@@ -328,7 +354,8 @@ size_t HalfMatmul<Half>::workspace_bytes(int threads) const {
 
 template <class Half>
 void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
-  const int64_t batch = a.shape[0], k = a.shape[2];
+  const int64_t batch = a.shape[0];
+  const int64_t k = a.shape[2];
   bool transposed;
   if (numel(c) == 0 || numel(wide) == 0) return;
   if (!is_few(*this, transposed)) {
@@ -337,7 +364,8 @@ void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
     return run_all<Blocks<Half>>(*this, team, workspace);
   }
   const Sides<Half> o(*this, 0, transposed);
-  const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);
+  const int64_t own = o.m * FewRows<Half>::line(k);
+  const int64_t units = batch * ceil_div(o.n, kUnit);
   team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {
     FewRows<Half> few{*this, transposed, static_cast<float*>(workspace) + team.index() * own};
     // Rows of b are read in pieces as long as possible.

@@ -69,11 +69,14 @@ constexpr int kColumns = kManyRegisters || kRows <= 2 ? 4 : 2;
 // The sums of kRows rows from a on and kCount columns from b on, stored from `sums` on.
 template <class Half, int kRows, int kCount>
 static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, const Half* b, float* sums) {
-  const int64_t k = t.k, rs_a = t.rs_a, step_b = t.step_b;
+  const int64_t k = t.k;
+  const int64_t rs_a = t.rs_a;
+  const int64_t step_b = t.step_b;
   // What is prefetched: the columns that come next, in the order of memory if they are one stream. For more
   // rows, whose products take longer than the reading, that is slower.
   const bool dense = kRows == 1 && step_b == k;
-  const int64_t apart = dense ? kLine : step_b, round = dense ? kCount * kLine : kLine;
+  const int64_t apart = dense ? kLine : step_b;
+  const int64_t round = dense ? kCount * kLine : kLine;
   const Half* next = b + kCount * step_b;
   vec<float> acc[kRows][kCount] = {};
   const auto step = [&](int64_t p, const auto& row_at, const auto& column_at) RANVIER_INLINED {
@@ -119,7 +122,10 @@ template <class F>
 RANVIER_INLINE void some_rows(int rows, const F& f) {
   int i = 0;
   for (; i + 4 <= rows; i += 4) f(i, std::integral_constant<int, 4>());
-  if (i + 2 <= rows) f(i, std::integral_constant<int, 2>()), i += 2;
+  if (i + 2 <= rows) {
+    f(i, std::integral_constant<int, 2>());
+    i += 2;
+  }
   if (i < rows) f(i, std::integral_constant<int, 1>());
 }
 
@@ -146,7 +152,9 @@ static void dots(const LineProduct& t) {
 // the sums begin with 0.
 template <class Half, int kRows, int kSteps>
 static void add_rows(const LineProduct& t, const float* a, const Half* b, bool first, float* sums) {
-  const int64_t columns = t.columns, step_b = t.step_b, width = t.width;
+  const int64_t columns = t.columns;
+  const int64_t step_b = t.step_b;
+  const int64_t width = t.width;
   vec<float> x[kRows][kSteps];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {

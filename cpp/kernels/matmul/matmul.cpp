@@ -34,7 +34,8 @@ struct Product {
   // when there are few. Of elements that are pairs (pairs.h), a thread takes some rows of all panels of b.
   void pack_together(const Block& x) {
     if (kernels.pairs && o.cs_b == 1) {
-      const int64_t rows = rows_of_pairs(), groups = ceil_div(x.k, rows);
+      const int64_t rows = rows_of_pairs();
+      const int64_t groups = ceil_div(x.k, rows);
       const int64_t end = std::min(team.share_end(groups) * rows, x.k);
       return pack_b(x, 0, x.panels_b, -1, team.share_begin(groups) * rows, end);
     }
@@ -57,7 +58,8 @@ struct Product {
   // time, which stay in L2, against plan.panels_b_in_l2 panels of b at a time.
   void run_tiles(const Block& x, int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end;) {
-      const int64_t i = u / x.panels_b, j = u - i * x.panels_b;
+      const int64_t i = u / x.panels_b;
+      const int64_t j = u - i * x.panels_b;
       if (j > 0 || end - u < x.panels_b) {  // a part of a panel of a
         const int64_t last = std::min(x.panels_b, j + end - u);
         pack_a(x, i, i + 1);
@@ -87,7 +89,8 @@ struct Product {
 
   // Runs all tiles of a block. Either the team packs b and then waits, or each thread packs it for itself.
   void tiles(const Block& x) {
-    const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
+    const bool packs_b = plan.pack_b || plan.ragged_b;
+    const bool together = plan.sharing == Sharing::one;
     if (plan.fused)
       run_first_panel_a(x);
     else if (packs_b && together)
@@ -96,7 +99,8 @@ struct Product {
       for (int64_t j = 0; j < x.panels_b; ++j)
         if (packs(x, j)) pack_rows(x, j, 0, x.k, packed_panel_b(x, j, 0));
     if (together) team.barrier();
-    const int64_t done = plan.fused ? x.panels_b : 0, all = plan.panels_a * x.panels_b - done;
+    const int64_t done = plan.fused ? x.panels_b : 0;
+    const int64_t all = plan.panels_a * x.panels_b - done;
     for (Chunks c(team, all, tiles_at_once(x, all)); c.next() && !interrupted(team);)
       run_tiles(x, done + c.begin, done + c.end);
     const bool again = x.pc + x.k < o.k || x.jc + x.n < o.n;
@@ -110,21 +114,29 @@ struct Product {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
     int shares = team.size();
     while (plan.panels_a > 1 && shares > 1 && (team.size() % shares != 0 || 2 * shares > vectors)) --shares;
-    const int sharers = team.size() / shares, index = team.index() / sharers, sharer = team.index() % sharers;
+    const int sharers = team.size() / shares;
+    const int index = team.index() / sharers;
+    const int sharer = team.index() % sharers;
     const auto share_begin = [&](int64_t i) {
       const int64_t column = vectors * i / shares * kernels.lanes;
       return plan.overlaps && 0 < i && i < shares ? std::min(column, all.n - kernels.lanes)
                                                   : std::min(column, all.n);
     };
-    const int64_t first = share_begin(index), last = share_begin(index + 1);
-    const int64_t begin = plan.panels_a * sharer / sharers, end = plan.panels_a * (sharer + 1) / sharers;
+    const int64_t first = share_begin(index);
+    const int64_t last = share_begin(index + 1);
+    const int64_t begin = plan.panels_a * sharer / sharers;
+    const int64_t end = plan.panels_a * (sharer + 1) / sharers;
     if (first >= last || begin == end) return;
     const Block x{all.jc + first, last - first, all.pc, all.k, plan.panels_b_of(last - first)};
     pack_a(x, begin, end);
     for (int64_t g = 0; g < x.panels_b; g += plan.panels_b_in_l2) {
       const int64_t h = std::min(g + plan.panels_b_in_l2, x.panels_b);
       pack_b(x, g, h, begin, 0, x.k);
-      plan.one_by_one ? pass(x, g, begin, end) : macro_kernel(x, g, h, g, begin, end);
+      if (plan.one_by_one) {
+        pass(x, g, begin, end);
+      } else {
+        macro_kernel(x, g, h, g, begin, end);
+      }
     }
   }
 
@@ -155,14 +167,16 @@ struct Product {
 
   // Packs one of kPieces parts of panel j of b: a multiple of 16 rows, the side of the widest transposition.
   void pack_piece_of_b(const Block& x, int64_t j, int64_t piece, T* to) {
-    const int64_t length = round_up(ceil_div(x.k, kPieces), std::max(kernels.step, 16)), p = piece * length;
+    const int64_t length = round_up(ceil_div(x.k, kPieces), std::max(kernels.step, 16));
+    const int64_t p = piece * length;
     if (p < x.k) pack_rows(x, j, p, std::min(length, x.k - p), to);
   }
 
   // Packs the rows [p, p + k) of panel j of b; `to` is where its row 0 is packed.
   void pack_rows(const Block& x, int64_t j, int64_t p, int64_t k, T* to) {
     if (interrupted(team)) return;
-    const int n = columns(x, j), width = plan.width(n);
+    const int n = columns(x, j);
+    const int width = plan.width(n);
     kernels.pack(k, n, width, o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
                  to + p * width, missing(x.pc + p + k));
   }
@@ -207,10 +221,14 @@ struct Product {
   // A tile with the values that are the same for all tiles of a block.
   MatmulTile<T> any_tile(const Block& x) const {
     MatmulTile<T> t{};
-    t.k = x.k, t.tree = plan.part > 0, t.chain_length = t.tree ? plan.part : plan.chain_length;
-    t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+    t.k = x.k;
+    t.tree = plan.part > 0;
+    t.chain_length = t.tree ? plan.part : plan.chain_length;
+    t.rs_c = o.rs_c;
+    t.cs_c = o.cs_c;
     t.accumulate = added || x.pc > 0;
-    t.fetch.c = plan.fetch_c, t.swapped = kernels.tiles && plan.transposed;
+    t.fetch.c = plan.fetch_c;
+    t.swapped = kernels.tiles && plan.transposed;
     return t;
   }
 
@@ -218,26 +236,39 @@ struct Product {
   void place_a(const Block& x, int64_t i, int64_t first, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i);
     t.rows = static_cast<int>(plan.row(i + 1) - row);
-    if (plan.pack_a)
-      t.a = packed_panel_a(x, i, first), t.rs_a = 1, t.cs_a = t.rows;
-    else
-      t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
+    if (plan.pack_a) {
+      t.a = packed_panel_a(x, i, first);
+      t.rs_a = 1;
+      t.cs_a = t.rows;
+    } else {
+      t.a = o.a + row * o.rs_a + x.pc * o.cs_a;
+      t.rs_a = o.rs_a;
+      t.cs_a = o.cs_a;
+    }
   }
 
   // Sets where t reads panel j of b and stores c, for the tile of panel i of a.
   void place_b(const Block& x, int64_t i, int64_t j, int64_t first_packed, MatmulTile<T>& t) const {
-    const int64_t row = plan.row(i), column = x.jc + this->column(x, j);
+    const int64_t row = plan.row(i);
+    const int64_t column = x.jc + this->column(x, j);
     const bool packing = fuses(x, j, i);
     t.columns = columns(x, j);
     t.pack_to = packing ? packed_panel_b(x, j, first_packed) : nullptr;
-    if (packs(x, j) && !packing)
-      t.b = packed_panel_b(x, j, first_packed), t.rs_b = plan.width(t.columns);
-    else if (plan.prepacked)
-      t.rs_b = plan.width(t.columns), t.b = o.packed + column * o.k + x.pc * t.rs_b;
-    else
-      t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
+    if (packs(x, j) && !packing) {
+      t.b = packed_panel_b(x, j, first_packed);
+      t.rs_b = plan.width(t.columns);
+    } else if (plan.prepacked) {
+      t.rs_b = plan.width(t.columns);
+      t.b = o.packed + column * o.k + x.pc * t.rs_b;
+    } else {
+      t.b = o.b + x.pc * o.rs_b + column;
+      t.rs_b = o.rs_b;
+    }
     t.c = o.c + row * o.rs_c + column * o.cs_c;
-    if (finishes(x)) t.after = o.after, t.after.move(row, column);
+    if (finishes(x)) {
+      t.after = o.after;
+      t.after.move(row, column);
+    }
     if (unfit) t.unfit = unfit + (plan.transposed ? column : row);
   }
 
@@ -281,7 +312,8 @@ struct Product {
     MatmulTile<T> t = any_tile(x);
     const bool in_one = o.cs_c == 1 && !finishes(x) && !t.accumulate;
     const T* next = j + 1 < x.panels_b ? o.b + x.pc * o.rs_b + x.jc + column(x, j + 1) : nullptr;
-    const int64_t first = i0 + fuses(x, j, i0), end = std::min(first + 2, i1);
+    const int64_t first = i0 + fuses(x, j, i0);
+    const int64_t end = std::min(first + 2, i1);
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
       const bool fetches = next && first <= i && i < end;
       t.fetch.b = fetches ? next + (i - first) * (x.k / 2) * o.rs_b : nullptr;
@@ -306,7 +338,8 @@ struct Product {
       place_a(x, i, i0, t);
       place_b(x, i, j, first_packed, t);
       t.more = static_cast<int>(plan.end_alike(i, std::min(i1, i + most)) - i - 1);
-      t.step_a = t.rows * (plan.pack_a ? x.k : o.rs_a), t.step_c = t.rows * t.rs_c;
+      t.step_a = t.rows * (plan.pack_a ? x.k : o.rs_a);
+      t.step_c = t.rows * t.rs_c;
       kernels.micro_kernel(t);
     }
   }
@@ -314,7 +347,8 @@ struct Product {
   // Sets that tiles of the first panel of b prefetch the panel of a that is `ahead` panels further.
   void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
     t.fetch.panels = static_cast<int16_t>(ahead);
-    t.fetch.a = 0, t.fetch.gap_a = 0;
+    t.fetch.a = 0;
+    t.fetch.gap_a = 0;
     if (j == 0 && x.k > 0) plan.fetch_rows(o.rs_a, x.k, t.fetch);
   }
 
@@ -324,7 +358,11 @@ struct Product {
       int64_t pc = 0;
       do {  // once also for k = 0, where c is f(bias)
         const Block x{jc, n, pc, std::min(plan.kc, o.k - pc), plan.panels_b_of(n)};
-        plan.sharing == Sharing::columns ? own_columns(x) : tiles(x);
+        if (plan.sharing == Sharing::columns) {
+          own_columns(x);
+        } else {
+          tiles(x);
+        }
         pc += plan.kc;
       } while (pc < o.k);
     }
@@ -335,7 +373,10 @@ struct Product {
 
 template <class T>
 void Matmul<T>::run(const Team& team, void* workspace) const {
-  const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
+  const int64_t batch = c.shape[0];
+  const int64_t m = c.shape[1];
+  const int64_t n = c.shape[2];
+  const int64_t k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = this->kernels();
   const MatmulWay way = way_without_plan(*this, kernels);
@@ -350,7 +391,8 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     case MatmulWay::dots:
     case MatmulWay::few_rows:
       return team.region(serial_ns(kernels, m, n, k), [&](const OpenTeam& team) {
-        const bool few_rows = way == MatmulWay::few_rows, transposed = !few_rows && n < m;
+        const bool few_rows = way == MatmulWay::few_rows;
+        const bool transposed = !few_rows && n < m;
         MatmulRows<T> t = rows_of(*this, transposed);
         run_along_k(team, kernels, t, transposed ? m : n, few_rows);
       });
@@ -358,7 +400,8 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
       break;
   }
   team.region(serial_ns(kernels, batch * m, n, std::max<int64_t>(k, 1)), [&](const OpenTeam& team) {
-    const int index = team.index(), size = team.size();
+    const int index = team.index();
+    const int size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products
     const TileScope scope;
     const MatmulPlan<T> plan(*this, alone ? 1 : size);

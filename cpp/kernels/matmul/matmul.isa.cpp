@@ -64,8 +64,11 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 template <class T>
 static void outer(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>;
-  const int64_t last = t.columns - L, rs_a = t.rs_a, rs_c = t.rs_c;
-  const T *a = t.a, *b = t.b;
+  const int64_t last = t.columns - L;
+  const int64_t rs_a = t.rs_a;
+  const int64_t rs_c = t.rs_c;
+  const T* a = t.a;
+  const T* b = t.b;
   T* c = t.c;
   for (int more = t.more; more >= 0; --more, a += t.step_a, b += t.step_b, c += t.step_c)
     for (int i = 0; i < t.rows; ++i) {
@@ -132,13 +135,21 @@ static int widest(int rows) {
 template <class T>
 static constexpr MatmulKernels<T> table() {
   MatmulKernels<T> t{};
-  t.mr = kTileRows, t.lanes = lanes<T>, t.nr = widest<T>, t.max_chain = kMaxChain;
-  t.packing_rows = kPackingRows<T>, t.packing_columns = kPacks<T> ? kPackingVectors * lanes<T> : 0;
+  t.mr = kTileRows;
+  t.lanes = lanes<T>;
+  t.nr = widest<T>;
+  t.max_chain = kMaxChain;
+  t.packing_rows = kPackingRows<T>;
+  t.packing_columns = kPacks<T> ? kPackingVectors * lanes<T> : 0;
   t.rows_of_three = kOddTiles && sizeof(T) == sizeof(float) ? kRowsOfThree : 0;
   t.narrow = RANVIER_HAS_NARROW && sizeof(T) == sizeof(float);
-  t.micro_kernel = run_tile<T>, t.dots = run_dots<T>, t.few_rows = run_few_rows<T>, t.stack = run_stack<T>;
+  t.micro_kernel = run_tile<T>;
+  t.dots = run_dots<T>;
+  t.few_rows = run_few_rows<T>;
+  t.stack = run_stack<T>;
   t.far_rows = kFarRows<T>;
-  t.gemv = run_gemv<T>, t.gemv_columns = gemv_columns<T>;
+  t.gemv = run_gemv<T>;
+  t.gemv_columns = gemv_columns<T>;
   if constexpr (kFrequent<T>) t.small = run_small<T>;
   t.pack = t.pack_rows = pack<T>;
   return t;

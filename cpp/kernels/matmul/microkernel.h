@@ -78,7 +78,11 @@ struct Vectors {
     return kMasked ? load_n(row, columns) : load(row + first[v]);
   }
   [[gnu::always_inline]] void write(T* row, int v, vec<T> x) const {
-    kMasked ? store_n(row, x, columns) : store(row + first[v], x);
+    if (kMasked) {
+      store_n(row, x, columns);
+    } else {
+      store(row + first[v], x);
+    }
   }
 };
 
@@ -117,11 +121,13 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   // `ahead` points to the end of 64 bytes: where b is not aligned, the panel to the left has fetched their
   // first line. kLater rows before its end it goes on to the panel to the right (which follows a packed one).
   constexpr int kLater = kRowsAhead<kVectors, kPack>, kWidth = kVectors * lanes<T>;
-  const T *b = at.b, *right = b + kWidth + kElementsOfLine<T> - 1;
+  const T* b = at.b;
+  const T* right = b + kWidth + kElementsOfLine<T> - 1;
   const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;
   const T* ahead = k < turn ? right : b + kLater * t.rs_b + kElementsOfLine<T> - 1;
   T* pack_to = at.pack_to;
-  const T *fetch = kFetch || kFetchA ? at.fetch[0] : nullptr, *then = kFetch ? at.fetch[1] : nullptr;
+  const T* fetch = kFetch || kFetchA ? at.fetch[0] : nullptr;
+  const T* then = kFetch ? at.fetch[1] : nullptr;
   [[maybe_unused]] const int64_t rs_fetch = kFetch && t.fetch.b ? t.fetch.rs_b : 0;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -219,29 +225,36 @@ static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   typedef Vectors<T, kVectors, kMeanwhile == Meanwhile::pack> V;
   const bool is_vector = V::kMasked || t.columns >= L;  // false: fewer columns than a vector, without masks
-  const bool finishes = !t.after.is_empty(), whole = t.cs_c == 1 && is_vector, plain = whole && !finishes;
+  const bool finishes = !t.after.is_empty();
+  const bool whole = t.cs_c == 1 && is_vector;
+  const bool plain = whole && !finishes;
   const V vectors(t.columns, is_vector ? t.columns - L : kWidth - L);
   vec<T> acc[kRows][kVectors];
   alignas(64) T spilled[kLevels * kRows * kWidth];  // for a tree: the sums of 1, 2, 4 ... chains
-  const T *a = t.a, *b = t.b;
+  const T* a = t.a;
+  const T* b = t.b;
   T* c = t.c;
   Cursor<T> at{a, b, t.pack_to, {}};
   if (kMeanwhile == Meanwhile::fetch) {
     const T* first = t.fetch.b ? t.fetch.b : b;
-    at.fetch[0] = first + kElementsOfLine<T> - 1, at.fetch[1] = first + kWidth - 1;
+    at.fetch[0] = first + kElementsOfLine<T> - 1;
+    at.fetch[1] = first + kWidth - 1;
   }
   for (int more = t.more;; --more, a += t.step_a, b += t.step_b, c += t.step_c) {
     if (whole && (t.accumulate || t.fetch.c)) fetch_result<T, kRows, kWidth>(c, t.rs_c);
-    at.a = a, at.b = b;
+    at.a = a;
+    at.b = b;
     if (kMeanwhile == Meanwhile::fetch_a) at.fetch[0] = a + t.fetch.panels * t.rows * t.rs_a;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
     bool has_sums = t.accumulate && whole;
-    int adds = has_sums, chains = 0;
+    int adds = has_sums;
+    int chains = 0;
     for (int64_t left = t.k;;) {
       const bool goes_on = left > t.chain_length;
       multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.chain_length : left, goes_on, vectors, at, acc);
-      left -= t.chain_length, ++chains;
+      left -= t.chain_length;
+      ++chains;
       const bool done = left <= 0 && plain;
       const int level = t.tree && left > 0 ? __builtin_ctz(chains) : 0;
       // All sums are added before any is stored, since vectors overlap.
@@ -249,8 +262,10 @@ static void tile(const MatmulTile<T>& t) {
       store_sums(done ? c : spilled + level * (kRows * kWidth), done ? t.rs_c : kWidth, vectors, acc);
       if (t.accumulate && !has_sums) add_rows<T>(t, spilled, kWidth);
       if (left <= 0) break;
-      has_sums = true, adds = t.tree ? __builtin_ctz(chains + 1) : 1;
-      sums = spilled, sums_step = kWidth;
+      has_sums = true;
+      adds = t.tree ? __builtin_ctz(chains + 1) : 1;
+      sums = spilled;
+      sums_step = kWidth;
     }
     if (!plain && t.cs_c == 1 && !finishes) copy_rows<T>(kRows, t.columns, spilled, kWidth, c, t.rs_c);
     if (more <= 0) break;
@@ -269,7 +284,8 @@ template <int kRows, bool kWide>
 static void half_tile(const MatmulTile<float>& t) {
   constexpr int kFirst = kWide ? 16 : 0;
   const __mmask8 mask = static_cast<__mmask8>((1u << (t.columns - kFirst)) - 1u);
-  const int64_t rs_b = t.rs_b, fetch_a = t.fetch.gap_a ? 0 : t.fetch.a;
+  const int64_t rs_b = t.rs_b;
+  const int64_t fetch_a = t.fetch.gap_a ? 0 : t.fetch.a;
   const float* first = t.a;
   float* c = t.c;
   for (int more = t.more; more >= 0; --more, first += t.step_a, c += t.step_c) {

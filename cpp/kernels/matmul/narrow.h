@@ -37,11 +37,16 @@ template <int kColumns>
 static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, int64_t fetch_a) {
   constexpr int kGroups = kNarrowRows / 4;
   alignas(64) float sums[kColumns][32] = {};
-  const int64_t rs_a = opaque(t.rs_a), rs_b = opaque(t.rs_b);
-  const float *b = t.b, *at[kGroups];
+  const int64_t rs_a = opaque(t.rs_a);
+  const int64_t rs_b = opaque(t.rs_b);
+  const float* b = t.b;
+  const float* at[kGroups];
   const float* fetch = a + kNarrowRows * rs_a;
   RANVIER_UNROLL
-  for (int g = 0; g < kGroups; ++g) at[g] = a, a = opaque(a + 4 * rs_a);
+  for (int g = 0; g < kGroups; ++g) {
+    at[g] = a;
+    a = opaque(a + 4 * rs_a);
+  }
   for (int64_t left = t.k;; left -= t.chain_length) {
     narrow_vec acc[kNarrowVectors][kColumns] = {};
     for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; k -= 4) {
@@ -92,7 +97,8 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
 // Computes all rows of a tile and of the tiles after it; the last group of rows may overlap the one before.
 template <int kColumns>
 static void narrow(const MatmulTile<float>& t) {
-  const int64_t rows = int64_t{t.rows} * (t.more + 1), fetch_a = t.fetch.gap_a ? 0 : 16 * t.fetch.a / t.rows;
+  const int64_t rows = int64_t{t.rows} * (t.more + 1);
+  const int64_t fetch_a = t.fetch.gap_a ? 0 : 16 * t.fetch.a / t.rows;
   for (int64_t i = 0; i < rows; i += kNarrowRows) {
     if (rows - i < kNarrowRows) i = rows - kNarrowRows;
     narrow_rows<kColumns>(t, t.a + i * t.rs_a, t.c + i * t.rs_c, fetch_a);
@@ -108,9 +114,12 @@ constexpr int kOneRows = 12;  // rows at once: this many chains hide the latency
 // excess.
 static void one_vector(const MatmulTile<float>& t) {
   constexpr int L = lanes<float>;
-  const int64_t rows = int64_t{t.rows} * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
+  const int64_t rows = int64_t{t.rows} * (t.more + 1);
+  const int64_t rs_b = t.rs_b;
+  const int64_t rs_c = t.rs_c;
   const int64_t fetch_a = t.fetch.gap_a ? 0 : kOneRows * t.fetch.a / t.rows;
-  const int columns = t.columns, dense = rs_c == columns ? kOneRows - (L - 1) / columns : 0;
+  const int columns = t.columns;
+  const int dense = rs_c == columns ? kOneRows - (L - 1) / columns : 0;
   const int whole = columns == L ? kOneRows : dense;  // rows that are stored as whole vectors
   alignas(32) float sums[kOneRows][L];
   for (int64_t i = 0; i < rows; i += kOneRows) {

@@ -9,14 +9,17 @@ namespace ranvier {
 
 template <class T>
 int64_t MatmulPack<T>::size() const {
-  const int64_t k = kernels->elements(b.shape[1]), n = b.shape[2], rest = n % width;
+  const int64_t k = kernels->elements(b.shape[1]);
+  const int64_t n = b.shape[2];
+  const int64_t rest = n % width;
   return k * (n - rest + (rest ? kernels->width(rest) : 0));
 }
 
 template <class T>
 void MatmulPack<T>::run(const Team& team, void*) const {
   constexpr double kNsPerElement = 0.2;
-  const int64_t k = kernels->elements(b.shape[1]), n = b.shape[2];
+  const int64_t k = kernels->elements(b.shape[1]);
+  const int64_t n = b.shape[2];
   const int64_t panels_b = ceil_div(n, width);
   team.parallel_for(panels_b, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin * width; j < std::min(end * width, n); j += width) {

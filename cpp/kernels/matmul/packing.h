@@ -20,8 +20,10 @@ RANVIER_INLINE N opaque(N n) {
 // Transposes each group of four lanes: lane j of rows[i] becomes lane i of rows[j].
 template <class V, class Lanes>
 RANVIER_INLINE void transpose_fours(V (&rows)[4], Lanes lanes) {
-  const V low01 = unpack<false>(rows[0], rows[1], lanes), low23 = unpack<false>(rows[2], rows[3], lanes);
-  const V high01 = unpack<true>(rows[0], rows[1], lanes), high23 = unpack<true>(rows[2], rows[3], lanes);
+  const V low01 = unpack<false>(rows[0], rows[1], lanes);
+  const V low23 = unpack<false>(rows[2], rows[3], lanes);
+  const V high01 = unpack<true>(rows[0], rows[1], lanes);
+  const V high23 = unpack<true>(rows[2], rows[3], lanes);
   rows[0] = interleave<2, false>(low01, low23, lanes);
   rows[1] = interleave<2, true>(low01, low23, lanes);
   rows[2] = interleave<2, false>(high01, high23, lanes);
@@ -72,17 +74,21 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
     }
     return;
   }
-  const int whole = columns / L * L, rest = columns - whole;
+  const int whole = columns / L * L;
+  const int rest = columns - whole;
   for (int64_t p = 0; p < k; ++p, src += rs, dst += width) {
     for (int j = 0; j < whole; j += L) {
       __builtin_prefetch(src + kAheadRows * rs + j, 0, 2);
       store(dst + j, load(src + j));
     }
     int j = whole;
-    if (rest && whole + L <= width)
-      store(dst + j, load_n(src + j, rest)), j += L;  // zeros after
-    else if (rest)
-      store_first<T>(dst + j, load_n(src + j, rest), rest), j += rest;
+    if (rest && whole + L <= width) {
+      store(dst + j, load_n(src + j, rest));
+      j += L;  // zeros after
+    } else if (rest) {
+      store_first<T>(dst + j, load_n(src + j, rest), rest);
+      j += rest;
+    }
     for (; j < width; ++j) dst[j] = T(0);
   }
 }
@@ -104,7 +110,13 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   transpose(square);
   RANVIER_UNROLL
   for (int i = 0; i < L; ++i) {
-    if (i < np) store_j == L ? store(dst, square[i]) : store_first<T>(dst, square[i], store_j);
+    if (i < np) {
+      if (store_j == L) {
+        store(dst, square[i]);
+      } else {
+        store_first<T>(dst, square[i], store_j);
+      }
+    }
     dst = opaque(dst + width);
   }
 }

@@ -34,9 +34,11 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
                          const PairsOf& pairs_of) {
   for (int64_t p = 0; 2 * p < k; p += L) {
     const int64_t left = k - 2 * p;
-    const int numbers = left < 2 * L ? static_cast<int>(left) : 2 * L, pairs = (numbers + 1) / 2;
+    const int numbers = left < 2 * L ? static_cast<int>(left) : 2 * L;
+    const int pairs = (numbers + 1) / 2;
     for (int j0 = 0; j0 < width; j0 += L) {
-      const int nj = columns - j0 < L ? columns - j0 : L, stored = width - j0 < L ? width - j0 : L;
+      const int nj = columns - j0 < L ? columns - j0 : L;
+      const int stored = width - j0 < L ? width - j0 : L;
       const T* from = src + j0 * cs + 2 * p;
       vec<float> square[L];  // [columns, pairs], then [pairs, columns]
       RANVIER_UNROLL
@@ -67,7 +69,8 @@ static void pack_stored(const PackStored& x) {
   for (int64_t left = x.k; left > 0; left -= 2, low += 2 * x.rs, to += x.width) {
     const uint16_t* high = left > 1 ? low + x.rs : nullptr;
     for (int j = 0; j < x.width; j += L) {
-      const int n = x.columns - j < L ? x.columns - j : L, stored = x.width - j < L ? x.width - j : L;
+      const int n = x.columns - j < L ? x.columns - j : L;
+      const int stored = x.width - j < L ? x.width - j : L;
       if (x.cs == 1) {
         __builtin_prefetch(low + kAhead * x.rs + j, 0, 2);
         __builtin_prefetch(low + (kAhead + 1) * x.rs + j, 0, 2);

@@ -28,9 +28,11 @@ bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   if (kernels_.pairs) return false;
-  const int64_t rows = o.tile.rows, k = std::min(o.k, kernels_.max_chain);
+  const int64_t rows = o.tile.rows;
+  const int64_t k = std::min(o.k, kernels_.max_chain);
   if (o.rs_a == 1 && o.cs_a > 0) {  // a column is in one cache line: k lines must fit into L1, on few pages
-    const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
+    const int64_t step = o.cs_a * kSize;
+    const int64_t apart = std::max<int64_t>(step & -step, 64);
     if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
   }
   if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= caches.l1 / 4 * 3) return true;
@@ -53,7 +55,8 @@ bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
 // c.
 template <class T>
 bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
-  const int64_t bytes = o.k * std::abs(o.rs_b) * kSize, bytes_c = o.m * std::abs(o.rs_c) * kSize;
+  const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
+  const int64_t bytes_c = o.m * std::abs(o.rs_c) * kSize;
   return o.tile.threes && packs_b_by_tiles(o) && near_b() < bytes && 2 * bytes <= caches.l2 &&
          ((o.k <= kFewPages && o.m <= kFewPages) || (o.k <= kFewProducts && 2 * bytes_c > caches.l2));
 }
@@ -62,7 +65,8 @@ bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   if (o.cs_b != 1 || kernels_.pairs) return false;
-  const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, o.tile.most);
+  const int64_t row = std::abs(o.rs_b) * kSize;
+  const int64_t passes = ceil_div(o.m, o.tile.most);
   if (std::min(o.k, kernels_.max_chain) * row <= near_b()) return true;
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
   if (is_passed_again(o)) return true;
@@ -92,7 +96,8 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
       plain_(!call.bias.data && !call.norm.data && call.activation.kind == Activation::none),
       adds_(call.added),
       batch_(call.c.shape[0]) {
-  Operands<T> plain = operands_of(call, kernels_, false), swapped = operands_of(call, kernels_, true);
+  Operands<T> plain = operands_of(call, kernels_, false);
+  Operands<T> swapped = operands_of(call, kernels_, true);
   part = call.parts > 1 ? plain.k / call.parts : 0;
   choose(call, threads, plain, swapped);
   const Operands<T>& o = transposed ? swapped : plain;
@@ -103,7 +108,8 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   // yet.
   if (way != MatmulWay::tiles && way != MatmulWay::small_batch) return;
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.max_chain * kSize) / kWidest, 1) * kWidest;
-  m_ = o.m, panels_a = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
+  m_ = o.m;
+  panels_a = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
   mr = o.tile.rows;
   nr = o.tile.columns;
   if (o.n < nr) nr = width(static_cast<int>(o.n));
@@ -121,7 +127,8 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
 // for which tiles of few products would wait.
 template <class T>
 bool MatmulPlan<T>::fetches_c(const Operands<T>& o) const {
-  const int64_t row = std::abs(o.rs_c) * kSize, bytes = o.m * row;
+  const int64_t row = std::abs(o.rs_c) * kSize;
+  const int64_t bytes = o.m * row;
   if (2 * bytes > 5 * caches.l2) return true;
   if (!has_lines()) return false;
   const int64_t with_b = o.k * o.n * kSize + bytes;
@@ -208,7 +215,8 @@ bool MatmulPlan<T>::has_few_panels_a(const Operands<T>& o, int64_t panels_of_two
 // padded (`ragged_b`).
 template <class T>
 void MatmulPlan<T>::set_last_panel_b(const Operands<T>& o, bool few_panels_a) {
-  const int lanes = kernels_.lanes, last = static_cast<int>(o.n % nr);
+  const int lanes = kernels_.lanes;
+  const int last = static_cast<int>(o.n % nr);
   const bool masks = lanes * kSize == 64;
   least = (nr == 3 * lanes ? 2 : 1) * lanes;
   overlaps = !prepacked && !masks && o.n >= lanes && (o.n % nc == 0 || o.n % nc >= lanes);
@@ -237,8 +245,10 @@ void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_panels_b, int thr
   const int64_t even = round_up(panels_a, threads);
   const int fewer = static_cast<int>(ceil_div(o.m, even));
   if (even <= o.m && (nr == 3 * kernels_.lanes || kernels_.nr(fewer) >= nr) &&
-      (!fused || o.m / even >= kernels_.packing_rows))
-    panels_a = even, mr = fewer;
+      (!fused || o.m / even >= kernels_.packing_rows)) {
+    panels_a = even;
+    mr = fewer;
+  }
 }
 
 // Sets how a tile prefetches the rows of a later panel of a: fetch.a elements further in each step of k, so
@@ -284,18 +294,29 @@ const T* MatmulPlan<T>::dense_bias(const Matmul<T>& call, void* workspace, int t
 template <class T>
 Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, bool transposed) {
   Operands<T> o{};
-  o.m = call.c.shape[1], o.n = call.c.shape[2], o.k = call.a.shape[2];
-  o.a = call.a.data, o.rs_a = call.a.strides[1], o.cs_a = call.a.strides[2];
-  o.b = call.b.data, o.rs_b = call.b.strides[1], o.cs_b = call.b.strides[2];
-  o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
+  o.m = call.c.shape[1];
+  o.n = call.c.shape[2];
+  o.k = call.a.shape[2];
+  o.a = call.a.data;
+  o.rs_a = call.a.strides[1];
+  o.cs_a = call.a.strides[2];
+  o.b = call.b.data;
+  o.rs_b = call.b.strides[1];
+  o.cs_b = call.b.strides[2];
+  o.c = call.c.data;
+  o.rs_c = call.c.strides[1];
+  o.cs_c = call.c.strides[2];
   o.packed = call.packed.data;
   set_epilogue(o.after, call, transposed);
   o.missing = kernels.missing(o.k);
-  o.k = kernels.elements(o.k), o.cs_a *= kernels.factors, o.rs_b *= kernels.factors;
+  o.k = kernels.elements(o.k);
+  o.cs_a *= kernels.factors;
+  o.rs_b *= kernels.factors;
   if (!transposed) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);
-  std::swap(o.rs_a, o.cs_b), std::swap(o.cs_a, o.rs_b);
+  std::swap(o.rs_a, o.cs_b);
+  std::swap(o.cs_a, o.rs_b);
   std::swap(o.rs_c, o.cs_c);
   return o;
 }

@@ -87,7 +87,9 @@ inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool trans
   (transposed ? e.norm_column : e.norm_row) = call.norm.data;
   e.norm_step = call.norm.shape[1];
   e.activation = call.activation;
-  e.saved = call.saved.data, e.rs_s = call.saved.strides[row], e.cs_s = call.saved.strides[3 - row];
+  e.saved = call.saved.data;
+  e.rs_s = call.saved.strides[row];
+  e.cs_s = call.saved.strides[3 - row];
 }
 
 // The operands of the same product, with k and the strides along k in elements of the kernels.

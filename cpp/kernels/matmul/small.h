@@ -76,7 +76,9 @@ static void small_tile(const MatmulRows<T>& t, const T* a, const T* b, int64_t c
   Row acc[kRows];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) acc[i] = Row{};
-  const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b;
+  const int64_t rs_a = opaque(t.rs_a);
+  const int64_t cs_a = t.cs_a;
+  const int64_t rs_b = t.rs_b;
   for (int64_t p = t.k; p > 0; --p, a += cs_a, b += rs_b) {
     const Row line = Row::load(b, offset, n);
     const T* x = a;
@@ -150,8 +152,10 @@ template <class T, int kVectors>
 static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   constexpr int L = lanes<T>, kRows = kVectors * L;
   for (int64_t row = 0, next; row < t.rows; row = next) {
-    next = row + kRows, row = next <= t.rows ? row : t.rows - kRows;  // the last may overlap those before
-    const T *x = t.a + row, *y = b;
+    next = row + kRows;
+    row = next <= t.rows ? row : t.rows - kRows;  // the last may overlap those before
+    const T* x = t.a + row;
+    const T* y = b;
     vec<T> acc[kVectors][4] = {};
     for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b) RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -184,7 +188,9 @@ static void run_small(MatmulRows<T>& t, T* scratch) {
   if (t.cs_b != 1) {
     const int width = (t.columns + L - 1) / L * L;
     pack<T>(t.k, t.columns, width, t.b, t.rs_b, t.cs_b, scratch);
-    t.b = scratch, t.rs_b = width, t.cs_b = 1;
+    t.b = scratch;
+    t.rs_b = width;
+    t.cs_b = 1;
   }
   constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // the most columns that last_columns() takes
   const bool by_rows =

@@ -39,7 +39,8 @@ static void stack(const MatmulStack<T>& stack) {
   constexpr int kMost = kVectors == 1 || kManyRegisters ? 8 : kTileRows;
   const MatmulStack<T> s = stack;  // a copy, since the compiler assumes that a store to c may change `stack`
   const int n = static_cast<int>(s.n - (kVectors - 1) * lanes<T>);
-  const T *a = s.a, *b = s.b;
+  const T* a = s.a;
+  const T* b = s.b;
   T* c = s.c;
   for (int64_t left = s.count; left > 0; --left, a += s.step_a, b += s.step_b, c += s.step_c) {
     int64_t i = 0;

@@ -162,7 +162,8 @@ class StoredProduct {
     team.barrier();
     for (Chunks mine(team, tasks, 1); mine.next() && !interrupted(team);)
       for (int64_t index = mine.begin; index < mine.end; ++index) {
-        const int64_t ic = index / jr_ways_, jr = index % jr_ways_;
+        const int64_t ic = index / jr_ways_;
+        const int64_t jr = index % jr_ways_;
         Task task;
         task.i = begin + ic * mc_panels_;
         task.i_end = std::min(task.i + mc_panels_, end);
@@ -193,7 +194,8 @@ class StoredProduct {
     }
     const int64_t bytes = block.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)};
     const int64_t rows = bytes > caches.l2 ? kTogether : kManyTogether;
-    const int64_t pieces = ceil_div(block.k, rows), end = team.share_end(pieces);
+    const int64_t pieces = ceil_div(block.k, rows);
+    const int64_t end = team.share_end(pieces);
     for (int64_t piece = team.share_begin(pieces); piece < end && !interrupted(team); ++piece)
       for (int64_t j = 0; j < panels_b; ++j)
         pack_panel_b(x, buffers, block, j, piece * rows, std::min(rows, block.k - piece * rows));
@@ -203,7 +205,8 @@ class StoredProduct {
   void pack_panel_b(const Matrices& x, const Buffers& buffers, const Block& block, int64_t j, int64_t p,
                     int64_t k) const {
     const int64_t column = j * nr_;
-    const int count = columns(block.n, j), width = padded(count);
+    const int count = columns(block.n, j);
+    const int width = padded(count);
     const BFloat16* from = x.b + (block.pc + p) * x.rs_b + (block.jc + column) * x.cs_b;
     float* to = buffers.b + column * block.pairs() + p / 2 * width;
     kernels_.pack({k, count, width, bits(from), x.rs_b, x.cs_b, to});

@@ -32,7 +32,8 @@ RANVIER_INLINE void join_blocks(const StoredTile& t, float* sums) {
   const int width = width_of(t);
   for (int i = 0; i < t.rows; ++i)
     for (int j = 0; j < width; j += L) {
-      float *const sum = sums + i * width + j, *const before = t.sums + i * t.rs_sums + j;
+      float* const sum = sums + i * width + j;
+      float* const before = t.sums + i * t.rs_sums + j;
       if (!t.is_first_block) store(sum, load(before) + load(sum));
       if (!t.is_last_block) store(before, load(sum));
     }
@@ -41,7 +42,8 @@ RANVIER_INLINE void join_blocks(const StoredTile& t, float* sums) {
 // Adds the bias to the sums, and applies the activation.
 RANVIER_INLINE void activate(const StoredTile& t, float* sums) {
   const MatmulActivation& f = t.activation;
-  const int width = width_of(t), all = t.rows * width;
+  const int width = width_of(t);
+  const int all = t.rows * width;
   for (int i = 0; i < all && t.bias; i += L) store(sums + i, load(sums + i) + load(t.bias + i % width));
   activation_kernels_float.forward[static_cast<int>(f.kind)](
       {all, sums, nullptr, sums, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
@@ -73,8 +75,10 @@ static void store_floats(const StoredTile& t, const float* bias, const float* su
 RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> low, vec<float> high) {
   const auto has_subnormal = [](vec<float> x)
                                  RANVIER_INLINED { return _mm512_fpclass_ps_mask(__m512(x), 0x20); };
-  if (__builtin_expect(has_subnormal(low) | has_subnormal(high), 0))
-    return store_halves(c, low), store_halves(c + L, high);
+  if (__builtin_expect(has_subnormal(low) | has_subnormal(high), 0)) {
+    store_halves(c, low);
+    return store_halves(c + L, high);
+  }
   const __m512bh y = _mm512_cvtne2ps_pbh(__m512(high), __m512(low));
   __builtin_memcpy(c, &y, sizeof y);
 }

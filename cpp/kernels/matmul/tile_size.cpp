@@ -17,7 +17,8 @@ constexpr int64_t kLine = 64;  // bytes
 int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
   const auto panel = [=](int64_t rows) {
     const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
-    const int64_t whole = vectors / width, rest = vectors % width;
+    const int64_t whole = vectors / width;
+    const int64_t rest = vectors % width;
     if (width == 3 && rest == 1) return (whole - 1) * tile(3) + 2 * tile(2);
     return whole * tile(width) + tile(rest);
   };
@@ -36,7 +37,9 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
     return o.m <= most ? std::max(static_cast<int>(o.m), 1)
                        : static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
   };
-  const int rows = rows_of(kernels_.mr), columns = kernels_.nr(rows), of_three = kernels_.rows_of_three;
+  const int rows = rows_of(kernels_.mr);
+  const int columns = kernels_.nr(rows);
+  const int of_three = kernels_.rows_of_three;
   const TileSize usual = {false, kernels_.mr, rows, columns};
   const int64_t vectors = ceil_div(o.n, kernels_.lanes);
   if (is_outer(o)) return {false, kernels_.mr, rows, static_cast<int>(o.n)};

@@ -23,7 +23,9 @@ template <class T>
 Matmul<T> product(const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t rs_b, T* c, int64_t m,
                   int64_t n, int64_t k) {
   Matmul<T> p{};
-  p.a = as_matrix(a, m, k, rs_a, cs_a), p.b = as_matrix(b, k, n, rs_b, 1), p.c = as_matrix(c, m, n, n, 1);
+  p.a = as_matrix(a, m, k, rs_a, cs_a);
+  p.b = as_matrix(b, k, n, rs_b, 1);
+  p.c = as_matrix(c, m, n, n, 1);
   return p;
 }
 
@@ -78,21 +80,32 @@ struct Triangle {
     if (end - begin <= half) return solve_few(begin, end);
     while (2 * half < end - begin) half *= 2;
     const int64_t middle = begin + half;
-    upper ? solve(team, middle, end) : solve(team, begin, middle);
+    if (upper) {
+      solve(team, middle, end);
+    } else {
+      solve(team, begin, middle);
+    }
     if (interrupted(team)) return;
-    const int64_t to = upper ? begin : middle, from = upper ? middle : begin;
-    const int64_t m = upper ? half : end - middle, k = upper ? end - middle : half;
+    const int64_t to = upper ? begin : middle;
+    const int64_t from = upper ? middle : begin;
+    const int64_t m = upper ? half : end - middle;
+    const int64_t k = upper ? end - middle : half;
     product(a + to * rs_a + from * cs_a, rs_a, cs_a, y + from * rs_y, rs_y, shares, m, columns, k)
         .run(team, workspace);
     for (int64_t i = 0; i < m; ++i) subtract(columns, T(1), shares + i * columns, y + (to + i) * rs_y);
-    upper ? solve(team, begin, middle) : solve(team, middle, end);
+    if (upper) {
+      solve(team, begin, middle);
+    } else {
+      solve(team, middle, end);
+    }
   }
 };
 
 // The largest workspace of the products that solve() runs for this many columns.
 template <class T>
 size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
-  const int64_t n = s.rows(), *strides = s.a.strides + s.a.ndim - 2;
+  const int64_t n = s.rows();
+  const int64_t* strides = s.a.strides + s.a.ndim - 2;
   size_t most = 0;
   const auto add = [&](int64_t m, int64_t k) {
     if (s.upper) std::swap(m, k);
@@ -128,15 +141,20 @@ size_t SolveTriangle<T>::bytes_of_thread() const {
 template <class T>
 void SolveTriangle<T>::run(const Team& team, void* workspace) const {
   if (numel(y) == 0) return;
-  const int64_t n = rows(), k = columns(), parts = ceil_div(k, kColumns), outer = y.ndim - 2;
+  const int64_t n = rows();
+  const int64_t k = columns();
+  const int64_t parts = ceil_div(k, kColumns);
+  const int64_t outer = y.ndim - 2;
   const size_t bytes = bytes_of_thread();
   const int64_t items = numel(y) / (n * k) * parts;
   const double cost = kNsPerProduct * double(numel(y)) * double(n);
   team.parallel_for(items, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     auto* own = bytes ? static_cast<char*>(workspace) + size_t(team.index()) * bytes : nullptr;
     for (int64_t i = begin; i < end && !interrupted(team); ++i) {
-      const int64_t matrix = i / parts, column = i % parts * kColumns;
-      int64_t rest = matrix, offset = 0;
+      const int64_t matrix = i / parts;
+      const int64_t column = i % parts * kColumns;
+      int64_t rest = matrix;
+      int64_t offset = 0;
       for (int64_t d = outer - 1; d >= 0; rest /= y.shape[d], --d) offset += rest % y.shape[d] * a.strides[d];
       const Triangle<T> triangle = {a.data + offset,
                                     a.strides[outer],

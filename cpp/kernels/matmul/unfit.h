@@ -52,7 +52,8 @@ class UnfitRows {
   void compute(int64_t batch) const {
     if (!flags_) return;
     team_.barrier();
-    const int64_t m = call_.c.shape[1], h = height(call_);
+    const int64_t m = call_.c.shape[1];
+    const int64_t h = height(call_);
     for (int64_t row = 0; row < m; row += h) {
       const int64_t first = std::min(row, m - h);
       bool any = false;
@@ -76,14 +77,17 @@ class UnfitRows {
   // The product in float32 of rows [row, row + height) of matrix `batch`, stored in `to` (height, n).
   static Matmul<T> of_rows(const Matmul<T>& call, int64_t batch, int64_t row, T* to) {
     Matmul<T> m = call;
-    const int64_t h = height(call), n = call.c.shape[2];
-    m.precision = Precision::highest, m.packed = {};
+    const int64_t h = height(call);
+    const int64_t n = call.c.shape[2];
+    m.precision = Precision::highest;
+    m.packed = {};
     const auto slice = [=](auto& x, bool rows) {
       x.data += batch * x.strides[0] + (rows ? row * x.strides[1] : 0);
       x.shape[0] = 1;
       if (rows) x.shape[1] = h;
     };
-    slice(m.a, true), slice(m.b, false);
+    slice(m.a, true);
+    slice(m.b, false);
     if (m.saved.data) slice(m.saved, true);
     m.c = {to, 3, {1, h, n}, {h * n, n, 1}};
     return m;
@@ -98,7 +102,8 @@ class UnfitRows {
 
   // Computes the block that begins with row `first`, and copies its flagged rows to c.
   void compute(int64_t batch, int64_t first) const {
-    const int64_t n = call_.c.shape[2], h = height(call_);
+    const int64_t n = call_.c.shape[2];
+    const int64_t h = height(call_);
     of_rows(call_, batch, first, rows_).run(team_, scratch_);
     team_.barrier();
     for (int64_t i = team_.share_begin(h); i < team_.share_end(h); ++i) {

@@ -14,27 +14,43 @@ namespace ranvier {
 // values that have just been stored would take as long as a small product.
 template <class T>
 MatmulRows<T> rows_of(const Matmul<T>& call, bool transposed = false) {
-  const TensorView<const T>&a = transposed ? call.b : call.a, &b = transposed ? call.a : call.b;
-  const int row = transposed ? 2 : 1, column = 3 - row;
+  const TensorView<const T>& a = transposed ? call.b : call.a;
+  const TensorView<const T>& b = transposed ? call.a : call.b;
+  const int row = transposed ? 2 : 1;
+  const int column = 3 - row;
   MatmulRows<T> t{};
-  t.c = call.c.data, t.rs_c = call.c.strides[row], t.cs_c = call.c.strides[column];
-  t.rows = static_cast<int>(call.c.shape[row]), t.columns = static_cast<int>(call.c.shape[column]);
+  t.c = call.c.data;
+  t.rs_c = call.c.strides[row];
+  t.cs_c = call.c.strides[column];
+  t.rows = static_cast<int>(call.c.shape[row]);
+  t.columns = static_cast<int>(call.c.shape[column]);
   set_epilogue(t.after, call, transposed);
   t.k = t.chain_length = call.a.shape[2];
-  t.a = a.data, t.rs_a = a.strides[row], t.cs_a = a.strides[column];
-  t.b = b.data, t.rs_b = b.strides[row], t.cs_b = b.strides[column];
+  t.a = a.data;
+  t.rs_a = a.strides[row];
+  t.cs_a = a.strides[column];
+  t.b = b.data;
+  t.rs_b = b.strides[row];
+  t.cs_b = b.strides[column];
   return t;
 }
 
 template <class T>
 MatmulRows<T> rows_of(const Operands<T>& o) {
   MatmulRows<T> t{};
-  t.c = o.c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-  t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(o.n);
+  t.c = o.c;
+  t.rs_c = o.rs_c;
+  t.cs_c = o.cs_c;
+  t.rows = static_cast<int>(o.m);
+  t.columns = static_cast<int>(o.n);
   t.after = o.after;
   t.k = t.chain_length = o.k;
-  t.a = o.a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
-  t.b = o.b, t.rs_b = o.rs_b, t.cs_b = o.cs_b;
+  t.a = o.a;
+  t.rs_a = o.rs_a;
+  t.cs_a = o.cs_a;
+  t.b = o.b;
+  t.rs_b = o.rs_b;
+  t.cs_b = o.cs_b;
   return t;
 }
 
@@ -50,16 +66,21 @@ void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
 template <class T>
 void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t) {
   alignas(64) T scratch[kSmallSide * kSmallSide];
-  const int64_t first = team.share_begin(t.rows), last = team.share_end(t.rows);
+  const int64_t first = team.share_begin(t.rows);
+  const int64_t last = team.share_end(t.rows);
   const MatmulActivation activation = t.after.activation;
   const bool in_tiles = activation.is_in_tiles();
   if (!in_tiles) t.after.activation = {};
-  if (first > 0) t.a += first * t.rs_a, t.move(first, 0);
+  if (first > 0) {
+    t.a += first * t.rs_a;
+    t.move(first, 0);
+  }
   for (int64_t i = first; i < last && !interrupted(team); i += kSmallRows) {
     t.rows = static_cast<int>(std::min(kSmallRows, last - i));
     kernels.small(t, scratch);
     if (!in_tiles) activate(activation, int64_t{t.rows} * t.columns, t.after.saved, t.c);
-    t.a += t.rows * t.rs_a, t.move(t.rows, 0);
+    t.a += t.rows * t.rs_a;
+    t.move(t.rows, 0);
   }
 }
 
@@ -70,7 +91,9 @@ void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, cons
   for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
     for (int64_t i = c.begin; i < c.end; ++i) {
       MatmulRows<T> t = rows_of(call);
-      t.a += i * call.a.strides[0], t.b += i * call.b.strides[0], t.c += i * call.c.strides[0];
+      t.a += i * call.a.strides[0];
+      t.b += i * call.b.strides[0];
+      t.c += i * call.c.strides[0];
       if (t.after.saved) t.after.saved += i * call.saved.strides[0];
       run_small(team.alone(), kernels, t);
     }
@@ -81,15 +104,21 @@ template <class T>
 void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const int64_t n = call.c.shape[2];
   MatmulTile<T> t{};
-  t.c = call.c.data, t.rs_c = call.c.strides[1], t.cs_c = call.c.strides[2];
+  t.c = call.c.data;
+  t.rs_c = call.c.strides[1];
+  t.cs_c = call.c.strides[2];
   t.rows = static_cast<int>(call.c.shape[1]);
   set_epilogue(t.after, call, false);
-  t.k = call.a.shape[2], t.chain_length = even_chain_length(t.k, kernels.max_chain);
-  t.a = call.a.data, t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
+  t.k = call.a.shape[2];
+  t.chain_length = even_chain_length(t.k, kernels.max_chain);
+  t.a = call.a.data;
+  t.rs_a = call.a.strides[1];
+  t.cs_a = call.a.strides[2];
   const int64_t nr = std::min(kernels.nr(t.rows), kernels.width(n));
   for (int64_t j = 0; j < n; j += nr, t.move(0, nr)) {
     t.columns = static_cast<int>(std::min(nr, n - j));
-    t.b = call.packed.data + j * t.k, t.rs_b = kernels.width(t.columns);
+    t.b = call.packed.data + j * t.k;
+    t.rs_b = kernels.width(t.columns);
     kernels.micro_kernel(t);
   }
 }
@@ -100,18 +129,28 @@ void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
 template <class T>
 void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t, int64_t n,
                  bool few_rows) {
-  const int64_t unit = few_rows ? kDotRows : 1, units = n / unit;
+  const int64_t unit = few_rows ? kDotRows : 1;
+  const int64_t units = n / unit;
   const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
-  const int64_t first = share(team.index()), last = share(team.index() + 1);
+  const int64_t first = share(team.index());
+  const int64_t last = share(team.index() + 1);
   t.chain_length = even_chain_length(t.k, kernels.max_chain);
   const int64_t bytes = n * t.k * int64_t(sizeof(T));
   t.beyond = (bytes > kBeyondL1) + (bytes > caches.l2);
-  if (first > 0) t.b += first * t.cs_b, t.move(0, first);
+  if (first > 0) {
+    t.b += first * t.cs_b;
+    t.move(0, first);
+  }
   const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
   for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
     t.columns = static_cast<int>(last - j < most + unit ? last - j : most);
-    few_rows ? kernels.few_rows(t) : kernels.dots(t);
-    t.b += t.columns * t.cs_b, t.move(0, t.columns);
+    if (few_rows) {
+      kernels.few_rows(t);
+    } else {
+      kernels.dots(t);
+    }
+    t.b += t.columns * t.cs_b;
+    t.move(0, t.columns);
   }
 }
 
@@ -130,14 +169,16 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
     const bool last_products = pc + t.k == o.k;
     t.missing = last_products ? o.missing : 0;
     if (!last_products) t.after = {};
-    t.a += pc * t.cs_a, t.b += pc * t.rs_b + first * t.cs_b;
+    t.a += pc * t.cs_a;
+    t.b += pc * t.rs_b + first * t.cs_b;
     t.accumulate = added || pc > 0;
     t.unfit = unfit;
     t.move(0, first);
     for (int64_t j = first; j < last && !interrupted(team); j += most) {
       t.columns = static_cast<int>(std::min(most, last - j));
       kernels.gemv(t);
-      t.b += most * t.cs_b, t.move(0, most);
+      t.b += most * t.cs_b;
+      t.move(0, most);
     }
   }
 }
@@ -148,7 +189,8 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
                const Matmul<T>& call, int64_t first, int64_t last) {
   const int64_t products = call.c.shape[1] * call.c.shape[2] * std::max<int64_t>(call.a.shape[2], 1);
   const int64_t most = std::max<int64_t>(kStackProducts / products, 1);
-  const int64_t step_a = call.a.strides[0], step_b = call.b.strides[0];
+  const int64_t step_a = call.a.strides[0];
+  const int64_t step_b = call.b.strides[0];
   for (int64_t i = first; i < last && !interrupted(team); i += most) {
     const Operands<T> o = plan.operands(call, i, nullptr);
     kernels.stack({std::min(most, last - i), o.m, o.n, o.k, o.a, plan.transposed ? step_b : step_a, o.rs_a,

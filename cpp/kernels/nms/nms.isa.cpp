@@ -8,11 +8,16 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 static void nms(const T* boxes, int64_t n, T threshold, T* workspace, bool* kept) {
   const int64_t room = n + lanes<T>;
-  T *left = workspace, *top = left + room, *right = top + room, *bottom = right + room, *size = bottom + room;
+  T* left = workspace;
+  T* top = left + room;
+  T* right = top + room;
+  T* bottom = right + room;
+  T* size = bottom + room;
   const vec<T> zero = {};
   int64_t count = 0;  // how many boxes are kept
   for (int64_t j = 0; j < n; ++j) {
-    const T *b = boxes + 4 * j, area = (b[2] - b[0]) * (b[3] - b[1]);
+    const T* b = boxes + 4 * j;
+    const T area = (b[2] - b[0]) * (b[3] - b[1]);
     ivec<T> gone = {};
     for (int64_t i = 0; i < count && !any(gone); i += lanes<T>) {
       const vec<T> w = min(load(right + i), zero + b[2]) - max(load(left + i), zero + b[0]);
@@ -24,7 +29,11 @@ static void nms(const T* boxes, int64_t n, T threshold, T* workspace, bool* kept
     if (!kept[j]) continue;
     if (count % lanes<T> == 0)  // begins a new vector of boxes of size 0, which overlap nothing
       for (T* line : {left, top, right, bottom, size}) store(line + count, zero);
-    left[count] = b[0], top[count] = b[1], right[count] = b[2], bottom[count] = b[3], size[count] = area;
+    left[count] = b[0];
+    top[count] = b[1];
+    right[count] = b[2];
+    bottom[count] = b[3];
+    size[count] = area;
     ++count;
   }
 }

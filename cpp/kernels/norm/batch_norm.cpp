@@ -46,11 +46,17 @@ int64_t pooled_rows_size(const BatchNormForward<T>& f) {
 inline void pool_rows(const NormPool& p, bool relu, int64_t i, const float* z) {
   const int64_t channels = p.y.shape[1];
   PooledRow row{};
-  row.z = z, row.pixel = channels, row.row = p.size[1] * channels;
-  row.window[0] = p.window[0], row.window[1] = p.window[1];
-  row.windows = p.y.shape[3], row.channels = row.step = channels, row.relu = relu;
+  row.z = z;
+  row.pixel = channels;
+  row.row = p.size[1] * channels;
+  row.window[0] = p.window[0];
+  row.window[1] = p.window[1];
+  row.windows = p.y.shape[3];
+  row.channels = row.step = channels;
+  row.relu = relu;
   const int64_t at = i * row.windows * channels;
-  row.y = p.y.data + at, row.where = p.where.data ? p.where.data + at : nullptr;
+  row.y = p.y.data + at;
+  row.where = p.where.data ? p.where.data + at : nullptr;
   pooled_kernels().row(row);
 }
 
@@ -81,16 +87,24 @@ struct ChannelForward {
 
   // The mean of a unit's elements and m2, the sum of their squared distances from it, for each column.
   void measure(int64_t unit) const {
-    const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
-    double *mean = tables.first + segment * plan.width, *m2 = tables.second + segment * plan.width;
-    plan.columns ? measure_columns(segment, panel * plan.kPanel, mean, m2)
-                 : measure_planes(segment, panel, mean, m2);
+    const int64_t segment = unit / plan.panels;
+    const int64_t panel = unit % plan.panels;
+    double* mean = tables.first + segment * plan.width;
+    double* m2 = tables.second + segment * plan.width;
+    if (plan.columns) {
+      measure_columns(segment, panel * plan.kPanel, mean, m2);
+    } else {
+      measure_planes(segment, panel, mean, m2);
+    }
   }
 
   // measure() in the layout of columns: the panel begins at `column`.
   void measure_columns(int64_t segment, int64_t column, double* mean, double* m2) const {
-    const int64_t begin = plan.first(segment), end = plan.first(segment + 1), stride = row_stride(f.x);
-    const int64_t panel = std::min(plan.kPanel, plan.width - column), row = stride * plan.fold;
+    const int64_t begin = plan.first(segment);
+    const int64_t end = plan.first(segment + 1);
+    const int64_t stride = row_stride(f.x);
+    const int64_t panel = std::min(plan.kPanel, plan.width - column);
+    const int64_t row = stride * plan.fold;
     std::fill_n(mean + column, panel, 0.0);
     std::fill_n(m2 + column, panel, 0.0);
     const T* x = f.x.data + column;
@@ -107,7 +121,8 @@ struct ChannelForward {
     RunningMoments all;
     for (int64_t n = plan.first(segment); n < plan.first(segment + 1); ++n)
       all.add_line(kernels, plane(f.x, n, c), plan.inner);
-    mean[c] = all.moments().mean, m2[c] = all.moments().m2;
+    mean[c] = all.moments().mean;
+    m2[c] = all.moments().m2;
   }
 
   // Joins the segments' and folds' moments of channel c.
@@ -134,8 +149,8 @@ struct ChannelForward {
     const double n = double(plan.elements());
     if (!f.running_mean.data || n == 0) return;
     const double factor = f.momentum < 0 ? 1.0 / double(*f.batches.data) : f.momentum;
-    T &mean = f.running_mean.data[c * f.running_mean.strides[0]],
-      &var = f.running_var.data[c * f.running_var.strides[0]];
+    T& mean = f.running_mean.data[c * f.running_mean.strides[0]];
+    T& var = f.running_var.data[c * f.running_var.strides[0]];
     mean = T((1 - factor) * double(mean) + factor * all.mean);
     var = T((1 - factor) * double(var) + factor * (all.m2 / (n - 1)));
   }
@@ -146,25 +161,31 @@ struct ChannelForward {
     if (f.training) {
       const Moments all = join(c);
       update_running(c, all);
-      mean = all.mean, var = plan.elements() ? all.m2 / double(plan.elements()) : 0;
+      mean = all.mean;
+      var = plan.elements() ? all.m2 / double(plan.elements()) : 0;
     } else {
       mean = double(f.running_mean.data[c * f.running_mean.strides[0]]);
       var = double(f.running_var.data[c * f.running_var.strides[0]]);
     }
     const double rstd = 1 / std::sqrt(var + f.eps);
-    f.mean.data[c] = mean, f.rstd.data[c] = rstd;
+    f.mean.data[c] = mean;
+    f.rstd.data[c] = rstd;
     const double scale = f.weight.data ? rstd * double(f.weight.data[c * f.weight.strides[0]]) : rstd;
     const double shift = f.bias.data ? double(f.bias.data[c * f.bias.strides[0]]) : 0;
     const Normalize<T> line = line_of<T>(mean, scale, shift);
-    for (int64_t j = c; j < plan.width; j += plan.channels)
-      tables.m[j] = line.m, tables.a[j] = line.a, tables.b[j] = line.b;
+    for (int64_t j = c; j < plan.width; j += plan.channels) {
+      tables.m[j] = line.m;
+      tables.a[j] = line.a;
+      tables.b[j] = line.b;
+    }
   }
 
   // Normalizes this thread's elements: rows of channels, or planes of one channel.
   void apply(const OpenTeam& team, int64_t begin, int64_t end) const {
     if (plan.columns) {
       if (f.pool.y.data) return pool(team, begin, end);
-      const int64_t sx = row_stride(f.x) * plan.fold, sy = row_stride(f.y) * plan.fold;
+      const int64_t sx = row_stride(f.x) * plan.fold;
+      const int64_t sy = row_stride(f.y) * plan.fold;
       plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
         const int64_t step = f.relu ? block_rows<T>(plan) : last - first;
         for (int64_t r = first; r < last; r += step) {
@@ -193,12 +214,14 @@ struct ChannelForward {
 
   // Rows of windows [begin, end): their pixels are normalized into scratch memory, and pooled from there.
   void pool(const OpenTeam& team, int64_t begin, int64_t end) const {
-    const int64_t rows = f.pool.size[0] / f.pool.window[0], pixels = f.pool.window[0] * f.pool.size[1];
+    const int64_t rows = f.pool.size[0] / f.pool.window[0];
+    const int64_t pixels = f.pool.window[0] * f.pool.size[1];
     T* z = scratch + team.index() * pooled_rows_size(f);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / rows * f.pool.size[0] + i % rows * f.pool.window[0];
       const T* x = f.x.data + row * f.pool.size[1] * plan.channels;
-      const int64_t whole = pixels / plan.fold, rest = pixels % plan.fold * plan.channels;
+      const int64_t whole = pixels / plan.fold;
+      const int64_t rest = pixels % plan.fold * plan.channels;
       const auto normalize = [&](int64_t first, int64_t count, int64_t width) {
         kernels.normalize_rows(x + first * plan.width, plan.width, count, width, tables.m, tables.a, tables.b,
                                z + first * plan.width, plan.width);
@@ -225,15 +248,23 @@ struct ChannelBackward {
 
   // The sums of dy and of dy (x - m) over a unit, for each column.
   void sum(int64_t unit) const {
-    const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
-    double *dy = tables.first + segment * plan.width, *dot = tables.second + segment * plan.width;
-    plan.columns ? sum_columns(segment, panel * plan.kPanel, dy, dot) : sum_planes(segment, panel, dy, dot);
+    const int64_t segment = unit / plan.panels;
+    const int64_t panel = unit % plan.panels;
+    double* dy = tables.first + segment * plan.width;
+    double* dot = tables.second + segment * plan.width;
+    if (plan.columns) {
+      sum_columns(segment, panel * plan.kPanel, dy, dot);
+    } else {
+      sum_planes(segment, panel, dy, dot);
+    }
   }
 
   void sum_columns(int64_t segment, int64_t column, double* dy_sums, double* dots) const {
-    const int64_t begin = plan.first(segment), end = plan.first(segment + 1);
+    const int64_t begin = plan.first(segment);
+    const int64_t end = plan.first(segment + 1);
     const int64_t panel = std::min(plan.kPanel, plan.width - column);
-    const int64_t sx = row_stride(f.x) * plan.fold, sdy = row_stride(f.dy) * plan.fold;
+    const int64_t sx = row_stride(f.x) * plan.fold;
+    const int64_t sdy = row_stride(f.dy) * plan.fold;
     std::fill_n(dy_sums + column, panel, 0.0);
     std::fill_n(dots + column, panel, 0.0);
     const auto add = [&](int64_t r, int64_t rows, int64_t width) {
@@ -250,28 +281,40 @@ struct ChannelBackward {
     for (int64_t n = plan.first(segment); n < plan.first(segment + 1); ++n) {
       const GradientSums found =
           line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, tables.m[c], nullptr);
-      all.dy += found.dy, all.dot += found.dot;
+      all.dy += found.dy;
+      all.dot += found.dot;
     }
-    dy_sums[c] = all.dy, dots[c] = all.dot;
+    dy_sums[c] = all.dy;
+    dots[c] = all.dot;
   }
 
   // Channel c: dweight and dbias, and the numbers with which dx is computed, dx = dy a + (x - m) b + k. m is
   // the mean rounded to T; `missing` is the rest of it.
   void finish(int64_t c) const {
-    const double mean = f.mean.data[c], rstd = f.rstd.data[c], missing = mean - double(tables.m[c]);
-    double dy = 0, dot = 0;
+    const double mean = f.mean.data[c];
+    const double rstd = f.rstd.data[c];
+    const double missing = mean - double(tables.m[c]);
+    double dy = 0;
+    double dot = 0;
     if (sums_wanted())
       for (int64_t s = 0; s < plan.segments; ++s)
-        for (int64_t j = c; j < plan.width; j += plan.channels)
-          dy += tables.first[s * plan.width + j], dot += tables.second[s * plan.width + j];
+        for (int64_t j = c; j < plan.width; j += plan.channels) {
+          dy += tables.first[s * plan.width + j];
+          dot += tables.second[s * plan.width + j];
+        }
     const double dweight = (dot - missing * dy) * rstd;
     if (f.dweight.data) f.dweight.data[c] = T(dweight);
     if (f.dbias.data) f.dbias.data[c] = T(dy);
     const double a = f.weight.data ? rstd * double(f.weight.data[c * f.weight.strides[0]]) : rstd;
     const double n = double(plan.elements());
-    const double b = f.training ? -a * rstd * dweight / n : 0, k = f.training ? -a * dy / n : 0;
-    for (int64_t j = c; j < plan.width; j += plan.channels)
-      tables.a[j] = T(a), tables.b[j] = T(b), tables.k[j] = T(k - b * missing), tables.second[j] = b;
+    const double b = f.training ? -a * rstd * dweight / n : 0;
+    const double k = f.training ? -a * dy / n : 0;
+    for (int64_t j = c; j < plan.width; j += plan.channels) {
+      tables.a[j] = T(a);
+      tables.b[j] = T(b);
+      tables.k[j] = T(k - b * missing);
+      tables.second[j] = b;
+    }
   }
 
   // True if the sums of dy and dy (x - m) are needed.
@@ -279,7 +322,8 @@ struct ChannelBackward {
 
   void apply(int64_t begin, int64_t end) const {
     if (plan.columns) {
-      const int64_t sdy = row_stride(f.dy) * plan.fold, sx = row_stride(f.x) * plan.fold;
+      const int64_t sdy = row_stride(f.dy) * plan.fold;
+      const int64_t sx = row_stride(f.x) * plan.fold;
       const int64_t sdx = row_stride(f.dx) * plan.fold;
       plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
         kernels.gradient_rows(f.dy.data + first * sdy, sdy, f.x.data + first * sx, sx, last - first, width,
@@ -368,7 +412,9 @@ void BatchNormScale<T>::run(const Team& team, void*) const {
     const double rstd = 1 / std::sqrt(at(var, k) + eps);
     const Normalize<T> f =
         line_of<T>(at(mean, k), weight.data ? rstd * at(weight, k) : rstd, bias.data ? at(bias, k) : 0);
-    line.data[k] = f.m, line.data[channels + k] = f.a, line.data[2 * channels + k] = f.b;
+    line.data[k] = f.m;
+    line.data[channels + k] = f.a;
+    line.data[2 * channels + k] = f.b;
   });
 }
 

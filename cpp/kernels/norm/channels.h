@@ -47,7 +47,8 @@ struct ChannelPlan {
     if (columns) {
       const int64_t pixels = x.shape[0] * inner;
       if (dense && channels > 0) fold = ceil_div(kNarrow, channels);
-      length = pixels / fold, rest = pixels % fold;
+      length = pixels / fold;
+      rest = pixels % fold;
     }
     width = fold * channels;
     panels = columns ? ceil_div(width, kPanel) : channels;
@@ -106,7 +107,8 @@ struct ChannelTables {
 
   ChannelTables(int64_t sums, int64_t columns, void* workspace) {
     Carver carver(workspace);
-    first = carver.take<double>(sums), second = carver.take<double>(sums);
+    first = carver.take<double>(sums);
+    second = carver.take<double>(sums);
     for (T** numbers : {&m, &a, &b, &k}) *numbers = carver.take<T>(columns);
     bytes = carver.used();
   }

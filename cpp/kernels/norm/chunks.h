@@ -31,7 +31,9 @@ Moments chunk_moments(const NormKernels<T>& kernels, const T* x, int64_t n) {
 class RunningMoments {
  public:
   void join(Moments m, int64_t count) {
-    const double n = double(count), all = count_ + n, delta = (m.mean - mean_.total) - mean_.lost;
+    const double n = double(count);
+    const double all = count_ + n;
+    const double delta = (m.mean - mean_.total) - mean_.lost;
     mean_.add(delta * (n / all));
     m2_.add(m.m2 + delta * delta * (count_ * n / all));
     count_ = all;
@@ -54,7 +56,8 @@ GradientSums line_sums(const NormKernels<T>& kernels, const T* dy, const T* x, i
   LongTotal all_dy, all_dot;
   for_each_chunk(n, [&](int64_t i, int64_t count) {
     const GradientSums found = kernels.sums(dy + i, x + i, count, m, weight ? weight + i : nullptr);
-    all_dy.add(found.dy), all_dot.add(found.dot);
+    all_dy.add(found.dy);
+    all_dot.add(found.dot);
   });
   return {all_dy.value(), all_dot.value()};
 }

@@ -61,7 +61,8 @@ struct GroupForward {
   double keep(int64_t n, int64_t g, Moments all) const {
     const double count = std::max<int64_t>(plan.elements(), 1);  // at least 1, so that dweight has no NaN
     const double rstd = 1 / std::sqrt(all.m2 / count + f.eps);
-    f.mean.data[n * plan.groups + g] = all.mean, f.rstd.data[n * plan.groups + g] = rstd;
+    f.mean.data[n * plan.groups + g] = all.mean;
+    f.rstd.data[n * plan.groups + g] = rstd;
     return rstd;
   }
 
@@ -97,9 +98,10 @@ struct GroupForward {
 
   // The groups of a panel of image n, whose channels are contiguous.
   void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
-    const int64_t first = plan.first_group(panel) * plan.width,
-                  last = plan.first_group(panel + 1) * plan.width;
-    const int64_t sx = f.x.strides[2], sy = f.y.strides[2];
+    const int64_t first = plan.first_group(panel) * plan.width;
+    const int64_t last = plan.first_group(panel + 1) * plan.width;
+    const int64_t sx = f.x.strides[2];
+    const int64_t sy = f.y.strides[2];
     std::fill(t.first + first, t.first + last, 0.0);
     std::fill(t.second + first, t.second + last, 0.0);
     for (int64_t r = 0; r < plan.inner; r += kNormRows)
@@ -110,7 +112,9 @@ struct GroupForward {
       for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
         all.join({t.first[c], t.second[c]}, plan.inner);
       finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
-        t.m[c] = function.m, t.a[c] = function.a, t.b[c] = function.b;
+        t.m[c] = function.m;
+        t.a[c] = function.a;
+        t.b[c] = function.b;
       });
     }
     kernels.normalize_rows(plane(f.x, n, first), sx, plan.inner, last - first, t.m + first, t.a + first,
@@ -129,24 +133,31 @@ struct GroupBackward {
   // is wanted calls put(c, gradient, b) for each channel.
   template <class Put>
   void finish(int64_t n, int64_t g, const Put& put) const {
-    const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
+    const double mean = f.mean.data[n * plan.groups + g];
+    const double rstd = f.rstd.data[n * plan.groups + g];
     const double missing = mean - double(T(mean));
-    double sum = 0, dot = 0;
+    double sum = 0;
+    double dot = 0;
     for (int64_t c = g * plan.width, i = n * plan.channels + c; c < (g + 1) * plan.width; ++c, ++i) {
       dots[i] = (dots[i] - missing * dy_sums[i]) * rstd;
-      sum += dy_sums[i] * value(f.weight, c, 1), dot += dots[i] * value(f.weight, c, 1);
+      sum += dy_sums[i] * value(f.weight, c, 1);
+      dot += dots[i] * value(f.weight, c, 1);
     }
     if (!f.dx.data) return;
-    const double b = -rstd * rstd * dot / plan.elements(), k = -rstd * sum / plan.elements() - b * missing;
+    const double b = -rstd * rstd * dot / plan.elements();
+    const double k = -rstd * sum / plan.elements() - b * missing;
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
       put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)}, b);
   }
 
   // A group whose channels have one pixel each: the sums for dx run along its channels.
   void line(int64_t n, int64_t g) const {
-    const int64_t c = g * plan.width, row = n * plan.channels + c;
-    const T *dy = plane(f.dy, n, c), *x = plane(f.x, n, c);
-    const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
+    const int64_t c = g * plan.width;
+    const int64_t row = n * plan.channels + c;
+    const T* dy = plane(f.dy, n, c);
+    const T* x = plane(f.x, n, c);
+    const double mean = f.mean.data[n * plan.groups + g];
+    const double rstd = f.rstd.data[n * plan.groups + g];
     for (int64_t i = 0; i < plan.width; ++i) {
       dy_sums[row + i] = double(dy[i]);
       dots[row + i] = double(dy[i]) * (double(x[i]) - mean) * rstd;
@@ -167,7 +178,8 @@ struct GroupBackward {
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
       const GradientSums found =
           line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, m, nullptr);
-      dy_sums[n * plan.channels + c] = found.dy, dots[n * plan.channels + c] = found.dot;
+      dy_sums[n * plan.channels + c] = found.dy;
+      dots[n * plan.channels + c] = found.dot;
     }
     finish(n, g, [&](int64_t c, NormGradient<T> function, double b) {
       line_gradient<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, function, b, nullptr,
@@ -177,9 +189,11 @@ struct GroupBackward {
 
   // The groups of a panel of image n, whose channels are contiguous.
   void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
-    const int64_t first = plan.first_group(panel) * plan.width,
-                  last = plan.first_group(panel + 1) * plan.width;
-    const int64_t sdy = f.dy.strides[2], sx = f.x.strides[2], row = n * plan.channels;
+    const int64_t first = plan.first_group(panel) * plan.width;
+    const int64_t last = plan.first_group(panel + 1) * plan.width;
+    const int64_t sdy = f.dy.strides[2];
+    const int64_t sx = f.x.strides[2];
+    const int64_t row = n * plan.channels;
     std::fill(dy_sums + row + first, dy_sums + row + last, 0.0);
     std::fill(dots + row + first, dots + row + last, 0.0);
     for (int64_t c = first; c < last; ++c) t.m[c] = T(f.mean.data[n * plan.groups + c / plan.width]);
@@ -189,7 +203,10 @@ struct GroupBackward {
                           dy_sums + row + first, dots + row + first);
     for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g)
       finish(n, g, [&](int64_t c, NormGradient<T> function, double b) {
-        t.a[c] = function.a, t.b[c] = function.b, t.k[c] = function.k, t.second[c] = b;
+        t.a[c] = function.a;
+        t.b[c] = function.b;
+        t.k[c] = function.k;
+        t.second[c] = b;
       });
     if (f.dx.data) {
       kernels.gradient_rows(plane(f.dy, n, first), sdy, plane(f.x, n, first), sx, plan.inner, last - first,
@@ -218,8 +235,13 @@ void GroupNormForward<T>::run(const Team& team, void* workspace) const {
   team.parallel_for(plan.units(), cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     const ChannelTables<T> tables = tables_of<T>(plan, static_cast<char*>(workspace) + team.index() * bytes);
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t n = unit / plan.panels, panel = unit % plan.panels;
-      columns ? forward.columns(n, panel, tables) : forward.planes(n, panel);
+      const int64_t n = unit / plan.panels;
+      const int64_t panel = unit % plan.panels;
+      if (columns) {
+        forward.columns(n, panel, tables);
+      } else {
+        forward.planes(n, panel);
+      }
     }
   });
 }
@@ -245,8 +267,13 @@ void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
     team.parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
       const ChannelTables<T> tables = tables_of<T>(plan, scratch + team.index() * bytes);
       for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t n = unit / plan.panels, panel = unit % plan.panels;
-        columns ? backward.columns(n, panel, tables) : backward.planes(n, panel);
+        const int64_t n = unit / plan.panels;
+        const int64_t panel = unit % plan.panels;
+        if (columns) {
+          backward.columns(n, panel, tables);
+        } else {
+          backward.planes(n, panel);
+        }
       }
     });
     if (dweight.data || dbias.data)

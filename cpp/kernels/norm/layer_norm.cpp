@@ -36,19 +36,23 @@ struct LineForward {
 
   // Computes several lines together, so that the CPU overlaps their square roots and divisions.
   void lines(int64_t begin, int64_t end) const {
-    const int64_t n = f.x.shape[1], count = end - begin;
+    const int64_t n = f.x.shape[1];
+    const int64_t count = end - begin;
     const auto x = [&](int64_t i) { return f.x.data + (begin + i) * f.x.strides[0]; };
     Normalize<T> function[kLinesAtOnce];
     double mean[kLinesAtOnce], var[kLinesAtOnce];
     for (int64_t i = 0; i < count; ++i) {
       const Moments all = moments(x(i), n);
-      mean[i] = all.mean, var[i] = all.m2 / double(std::max<int64_t>(n, 1));
+      mean[i] = all.mean;
+      var[i] = all.m2 / double(std::max<int64_t>(n, 1));
     }
     for (int64_t i = 0; i < count; ++i) {
       if (f.centered)
         f.mean.data[begin + i] = mean[i];
-      else
-        var[i] += mean[i] * mean[i], mean[i] = 0;
+      else {
+        var[i] += mean[i] * mean[i];
+        mean[i] = 0;
+      }
       // A line with an infinite element, and no NaN, has an infinite mean square (moments() gives NaN). Its
       // finite elements become 0, as in PyTorch.
       if (!f.centered && std::isnan(var[i]) && std::none_of(x(i), x(i) + n, [](T v) { return v != v; }))
@@ -89,8 +93,10 @@ struct LineBackward {
   // dx of line i, whose mean is m + missing. In the terms of norm.h: g = dy weight, dx = g a + (x - m) b + k
   // with a = rstd.
   void line(int64_t i, T m, double missing) const {
-    const T *dy = f.dy.data + i * f.dy.strides[0], *x = f.x.data + i * f.x.strides[0];
-    const double rstd = f.rstd.data[i], n = double(plan.n);
+    const T* dy = f.dy.data + i * f.dy.strides[0];
+    const T* x = f.x.data + i * f.x.strides[0];
+    const double rstd = f.rstd.data[i];
+    const double n = double(plan.n);
     const GradientSums sums = line_sums<T>(kernels, dy, x, plan.n, m, f.weight.data);
     const double dot = sums.dot - missing * sums.dy;  // sum g (x - mean)
     if (f.centered && plan.n == 1) {  // y does not depend on x: exactly 0, without rounding errors
@@ -114,7 +120,8 @@ struct LineBackward {
       const int64_t rows = std::min(plan.block, end - begin);
       Normalize<T> xhat[kNormRows];
       for (int64_t r = 0; r < rows; ++r) {
-        const double mean = f.centered ? f.mean.data[begin + r] : 0, rstd = f.rstd.data[begin + r];
+        const double mean = f.centered ? f.mean.data[begin + r] : 0;
+        const double rstd = f.rstd.data[begin + r];
         const T m = T(mean);
         xhat[r] = {m, T(rstd), T(-(mean - double(m)) * rstd)};
         if (f.dx.data) line(begin + r, m, mean - double(m));
@@ -138,15 +145,21 @@ static int64_t lines_together(int64_t n, int64_t item) {
 // has at_once lines, and then weight and bias.
 template <class T>
 static void run_halves(const LayerNormForward<T>& f, const Team& team, double cost, T* workspace) {
-  const int64_t n = f.x.shape[1], at_once = lines_together(n, sizeof(T));
+  const int64_t n = f.x.shape[1];
+  const int64_t at_once = lines_together(n, sizeof(T));
   team.parallel_for(f.x.shape[0], 2 * cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     T* block = workspace + team.index() * (at_once + 2) * n;
     LayerNormForward<T> part = f;
-    part.x.data = part.y.data = block, part.x.strides[0] = part.y.strides[0] = n;
+    part.x.data = part.y.data = block;
+    part.x.strides[0] = part.y.strides[0] = n;
     const auto widened = [&](TensorView<const T>& v, T* to) {
-      if (v.data) widen(v.stored, v.data, n, to), v.data = to;
+      if (v.data) {
+        widen(v.stored, v.data, n, to);
+        v.data = to;
+      }
     };
-    widened(part.weight, block + at_once * n), widened(part.bias, block + (at_once + 1) * n);
+    widened(part.weight, block + at_once * n);
+    widened(part.bias, block + (at_once + 1) * n);
     for (int64_t i = begin; i < end; i += at_once) {
       const int64_t some = std::min(at_once, end - i);
       widen_lines({f.x, i * f.x.strides[0], f.x.strides[0], 1}, some, n, false, block);
@@ -181,7 +194,8 @@ size_t LayerNormBackward<T>::workspace_bytes(int) const {
   if (!dweight.data && !dbias.data) return 0;
   const LinePlan<T> plan(*this);
   Carver carver(nullptr);
-  carver.take<double>(plan.segments * plan.n), carver.take<double>(plan.segments * plan.n);
+  carver.take<double>(plan.segments * plan.n);
+  carver.take<double>(plan.segments * plan.n);
   return carver.used();
 }
 

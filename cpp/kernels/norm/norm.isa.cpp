@@ -40,15 +40,18 @@ static Moments moments(const T* x, int64_t n) {
   for_each_vector<T>(n, [&](int v, int64_t i, int l) {
     __builtin_prefetch(x + i + ahead);
     const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
-    rest[v] += d, squares[v] = fma(d, d, squares[v]);
+    rest[v] += d;
+    squares[v] = fma(d, d, squares[v]);
   });
-  const double missing = total<T>(rest) / double(n), m2 = total<T>(squares) - missing * missing * double(n);
+  const double missing = total<T>(rest) / double(n);
+  const double m2 = total<T>(squares) - missing * missing * double(n);
   return {double(m) + missing, m2 < 0 ? 0 : m2};
 }
 
 template <bool has_weight, bool has_bias, class T>
 static void normalize_line(const T* x, int64_t n, Normalize<T> f, const T* weight, const T* bias, T* y) {
-  const vec<T> a = broadcast(f.a), b = broadcast(f.b);
+  const vec<T> a = broadcast(f.a);
+  const vec<T> b = broadcast(f.b);
   for_each_vector<T>(n, [&](int, int64_t i, int l) {
     vec<T> v = fma(load_lanes(x + i, l) - f.m, a, b);
     const vec<T> shift = has_bias ? load_lanes(bias + i, l) : vec<T>{};
@@ -75,7 +78,8 @@ static GradientSums line_sums(const T* dy, const T* x, int64_t n, T m, const T* 
     vec<T> g = load_lanes(dy + i, l);  // 0 in lanes behind the end
     if constexpr (has_weight) g = g * load_lanes(weight + i, l);
     const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
-    sum[v] += g, dot[v] = fma(g, d, dot[v]);
+    sum[v] += g;
+    dot[v] = fma(g, d, dot[v]);
   });
   return {total<T>(sum), total<T>(dot)};
 }
@@ -87,7 +91,9 @@ static GradientSums sums(const T* dy, const T* x, int64_t n, T m, const T* weigh
 
 template <bool has_weight, class T>
 static void line_gradient(const T* dy, const T* x, int64_t n, NormGradient<T> f, const T* weight, T* dx) {
-  const vec<T> a = broadcast(f.a), b = broadcast(f.b), k = broadcast(f.k);
+  const vec<T> a = broadcast(f.a);
+  const vec<T> b = broadcast(f.b);
+  const vec<T> k = broadcast(f.k);
   for_each_vector<T>(n, [&](int, int64_t i, int l) {
     vec<T> g = load_lanes(dy + i, l);
     if constexpr (has_weight) g = g * load_lanes(weight + i, l);
@@ -147,13 +153,16 @@ template <class T>
 __attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const T* x, int64_t stride,
                                                    int64_t rows, int64_t count, int64_t seen, bool far,
                                                    double* mean, double* m2) {
-  const double inverse = 1.0 / double(rows), all = double(seen + rows);
-  const double share = double(rows) / all, both = double(seen) * share;
+  const double inverse = 1.0 / double(rows);
+  const double all = double(seen + rows);
+  const double share = double(rows) / all;
+  const double both = double(seen) * share;
   double squares[ColumnSums<T>::kMost];
   for (int64_t i = 0; i < count; ++i) squares[i] = double(c.squares[i]);
   if (far) sum_wide_squares(x, stride, rows, count, c.first, squares);
   for (int64_t i = 0; i < count; ++i) {
-    const double step = double(c.sum[i]) * inverse, found = squares[i] - double(c.sum[i]) * step;
+    const double step = double(c.sum[i]) * inverse;
+    const double found = squares[i] - double(c.sum[i]) * step;
     const double delta = double(c.first[i]) + step - mean[i];
     mean[i] += delta * share;
     m2[i] += (found < 0 ? 0 : found) + delta * delta * both;
@@ -172,11 +181,14 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
     for (int64_t r = 1; r < rows; ++r)
       for (int v = 0; v < kVectors; ++v) {
         const vec<T> d = load_lanes(x + r * stride + j + v * L, l) - first[v];
-        sum[v] += d, squares[v] = fma(d, d, squares[v]);
+        sum[v] += d;
+        squares[v] = fma(d, d, squares[v]);
       }
     ivec<T> far{};
     for (int v = 0; v < kVectors; ++v) {
-      store(c.first + v * L, first[v]), store(c.sum + v * L, sum[v]), store(c.squares + v * L, squares[v]);
+      store(c.first + v * L, first[v]);
+      store(c.sum + v * L, sum[v]);
+      store(c.squares + v * L, squares[v]);
       far |= squares[v] - squares[v] != vec<T>{};
     }
     join_columns(c, x + j, stride, rows, l == L ? kVectors * L : l, seen, any(far), mean + j, m2 + j);
@@ -223,8 +235,10 @@ static void column_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stri
         sum[v] += g;
         dot[v] = fma(g, load_lanes(x + r * stride_x + j + v * L, l) - mean[v], dot[v]);
       }
-    for (int v = 0; v < kVectors; ++v)
-      add_lanes<T>(dy_sums + j + v * L, sum[v], l), add_lanes<T>(dots + j + v * L, dot[v], l);
+    for (int v = 0; v < kVectors; ++v) {
+      add_lanes<T>(dy_sums + j + v * L, sum[v], l);
+      add_lanes<T>(dots + j + v * L, dot[v], l);
+    }
   });
 }
 
@@ -253,7 +267,8 @@ static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t s
     constexpr int kVectors = decltype(group)::vectors;
     vec<T> sum[kVectors]{}, dot[kVectors]{};
     for (int64_t r = 0; r < rows; ++r) {
-      const vec<T> a = broadcast(f[r].a), b = broadcast(f[r].b);
+      const vec<T> a = broadcast(f[r].a);
+      const vec<T> b = broadcast(f[r].b);
       for (int v = 0; v < kVectors; ++v) {
         __builtin_prefetch(dy + (rows + r) * stride_dy + j + v * L, 0, 2);  // prefetches the next rows to L2
         __builtin_prefetch(x + (rows + r) * stride_x + j + v * L, 0, 2);
@@ -262,8 +277,10 @@ static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t s
         dot[v] = fma(g, fma(load_lanes(x + r * stride_x + j + v * L, l) - f[r].m, a, b), dot[v]);
       }
     }
-    for (int v = 0; v < kVectors; ++v)
-      add_lanes<T>(dbias + j + v * L, sum[v], l), add_lanes<T>(dweight + j + v * L, dot[v], l);
+    for (int v = 0; v < kVectors; ++v) {
+      add_lanes<T>(dbias + j + v * L, sum[v], l);
+      add_lanes<T>(dweight + j + v * L, dot[v], l);
+    }
   });
 }
 

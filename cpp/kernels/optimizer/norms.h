@@ -106,7 +106,8 @@ static void scale(T* g, int64_t n, T factor) {
 
 template <class T>
 static void clamp(T* g, int64_t n, T limit) {
-  const vec<T> high = broadcast(limit), low = -high;
+  const vec<T> high = broadcast(limit);
+  const vec<T> low = -high;
   map(g, g, n, [=](vec<T> v, vec<T>) { return max(min(v, high), low); });
 }
 
@@ -119,7 +120,8 @@ static void add_scaled(T* y, const T* x, int64_t n, T factor) {
 // gives `value`.
 template <class T>
 static void move_towards(T* average, const T* value, int64_t n, T weight) {
-  const vec<T> w = broadcast(weight), rest = broadcast(T(1) - weight);
+  const vec<T> w = broadcast(weight);
+  const vec<T> rest = broadcast(T(1) - weight);
   if (weight < T(0.5))
     map(average, value, n, [=](vec<T> a, vec<T> v) { return fma(w, v - a, a); });
   else
@@ -160,7 +162,8 @@ RANVIER_INLINE vec<double> add_terms(vec<double> sum, vec<double> p, vec<double>
 template <bool kSquares, class T>
 static double sum_of_terms(const T* p, int64_t n, double l1, double l2) {
   constexpr int step = lanes<double>, chains = 4;
-  const vec<double> a = broadcast(l1), b = broadcast(l2);
+  const vec<double> a = broadcast(l1);
+  const vec<double> b = broadcast(l2);
   vec<double> sum[chains] = {};
   int64_t i = 0;
   for (; i + chains * step <= n; i += chains * step) {

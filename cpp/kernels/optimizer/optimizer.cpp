@@ -55,7 +55,8 @@ void update_segment(const OptimizerSegment<T>& s, int64_t begin, int64_t end, St
   const int64_t piece = is_contiguous(s.gradient) && is_contiguous(s.parameter) ? end - begin : kChunk;
   for_each_piece(s.gradient, begin, end, piece, [&](const T* gradient, int64_t i, int64_t n) {
     OptimizerRun<T> run;
-    run.n = n, run.g = gradient;
+    run.n = n;
+    run.g = gradient;
     for (int k = 0; k < kMaxStates; ++k) run.states[k] = s.states[k].data ? s.states[k].data + i : nullptr;
     update_elements(s.parameter, i, i + n, [&](T* p, int64_t) {
       run.p = p;
@@ -71,10 +72,13 @@ void update_halves(const OptimizerSegment<float>& s, int64_t begin, int64_t end,
   uint16_t bits[kChunk];
   TensorView<uint16_t> views[kMost];
   const auto add = [&](int k, const auto& v) {
-    views[k].data = reinterpret_cast<uint16_t*>(const_cast<float*>(v.data)), views[k].ndim = v.ndim;
-    std::copy_n(v.shape, v.ndim, views[k].shape), std::copy_n(v.strides, v.ndim, views[k].strides);
+    views[k].data = reinterpret_cast<uint16_t*>(const_cast<float*>(v.data));
+    views[k].ndim = v.ndim;
+    std::copy_n(v.shape, v.ndim, views[k].shape);
+    std::copy_n(v.strides, v.ndim, views[k].strides);
   };
-  add(0, s.parameter), add(1, s.gradient);
+  add(0, s.parameter);
+  add(1, s.gradient);
   for (int j = 0; j < kMaxStates; ++j) add(2 + j, s.states[j]);
   bool dense[kMost];
   for (int k = 0; k < kMost; ++k) dense[k] = is_contiguous(views[k]);

@@ -14,7 +14,8 @@ constexpr double kNsPerElement = 0.2;  // on one thread, roughly
 template <class T>
 double penalise(const WeightPenalty<T>& call, int i, int64_t begin, int64_t end) {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
-  const double l1 = call.l1.data[i], l2 = call.l2.data[i];
+  const double l1 = call.l1.data[i];
+  const double l2 = call.l2.data[i];
   double value = 0;
   for_each_piece(call.parameters[i], begin, end, kChunk, [&](const T* chunk, int64_t first, int64_t n) {
     if (l1 != 0 || l2 != 0) value += kernels.penalty(chunk, n, l1, l2);

@@ -56,7 +56,8 @@ struct Mean {
 
   // mean += (1 - beta) (g - mean)
   RANVIER_INLINED vec<T> operator()(T* mean, vec<T> g) const {
-    const vec<T> old = load(mean), m = without_subnormals<T>(fma(broadcast(one_minus_beta), g - old, old));
+    const vec<T> old = load(mean);
+    const vec<T> m = without_subnormals<T>(fma(broadcast(one_minus_beta), g - old, old));
     store(mean, m);
     return m;
   }
@@ -79,17 +80,21 @@ RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
   if constexpr (sizeof(T) == sizeof(float)) {
     if (number & 3) return sqrt(v);
-    const __m512i bits = (__m512i)v, smallest = _mm512_set1_epi32(0x0d800000);  // 2^-100
+    const __m512i bits = (__m512i)v;
+    const __m512i smallest = _mm512_set1_epi32(0x0d800000);  // 2^-100
     const __m512i range = _mm512_set1_epi32(0x7f800000 - 0x0d800000);
     const __mmask16 nonzero = _mm512_test_epi32_mask(bits, bits);
     // One unsigned comparison of the bits finds numbers that are left to the instruction: those below 2^-100,
     // whose remainder is not exact, negative ones, infinity and NaN. The root of 0 becomes 0 by the mask.
     if (__builtin_expect(_mm512_mask_cmpge_epu32_mask(nonzero, _mm512_sub_epi32(bits, smallest), range), 0))
       return sqrt(v);
-    const vec<float> estimate = _mm512_maskz_rsqrt14_ps(all16, v), half = broadcast(0.5f);
-    vec<float> y = v * estimate, h = half * estimate;  // near sqrt(v) and 1 / (2 sqrt(v))
+    const vec<float> estimate = _mm512_maskz_rsqrt14_ps(all16, v);
+    const vec<float> half = broadcast(0.5f);
+    vec<float> y = v * estimate;
+    vec<float> h = half * estimate;  // near sqrt(v) and 1 / (2 sqrt(v))
     const vec<float> error = fma(-y, h, half);
-    y = fma(y, error, y), h = fma(h, error, h);
+    y = fma(y, error, y);
+    h = fma(h, error, h);
     return _mm512_maskz_fmadd_ps(nonzero, fma(-y, y, v), h, y);
   }
 #endif
@@ -115,7 +120,8 @@ struct Moments {
     vec<T> p, g, mean;
   };
   RANVIER_INLINED Start start(const OptimizerRun<T>& r, int64_t i) const {
-    const vec<T> p = broadcast(shrink) * load(r.p + i), g = gradient(r, i, p);
+    const vec<T> p = broadcast(shrink) * load(r.p + i);
+    const vec<T> g = gradient(r, i, p);
     return {p, g, mean(r.states[0] + i, g)};
   }
 };

@@ -33,8 +33,11 @@ struct Sgd {
 
   static auto of(const Sgd& s, const OptimizerPast& past) {
     const Gradient<T> gradient(s.maximize, s.weight_decay);
-    const T lr(s.lr), momentum(s.momentum), share(1 - s.dampening);
-    const bool first = past.steps == 0, nesterov = s.nesterov != 0;
+    const T lr(s.lr);
+    const T momentum(s.momentum);
+    const T share(1 - s.dampening);
+    const bool first = past.steps == 0;
+    const bool nesterov = s.nesterov != 0;
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const vec<T> p = load(r.p + i);
       vec<T> g = gradient(r, i, p);
@@ -56,10 +59,14 @@ struct Rmsprop {
 
   static auto of(const Rmsprop& s, const OptimizerPast&) {
     const Gradient<T> gradient(s.maximize, s.weight_decay);
-    const Mean<T> mean(s.alpha), square(s.alpha, s.eps);
-    const T lr(s.lr), eps(s.eps), momentum(s.momentum);
+    const Mean<T> mean(s.alpha);
+    const Mean<T> square(s.alpha, s.eps);
+    const T lr(s.lr);
+    const T eps(s.eps);
+    const T momentum(s.momentum);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
-      const vec<T> p = load(r.p + i), g = gradient(r, i, p);
+      const vec<T> p = load(r.p + i);
+      const vec<T> g = gradient(r, i, p);
       vec<T> variance = square.of_squares(r.states[0] + i, g);
       if (r.states[2]) {
         const vec<T> m = mean(r.states[2] + i, g);
@@ -82,9 +89,11 @@ struct Adagrad {
 
   static auto of(const Adagrad& s, const OptimizerPast& past) {
     const Gradient<T> gradient(s.maximize, s.weight_decay);
-    const T lr(s.lr / (1 + past.steps * s.lr_decay)), eps(s.eps);
+    const T lr(s.lr / (1 + past.steps * s.lr_decay));
+    const T eps(s.eps);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
-      const vec<T> p = load(r.p + i), g = gradient(r, i, p);
+      const vec<T> p = load(r.p + i);
+      const vec<T> g = gradient(r, i, p);
       const vec<T> sum = fma(g, g, load(r.states[0] + i));
       store(r.states[0] + i, sum);
       store(r.p + i, fma(broadcast(-lr), g / (sqrt(sum) + broadcast(eps)), p));
@@ -100,9 +109,12 @@ struct Adadelta {
   static auto of(const Adadelta& s, const OptimizerPast&) {
     const Gradient<T> gradient(s.maximize, s.weight_decay);
     const Mean<T> square(s.rho, ::sqrt(s.eps));
-    const T lr(s.lr), eps(s.eps);
+    const T lr(s.lr);
+    const T eps(s.eps);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
-      const vec<T> p = load(r.p + i), g = gradient(r, i, p), e = broadcast(eps);
+      const vec<T> p = load(r.p + i);
+      const vec<T> g = gradient(r, i, p);
+      const vec<T> e = broadcast(eps);
       const vec<T> size = sqrt(square.of_squares(r.states[0] + i, g) + e);
       const vec<T> delta = sqrt(load(r.states[1] + i) + e) / size * g;
       square.of_squares(r.states[1] + i, delta);
@@ -120,10 +132,17 @@ struct Rprop {
 
   static auto of(const Rprop& s, const OptimizerPast& past) {
     const Gradient<T> gradient(s.maximize, 0);
-    const T lr(s.lr), etaminus(s.etaminus), etaplus(s.etaplus), least(s.least), most(s.most);
+    const T lr(s.lr);
+    const T etaminus(s.etaminus);
+    const T etaplus(s.etaplus);
+    const T least(s.least);
+    const T most(s.most);
     const bool first = past.steps == 0;
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
-      const vec<T> p = load(r.p + i), g = gradient(r, i, p), zero{}, one = broadcast(T(1));
+      const vec<T> p = load(r.p + i);
+      const vec<T> g = gradient(r, i, p);
+      const vec<T> zero{};
+      const vec<T> one = broadcast(T(1));
       const vec<T> product = g * load(r.states[0] + i);
       const vec<T> old = first ? broadcast(lr) : load(r.states[1] + i);
       const vec<T> grown = select(product > 0, broadcast(etaplus) * old, old);
@@ -151,11 +170,16 @@ struct Asgd {
   }
   static auto of(const Asgd& s, const OptimizerPast& past) {
     const Gradient<T> gradient(s.maximize, s.weight_decay);
-    const double rate = past.steps == 0 ? s.lr : past.number, averaged = past.steps - s.t0;
-    const T eta(rate), mu(averaged > 1 ? 1 / averaged : 1), shrink(1 - s.lambd * rate);
+    const double rate = past.steps == 0 ? s.lr : past.number;
+    const double averaged = past.steps - s.t0;
+    const T eta(rate);
+    const T mu(averaged > 1 ? 1 / averaged : 1);
+    const T shrink(1 - s.lambd * rate);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
-      const vec<T> old = load(r.p + i), g = gradient(r, i, old);
-      const vec<T> p = fma(broadcast(-eta), g, broadcast(shrink) * old), mean = load(r.states[0] + i);
+      const vec<T> old = load(r.p + i);
+      const vec<T> g = gradient(r, i, old);
+      const vec<T> p = fma(broadcast(-eta), g, broadcast(shrink) * old);
+      const vec<T> mean = load(r.states[0] + i);
       store(r.states[0] + i, mu == 1 ? p : fma(broadcast(mu), p - mean, mean));
       store(r.p + i, p);
     };
@@ -170,7 +194,9 @@ struct Adam {
   static auto of(const Adam& s, const OptimizerPast& past) {
     const Moments<T> moments(s, s.decoupled_weight_decay);
     const double t = past.steps + 1;
-    const T eps(s.eps), size(s.lr / (1 - ::pow(s.beta1, t))), correction(1 / ::sqrt(1 - ::pow(s.beta2, t)));
+    const T eps(s.eps);
+    const T size(s.lr / (1 - ::pow(s.beta1, t)));
+    const T correction(1 / ::sqrt(1 - ::pow(s.beta2, t)));
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const auto [p, g, m] = moments.start(r, i);
       vec<T> v = moments.square.of_squares(r.states[1] + i, g);
@@ -192,7 +218,9 @@ struct Adamax {
 
   static auto of(const Adamax& s, const OptimizerPast& past) {
     const Moments<T> moments(s, false);
-    const T beta2(s.beta2), eps(s.eps), size(s.lr / (1 - ::pow(s.beta1, past.steps + 1)));
+    const T beta2(s.beta2);
+    const T eps(s.eps);
+    const T size(s.lr / (1 - ::pow(s.beta1, past.steps + 1)));
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const auto [p, g, m] = moments.start(r, i);
       const vec<T> largest = max(broadcast(beta2) * load(r.states[1] + i), abs(g) + broadcast(eps));
@@ -217,10 +245,13 @@ struct Nadam {
   }
   static auto of(const Nadam& s, const OptimizerPast& past) {
     const Moments<T> moments(s, s.decoupled_weight_decay);
-    const double t = past.steps + 1, now = momentum(s, t), next = momentum(s, t + 1);
+    const double t = past.steps + 1;
+    const double now = momentum(s, t);
+    const double next = momentum(s, t + 1);
     const T of_gradient(s.lr * (1 - now) / (1 - past.number * now));
     const T of_mean(s.lr * next / (1 - past.number * now * next));
-    const T eps(s.eps), correction(1 / ::sqrt(1 - ::pow(s.beta2, t)));
+    const T eps(s.eps);
+    const T correction(1 / ::sqrt(1 - ::pow(s.beta2, t)));
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const auto [p, g, m] = moments.start(r, i);
       const vec<T> v = moments.square.of_squares(r.states[1] + i, g);
@@ -237,12 +268,16 @@ struct Radam {
 
   static auto of(const Radam& s, const OptimizerPast& past) {
     const Moments<T> moments(s, s.decoupled_weight_decay);
-    const double t = past.steps + 1, power = ::pow(s.beta2, t), correction = 1 - power;
-    const double limit = 2 / (1 - s.beta2) - 1, length = limit - 2 * t * power / correction;
+    const double t = past.steps + 1;
+    const double power = ::pow(s.beta2, t);
+    const double correction = 1 - power;
+    const double limit = 2 / (1 - s.beta2) - 1;
+    const double length = limit - 2 * t * power / correction;
     const double share = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length);
     const bool rectified = length > 5;  // the variance is known well enough for a division by its root
     const double rate = s.lr / (1 - ::pow(s.beta1, t));
-    const T eps(s.eps), size(rectified ? rate * ::sqrt(share) * ::sqrt(correction) : rate);
+    const T eps(s.eps);
+    const T size(rectified ? rate * ::sqrt(share) * ::sqrt(correction) : rate);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const auto [p, g, m] = moments.start(r, i);
       const vec<T> v = moments.square.of_squares(r.states[1] + i, g);

@@ -32,7 +32,8 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
     const auto is_large = [&](int i) { return chunks(i) >= kLargeChunks * team.size(); };
     int64_t small = 0;  // chunks of all smaller arrays
     for (int i = 0; i < count; ++i) small += is_large(i) ? 0 : chunks(i);
-    int64_t begin = team.share_begin(small), end = team.share_end(small);
+    int64_t begin = team.share_begin(small);
+    int64_t end = team.share_end(small);
     F own = f;  // a copy, since f may have members that it changes
     for (int i = 0; i < count; ++i) {
       const int64_t here = chunks(i);
@@ -40,7 +41,10 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
       const int64_t first = large ? team.share_begin(here) : std::max<int64_t>(begin, 0);
       const int64_t last = large ? team.share_end(here) : std::min(end, here);
       if (first < last) own(i, first * kChunk, std::min(last * kChunk, size(i)));
-      if (!large) begin -= here, end -= here;
+      if (!large) {
+        begin -= here;
+        end -= here;
+      }
     }
     team.barrier();
     if (sizeof...(finish) == 0) return;

@@ -49,7 +49,10 @@ struct Frame {
   void advance(int64_t* index, int64_t count) const {
     int d = ndim - 2;
     if (d < 0) return;
-    for (index[d] += count; d > 0 && index[d] == y[d]; --d) index[d] = 0, ++index[d - 1];
+    for (index[d] += count; d > 0 && index[d] == y[d]; --d) {
+      index[d] = 0;
+      ++index[d - 1];
+    }
   }
 
   // True if the plane of y at this index has rows of x. offset: the element of x at which its plane begins.
@@ -69,10 +72,16 @@ struct Frame {
   void append(int64_t nx, int64_t ny, int64_t b, int64_t step) {
     if (nx == 1 && ny == 1 && b == 0 && ndim > 0) return;
     if (ndim > 0 && b == 0 && nx == ny && stride[ndim - 1] == step * nx) {
-      x[ndim - 1] *= nx, y[ndim - 1] *= nx, before[ndim - 1] *= nx, stride[ndim - 1] = step;
+      x[ndim - 1] *= nx;
+      y[ndim - 1] *= nx;
+      before[ndim - 1] *= nx;
+      stride[ndim - 1] = step;
       return;
     }
-    x[ndim] = nx, y[ndim] = ny, before[ndim] = b, stride[ndim] = step;
+    x[ndim] = nx;
+    y[ndim] = ny;
+    before[ndim] = b;
+    stride[ndim] = step;
     ++ndim;
   }
 };
@@ -106,20 +115,27 @@ template <class T>
 void Pad<T>::run(const Team& team, void*) const {
   if (numel(y) == 0) return;
   const Frame f(*this);
-  const int last = f.ndim - 1, above = last - 1;
-  const int64_t size = f.y[last], b = f.before[last], step = f.stride[last];
-  const int64_t begin = std::clamp<int64_t>(b, 0, size), end = std::clamp(f.x[last] + b, begin, size);
+  const int last = f.ndim - 1;
+  const int above = last - 1;
+  const int64_t size = f.y[last];
+  const int64_t b = f.before[last];
+  const int64_t step = f.stride[last];
+  const int64_t begin = std::clamp<int64_t>(b, 0, size);
+  const int64_t end = std::clamp(f.x[last] + b, begin, size);
   const PaddedRow<T> row{begin, end, size, step, value};
   const T* from = x.data + (b < 0 ? -b * step : 0);  // the first element of a row that is not cropped
   // Of a plane: rows of y, rows of x, rows of y before those of x (top), and the stride of rows in x.
-  const int64_t rows = last ? f.y[above] : 1, inside = last ? f.x[above] : 1;
-  const int64_t top = last ? f.before[above] : 0, stride = last ? f.stride[above] : 0;
+  const int64_t rows = last ? f.y[above] : 1;
+  const int64_t inside = last ? f.x[above] : 1;
+  const int64_t top = last ? f.before[above] : 0;
+  const int64_t stride = last ? f.stride[above] : 0;
   team.parallel_for(
       f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)), [&](int64_t first, int64_t end_row) {
         int64_t index[kMaxDims] = {}, offset;
         f.start_at(first, index);
         for (int64_t r = first; r < end_row;) {
-          const int64_t i = last ? index[above] : 0, count = std::min(end_row - r, rows - i);
+          const int64_t i = last ? index[above] : 0;
+          const int64_t count = std::min(end_row - r, rows - i);
           T* to = y.data + r * size;
           const bool has_rows = f.find_plane(index, &offset);
           // Rows [low, high) of the plane come from x.

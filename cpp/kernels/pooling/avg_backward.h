@@ -30,14 +30,20 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
   int64_t elements = x.divisor;
   T share = T(1) / static_cast<T>(elements ? elements : 1);
   // Members are copied to locals, since the compiler has to assume that a store to dx changes x.
-  const int64_t rows = x.row.count, columns = x.column.count, step = x.column_step;
-  const int64_t *row_counts = x.row_counts + x.row.window, *counts = x.column_counts + x.column.window;
+  const int64_t rows = x.row.count;
+  const int64_t columns = x.column.count;
+  const int64_t step = x.column_step;
+  const int64_t* row_counts = x.row_counts + x.row.window;
+  const int64_t* counts = x.column_counts + x.column.window;
   const T* row = x.dy + x.row.window * x.row_step + x.column.window * step + i * x.lane;
   for (int64_t a = 0; a < rows; ++a, row += x.row_step) {
     const T* p = row;
     for (int64_t b = 0; b < columns; ++b, p += step) {
       const int64_t count = row_counts[a] * counts[b];
-      if (!x.divisor && count != elements) elements = count, share = T(1) / static_cast<T>(count);
+      if (!x.divisor && count != elements) {
+        elements = count;
+        share = T(1) / static_cast<T>(count);
+      }
       sum = fma(kWhole ? load(p) : load_lanes(p, x.lane, n), broadcast<T>(share), sum);
     }
   }
@@ -74,11 +80,15 @@ static void avg_pool2d_gather(const Team& team, const AvgPool2dBackward<T>& f, i
     for (int64_t o = 0; o < a.out; ++o) all[o] = pool_divisor(a, pool_window(a, o), f.count_include_pad);
     return all;
   };
-  x.row_counts = counts(f.rows), x.column_counts = counts(f.columns);
-  x.row_step = f.dy.strides[2], x.column_step = f.dy.strides[3], x.lane = f.dy.strides[1];
+  x.row_counts = counts(f.rows);
+  x.column_counts = counts(f.columns);
+  x.row_step = f.dy.strides[2];
+  x.column_step = f.dy.strides[3];
+  x.lane = f.dy.strides[1];
   x.divisor = f.divisor;
   for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t n = unit / f.rows.in, h = unit % f.rows.in;
+    const int64_t n = unit / f.rows.in;
+    const int64_t h = unit % f.rows.in;
     x.dy = f.dy.data + n * f.dy.strides[0];
     x.row = x.rows.of[h];
     T* dx = f.dx.data + n * f.dx.strides[0] + h * f.dx.strides[2];
@@ -137,17 +147,21 @@ static void avg_pool2d_fill(const AvgPool2dBackward<T>& f, int64_t begin, int64_
 template <class T>
 static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
                               void* scratch) {
-  const int64_t height = f.rows.in, width = f.columns.in, channels = f.dx.shape[1];
+  const int64_t height = f.rows.in;
+  const int64_t width = f.columns.in;
+  const int64_t channels = f.dx.shape[1];
   const int64_t size = row_buffer_size<T>(f.columns);
   T* spread = static_cast<T*>(scratch);
   T* share = spread + size;
   const int64_t columns_work = width + f.columns.out;
   for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t n = unit / channels, c = unit % channels;
+    const int64_t n = unit / channels;
+    const int64_t c = unit % channels;
     const T* dy = f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1];
     T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
     __builtin_memset(dx, 0, sizeof(T) * height * width);
-    int64_t down = 0, work = 0;  // the value of `count` for which `share` holds; elements since the last test
+    int64_t down = 0;
+    int64_t work = 0;  // the value of `count` for which `share` holds; elements since the last test
     for (int64_t oh = 0; oh < f.rows.out; ++oh, dy += f.dy.strides[2]) {
       const PoolWindow w = pool_window(f.rows, oh);
       const int64_t count = pool_divisor(f.rows, w, f.count_include_pad);

@@ -111,7 +111,10 @@ RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
     for (int v = 0; v < 2; ++v) sum[v] = sum[v] + load(p + s + v * L);
     s += 2 * L;
   }
-  if (s + L <= n) sum[2] = sum[2] + load(p + s), s += L;
+  if (s + L <= n) {
+    sum[2] = sum[2] + load(p + s);
+    s += L;
+  }
   if (s < n) sum[3] = sum[3] + load_n(p + s, static_cast<int>(n - s));
 }
 
@@ -188,7 +191,9 @@ static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, Po
     else
       mean_across<0>(columns, sums, across, down, y);
     if (interrupted(team)) return;
-    sums += piece * columns.stride, across += piece, y += piece;
+    sums += piece * columns.stride;
+    across += piece;
+    y += piece;
   }
 }
 
@@ -241,7 +246,8 @@ static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, 
 // The means of whole planes [begin, end) in NCHW (global average pooling).
 template <class T>
 static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
-  w.rows = f.rows.in, w.columns = f.columns.in;
+  w.rows = f.rows.in;
+  w.columns = f.columns.in;
   w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
   // Elements of a plane if it is contiguous, else 0.
   const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;
@@ -264,7 +270,9 @@ static void avg_pool2d_forward(const Team& team, const AvgPool2dForward<T>& f, i
                                void* memory) {
   const MeanRowScratch<T> scratch(f, memory);
   SumWindow<T> w{};
-  w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
+  w.row = f.x.strides[2];
+  w.column = f.x.strides[3];
+  w.lane = f.x.strides[1];
   if (!f.channels_last && is_global(f.rows) && is_global(f.columns)) return mean_of_planes(f, w, begin, end);
   const bool far = RANVIER_HAS_FMA && pool_is_far(f.x.shape, w.column, sizeof(T));
   for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {

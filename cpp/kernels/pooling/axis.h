@@ -45,7 +45,8 @@ static __attribute__((noinline, unused)) PoolWindow pool_window(const PoolAxis& 
 // counts, but not what the last window covers beyond the padding (PyTorch's ceil_mode makes such windows).
 static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool count_include_pad) {
   if (a.kernel == 0 || !count_include_pad) return w.last - w.first;
-  const int64_t end = w.start + a.kernel, limit = a.in + a.padding;
+  const int64_t end = w.start + a.kernel;
+  const int64_t limit = a.in + a.padding;
   return (end < limit ? end : limit) - w.start;
 }
 
@@ -68,7 +69,8 @@ struct RowWalk {
     if (++row < rows) return;
     row = 0;
     if (++c < planes) return;
-    c = 0, ++n;
+    c = 0;
+    ++n;
   }
 };
 
@@ -98,7 +100,8 @@ struct PoolInputs {
 
 // The adaptive windows that contain input i.
 static inline PoolEntries adaptive_entries(const PoolAxis& a, int64_t i) {
-  const int64_t first = i * a.out / a.in, end = ((i + 1) * a.out + a.in - 1) / a.in;
+  const int64_t first = i * a.out / a.in;
+  const int64_t end = ((i + 1) * a.out + a.in - 1) / a.in;
   return {first, i - first * a.in / a.out, end - first};
 }
 
@@ -106,7 +109,9 @@ static inline PoolEntries adaptive_entries(const PoolAxis& a, int64_t i) {
 // number from 0 to kernel - 1. whole: the windows o with a whole number, as a congruence; they are `period`
 // apart.
 static inline PoolEntries pool_entries(const PoolAxis& a, const Congruence& whole, int64_t i) {
-  const int64_t at = i + a.padding, before = at - (a.kernel - 1) * a.dilation, step = whole.period;
+  const int64_t at = i + a.padding;
+  const int64_t before = at - (a.kernel - 1) * a.dilation;
+  const int64_t step = whole.period;
   const int64_t last = at / a.stride < a.out ? at / a.stride : a.out - 1;
   const int64_t least = before > 0 ? (before + a.stride - 1) / a.stride : 0;
   int64_t o = whole.first(at);

@@ -84,7 +84,8 @@ RANVIER_INLINE vec<T> load_every(const T* p, const Every<T>& every, int n) {
   if constexpr (kStride == 1) return load(p);
   // The second load starts one element early, so that nothing behind the last element is read.
   if constexpr (kStride == 2) {
-    const vec<T> low = load(p), high = load(p + lanes<T> - 1);
+    const vec<T> low = load(p);
+    const vec<T> high = load(p + lanes<T> - 1);
     return even_then_odd(low, high, AllLanes<vec<T>>());
   }
   if constexpr (has_permute<T>)
@@ -103,9 +104,21 @@ RANVIER_INLINE void store_offsets(uint8_t* p, ivec<T> v, int n) {
   uint8_t some[16];
   __builtin_memcpy(some, &bytes, sizeof bytes);
   const uint8_t* from = some;
-  if (n & 8) __builtin_memcpy(p, from, 8), p += 8, from += 8;
-  if (n & 4) __builtin_memcpy(p, from, 4), p += 4, from += 4;
-  if (n & 2) __builtin_memcpy(p, from, 2), p += 2, from += 2;
+  if (n & 8) {
+    __builtin_memcpy(p, from, 8);
+    p += 8;
+    from += 8;
+  }
+  if (n & 4) {
+    __builtin_memcpy(p, from, 4);
+    p += 4;
+    from += 4;
+  }
+  if (n & 2) {
+    __builtin_memcpy(p, from, 2);
+    p += 2;
+    from += 2;
+  }
   if (n & 1) *p = *from;
 }
 template <class T>

@@ -41,7 +41,13 @@ static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row
   const auto put = [&](const vec<T>(&v)[kVectors], int64_t column) RANVIER_INLINED {
     T* to = dx + column * x.channels + i;
     RANVIER_UNROLL
-    for (int k = 0; k < kVectors; ++k) kWhole ? store(to + k * L, v[k]) : store_n(to, v[k], n);
+    for (int k = 0; k < kVectors; ++k) {
+      if (kWhole) {
+        store(to + k * L, v[k]);
+      } else {
+        store_n(to, v[k], n);
+      }
+    }
   };
   const T* dy = x.dy + i;
   const uint8_t* where = x.where + i;
@@ -96,7 +102,8 @@ template <class T>
 static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& columns, T* dx) {
   constexpr int L = lanes<T>;
   const int64_t channels = x.channels;
-  const T *dy = x.dy, *end = dx + x.width * channels;
+  const T* dy = x.dy;
+  const T* end = dx + x.width * channels;
   const uint8_t* where = x.where;
   const ivec<T> first = ibroadcast<T>(x.base);
   for (int64_t ow = 0; ow < (x.count ? x.out : 0); ++ow, dy += x.column_dy, where += x.column_where) {
@@ -118,8 +125,10 @@ static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& colum
 template <class T>
 static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
                               int64_t end, void* scratch) {
-  const PoolAxis &rows = f.rows, &columns = f.columns;
-  const int64_t channels = f.dx.shape[1], least = RANVIER_VECTOR_BYTES == 64 ? 8 : lanes<T>;
+  const PoolAxis& rows = f.rows;
+  const PoolAxis& columns = f.columns;
+  const int64_t channels = f.dx.shape[1];
+  const int64_t least = RANVIER_VECTOR_BYTES == 64 ? 8 : lanes<T>;
   if (f.dy.strides[1] != 1 || f.where.strides[1] != 1 || channels < least) return false;
   if (rows.kernel == 0 || columns.kernel == 0 || columns.dilation != 1) return false;
   const bool tiles = columns.stride == columns.kernel && all_inside(columns) && rows.stride >= rows.kernel &&
@@ -135,17 +144,27 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
   if (!tiles && !run) return false;
   const PoolInputs inputs = list_pool_inputs(rows, scratch);
   GradientRow<T> x{};
-  x.step_dy = inputs.window_step * f.dy.strides[2], x.step_where = inputs.window_step * f.where.strides[2];
+  x.step_dy = inputs.window_step * f.dy.strides[2];
+  x.step_where = inputs.window_step * f.where.strides[2];
   x.step_base = inputs.tap_step * columns.kernel;
-  x.column_dy = f.dy.strides[3], x.column_where = f.where.strides[3];
-  x.out = columns.out, x.width = columns.in, x.padding = columns.padding, x.channels = channels;
+  x.column_dy = f.dy.strides[3];
+  x.column_where = f.where.strides[3];
+  x.out = columns.out;
+  x.width = columns.in;
+  x.padding = columns.padding;
+  x.channels = channels;
   for (RowWalk at(begin, rows.in, 1); begin < end; ++begin, at.next()) {
     const PoolEntries entries = inputs.of[at.row];
     x.dy = f.dy.data + at.n * f.dy.strides[0] + entries.window * f.dy.strides[2];
     x.where = f.where.data + at.n * f.where.strides[0] + entries.window * f.where.strides[2];
-    x.count = entries.count, x.base = entries.tap * columns.kernel;
+    x.count = entries.count;
+    x.base = entries.tap * columns.kernel;
     T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[2];
-    tiles ? max_gradient_of_tiles(x, columns, dx) : run(team, x, dx);
+    if (tiles) {
+      max_gradient_of_tiles(x, columns, dx);
+    } else {
+      run(team, x, dx);
+    }
     if ((begin & 63) == 63 && interrupted(team)) return true;
   }
   return true;
@@ -173,17 +192,25 @@ template <bool kDense, class T>
 static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolAxis& columns,
                     const TapList& taps, int64_t top, int64_t count, int64_t first, int64_t last,
                     int64_t begin, int64_t end, int64_t unchecked, int64_t checked_again) {
-  const int64_t stride = columns.stride, column = x.column, lanes = x.lanes, padding = columns.padding;
-  const int64_t lane_dy = kDense ? 1 : x.lane_dy, lane_where = kDense ? 1 : x.lane_where;
-  const int64_t column_dy = x.column_dy, column_where = x.column_where;
-  const uint64_t height = last - first, width = columns.in, tap_count = taps.count;
+  const int64_t stride = columns.stride;
+  const int64_t column = x.column;
+  const int64_t lanes = x.lanes;
+  const int64_t padding = columns.padding;
+  const int64_t lane_dy = kDense ? 1 : x.lane_dy;
+  const int64_t lane_where = kDense ? 1 : x.lane_where;
+  const int64_t column_dy = x.column_dy;
+  const int64_t column_where = x.column_where;
+  const uint64_t height = last - first;
+  const uint64_t width = columns.in;
+  const uint64_t tap_count = taps.count;
   for (; count > 0; --count, top += rows.stride, x.dy += x.row_dy, x.where += x.row_where) {
     T* const dx = x.dx + top * x.row;
     const auto add_windows = [&](auto checked, int64_t ow, int64_t end) RANVIER_INLINED {
       const auto add = [&](int64_t left, T* to, uint64_t offset, T v) RANVIER_INLINED {
         if (offset >= tap_count) return;
         if constexpr (checked.value) {
-          const uint64_t h = top - first + taps.down[offset], w = left + taps.across[offset];
+          const uint64_t h = top - first + taps.down[offset];
+          const uint64_t w = left + taps.across[offset];
           if (h >= height || w >= width) return;
         }
         to[taps.distance[offset]] += v;
@@ -211,15 +238,17 @@ static __attribute__((noinline, cold)) void scatter_any(const MaxGradient<T, Off
                                                         const PoolAxis& columns, int64_t top, int64_t first,
                                                         int64_t last, int64_t ow, int64_t end) {
   using Unsigned = std::conditional_t<sizeof(Offset) == 1, uint32_t, uint64_t>;
-  const uint64_t height = last - first, width = columns.in;
-  const Unsigned taps = static_cast<Unsigned>(pool_taps(columns)), all = taps * pool_taps(rows);
+  const uint64_t height = last - first;
+  const uint64_t width = columns.in;
+  const Unsigned taps = static_cast<Unsigned>(pool_taps(columns));
+  const Unsigned all = taps * pool_taps(rows);
   for (; ow < end; ++ow) {
     const int64_t left = pool_window(columns, ow).start;
     for (int64_t i = 0; i < x.lanes; ++i) {
       const Unsigned offset = static_cast<Unsigned>(x.where[ow * x.column_where + i * x.lane_where]);
       if (offset >= all) continue;
-      const uint64_t h = top - first + offset / taps * rows.dilation,
-                     w = left + offset % taps * columns.dilation;
+      const uint64_t h = top - first + offset / taps * rows.dilation;
+      const uint64_t w = left + offset % taps * columns.dilation;
       if (h < height && w < width)
         x.dx[(first + h) * x.row + w * x.column + i] += x.dy[ow * x.column_dy + i * x.lane_dy];
     }
@@ -239,14 +268,16 @@ static inline int64_t first_window(const PoolAxis& a, int64_t h) {
 template <class T, class Offset>
 static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f, MaxGradient<T, Offset> x,
                          const TapList& taps, int64_t first, int64_t last) {
-  const PoolAxis &rows = f.rows, &columns = f.columns;
+  const PoolAxis& rows = f.rows;
+  const PoolAxis& columns = f.columns;
   const T* dy = x.dy;
   const Offset* where = x.where;
   const int64_t reach = (pool_taps(rows) - 1) * rows.dilation;
   const int64_t windows_at_once = kTapsBetweenTests / x.lanes + 1;
   const int64_t rows_at_once =
       16384 / static_cast<int64_t>(sizeof(T)) / x.row + 1;  // rows of dx that stay in L1
-  int64_t cleared = first, elements = 0;
+  int64_t cleared = first;
+  int64_t elements = 0;
   const auto clear_to = [&](int64_t h) {
     if (h <= cleared) return;
     if (h < cleared + rows_at_once) h = cleared + rows_at_once;
@@ -256,7 +287,8 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   };
   const bool dense = x.lane_dy == 1 && x.lane_where == 1;
   for (int64_t oh = first_window(rows, first), count; oh < rows.out; oh += count) {
-    const int64_t top = pool_window(rows, oh).start, rows_below = last - 1 - reach - top;
+    const int64_t top = pool_window(rows, oh).start;
+    const int64_t rows_below = last - 1 - reach - top;
     if (top >= last) break;
     const bool inside = top >= first && rows_below >= 0;  // all rows of these windows are in [first, last)
     count = 1;
@@ -265,7 +297,8 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
       if (count > rows.out - oh) count = rows.out - oh;
     }
     clear_to(top + (count - 1) * rows.stride + reach + 1);
-    x.dy = dy + oh * x.row_dy, x.where = where + oh * x.row_where;
+    x.dy = dy + oh * x.row_dy;
+    x.where = where + oh * x.row_where;
     for (int64_t ow = 0; ow < columns.out; ow += windows_at_once) {
       const int64_t end = columns.out - ow < windows_at_once ? columns.out : ow + windows_at_once;
       if constexpr (sizeof(Offset) == 1) {
@@ -295,18 +328,24 @@ static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Off
     if (f.channels_last ? max_pool2d_gather(team, f, begin, end, scratch)
                         : max_pool2d_planes(team, f, begin, end, scratch))
       return;
-  const int64_t channels = f.dx.shape[1], height = f.rows.in, planes = f.channels_last ? height : channels;
+  const int64_t channels = f.dx.shape[1];
+  const int64_t height = f.rows.in;
+  const int64_t planes = f.channels_last ? height : channels;
   MaxGradient<T, Offset> x{};
-  x.row_dy = f.dy.strides[2], x.row_where = f.where.strides[2];
-  x.column_dy = f.dy.strides[3], x.column_where = f.where.strides[3];
-  x.lane_dy = f.dy.strides[1], x.lane_where = f.where.strides[1];
+  x.row_dy = f.dy.strides[2];
+  x.row_where = f.where.strides[2];
+  x.column_dy = f.dy.strides[3];
+  x.column_where = f.where.strides[3];
+  x.lane_dy = f.dy.strides[1];
+  x.lane_where = f.where.strides[1];
   x.lanes = x.column = f.channels_last ? channels : 1;
   x.row = f.columns.in * x.column;
   TapList taps;
   taps.first = taps.last = taps.count = 0;
   if (sizeof(Offset) == 1) list_taps(f.rows, f.columns, x.row, x.column, taps);
   while (begin < end) {
-    const int64_t n = begin / planes, c = f.channels_last ? 0 : begin % planes;
+    const int64_t n = begin / planes;
+    const int64_t c = f.channels_last ? 0 : begin % planes;
     const int64_t first = f.channels_last ? begin % planes : 0;
     const int64_t units = !f.channels_last ? 1 : height - first < end - begin ? height - first : end - begin;
     x.dy = f.dy.data + n * f.dy.strides[0] + c * x.lane_dy;

@@ -42,7 +42,8 @@ __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, 
   ivec<T> offset = ibroadcast<T>(empty ? 0 : static_cast<int_of<T>>(w.r0 * w.kernel_w + across.first));
   for (int64_t r = w.r0; r < w.r1; ++r)
     for (int64_t s = across.first; s < across.last; ++s) {
-      const int64_t h = w.top + r * dilation_h, column = across.start + s * dilation_w;
+      const int64_t h = w.top + r * dilation_h;
+      const int64_t column = across.start + s * dilation_w;
       const vec<T> v = load_lanes(w.x + h * w.row + column * w.column + i * w.lane, w.lane, n);
       const ivec<T> better = beats(v, best);
       best = select(better, v, best);
@@ -88,15 +89,20 @@ template <class T>
 static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, uint8_t>& w,
                        const TapList& taps, const T* x_end, bool far) {
   constexpr int L = lanes<T>;
-  const int64_t channels = f.y.shape[1], kernel = f.columns.kernel, step = f.columns.stride * w.column;
-  const int64_t count = (w.r1 - w.r0) * kernel, from = w.r0 * kernel, pixels = taps.last - taps.first;
+  const int64_t channels = f.y.shape[1];
+  const int64_t kernel = f.columns.kernel;
+  const int64_t step = f.columns.stride * w.column;
+  const int64_t count = (w.r1 - w.r0) * kernel;
+  const int64_t from = w.r0 * kernel;
+  const int64_t pixels = taps.last - taps.first;
   const int64_t* distance = taps.distance + from;
   const T* x = w.x + w.top * w.row + taps.first * step - f.columns.padding * w.column;
   T* y = w.y + taps.first * channels;
   uint8_t* where = w.where + taps.first * channels;
   int64_t whole = pixels;  // pixels that may be computed by whole vectors
   if (channels < L) {      // such a vector must end within the row of y, and within the array x
-    const int64_t space = x_end - x - distance[count - 1] - L, fit = (pixels * channels - L) / channels + 1;
+    const int64_t space = x_end - x - distance[count - 1] - L;
+    const int64_t fit = (pixels * channels - L) / channels + 1;
     whole = pixels * channels < L || space < 0 || step <= 0 ? 0 : fit;
     if (whole > 0 && space / step + 1 < whole) whole = space / step + 1;
   }
@@ -127,7 +133,8 @@ static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, 
       }
     const PoolWindow across = pool_window(f.columns, ow);
     MaxRow<T, Offset> pixel = w;
-    pixel.y += ow * channels, pixel.where += ow * channels;
+    pixel.y += ow * channels;
+    pixel.where += ow * channels;
     for (int64_t i = 0; i < channels; i += lanes<T>)
       max_of_window(pixel, across, f.rows.dilation, f.columns.dilation, i,
                     static_cast<int>(channels - i < lanes<T> ? channels - i : lanes<T>));
@@ -233,8 +240,10 @@ static __attribute__((noinline)) void max_across_in_pieces(const Team& team, Max
     else
       max_across<0>(w, columns, values, offsets);
     if (interrupted(team)) return;
-    w.y += piece, w.where += piece;
-    values += piece * columns.stride, offsets += piece * columns.stride;
+    w.y += piece;
+    w.where += piece;
+    values += piece * columns.stride;
+    offsets += piece * columns.stride;
   }
 }
 
@@ -249,10 +258,12 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
     const auto pair = [&](const T* p, vec<T>& even, vec<T>& odd) {
       const vec<T> low = n == L ? load(p) : load_n(p, 2 * n < L ? 2 * n : L);
       const vec<T> high = n == L ? load(p + L) : 2 * n > L ? load_n(p + L, 2 * n - L) : vec<T>{};
-      even = even_lanes(low, high), odd = odd_lanes(low, high);
+      even = even_lanes(low, high);
+      odd = odd_lanes(low, high);
     };
     vec<T> tap[4];
-    pair(upper + 2 * j, tap[0], tap[1]), pair(lower + 2 * j, tap[2], tap[3]);
+    pair(upper + 2 * j, tap[0], tap[1]);
+    pair(lower + 2 * j, tap[2], tap[3]);
     vec<T> best = tap[0];
     ivec<T> offset{};
     for (int k = 1; k < 4; ++k) {
@@ -277,7 +288,8 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
       return max_of_squares(upper, upper + rows.dilation * w.row, columns.out, w.y, w.where);
     }
   }
-  T *inside = values + columns.padding, *inside_offsets = offsets + columns.padding;
+  T* inside = values + columns.padding;
+  T* inside_offsets = offsets + columns.padding;
   for (int64_t j = 0; j < columns.in; j += lanes<T>) {
     const int64_t rest = columns.in - j;
     const int n = static_cast<int>(rest < lanes<T> ? rest : lanes<T>);
@@ -309,12 +321,16 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
   const int64_t piece = windows_at_once(f.columns, f.columns.kernel);
   const T* x_end = end_of(f.x);
   MaxRow<T, Offset> w;
-  w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
+  w.row = f.x.strides[2];
+  w.column = f.x.strides[3];
+  w.lane = f.x.strides[1];
   w.kernel_w = pool_taps(f.columns);
   const bool far = kFetches<Offset> && pool_is_far(f.x.shape, w.column, sizeof(T));
   for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
     const PoolWindow down = pool_window(f.rows, at.row);
-    w.top = down.start, w.r0 = down.first, w.r1 = down.last;
+    w.top = down.start;
+    w.r0 = down.first;
+    w.r1 = down.last;
     w.x = f.x.data + at.n * f.x.strides[0] + at.c * f.x.strides[1];
     w.y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
     w.where = f.where.data + (w.y - f.y.data);

@@ -34,7 +34,11 @@ static void clear(T* p, int64_t n) {
 // elements behind the first n are written later.
 template <class T>
 RANVIER_INLINE void store_first(T* to, typename VecOf<T>::type v, int64_t n, int64_t room) {
-  n >= lanes<T> || room >= lanes<T> ? store(to, v) : store_n(to, v, static_cast<int>(n));
+  if (n >= lanes<T> || room >= lanes<T>) {
+    store(to, v);
+  } else {
+    store_n(to, v, static_cast<int>(n));
+  }
 }
 
 // 2 x 2 windows that do not overlap, with contiguous rows of dy and where. Each element of dx is written
@@ -42,7 +46,9 @@ RANVIER_INLINE void store_first(T* to, typename VecOf<T>::type v, int64_t n, int
 template <class T>
 static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, const PoolAxis& columns) {
   constexpr int L = lanes<T>;
-  const int64_t out = columns.out, width = columns.in, rest = width - 2 * out;
+  const int64_t out = columns.out;
+  const int64_t width = columns.in;
+  const int64_t rest = width - 2 * out;
   const int n = static_cast<int>(out < L ? out : L);
   T* dx = x.dx;
   for (int64_t oh = 0; oh < rows.out; ++oh, dx += 2 * width) {
@@ -64,7 +70,10 @@ static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, 
         if (2 * n > L) store_first(to + L, zip_high(even, odd), 2 * n - L, room - L);
       }
     }
-    if (rest > 0) clear(dx + 2 * out, rest), clear(dx + width + 2 * out, rest);
+    if (rest > 0) {
+      clear(dx + 2 * out, rest);
+      clear(dx + width + 2 * out, rest);
+    }
   }
   clear(dx, (rows.in - 2 * rows.out) * width);
 }
@@ -91,7 +100,9 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
   constexpr int L = lanes<T>;
   const MaxPlane<T> x = plane;  // by value: a store might change what a reference names
   const PoolInputs windows = inputs;
-  const int64_t out = columns.out, width = columns.in, height = rows.in;
+  const int64_t out = columns.out;
+  const int64_t width = columns.in;
+  const int64_t height = rows.in;
   T* dx = x.dx;
   for (int64_t h = 0; h < height; ++h, dx += width) {
     const PoolEntries entries = windows.of[h];
@@ -111,7 +122,10 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
         store_first(dx + k - L, sum_of_taps<kPadding, kTaps - 1>(before, here, after), rest,
                     (height - h) * width - k + L);
       RANVIER_UNROLL
-      for (int t = 0; t < kTaps; ++t) before[t] = here[t], here[t] = after[t];
+      for (int t = 0; t < kTaps; ++t) {
+        before[t] = here[t];
+        here[t] = after[t];
+      }
     }
   }
 }
@@ -135,12 +149,16 @@ struct MaxBand {
         return false;
     constexpr int64_t most = 1 << 29;
     if (down.in * across.in >= most || down.kernel * down.dilation * across.in >= most) return false;
-    windows = across.out < kMost ? across.out : kMost, rows = kMost / windows;
+    windows = across.out < kMost ? across.out : kMost;
+    rows = kMost / windows;
     if (rows > down.out) rows = down.out;
-    const int32_t width = static_cast<int32_t>(across.in), step = static_cast<int32_t>(across.dilation);
-    const int64_t size = down.in * across.in, few = most / size;
+    const int32_t width = static_cast<int32_t>(across.in);
+    const int32_t step = static_cast<int32_t>(across.dilation);
+    const int64_t size = down.in * across.in;
+    const int64_t few = most / size;
     planes = rows < down.out ? 1 : kMost / (rows * windows) < few ? kMost / (rows * windows) : few;
-    int64_t k = 0, taps = 0;
+    int64_t k = 0;
+    int64_t taps = 0;
     for (int64_t p = 0; p < planes; ++p)
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t w = 0; w < windows; ++w)
@@ -159,7 +177,8 @@ struct MaxBand {
 template <class T>
 static __attribute__((noinline)) void add_band(T* dx, uint32_t size, uint32_t first, const MaxBand& band,
                                                const T* dy, const uint8_t* where, int64_t n) {
-  const int32_t *start = band.start, *distance = band.distance;
+  const int32_t* start = band.start;
+  const int32_t* distance = band.distance;
   const auto add = [&](int64_t i, uint64_t offset) RANVIER_INLINED {
     const uint32_t at = first + static_cast<uint32_t>(start[i]) + static_cast<uint32_t>(distance[offset]);
     if (at < size) dx[at] += dy[i];
@@ -179,17 +198,23 @@ static __attribute__((noinline)) void add_band(T* dx, uint32_t size, uint32_t fi
 template <class T>
 static bool max_gradient_of_bands(const Team& team, const MaxPlane<T>& x, const MaxBand& band,
                                   const PoolAxis& rows, const PoolAxis& columns) {
-  const int64_t width = columns.in, size = rows.in * width;
+  const int64_t width = columns.in;
+  const int64_t size = rows.in * width;
   const int64_t most = x.row_dy == columns.out && x.row_where == columns.out ? band.rows : 1;
-  int64_t cleared = 0, elements = 0;
+  int64_t cleared = 0;
+  int64_t elements = 0;
   for (int64_t oh = 0, count; oh < rows.out; oh += count) {
     count = rows.out - oh < most ? rows.out - oh : most;
     const int64_t top = oh * rows.stride - rows.padding;
     int64_t end = (top + (count - 1) * rows.stride + (rows.kernel - 1) * rows.dilation + 1) * width;
     if (end > size || oh + count == rows.out) end = size;
-    if (end > cleared) clear(x.dx + cleared, end - cleared), cleared = end;
+    if (end > cleared) {
+      clear(x.dx + cleared, end - cleared);
+      cleared = end;
+    }
     for (int64_t ow = 0; ow < columns.out; ow += band.windows) {
-      const int64_t rest = columns.out - ow, n = rest < band.windows ? rest : count * band.windows;
+      const int64_t rest = columns.out - ow;
+      const int64_t n = rest < band.windows ? rest : count * band.windows;
       const int64_t first = top * width + ow * columns.stride - columns.padding;
       add_band(x.dx, static_cast<uint32_t>(size), static_cast<uint32_t>(first), band,
                x.dy + oh * x.row_dy + ow, x.where + oh * x.row_where + ow, n);
@@ -210,7 +235,8 @@ static inline bool is_square_pool(const PoolAxis& a) {
 template <class T>
 static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
                               int64_t end, [[maybe_unused]] void* scratch) {
-  const PoolAxis &rows = f.rows, &columns = f.columns;
+  const PoolAxis& rows = f.rows;
+  const PoolAxis& columns = f.columns;
   if (f.dy.strides[3] != 1 || f.where.strides[3] != 1 || numel(f.dy) == 0) return false;
   MaxPlane<T> x{nullptr, nullptr, end_of(f.where), f.dy.strides[2], f.where.strides[2], nullptr};
   const auto each = [&](const auto& plane) {
@@ -223,7 +249,10 @@ static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8
     return true;
   };
   if (is_square_pool(rows) && is_square_pool(columns))
-    return each([&] { return max_gradient_of_squares(x, rows, columns), true; });
+    return each([&] {
+      max_gradient_of_squares(x, rows, columns);
+      return true;
+    });
   if (rows.kernel == 0 || columns.kernel == 0) return false;
   if constexpr (lanes<T> >= 16)
     if (columns.stride == 1 && columns.dilation == 1) {
@@ -235,12 +264,17 @@ static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8
                                   : nullptr;
       if (run) {
         const PoolInputs inputs = list_pool_inputs(rows, scratch);
-        return each([&] { return run(x, inputs, rows, columns), true; });
+        return each([&] {
+          run(x, inputs, rows, columns);
+          return true;
+        });
       }
     }
   MaxBand band;
   if (!band.list(rows, columns)) return false;
-  const int64_t size = rows.in * columns.in, windows = rows.out * columns.out, channels = f.dx.shape[1];
+  const int64_t size = rows.in * columns.in;
+  const int64_t windows = rows.out * columns.out;
+  const int64_t channels = f.dx.shape[1];
   // True if all planes of v, of `plane` elements each, lie one after another without gaps.
   const auto joined = [&](const auto& v, int64_t plane) {
     return v.strides[1] == plane && v.strides[0] == channels * plane && v.strides[2] * v.shape[2] == plane;

@@ -41,7 +41,8 @@ void run_forward(const Team& team, const Call& call, Kernel kernel, void* worksp
 
 template <class Call, class Kernel>
 void run_backward(const Team& team, const Call& call, Kernel kernel, void* workspace) {
-  const int64_t n = call.dx.shape[0], units = call.channels_last ? n * call.rows.in : n * call.dx.shape[1];
+  const int64_t n = call.dx.shape[0];
+  const int64_t units = call.channels_last ? n * call.rows.in : n * call.dx.shape[1];
   if (numel(call.dx) == 0) return;
   const size_t scratch = call.workspace_bytes(1);
   const double ns = cost(numel(call.dy), call.rows, call.columns) + kNsPerTap * numel(call.dx);
@@ -107,11 +108,14 @@ void AvgPool2dBackward<T>::run(const Team& team, void* workspace) const {
 
 template <class Offset>
 void MaxPool2dIndices<Offset>::run(const Team& team, void*) const {
-  const int64_t channels = where.shape[1], taps = pool_taps(columns);
+  const int64_t channels = where.shape[1];
+  const int64_t taps = pool_taps(columns);
   if (numel(where) == 0) return;
   team.parallel_for(where.shape[0] * rows.out, 1.0 * numel(where), [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t n = unit / rows.out, oh = unit % rows.out, top = pool_window(rows, oh).start;
+      const int64_t n = unit / rows.out;
+      const int64_t oh = unit % rows.out;
+      const int64_t top = pool_window(rows, oh).start;
       for (int64_t ow = 0; ow < columns.out; ++ow) {
         const int64_t left = pool_window(columns, ow).start;
         const Offset* from =
@@ -120,7 +124,8 @@ void MaxPool2dIndices<Offset>::run(const Team& team, void*) const {
             indices.data + n * indices.strides[0] + oh * indices.strides[2] + ow * indices.strides[3];
         for (int64_t c = 0; c < channels; ++c) {
           const int64_t offset = from[c * where.strides[1]];
-          const int64_t h = top + offset / taps * rows.dilation, w = left + offset % taps * columns.dilation;
+          const int64_t h = top + offset / taps * rows.dilation;
+          const int64_t w = left + offset % taps * columns.dilation;
           to[c * indices.strides[1]] = h * columns.in + w;
         }
       }

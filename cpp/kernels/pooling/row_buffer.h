@@ -56,7 +56,8 @@ RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64
   for (int64_t r = 0; r < rows.kernel; ++r)
     for (int64_t s = 0; s < columns.kernel; ++s) {
       const int64_t k = taps.count++;
-      taps.down[k] = r * rows.dilation, taps.across[k] = s * columns.dilation;
+      taps.down[k] = r * rows.dilation;
+      taps.across[k] = s * columns.dilation;
       taps.distance[k] = taps.down[k] * row + taps.across[k] * column;
     }
   const int64_t room = columns.in - 1 - (columns.kernel - 1) * columns.dilation + columns.padding;

@@ -15,7 +15,8 @@ static constexpr int kChains = RANVIER_VECTOR_REGISTERS / 4 * 3;
 template <class T>
 static T chains(int64_t repeats) {
   vec<T> acc[kChains];
-  const vec<T> a = broadcast<T>(T(0.5)), b = broadcast<T>(T(0.25));
+  const vec<T> a = broadcast<T>(T(0.5));
+  const vec<T> b = broadcast<T>(T(0.25));
   RANVIER_UNROLL
   for (int i = 0; i < kChains; ++i) acc[i] = broadcast<T>(T(i));
   for (int64_t r = 0; r < repeats; ++r) {

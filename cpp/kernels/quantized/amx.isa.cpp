@@ -64,7 +64,8 @@ static void tile_by_amx(const QuantizedTile& t) {
   alignas(64) int32_t sums[kMostRows * kWide];
   FloatSums<1, 2> of_row[kMostRows];
   for (int64_t group = 0, begin = 0; group < t.groups; ++group, begin += kPiece / 4) {
-    const int64_t left = t.quads - begin, quads = left < kPiece / 4 ? left : kPiece / 4;
+    const int64_t left = t.quads - begin;
+    const int64_t quads = left < kPiece / 4 ? left : kPiece / 4;
     adds[tall][t.panels > 1](t, t.q + 4 * begin, t.w + begin * kQuadBytes, quads, sums);
     for (int r = 0; r < t.rows; ++r)
       for (int p = 0; p < t.panels; ++p) {

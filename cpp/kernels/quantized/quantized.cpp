@@ -75,7 +75,8 @@ void gather(const uint8_t* from, int64_t from_step, uint8_t* to, int64_t to_step
 // The bytes of `count` quads of int8, or groups, of a row of a panel of 16, as a panel of one row has them.
 void gather_row(QuantizedKind kind, const uint8_t* panel, int64_t row, int64_t count, uint8_t* to) {
   if (kind == QuantizedKind::int8) return gather<4>(panel + 4 * row, kQuadBytes, to, 4, count);
-  const int64_t quads = kind == QuantizedKind::q8_0 ? kGroup / 4 : kGroup / 8, bytes = 2 + 4 * quads;
+  const int64_t quads = kind == QuantizedKind::q8_0 ? kGroup / 4 : kGroup / 8;
+  const int64_t bytes = 2 + 4 * quads;
   gather<2>(panel + 2 * row, bytes * kPanel, to, bytes, count);
   for (int64_t group = 0; group < count; ++group) {
     const uint8_t* const codes = panel + group * bytes * kPanel + 2 * kPanel + 4 * row;
@@ -93,7 +94,8 @@ void QuantizedMatrix::unpack(int64_t j, float* y) const {
   uint8_t gathered[kGathered / kGroup * (2 + kGroup)];
   const int64_t unit = kind == QuantizedKind::int8 ? 4 : kGroup;  // numbers of a quad or group
   for (int64_t begin = 0; begin < k; begin += kGathered) {
-    const int64_t count = std::min(kGathered, k - begin), units = ceil_div(count, unit);
+    const int64_t count = std::min(kGathered, k - begin);
+    const int64_t units = ceil_div(count, unit);
     gather_row(kind, codes, j % kPanel, units, gathered);
     run({count, gathered, factor, y + begin});
     codes += units * (panel_bytes() / (padded() / unit));
@@ -184,14 +186,17 @@ size_t QuantizedMatmul::workspace_bytes(int threads) const {
 }
 
 void QuantizedMatmul::run(const Team& team, void* workspace) const {
-  const int64_t rows = row_count(*this), step = rows <= kFewRows ? 1 : kernel_of(w).max_panels;
-  const int64_t units = ceil_div(w.panel_count(), step), blocks = ceil_div(rows, kBlockRows);
+  const int64_t rows = row_count(*this);
+  const int64_t step = rows <= kFewRows ? 1 : kernel_of(w).max_panels;
+  const int64_t units = ceil_div(w.panel_count(), step);
+  const int64_t blocks = ceil_div(rows, kBlockRows);
   const double cost = double(w.n) * double(w.k) * (kNsPerCode + kNsPerProduct * double(rows));
   team.region(cost, [&](const OpenTeam& team) {
     const size_t bytes = own_bytes(*this, rows, team.threads());
     const bool is_apart = apart(rows, team.threads());
     char* const base = static_cast<char*>(workspace);
-    Carver own(base + team.index() * bytes), shared(base + team.threads() * bytes);
+    Carver own(base + team.index() * bytes);
+    Carver shared(base + team.threads() * bytes);
     float* const unpacked = own.take<float>(w.k);
     IntegerRows integers(w, is_apart ? std::min(rows, kBlockRows) : rows, is_apart ? own : shared);
     if (!is_apart) {
@@ -203,10 +208,12 @@ void QuantizedMatmul::run(const Team& team, void* workspace) const {
     const int64_t count = units * blocks;
     for (Chunks some(team, count, Chunks::size(team, count)); some.next() && !interrupted(team);)
       for (int64_t unit = some.begin; unit < some.end;) {
-        const int64_t block = unit / units, first = block * kBlockRows,
-                      last = std::min(first + kBlockRows, rows);
+        const int64_t block = unit / units;
+        const int64_t first = block * kBlockRows;
+        const int64_t last = std::min(first + kBlockRows, rows);
         if (is_apart && block != made) {
-          integers.first = first, made = block;
+          integers.first = first;
+          made = block;
           integers.make(w, x.data, first, last);
         }
         const int64_t begin = unit % units * step;

@@ -72,7 +72,8 @@ static bool quantize_row(const QuantizedLine& line) {
   if (is_unfit(broadcast(most))) return false;
   const vec<float> inverse = inverse_of(broadcast(most));
   for (int64_t begin = 0, piece = 0; begin < line.k; begin += line.group, ++piece) {
-    const int64_t left = line.k - begin, count = left < line.group ? left : line.group;
+    const int64_t left = line.k - begin;
+    const int64_t count = left < line.group ? left : line.group;
     Integer* q = static_cast<Integer*>(line.q) + begin;
     ivec<float> sum = {};
     for (int64_t l = 0; l < count; l += kL)
@@ -161,7 +162,8 @@ struct IntegerSums {
     for (int r = 0; r < rows; ++r) x[r] = Products::factors((const Integer*)(q + r * row_bytes));
     RANVIER_UNROLL
     for (int i = 0; i < panels * kParts; ++i) {
-      const int p = i / kParts, part = i % kParts;
+      const int p = i / kParts;
+      const int part = i % kParts;
       const auto codes =
           Products::template codes<half>(line + p * panel_bytes + part * int64_t{Products::kPartBytes});
       RANVIER_UNROLL
@@ -208,11 +210,13 @@ static void tile_int8(const QuantizedTile& t) {
     for (int64_t quads = left < kPiece / 4 ? left : kPiece / 4; quads > 0; --quads) {
       fetch_ahead<panels>(w, t.panel_bytes);
       integers.template add<kWhole>(w, t.panel_bytes, q, t.row_bytes);
-      w += kQuadBytes, q += kFourBytes;
+      w += kQuadBytes;
+      q += kFourBytes;
     }
     RANVIER_UNROLL
     for (int i = 0; i < rows * panels; ++i) {
-      const int r = i / panels, p = i % panels;
+      const int r = i / panels;
+      const int p = i % panels;
       ivec<float> whole[kVectors];
       Products::finish(integers.sums[r][p], t.zero_sum[r * t.groups + group], whole);
       RANVIER_UNROLL
@@ -255,7 +259,8 @@ static void tile_groups(const QuantizedTile& t) {
           floats.sums[r][p][v] = fma(to_float(whole[v]), scale[v] * of_row, floats.sums[r][p][v]);
       }
     }
-    w = line, q += kQuads * kFourBytes;
+    w = line;
+    q += kQuads * kFourBytes;
   }
   floats.store(t);
 }
@@ -277,8 +282,10 @@ static void any_tile(const QuantizedTile& t) {
   QuantizedTile rest = t;
   for (; rest.rows >= rows; rest.rows -= rows) {
     tile<Products, kind, rows, panels>(rest);
-    rest.q += rows * t.row_bytes, rest.y += rows * t.n;
-    rest.scale += rows * t.groups, rest.zero_sum += rows * t.groups;
+    rest.q += rows * t.row_bytes;
+    rest.y += rows * t.n;
+    rest.scale += rows * t.groups;
+    rest.zero_sum += rows * t.groups;
   }
   if constexpr (rows > 1)
     if (rest.rows > 0) any_tile<Products, kind, rows / 2, panels>(rest);

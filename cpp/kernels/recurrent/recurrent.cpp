@@ -37,7 +37,8 @@ struct SequenceForward {
   QuantizedMatmul integer_product(const float* h, int64_t count, float* to) const {
     QuantizedMatmul m{};
     m.w = call.quantized;
-    m.x = as_matrix(h, count, hidden), m.y = as_matrix(to, count, width);
+    m.x = as_matrix(h, count, hidden);
+    m.y = as_matrix(to, count, width);
     return m;
   }
   // A thread's own memory for it.
@@ -59,7 +60,8 @@ struct SequenceForward {
 
   // Computes the bias that the loop adds.
   void add_up_biases() const {
-    const T *of_x = has_one_bias() ? call.b_ih.data : nullptr, *of_h = call.b_hh.data;
+    const T* of_x = has_one_bias() ? call.b_ih.data : nullptr;
+    const T* of_h = call.b_hh.data;
     for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : of_x ? of_x[j] + of_h[j] : of_h[j];
   }
 
@@ -70,7 +72,8 @@ struct SequenceForward {
     m.a = as_matrix(call.x.data, rows, size);
     m.b = transposed(call.w_ih.data, width, size);
     if (!has_one_bias()) m.bias = call.b_ih;
-    m.c = as_matrix(gates(), rows, width), m.precision = call.precision;
+    m.c = as_matrix(gates(), rows, width);
+    m.precision = call.precision;
     return m;
   }
 
@@ -88,21 +91,24 @@ struct SequenceForward {
     if (at_rest) std::fill(product + begin * width, product + end * width, T(0));
     for_each_step(call, call.reverse, [&](int64_t first, int64_t count) {
       CellForward<T> s{};
-      s.rows = std::min(count, end) - begin, s.hidden = hidden;
+      s.rows = std::min(count, end) - begin;
+      s.hidden = hidden;
       if (s.rows <= 0 || interrupted(team)) return;
       T* const of_rows = product + begin * width;
       s.h = call.h_n.data + begin * hidden;
       if (!at_rest && call.w_hh.data) recurrent.run(packed, s.rows, s.h, of_rows);
       if (!at_rest && !call.w_hh.data) multiply_integers(team, s.h, s.rows, of_rows);
       at_rest = false;
-      s.product = of_rows, s.bias = bias;
+      s.product = of_rows;
+      s.bias = bias;
       const int64_t row = first + begin;
       const auto at = [&](T* p, int64_t n) { return p ? p + n : nullptr; };
       s.gates = gates() + row * width;
       s.c = at(call.c_n.data, begin * hidden);
       s.y = call.y.data + row * hidden;
       s.candidate = at(call.candidate.data, row * hidden);
-      s.h_before = at(call.h_before.data, row * hidden), s.c_before = at(call.c_before.data, row * hidden);
+      s.h_before = at(call.h_before.data, row * hidden);
+      s.c_before = at(call.c_before.data, row * hidden);
       step(s);
     });
   }
@@ -112,8 +118,10 @@ struct SequenceForward {
   }
 
   void run(const OpenTeam& team) const {
-    const int index = team.index(), size = team.size();
-    const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
+    const int index = team.index();
+    const int size = team.size();
+    const int64_t begin = team.share_begin(call.batch);
+    const int64_t end = team.share_end(call.batch);
     if (call.w_ih.data)
       input_product().run(team, scratch);
     else
@@ -177,15 +185,20 @@ struct SequenceBackward {
 
   Matmul<T> product(TensorView<const T> a, TensorView<const T> b, const TensorView<T>& c) const {
     Matmul<T> m{};
-    m.a = a, m.b = b, m.c = as_matrix(c.data, c.shape[0], c.shape[1]), m.precision = call.precision;
+    m.a = a;
+    m.b = b;
+    m.c = as_matrix(c.data, c.shape[0], c.shape[1]);
+    m.precision = call.precision;
     return m;
   }
 
   // to = the sum of all rows of `of`.
   Reduce<T> total(const T* of, const TensorView<T>& to) const {
     Reduce<T> sum{};
-    sum.op = ReduceOp::sum, sum.divisor = 1;
-    sum.x = {of, 2, {rows, width}, {width, 1}}, sum.y = {to.data, 2, {1, width}, {0, 1}};
+    sum.op = ReduceOp::sum;
+    sum.divisor = 1;
+    sum.x = {of, 2, {rows, width}, {width, 1}};
+    sum.y = {to.data, 2, {1, width}, {0, 1}};
     sum.reduced[0] = true;
     return sum;
   }
@@ -194,7 +207,8 @@ struct SequenceBackward {
   template <class F>
   void each_sum(const F& use) const {
     const int64_t size = call.w_ih.shape[1];
-    const T *of_x = dgates, *of_h = dproduct;
+    const T* of_x = dgates;
+    const T* of_h = dproduct;
     if (call.dx.data && call.w_ih.data)
       use(product(as_matrix(of_x, rows, width), as_matrix(call.w_ih.data, width, size), call.dx));
     if (call.dw_ih.data)
@@ -211,15 +225,22 @@ struct SequenceBackward {
     T* const dh = call.dh0.data + begin * hidden;
     for_each_step(call, !call.reverse, [&](int64_t first, int64_t count) {
       CellBackward<T> s{};
-      s.rows = std::min(count, end) - begin, s.hidden = hidden;
+      s.rows = std::min(count, end) - begin;
+      s.hidden = hidden;
       if (s.rows <= 0 || interrupted(team)) return;
-      const int64_t row = first + begin, unit = row * hidden;
+      const int64_t row = first + begin;
+      const int64_t unit = row * hidden;
       const auto at = [&](const T* p, int64_t n) { return p ? p + n : nullptr; };
-      s.gates = at(call.gates.data, row * width), s.candidate = at(call.candidate.data, unit);
-      s.y = call.y.data + unit, s.h_before = call.h_before.data + unit;
-      s.c_before = at(call.c_before.data, unit), s.dy = at(call.dy.data, unit);
-      s.dh = dh, s.carry = carry ? carry + begin * hidden : nullptr;
-      s.dgates = dgates + row * width, s.dproduct = dproduct + row * width;
+      s.gates = at(call.gates.data, row * width);
+      s.candidate = at(call.candidate.data, unit);
+      s.y = call.y.data + unit;
+      s.h_before = call.h_before.data + unit;
+      s.c_before = at(call.c_before.data, unit);
+      s.dy = at(call.dy.data, unit);
+      s.dh = dh;
+      s.carry = carry ? carry + begin * hidden : nullptr;
+      s.dgates = dgates + row * width;
+      s.dproduct = dproduct + row * width;
       step(s);
       recurrent.run(packed, s.rows, s.dproduct, dh);
     });
@@ -233,8 +254,10 @@ struct SequenceBackward {
   }
 
   void run(const OpenTeam& team) const {
-    const int index = team.index(), size = team.size();
-    const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
+    const int index = team.index();
+    const int size = team.size();
+    const int64_t begin = team.share_begin(call.batch);
+    const int64_t end = team.share_end(call.batch);
     const PackedProduct<T> recurrent = recurrent_product(ceil_div(call.batch, size));
     recurrent.pack(packed, index, size);
     start(call.dh0.data, call.dh_n, begin * hidden, end * hidden);

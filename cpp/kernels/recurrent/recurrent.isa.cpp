@@ -40,7 +40,8 @@ template <class T>
 static void lstm(const CellForward<T>& s) {
   const int64_t H = s.hidden;
   for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
-    const int64_t u = r * H + j, g = r * 4 * H + j;
+    const int64_t u = r * H + j;
+    const int64_t g = r * 4 * H + j;
     vec<T> gate[4];
 #pragma GCC unroll 1
     for (int k = 0; k < 4; ++k) {
@@ -48,10 +49,16 @@ static void lstm(const CellForward<T>& s) {
       gate[k] = k == 2 ? tanh_of<T>(v) : sigmoid(v);
       if (s.h_before) store_lanes(s.gates + g + k * H, gate[k], n);
     }
-    const vec<T> c = load_lanes(s.c + u, n), next = fma(gate[1], c, gate[0] * gate[2]);
+    const vec<T> c = load_lanes(s.c + u, n);
+    const vec<T> next = fma(gate[1], c, gate[0] * gate[2]);
     const vec<T> h = gate[3] * tanh_of<T>(next);
-    if (s.h_before) store_lanes(s.h_before + u, load_lanes(s.h + u, n), n), store_lanes(s.c_before + u, c, n);
-    store_lanes(s.c + u, next, n), store_lanes(s.h + u, h, n), store_lanes(s.y + u, h, n);
+    if (s.h_before) {
+      store_lanes(s.h_before + u, load_lanes(s.h + u, n), n);
+      store_lanes(s.c_before + u, c, n);
+    }
+    store_lanes(s.c + u, next, n);
+    store_lanes(s.h + u, h, n);
+    store_lanes(s.y + u, h, n);
   });
 }
 
@@ -61,7 +68,8 @@ static void lstm_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;
   const vec<T> one = broadcast(T(1));
   for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
-    const int64_t u = r * H + j, g = r * 4 * H + j;
+    const int64_t u = r * H + j;
+    const int64_t g = r * 4 * H + j;
     vec<T> gate[4], to[4];
 #pragma GCC unroll 1
     for (int k = 0; k < 4; ++k) gate[k] = load_lanes(s.gates + g + k * H, n);
@@ -69,7 +77,10 @@ static void lstm_backward(const CellBackward<T>& s) {
     const vec<T> t = tanh_of<T>(fma(gate[1], c, gate[0] * gate[2]));
     const vec<T> dh = incoming(s, u, n);
     const vec<T> dc = fma(dh * gate[3], one - t * t, load_lanes(s.carry + u, n));
-    to[0] = dc * gate[2], to[1] = dc * c, to[2] = dc * gate[0], to[3] = dh * t;
+    to[0] = dc * gate[2];
+    to[1] = dc * c;
+    to[2] = dc * gate[0];
+    to[3] = dh * t;
     store_lanes(s.carry + u, dc * gate[1], n);
 #pragma GCC unroll 1
     for (int k = 0; k < 4; ++k) {
@@ -84,19 +95,23 @@ template <class T>
 static void gru(const CellForward<T>& s) {
   const int64_t H = s.hidden;
   for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
-    const int64_t u = r * H + j, g = r * 3 * H + j;
+    const int64_t u = r * H + j;
+    const int64_t g = r * 3 * H + j;
     vec<T> gate[3];
 #pragma GCC unroll 1
     for (int k = 0; k < 2; ++k) gate[k] = sigmoid(before(s, g + k * H, k * H + j, n));
     const vec<T> own = load_lanes(s.product + g + 2 * H, n) + load_lanes(s.bias + 2 * H + j, n);
     gate[2] = tanh_of<T>(fma(gate[0], own, load_lanes(s.gates + g + 2 * H, n)));
-    const vec<T> h = load_lanes(s.h + u, n), next = fma(gate[1], h - gate[2], gate[2]);
+    const vec<T> h = load_lanes(s.h + u, n);
+    const vec<T> next = fma(gate[1], h - gate[2], gate[2]);
     if (s.h_before) {
-      store_lanes(s.h_before + u, h, n), store_lanes(s.candidate + u, own, n);
+      store_lanes(s.h_before + u, h, n);
+      store_lanes(s.candidate + u, own, n);
 #pragma GCC unroll 1
       for (int k = 0; k < 3; ++k) store_lanes(s.gates + g + k * H, gate[k], n);
     }
-    store_lanes(s.h + u, next, n), store_lanes(s.y + u, next, n);
+    store_lanes(s.h + u, next, n);
+    store_lanes(s.y + u, next, n);
   });
 }
 
@@ -106,17 +121,22 @@ static void gru_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;
   const vec<T> one = broadcast(T(1));
   for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
-    const int64_t u = r * H + j, g = r * 3 * H + j;
-    const vec<T> reset = load_lanes(s.gates + g, n), update = load_lanes(s.gates + g + H, n);
+    const int64_t u = r * H + j;
+    const int64_t g = r * 3 * H + j;
+    const vec<T> reset = load_lanes(s.gates + g, n);
+    const vec<T> update = load_lanes(s.gates + g + H, n);
     const vec<T> fresh = load_lanes(s.gates + g + 2 * H, n);
     const vec<T> dh = incoming(s, u, n) + load_lanes(s.carry + u, n);
     const vec<T> to_fresh = dh * (one - update) * (one - fresh * fresh);
     const vec<T> to_reset = to_fresh * load_lanes(s.candidate + u, n) * reset * (one - reset);
     const vec<T> to_update = dh * (load_lanes(s.h_before + u, n) - fresh) * update * (one - update);
     store_lanes(s.carry + u, dh * update, n);
-    store_lanes(s.dgates + g, to_reset, n), store_lanes(s.dproduct + g, to_reset, n);
-    store_lanes(s.dgates + g + H, to_update, n), store_lanes(s.dproduct + g + H, to_update, n);
-    store_lanes(s.dgates + g + 2 * H, to_fresh, n), store_lanes(s.dproduct + g + 2 * H, to_fresh * reset, n);
+    store_lanes(s.dgates + g, to_reset, n);
+    store_lanes(s.dproduct + g, to_reset, n);
+    store_lanes(s.dgates + g + H, to_update, n);
+    store_lanes(s.dproduct + g + H, to_update, n);
+    store_lanes(s.dgates + g + 2 * H, to_fresh, n);
+    store_lanes(s.dproduct + g + 2 * H, to_fresh * reset, n);
   });
 }
 
@@ -125,9 +145,11 @@ static void rnn(const CellForward<T>& s) {
   const int64_t H = s.hidden;
   for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
     const int64_t u = r * H + j;
-    const vec<T> v = before(s, u, j, n), h = is_tanh ? tanh_of<T>(v) : max(v, vec<T>{});
+    const vec<T> v = before(s, u, j, n);
+    const vec<T> h = is_tanh ? tanh_of<T>(v) : max(v, vec<T>{});
     if (s.h_before) store_lanes(s.h_before + u, load_lanes(s.h + u, n), n);
-    store_lanes(s.h + u, h, n), store_lanes(s.y + u, h, n);
+    store_lanes(s.h + u, h, n);
+    store_lanes(s.y + u, h, n);
   });
 }
 
@@ -136,7 +158,8 @@ static void rnn_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;
   for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
     const int64_t u = r * H + j;
-    const vec<T> dh = incoming(s, u, n), y = load_lanes(s.y + u, n);
+    const vec<T> dh = incoming(s, u, n);
+    const vec<T> y = load_lanes(s.y + u, n);
     store_lanes(s.dgates + u, is_tanh ? dh * (T(1) - y * y) : select(y <= T(0), vec<T>{}, dh), n);
   });
 }

@@ -13,7 +13,8 @@ namespace ranvier {
 // has `count` rows, from row `first` on in arrays of all rows.
 template <class Call, class F>
 void for_each_step(const Call& call, bool from_end, const F& f) {
-  const int64_t rows = call.y.shape[0], last = call.steps - 1;
+  const int64_t rows = call.y.shape[0];
+  const int64_t last = call.steps - 1;
   // sizes is an argument, and a replay may pass other values. The limits keep each step within the arrays.
   const auto size = [&](int64_t t, int64_t most) {
     const int64_t n = call.sizes.data ? call.sizes.data[t * call.sizes.strides[0]] : call.batch;
@@ -73,14 +74,21 @@ class PackedProduct {
   void run(const T* packed, int64_t rows, const T* a, T* c) const {
     const int64_t panels = ceil_div(rows, kernels_.mr);
     MatmulTile<T> t{};
-    t.k = k_, t.chain_length = kernels_.max_chain;
-    t.rs_a = k_, t.cs_a = 1, t.rs_b = width_, t.rs_c = n_, t.cs_c = 1;
+    t.k = k_;
+    t.chain_length = kernels_.max_chain;
+    t.rs_a = k_;
+    t.cs_a = 1;
+    t.rs_b = width_;
+    t.rs_c = n_;
+    t.cs_c = 1;
     for (int64_t j = 0; j < strips_; ++j) {  // columns(j) columns of c
-      t.b = packed + j * width_ * k_, t.columns = columns(j);
+      t.b = packed + j * width_ * k_;
+      t.columns = columns(j);
       for (int64_t i = 0; i < panels; ++i) {  // at most mr rows of a and c
         const int64_t row = rows * i / panels;
         t.rows = static_cast<int>(rows * (i + 1) / panels - row);
-        t.a = a + row * k_, t.c = c + row * n_ + j * width_;
+        t.a = a + row * k_;
+        t.c = c + row * n_ + j * width_;
         kernels_.micro_kernel(t);
       }
     }

@@ -105,7 +105,8 @@ struct Search {
 // How many parts a line is divided into: more than one if there are few, long lines.
 template <class T>
 int64_t parts_of_line(const ArgReduce<T>& call) {
-  const int64_t length = call.x.shape[call.axis], lines = length ? numel(call.x) / length : 0;
+  const int64_t length = call.x.shape[call.axis];
+  const int64_t lines = length ? numel(call.x) / length : 0;
   return lines && lines < kReduceSegments ? std::clamp<int64_t>(length / kPartWork, 1, kReduceSegments) : 1;
 }
 
@@ -121,8 +122,11 @@ void ArgReduce<T>::run(const Team& team, void* workspace) const {
   int64_t shape[kMaxDims];
   for (int d = 0; d < x.ndim; ++d) shape[d] = d == axis ? 1 : x.shape[d];
   const LoopNest<2> kept(x.ndim, shape, {y.strides, x.strides});
-  const int64_t length = x.shape[axis], step = x.strides[axis], parts = parts_of_line(*this);
-  const int64_t step_y = kept.strides[0][kept.ndim - 1], apart = kept.strides[1][kept.ndim - 1];
+  const int64_t length = x.shape[axis];
+  const int64_t step = x.strides[axis];
+  const int64_t parts = parts_of_line(*this);
+  const int64_t step_y = kept.strides[0][kept.ndim - 1];
+  const int64_t apart = kept.strides[1][kept.ndim - 1];
   const Search<T> search{*this, reduce_kernels<T>(), step};
   const bool side_by_side = apart == 1 && step != 1 && kept.shape[kept.ndim - 1] > 1;
   const double cost = 0.1 * static_cast<double>(numel(x)) + 5.0 * static_cast<double>(kept.size);

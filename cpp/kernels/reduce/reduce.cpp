@@ -87,7 +87,10 @@ struct Reduction {
         else
           for (int64_t k = 0; k < some; ++k) buffer[filled + k] = p[(i + k) * step];
         filled += some;
-        if (filled == kReduceChunk) push({buffer, filled, 1, 0}), filled = 0;
+        if (filled == kReduceChunk) {
+          push({buffer, filled, 1, 0});
+          filled = 0;
+        }
       }
     });
     if (runs.count) push(runs);
@@ -127,7 +130,8 @@ struct Reduction {
   // Calls f(x, center, y, columns) for a part, one panel of a row of results, with pointers to its first one.
   template <class F>
   void at_part(int64_t part, const F& f) const {
-    const int64_t row = part / plan.panels, column = part % plan.panels * plan.panel;
+    const int64_t row = part / plan.panels;
+    const int64_t column = part % plan.panels * plan.panel;
     const int64_t first = row * plan.width + column;
     plan.kept.walk(first, first + 1, [&](int64_t, const int64_t* offsets) {
       f(x_at(offsets[kX]), r.center.data ? r.center.data + offsets[kCenter] : nullptr, y_at(offsets[kY]),
@@ -156,7 +160,8 @@ struct Reduction {
 
   // Runs one segment of one part. Units are in the order of memory: all parts of segment 0, then of 1 ...
   void run_unit(int64_t unit) const {
-    const int64_t part = unit % plan.parts(), segment = unit / plan.parts();
+    const int64_t part = unit % plan.parts();
+    const int64_t segment = unit / plan.parts();
     const int64_t begin = plan.reduced.size * segment / plan.segments;
     const int64_t end = plan.reduced.size * (segment + 1) / plan.segments;
     at_part(part, [&](const E* x, const T* center, E* y, int64_t columns) {
@@ -180,9 +185,12 @@ struct Reduction {
 
   // `count` results, each of one contiguous line. Short lines are transposed and summed as columns.
   void run_lines(int64_t count, const int64_t* offsets) const {
-    const int inner = plan.kept.ndim - 1, op = static_cast<int>(r.op);
-    const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
-    const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
+    const int inner = plan.kept.ndim - 1;
+    const int op = static_cast<int>(r.op);
+    const int64_t line = plan.kept.strides[kX][inner];
+    const int64_t n = plan.reduced.size;
+    const int64_t step_center = plan.kept.strides[kCenter][inner];
+    const int64_t step_y = plan.kept.strides[kY][inner];
     const bool transposed = n <= kReduceTransposed;  // for any `count`, so that a line has the same bits
     int64_t most = transposed ? kernels.lanes : kReduceLanes;
     const auto own = transposed ? nullptr : loops.lines[op];
@@ -212,16 +220,19 @@ struct Reduction {
     if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1 ||
         reduced.size == 0)
       return false;
-    const int64_t n = reduced.shape[1], line = plan.kept.strides[kX][plan.kept.ndim - 1];
+    const int64_t n = reduced.shape[1];
+    const int64_t line = plan.kept.strides[kX][plan.kept.ndim - 1];
     return n >= kReduceRun && n <= kReduceChunk && line >= n && line < reduced.strides[0][0];
   }
 
   // `count` such results, with the bits of along().
   void run_beside(int64_t count, const int64_t* offsets) const {
     const int inner = plan.kept.ndim - 1;
-    const int64_t line = plan.kept.strides[kX][inner], step_center = plan.kept.strides[kCenter][inner];
-    const int64_t rows = plan.reduced.shape[0], n = plan.reduced.shape[1],
-                  stride = plan.reduced.strides[0][0];
+    const int64_t line = plan.kept.strides[kX][inner];
+    const int64_t step_center = plan.kept.strides[kCenter][inner];
+    const int64_t rows = plan.reduced.shape[0];
+    const int64_t n = plan.reduced.shape[1];
+    const int64_t stride = plan.reduced.strides[0][0];
     const int64_t at_once = kReduceBlock / n;
     T levels[kPairwiseLevels * kReduceTogether];
     for (int64_t i = 0; i < count; i += kReduceTogether) {
@@ -275,12 +286,15 @@ struct Reduction {
     const int inner = nest.ndim - 1;
     const T low = r.root ? std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon() : T(-1);
     const T excess = static_cast<T>(static_cast<double>(plan.reduced.size) / r.divisor);
-    const int64_t step = nest.strides[kY][inner], step_rest = r.rest.data ? nest.strides[kRest][inner] : 0;
+    const int64_t step = nest.strides[kY][inner];
+    const int64_t step_rest = r.rest.data ? nest.strides[kRest][inner] : 0;
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       T* y = r.y.data + offsets[kY];
-      const T zero(0), *rest = r.rest.data ? r.rest.data + offsets[kRest] : &zero;
+      const T zero(0);
+      const T* rest = r.rest.data ? r.rest.data + offsets[kRest] : &zero;
       for (int64_t i = 0; i < count; ++i, y += step, rest += step_rest) {
-        const T squares = *y - excess * (*rest * *rest), value = squares < T(0) ? T(0) : squares;
+        const T squares = *y - excess * (*rest * *rest);
+        const T value = squares < T(0) ? T(0) : squares;
         if (*y > low && *y < std::numeric_limits<T>::infinity()) {
           *y = r.root ? std::sqrt(value) : value;
         } else if (*y == *y) {  // NaN stays

@@ -33,9 +33,14 @@ RANVIER_INLINE auto load_as(const Bits<E>* x, int n) {
 template <class T, class Op, class E>
 RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   constexpr int L = lanes<T>;
-  const vec<T> a = load_as<E>(x), b = load_as<E>(x + L), c = load_as<E>(x + 2 * L), d = load_as<E>(x + 3 * L);
-  total[0] = Op::plain_step(total[0], a), total[1] = Op::plain_step(total[1], b);
-  total[2] = Op::plain_step(total[2], c), total[3] = Op::plain_step(total[3], d);
+  const vec<T> a = load_as<E>(x);
+  const vec<T> b = load_as<E>(x + L);
+  const vec<T> c = load_as<E>(x + 2 * L);
+  const vec<T> d = load_as<E>(x + 3 * L);
+  total[0] = Op::plain_step(total[0], a);
+  total[1] = Op::plain_step(total[1], b);
+  total[2] = Op::plain_step(total[2], c);
+  total[3] = Op::plain_step(total[3], d);
   return are_ordered(a, b) & are_ordered(c, d);
 }
 
@@ -46,7 +51,8 @@ static constexpr bool in_double = sizeof(T) == 4 && std::is_same_v<Op, Deviation
 
 // low and high += the squares of d.
 RANVIER_INLINE void add_squares(vec<float> d, vec<double>& low, vec<double>& high) {
-  const vec<double> first = widen<0>(d), second = widen<1>(d);
+  const vec<double> first = widen<0>(d);
+  const vec<double> second = widen<1>(d);
   low = fma(first, first, low);
   high = fma(second, second, high);
 }
@@ -102,8 +108,10 @@ RANVIER_INLINE vec<T> chunk_lanes(const Bits<E>* x, int64_t n, typename VecOf<T>
       for (int v = 0; v < kTotals; ++v) before[v] = Op::identity();
       while (i + kBlockSteps * kTotals * L <= n) {
         for (int k = 0; k < kBlockSteps; ++k) step();
-        for (int v = 0; v < kTotals; ++v)
-          before[v] = Op::join(before[v], total[v]), total[v] = Op::identity();
+        for (int v = 0; v < kTotals; ++v) {
+          before[v] = Op::join(before[v], total[v]);
+          total[v] = Op::identity();
+        }
       }
       for (int v = 0; v < kTotals; ++v) total[v] = before[v];
     }
@@ -273,7 +281,10 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
   for (int64_t i = 0; center && i < size; ++i) buffer[i] = center[i % width];
   vec<T> total[kTotals], c[kTotals];
   RANVIER_UNROLL
-  for (int v = 0; v < kTotals; ++v) total[v] = Op::identity(), c[v] = Op::center(load(buffer + v * lanes<T>));
+  for (int v = 0; v < kTotals; ++v) {
+    total[v] = Op::identity();
+    c[v] = Op::center(load(buffer + v * lanes<T>));
+  }
   int64_t i = 0;
   for (; i + at_once <= rows; i += at_once, x += size) RANVIER_UNROLL
   for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + v * lanes<T>), c[v]);
@@ -297,7 +308,8 @@ static void add_square_rows(const float* x, int64_t stride, int64_t rows, int64_
     for (int64_t j = 0; j < width; j += L) {
       const int n = width - j < L ? static_cast<int>(width - j) : L;
       const vec<float> c = load_n(center + j, n);
-      vec<double> low = load(totals + j), high = load(totals + j + L / 2);
+      vec<double> low = load(totals + j);
+      vec<double> high = load(totals + j + L / 2);
       for (int64_t i = first; i < end; ++i) add_squares(load_n(x + i * stride + j, n) - c, low, high);
       store(totals + j, low);
       store(totals + j + L / 2, high);
@@ -310,7 +322,8 @@ static void add_square_rows(const float* x, int64_t stride, int64_t rows, int64_
 static int64_t add_narrow_rows(const float* x, int64_t rows, int64_t width, const float* center,
                                double* totals) {
   constexpr int64_t kElements = 4 * lanes<float>;
-  const int64_t at_once = (kElements + width - 1) / width, wide = at_once * width;
+  const int64_t at_once = (kElements + width - 1) / width;
+  const int64_t wide = at_once * width;
   if (rows < 2 * at_once) return 0;
   alignas(64) double of_wide[2 * kElements] = {};
   alignas(64) float centers[2 * kElements];
@@ -414,10 +427,14 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   }
   const ivec<T> flip = is_max ? ivec<T>{} : sign_bit(broadcast(T(-1)));
   const auto vector_at = [&](int64_t i) RANVIER_INLINED { return from_bits(bits(load(x + i)) ^ flip); };
-  V top = vector_at(0), before{};  // before: minus the number of elements before the block, by lane
+  V top = vector_at(0);
+  V before{};  // before: minus the number of elements before the block, by lane
   ivec<T> ordered = ~ivec<T>{};
   const auto take = [&](int64_t i, V minus_i) RANVIER_INLINED {
-    const V a = vector_at(i), b = vector_at(i + L), c = vector_at(i + 2 * L), d = vector_at(i + 3 * L);
+    const V a = vector_at(i);
+    const V b = vector_at(i + L);
+    const V c = vector_at(i + 2 * L);
+    const V d = vector_at(i + 3 * L);
     const V best = maximum(maximum(a, b), maximum(c, d));
     ordered &= are_ordered(a, b) & are_ordered(c, d);
     before = select(best > top, minus_i, before);
@@ -497,21 +514,22 @@ struct HalfLoops<float> {
                                                 of_bfloat16 = RANVIER_LOOPS_OF(BFloat16);
 };
 
-#define RANVIER_OPS(f, T)                                                                   \
-  {f<T, Sum<T>>,     f<T, Max<T>>,      f<T, Min<T>>,  f<T, Squares<T>>,   f<T, Equals<T>>, \
-   f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>, f<T, Deviations<T>>}
-#define RANVIER_KERNELS(T)                                                 \
-  {{RANVIER_OPS(runs, T), RANVIER_OPS(lines, T), RANVIER_OPS(columns, T)}, \
-   {HalfLoops<T>::of_float16, HalfLoops<T>::of_bfloat16},                  \
-   RANVIER_OPS(beside, T),                                                 \
-   RANVIER_JOINS(T),                                                       \
-   arg_line<T>,                                                            \
-   {arg_columns<false, T>, arg_columns<true, T>},                          \
-   lanes<T>,                                                               \
-   transpose_lines<T>}
-#define RANVIER_JOINS(T)                                                                    \
-  {join<T, Sum<T>>,     join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>, \
-   join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
+#define RANVIER_OPS(f, T)                                                                          \
+  {                                                                                                \
+    f<T, Sum<T>>, f<T, Max<T>>, f<T, Min<T>>, f<T, Squares<T>>, f<T, Equals<T>>, f<T, Product<T>>, \
+        f<T, Absolute<T>>, f<T, Exps<T>>, f<T, Deviations<T>>                                      \
+  }
+#define RANVIER_KERNELS(T)                                                                               \
+  {                                                                                                      \
+    {RANVIER_OPS(runs, T), RANVIER_OPS(lines, T), RANVIER_OPS(columns, T)},                              \
+        {HalfLoops<T>::of_float16, HalfLoops<T>::of_bfloat16}, RANVIER_OPS(beside, T), RANVIER_JOINS(T), \
+        arg_line<T>, {arg_columns<false, T>, arg_columns<true, T>}, lanes<T>, transpose_lines<T>         \
+  }
+#define RANVIER_JOINS(T)                                                                 \
+  {                                                                                      \
+    join<T, Sum<T>>, join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>, \
+        join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>, join<T, Sum<T>>           \
+  }
 
 extern const ReduceKernels<float> reduce_kernels_float = RANVIER_KERNELS(float);
 extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(double);

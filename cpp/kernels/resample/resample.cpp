@@ -47,13 +47,15 @@ void each_entry(const ResampleAxis& axis, const F& f) {
 template <class T>
 void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable<T>& t) {
   const auto put = [&](int32_t place, int64_t input, double weight) {
-    t.inputs[place] = static_cast<int32_t>(input), t.weights[place] = static_cast<T>(weight);
+    t.inputs[place] = static_cast<int32_t>(input);
+    t.weights[place] = static_cast<T>(weight);
   };
   int32_t place = 0;
   std::fill_n(t.starts, t.size + 2, 0);
   if (!transposed)
     return each_entry(axis, [&](int64_t o, int64_t input, double weight) {
-      put(place, input, weight), t.starts[o + 1] = ++place;
+      put(place, input, weight);
+      t.starts[o + 1] = ++place;
     });
   // A counting sort by inputs. Counts are stored two places further on, so that after filling, starts are in
   // their places.
@@ -65,15 +67,18 @@ void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable
 // Finds the outputs that are copies of consecutive inputs, and the longest run of them.
 template <class T>
 void find_runs(ResampleTable<T>& t) {
-  t.copies = true, t.runs[t.size] = 0;
+  t.copies = true;
+  t.runs[t.size] = 0;
   for (int64_t i = t.size - 1; i >= 0; --i) {
     const int32_t first = t.starts[i];
     const bool copy = t.starts[i + 1] - first == 1 && t.weights[first] == 1;
     const bool joins = t.runs[i + 1] > 0 && t.inputs[t.starts[i + 1]] == t.inputs[first] + 1;
     t.runs[i] = !copy ? 0 : joins ? t.runs[i + 1] + 1 : 1;
     t.copies = t.copies && copy;
-    if (t.runs[i] >= t.run_end - t.run_begin && copy)
-      t.run_begin = static_cast<int32_t>(i), t.run_end = t.run_begin + t.runs[i];
+    if (t.runs[i] >= t.run_end - t.run_begin && copy) {
+      t.run_begin = static_cast<int32_t>(i);
+      t.run_end = t.run_begin + t.runs[i];
+    }
   }
 }
 
@@ -138,8 +143,10 @@ void Resample<T>::run(const Team& team, void* workspace) const {
   const double taps = resample_taps(rows.map) + resample_taps(columns.map);
   team.region(kNsPerTap * taps * static_cast<double>(numel(x) + numel(y)), [&](const OpenTeam& team) {
     if (team.index() == 0) {
-      build(rows, transposed, plan.rows), build(columns, transposed, plan.columns);
-      plan.built[0] = plan.rows, plan.built[1] = plan.columns;
+      build(rows, transposed, plan.rows);
+      build(columns, transposed, plan.columns);
+      plan.built[0] = plan.rows;
+      plan.built[1] = plan.columns;
     }
     team.barrier();
     team.parallel_for(units, 0, [&](int64_t begin, int64_t end) {

@@ -46,7 +46,8 @@ static inline int64_t repeated_input(const ResampleAxis& a, int64_t o) {
   const int64_t i = o - a.before;
   if (a.map == ResampleMap::replicate) return clamp_to(i, a.in);
   if (a.map == ResampleMap::circular) {  // inputs that a negative padding crops are not repeated
-    const int64_t after = a.out - a.in - a.before, first = a.before < 0 ? -a.before : 0;
+    const int64_t after = a.out - a.in - a.before;
+    const int64_t first = a.before < 0 ? -a.before : 0;
     const int64_t last = a.in + (after < 0 ? after : 0);
     return i < first ? i + last - first : i < last ? i : i - (last - first);
   }
@@ -59,7 +60,10 @@ static inline void cubic_weights(double t, double* w) {
   constexpr double a = -0.75;
   const auto near = [](double x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
   const auto far = [](double x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
-  w[0] = far(t + 1), w[1] = near(t), w[2] = near(1 - t), w[3] = far(2 - t);
+  w[0] = far(t + 1);
+  w[1] = near(t);
+  w[2] = near(1 - t);
+  w[3] = far(2 - t);
 }
 
 // The inputs of output o and their weights; returns their number. An input of weight 0 is left out, so that 0
@@ -81,19 +85,24 @@ static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inp
   if (a.map == ResampleMap::linear && at < 0) at = 0;
   int64_t start = static_cast<int64_t>(__builtin_floor(at));
   if (start > a.in - 1) start = a.in - 1;
-  const double beyond = at - static_cast<double>(start), t = beyond < 1 ? beyond : 1;
+  const double beyond = at - static_cast<double>(start);
+  const double t = beyond < 1 ? beyond : 1;
   double all[kMaxResampleTaps];
   const int taps = resample_taps(a.map);
   if (a.map == ResampleMap::linear) {
     const bool last = start == a.in - 1;  // no input follows
-    all[0] = last ? 1 : 1 - t, all[1] = last ? 0 : t;
+    all[0] = last ? 1 : 1 - t;
+    all[1] = last ? 0 : t;
   } else {
     cubic_weights(t, all);
     --start;
   }
   int count = 0;
   for (int k = 0; k < taps; ++k)
-    if (all[k] != 0) inputs[count] = clamp_to(start + k, a.in), weights[count++] = all[k];
+    if (all[k] != 0) {
+      inputs[count] = clamp_to(start + k, a.in);
+      weights[count++] = all[k];
+    }
   return count;
 }
 

@@ -62,7 +62,8 @@ RANVIER_INLINE void put(T* y, vec<T> v) {
 template <bool kStream = false, class T>
 RANVIER_INLINE void sum_two(const T* a, const T* b, T weight_a, T weight_b, int64_t n, T* y) {
   constexpr int L = lanes<T>;
-  const vec<T> wa = broadcast(weight_a), wb = broadcast(weight_b);
+  const vec<T> wa = broadcast(weight_a);
+  const vec<T> wb = broadcast(weight_b);
   const auto at = [&](int64_t i) { put<kStream>(y + i, fma(wb, load(b + i), wa * load(a + i))); };
   for (int64_t i = 0; i + L < n; i += L) at(i);
   at(n - L);
@@ -91,7 +92,8 @@ static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
       const T* p = s.x + s.inputs[k] * s.step + i * stride;
       T some[lanes<T>] = {};
       for (int l = 0; l < count; ++l) some[l] = p[l * stride];
-      const vec<T> weight = broadcast<T>(s.weights[k]), x = load(some);
+      const vec<T> weight = broadcast<T>(s.weights[k]);
+      const vec<T> x = load(some);
       sum = k == 0 ? weight * x : fma(weight, x, sum);
     }
     store_n(y + i, sum, count);
@@ -117,7 +119,9 @@ static const T* sum_rows(const Resample<T>& f, const ResampleTable<T>& rows, int
                          int64_t channels, T* scratch) {
   const int32_t first = rows.starts[i];
   RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};
-  const int64_t width = f.x.shape[3], step = f.x.strides[3], lane = channels == 1 ? 1 : f.x.strides[1];
+  const int64_t width = f.x.shape[3];
+  const int64_t step = f.x.strides[3];
+  const int64_t lane = channels == 1 ? 1 : f.x.strides[1];
   if (lane == 1 && (step == channels || width == 1)) {
     if (rows.runs[i] > 0) return x + s.inputs[0] * s.step;
     sum_contiguous(s, width * channels, scratch);
@@ -138,7 +142,8 @@ template <bool kStream, class T>
 static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, int64_t end, const T* x,
                                   int64_t channels, T* y) {
   while (j < end) {
-    const int32_t first = columns.starts[j], run = columns.runs[j];
+    const int32_t first = columns.starts[j];
+    const int32_t run = columns.runs[j];
     if (run > 0) {
       const int64_t count = run < end - j ? run : end - j;
       copy_elements<kStream>(x + columns.inputs[first] * channels, count * channels, y + j * channels);
@@ -157,7 +162,8 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, in
 template <bool kStream, class T>
 static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                         int64_t i, const T* x, T* scratch, T* y) {
-  const int64_t channels = f.y.shape[1], pixel = channels * static_cast<int64_t>(sizeof(T));
+  const int64_t channels = f.y.shape[1];
+  const int64_t pixel = channels * static_cast<int64_t>(sizeof(T));
   const int64_t bytes = caches.l1 / 4;  // of a block of y: what it reads stays in the L1 cache, too
   const int64_t block = pixel < bytes ? bytes / pixel : 1;
   const int32_t first = rows.starts[i];
@@ -186,7 +192,8 @@ RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, in
       for (int64_t j = begin; j < end; ++j)
         copy_elements(x + columns.inputs[j] * channels, channels, y + j * channels);
   };
-  const int64_t first = columns.run_begin, last = columns.run_end;
+  const int64_t first = columns.run_begin;
+  const int64_t last = columns.run_end;
   one_by_one(0, first);
   copy_elements(x + columns.inputs[first] * channels, (last - first) * channels, y + first * channels);
   one_by_one(last, columns.size);
@@ -196,7 +203,9 @@ RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, in
 template <class T>
 static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   for (int64_t j = 0; j < columns.size;) {
-    const int32_t first = columns.starts[j], last = columns.starts[j + 1], run = columns.runs[j];
+    const int32_t first = columns.starts[j];
+    const int32_t last = columns.starts[j + 1];
+    const int32_t run = columns.runs[j];
     if (run > 0) {
       copy_elements(x + columns.inputs[first], run, y + j);
       j += run;
@@ -215,7 +224,8 @@ template <bool kFirst, class T>
 static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __restrict weights,
                       const T* __restrict x, T* __restrict y) {
   for (int64_t j = 0; j < n; ++j) {
-    const T product = weights[j] * x[inputs[j]], before = kFirst ? T(0) : y[j];
+    const T product = weights[j] * x[inputs[j]];
+    const T before = kFirst ? T(0) : y[j];
     const T after = kFirst ? product : before + product;
     y[j] = weights[j] != T(0) ? after : before;
   }
@@ -257,17 +267,26 @@ static bool can_stream(const TensorView<T>& y) {
 template <class T>
 static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                           int64_t begin, int64_t end, T* scratch) {
-  const int64_t channels = f.channels_last ? f.y.shape[1] : 1, planes = f.channels_last ? 1 : f.y.shape[1];
+  const int64_t channels = f.channels_last ? f.y.shape[1] : 1;
+  const int64_t planes = f.channels_last ? 1 : f.y.shape[1];
   const int64_t size = columns.size * channels;
   const bool dense = (channels == 1 || f.x.strides[1] == 1) && f.x.strides[3] == channels;
   const bool mostly_one_run = channels > 1 || 2 * (columns.run_end - columns.run_begin) >= columns.size;
   const bool copies = dense && rows.copies && columns.copies && mostly_one_run;
   const bool streams = channels > 1 && can_stream(f.y);
-  int64_t i = begin % rows.size, c = begin / rows.size % planes, n = begin / rows.size / planes;
+  int64_t i = begin % rows.size;
+  int64_t c = begin / rows.size % planes;
+  int64_t n = begin / rows.size / planes;
   T* y = f.y.data + begin * size;
   for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
-    if (i == rows.size) i = 0, ++c;  // without divisions, which would take long beside a short row
-    if (c == planes) c = 0, ++n;
+    if (i == rows.size) {
+      i = 0;
+      ++c;  // without divisions, which would take long beside a short row
+    }
+    if (c == planes) {
+      c = 0;
+      ++n;
+    }
     const T* x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
     if (unit > begin && repeats(rows, i)) {
       copy_elements(y - size, size, y);

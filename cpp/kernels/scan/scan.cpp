@@ -35,8 +35,9 @@ void ProductBackward<T>::run(const Team& team, void*) const {
   const auto function = scan_kernels<T>().product_backward;
   if (n == 0) return;
   const auto backward = [&](const Team& team, int64_t count, const Lines<const T>& above,
-                            const Lines<const T>& from,
-                            const Lines<T>& to) { function({&team, count, n, from, above, only_last, to}); };
+                            const Lines<const T>& from, const Lines<T>& to) {
+    function({&team, count, n, from, above, only_last, to});
+  };
   for_lines(team, cost_ns<T>(1.0, n), axis, backward, dy, x, dx);
 }
 
@@ -53,7 +54,10 @@ void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int
   for (int64_t k = 0, place = 0; k < n;) {
     if (k > 0 && interrupted(team)) return;
     for (const int64_t end = std::min(n, k + kLook); k < end;) {
-      if (follows(x[k * sx], best)) best = x[k * sx], place = k;
+      if (follows(x[k * sx], best)) {
+        best = x[k * sx];
+        place = k;
+      }
       const T same = best;  // the result for all elements up to the next one that replaces it
       do y[k * sy] = same, places[k * sp] = place;
       while (++k < end && !follows(x[k * sx], same));
@@ -90,7 +94,10 @@ void RunningExtreme<T>::run(const Team& team, void*) const {
         }
         for (int64_t i = 0; i < some; ++i) {
           const T v = from.data[(first + i) * from.line + k * from.step];
-          if (k == 0 || (greatest ? v >= best[i] : v <= best[i]) || v != v) best[i] = v, place[i] = k;
+          if (k == 0 || (greatest ? v >= best[i] : v <= best[i]) || v != v) {
+            best[i] = v;
+            place[i] = k;
+          }
           to.data[(first + i) * to.line + k * to.step] = best[i];
           places.data[(first + i) * places.line + k * places.step] = place[i];
         }

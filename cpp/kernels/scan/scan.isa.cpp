@@ -196,8 +196,10 @@ static void apart(const Team& team, int64_t left, int64_t n, const T* x, int64_t
 // ScanKernels::scan: chooses by the layout between along, across and apart.
 template <class T, class Op, bool reverse>
 static void scan(const ScanLines<T>& l) {
-  const int64_t last = reverse ? l.n - 1 : 0, sign = reverse ? -1 : 1;
-  const int64_t sx = sign * l.x.step, sy = sign * l.out.step;
+  const int64_t last = reverse ? l.n - 1 : 0;
+  const int64_t sign = reverse ? -1 : 1;
+  const int64_t sx = sign * l.x.step;
+  const int64_t sy = sign * l.out.step;
   const T* x = l.x.data + last * l.x.step;
   T* y = l.out.data + last * l.out.step;
   if (l.x.step == 1 && l.out.step == 1) {
@@ -219,13 +221,17 @@ static void scan(const ScanLines<T>& l) {
 // the error of float does not grow with the length. dense: lines are side by side in memory.
 template <class T, bool dense>
 static void product_backward(const ScanLines<T>& l, int64_t first) {
-  const int64_t left = l.count - first, n = l.n;
-  const T *x = l.x.data + first * l.x.line, *dy = l.dy.data + first * l.dy.line;
+  const int64_t left = l.count - first;
+  const int64_t n = l.n;
+  const T* x = l.x.data + first * l.x.line;
+  const T* dy = l.dy.data + first * l.dy.line;
   T* dx = l.out.data + first * l.out.line;
   const auto load_at = [&](const T* p, const Lines<const T>& lines, int64_t k) RANVIER_INLINED {
     return Totals<T>::of(load_line<dense>(p + k * lines.step, lines.line, left));
   };
-  Totals<T> before = Totals<T>::of(broadcast(T(1))), after{}, next{};  // next: x[i + 1]
+  Totals<T> before = Totals<T>::of(broadcast(T(1)));
+  Totals<T> after{};
+  Totals<T> next{};  // next: x[i + 1]
   for (int64_t k = 0; k < n; ++k) {
     if (k % kSteps == kSteps - 1 && interrupted(*l.team)) return;
     store_line<dense>(dx + k * l.out.step, l.out.line, before.rounded(), left);
@@ -273,7 +279,8 @@ template <bool has_dy>
 static void product_backward_along(const Team& team, int64_t n, const float* x, const float* dy, float* dx) {
   constexpr int L = lanes<double>;
   const vec<double> one = broadcast(1.0);
-  double before = 1, after = has_dy ? dy[n - 1] : dy[0];
+  double before = 1;
+  double after = has_dy ? dy[n - 1] : dy[0];
   int64_t k = 0;
   for (; k + L <= n; k += L) {
     if (k % kPiece == kPiece - L && interrupted(team)) return;
@@ -296,7 +303,8 @@ static void product_backward_along(const Team& team, int64_t n, const float* x, 
   while (k > 0) {
     k -= L;
     if (k % kPiece == 0 && interrupted(team)) return;
-    vec<double> a = load_wide(x + k + 1), b{};
+    vec<double> a = load_wide(x + k + 1);
+    vec<double> b{};
     if constexpr (has_dy) b = load_wide(dy + k);
     join_slopes<1, has_dy>(a, b);
     join_slopes<2, has_dy>(a, b);
@@ -320,10 +328,14 @@ static void product_backward(const ScanLines<T>& l) {
   if constexpr (sizeof(T) == 4)
     if (l.x.step == 1 && (l.only_last || l.dy.step == 1) && l.out.step == 1) {
       for (int64_t i = 0; i < l.count; ++i) {
-        const T *x = l.x.data + i * l.x.line, *dy = l.dy.data + i * l.dy.line;
+        const T* x = l.x.data + i * l.x.line;
+        const T* dy = l.dy.data + i * l.dy.line;
         T* dx = l.out.data + i * l.out.line;
-        l.only_last ? product_backward_along<false>(*l.team, l.n, x, dy, dx)
-                    : product_backward_along<true>(*l.team, l.n, x, dy, dx);
+        if (l.only_last) {
+          product_backward_along<false>(*l.team, l.n, x, dy, dx);
+        } else {
+          product_backward_along<true>(*l.team, l.n, x, dy, dx);
+        }
       }
       return;
     }

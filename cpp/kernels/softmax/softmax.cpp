@@ -18,11 +18,13 @@ double cost_ns(int64_t elements) {
 // rounded to y. beside: neighbouring lines are interleaved in memory, and so in the buffer (half_lines.h).
 template <class T>
 void run_halves(const SoftmaxForward<T>& c, const Team& team, T* workspace) {
-  const int64_t n = c.x.shape[c.axis], at_once = lines_at_once(n);
+  const int64_t n = c.x.shape[c.axis];
+  const int64_t at_once = lines_at_once(n);
   const auto function = softmax_kernels<T>().forward[c.log];
   const LoopNest<2> nest = lines_along(c.axis, c.x, c.y);
   // The distances from one line to the next, in x and in y.
-  const int64_t *from = nest.strides[0] + nest.ndim - 1, *to = nest.strides[1] + nest.ndim - 1;
+  const int64_t* from = nest.strides[0] + nest.ndim - 1;
+  const int64_t* to = nest.strides[1] + nest.ndim - 1;
   team.parallel_for(nest.size, 1.5 * cost_ns<T>(n * nest.size),
                     [&](const OpenTeam& team, int64_t begin, int64_t end) {
                       T* block = workspace + team.index() * elements_at_once(n);
@@ -66,8 +68,9 @@ void SoftmaxBackward<T>::run(const Team& team, void*) const {
   const auto function = softmax_kernels<T>().backward[log];
   // `above` has the lines of dy, `from` those of y.
   const auto backward = [&](const Team&, int64_t count, const Lines<const T>& above,
-                            const Lines<const T>& from,
-                            const Lines<T>& to) { function({count, n, from, above, to}); };
+                            const Lines<const T>& from, const Lines<T>& to) {
+    function({count, n, from, above, to});
+  };
   for_lines(team, cost_ns<T>(n), axis, backward, dy, y, dx);
 }
 

@@ -36,15 +36,21 @@ static void along(int64_t n, const T* x, T* y) {
   constexpr T lowest = -Limits<T>::infinity;
   vec<T> tops[kVectors], least[kVectors];
   LongSum<T> sum;
-  for (int v = 0; v < kVectors; ++v) tops[v] = broadcast(lowest), least[v] = broadcast(-lowest);
+  for (int v = 0; v < kVectors; ++v) {
+    tops[v] = broadcast(lowest);
+    least[v] = broadcast(-lowest);
+  }
   int64_t k = 0;
   for (; k + kVectors * L <= n; k += kVectors * L)
     for (int v = 0; v < kVectors; ++v) {
       const vec<T> e = load(x + k + v * L);
-      tops[v] = maximum(tops[v], e), least[v] = minimum(least[v], e);
+      tops[v] = maximum(tops[v], e);
+      least[v] = minimum(least[v], e);
     }
-  for (; k + L <= n; k += L)
-    tops[0] = maximum(tops[0], load(x + k)), least[0] = minimum(least[0], load(x + k));
+  for (; k + L <= n; k += L) {
+    tops[0] = maximum(tops[0], load(x + k));
+    least[0] = minimum(least[0], load(x + k));
+  }
   if (k < n) tops[0] = maximum(tops[0], load_padded(x + k, int(n - k), lowest));
   const vec<T> top = broadcast(reduce_max(maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]))));
   const auto whole_vectors = [&](const auto& exp_of) RANVIER_INLINED {
@@ -70,7 +76,9 @@ static void along(int64_t n, const T* x, T* y) {
     if (!is_log) store_n(y + k, e, int(n - k));
     sum.add(e);
   }
-  const vec<T> total = broadcast(reduce_add(sum.value())), factor = T(1) / total, log_total = log(total);
+  const vec<T> total = broadcast(reduce_add(sum.value()));
+  const vec<T> factor = T(1) / total;
+  const vec<T> log_total = log(total);
   const auto result = [&](vec<T> v) __attribute__((always_inline)) {
     return is_log ? (v - top) - log_total : share_of<T>(v, factor, total);
   };
@@ -90,21 +98,24 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
     for (int64_t k = 0; k < l.n; k += kTileRows) use(k, l.n - k < kTileRows ? l.n - k : kTileRows);
   };
   const auto read = [&](const T* from, const auto& lines, int64_t k0, int64_t n)
-                        __attribute__((always_inline)) {
-                          load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
-                        };
+      __attribute__((always_inline)) {
+    load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
+  };
   const auto write = [&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
   };
   const bool whole = l.n <= kTileRows;  // one tile holds the lines, and keeps them for the next pass
   const bool one_block = whole && !in_short_blocks<T>;
-  vec<T> top = broadcast(-Limits<T>::infinity), odd = top;
+  vec<T> top = broadcast(-Limits<T>::infinity);
+  vec<T> odd = top;
   LongSum<T> total;
   vec<T> sum{};
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     read(x, l.x, k0, n);
-    for (int64_t k = 0; k + 1 < n; k += 2)
-      top = maximum(top, Tile<T>::row(tile, k)), odd = maximum(odd, Tile<T>::row(tile, k + 1));
+    for (int64_t k = 0; k + 1 < n; k += 2) {
+      top = maximum(top, Tile<T>::row(tile, k));
+      odd = maximum(odd, Tile<T>::row(tile, k + 1));
+    }
     if (n % 2) top = maximum(top, Tile<T>::row(tile, n - 1));
   });
   top = maximum(top, odd);
@@ -115,16 +126,26 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
       const vec<T> e = exp_or_0(Tile<T>::row(tile, k) - top);
       if (!is_log) Tile<T>::set_row(tile, k, e);
       block += e;
-      if (in_short_blocks<T> && k % 8 == 7) total.add(block), block = vec<T>{};
+      if (in_short_blocks<T> && k % 8 == 7) {
+        total.add(block);
+        block = vec<T>{};
+      }
     }
     sum = block;
     if (!one_block) total.add(block);
     if (!whole && !is_log) write(k0, n);
   });
   if (!one_block) sum = total.value();
-  const vec<T> factor = T(1) / sum, log_sum = log(sum);
+  const vec<T> factor = T(1) / sum;
+  const vec<T> log_sum = log(sum);
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
-    if (!whole) is_log ? read(x, l.x, k0, n) : read(y, l.out, k0, n);
+    if (!whole) {
+      if (is_log) {
+        read(x, l.x, k0, n);
+      } else {
+        read(y, l.out, k0, n);
+      }
+    }
     for (int64_t k = 0; k < n; ++k) {
       const vec<T> v = Tile<T>::row(tile, k);
       Tile<T>::set_row(tile, k, is_log ? (v - top) - log_sum : share_of<T>(v, factor, sum));
@@ -140,7 +161,8 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   constexpr int L = lanes<T>;
   const T* x = l.x.data + first;
   T* y = l.out.data + first;
-  const int64_t step = l.x.step, out_step = l.out.step;  // may be 0 or negative
+  const int64_t step = l.x.step;
+  const int64_t out_step = l.out.step;  // may be 0 or negative
   vec<T> top[kVectors], sum[kVectors] = {};
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) top[v] = broadcast(-Limits<T>::infinity);
@@ -168,7 +190,8 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   for (int v = 0; v < kVectors; ++v) sum[v] = totals[v].value();
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) sum[v] = is_log ? log(sum[v]) : T(1) / sum[v];
-  from = x, to = y;
+  from = x;
+  to = y;
   for (int64_t k = 0; k < l.n; ++k, from += step, to += out_step) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -244,11 +267,15 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
   LongSum<T> total;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = read(k0);
-    vec<T> sum{}, odd{};
+    vec<T> sum{};
+    vec<T> odd{};
     for (int64_t k = 0; k + 1 < n; k += 2) {
       sum += term<is_log>(Tile<T>::row(dy, k), Tile<T>::row(y, k));
       odd += term<is_log>(Tile<T>::row(dy, k + 1), Tile<T>::row(y, k + 1));
-      if (in_short_blocks<T> && k % 16 == 14) total.add(sum + odd), sum = odd = vec<T>{};
+      if (in_short_blocks<T> && k % 16 == 14) {
+        total.add(sum + odd);
+        sum = odd = vec<T>{};
+      }
     }
     if (n % 2) sum += term<is_log>(Tile<T>::row(dy, n - 1), Tile<T>::row(y, n - 1));
     total.add(sum + odd);
@@ -272,14 +299,18 @@ static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, 
   vec<T> sum[kBeside] = {}, odd[kBeside] = {};
   LongSum<T> totals[kBeside];
   const auto add = [&](vec<T>(&to)[kBeside], int64_t k) RANVIER_INLINED {
-    const T *dy = l.dy.data + first + k * l.dy.step, *y = l.x.data + first + k * l.x.step;
+    const T* dy = l.dy.data + first + k * l.dy.step;
+    const T* y = l.x.data + first + k * l.x.step;
     RANVIER_UNROLL
     for (int v = 0; v < kBeside; ++v) to[v] += term<is_log>(load(dy + v * L), load(y + v * L));
   };
   int64_t k = 0;
   while (k < l.n) {
     const int64_t end = l.n - k < kTileRows ? l.n : k + kTileRows;
-    for (; k + 1 < end; k += 2) add(sum, k), add(odd, k + 1);
+    for (; k + 1 < end; k += 2) {
+      add(sum, k);
+      add(odd, k + 1);
+    }
     if (k < end) add(sum, k++);
     RANVIER_UNROLL
     for (int v = 0; v < kBeside; ++v) {
@@ -291,7 +322,8 @@ static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, 
   RANVIER_UNROLL
   for (int v = 0; v < kBeside; ++v) sum[v] = totals[v].value();
   for (k = 0; k < l.n; ++k) {
-    const T *dy = l.dy.data + first + k * l.dy.step, *y = l.x.data + first + k * l.x.step;
+    const T* dy = l.dy.data + first + k * l.dy.step;
+    const T* y = l.x.data + first + k * l.x.step;
     T* dx = l.out.data + first + k * l.out.step;
     RANVIER_UNROLL
     for (int v = 0; v < kBeside; ++v)

@@ -54,7 +54,11 @@ void find_all(const T* row, int64_t n, const T* values, int64_t count, int64_t e
 template <class T>
 void find_places(const T* row, int64_t n, const T* values, int64_t count, int64_t each, bool right,
                  int64_t* to) {
-  right ? find_all<true>(row, n, values, count, each, to) : find_all<false>(row, n, values, count, each, to);
+  if (right) {
+    find_all<true>(row, n, values, count, each, to);
+  } else {
+    find_all<false>(row, n, values, count, each, to);
+  }
 }
 
 #define RANVIER_PLACES(T) \

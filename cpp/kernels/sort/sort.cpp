@@ -144,15 +144,18 @@ template <class T, class EntryAt>
 const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                              bool descending, Entry<T>* scratch, const EntryAt& entry) {
   const int64_t room = std::min(n, std::max<int64_t>(4 * kept, 256));
-  int64_t used = 0, i = 0;
-  bool full = false, stopped = false;  // full: scratch[kept - 1] is the last of the best
+  int64_t used = 0;
+  int64_t i = 0;
+  bool full = false;
+  bool stopped = false;  // full: scratch[kept - 1] is the last of the best
   const auto sort_in = [&] {
     const auto same = [&](int64_t i) { return scratch[i]; };
     const Entry<T>* sorted = radix_sort(team, scratch, scratch + n, used, same);
     stopped = sorted == nullptr || interrupted(team);
     if (stopped) return;
     if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
-    used = std::min(used, kept), full = used == kept;
+    used = std::min(used, kept);
+    full = used == kept;
   };
   const auto take = [&](int64_t i) {
     const Entry<T> found = entry(i);
@@ -162,7 +165,9 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
     return !stopped;
   };
   for (; i < n && !stopped && !(full && step == 1); ++i) take(i);
-  if (!stopped) each_candidate(x, i, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
+  if (!stopped)
+    each_candidate(
+        x, i, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
   if (stopped) return nullptr;
   if (used > kept || !full) sort_in();
   return stopped ? nullptr : scratch;
@@ -199,7 +204,8 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
       return true;
     };
     if (step == 1 && n > kInsertion)
-      each_candidate(x, kept, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
+      each_candidate(
+          x, kept, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
     else
       for (int64_t i = kept; i < n; ++i) take(i);
     return scratch;
@@ -222,7 +228,8 @@ size_t Sort<T>::workspace_bytes(int threads) const {
 
 template <class T>
 void Sort<T>::run(const Team& team, void* workspace) const {
-  const int64_t n = x.shape[axis], kept = values.shape[axis];
+  const int64_t n = x.shape[axis];
+  const int64_t kept = values.shape[axis];
   if (kept == 0) return;
   const auto sort = [&](const OpenTeam& team, int64_t count, const Lines<T>& value,
                         const Lines<int64_t>& index, const Lines<const T>& from) {

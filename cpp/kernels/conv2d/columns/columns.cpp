@@ -25,14 +25,18 @@ bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
   constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 1 << 22;
   constexpr double kMostImages = 22, kWayOfTap = 5, kWayOfSum = 4, kStrided = 1.5;
   const Conv2dGeometry& g = c.geometry;
-  const int64_t out = c.dy.shape[1], r = c.w.shape[2], s = c.w.shape[3], steps = g.stride[0] * g.stride[1];
+  const int64_t out = c.dy.shape[1];
+  const int64_t r = c.w.shape[2];
+  const int64_t s = c.w.shape[3];
+  const int64_t steps = g.stride[0] * g.stride[1];
   if (g.groups != 1 || steps * r * s == 1 || pixels(c) == 0 || out < kLeastChannels ||
       c.dx.shape[1] < kLeastChannels || numel(c.w) > kLargest)
     return false;
   // The alternative has less work with strides (the direct sum) and with 3 x 3 taps (Winograd).
   const int64_t most = steps == 1 && (r != 3 || s != 3) ? 2 * kMostPixels : kMostPixels;
   if (pixels(c) * (out + kWayOfColumns) > most * out) return false;
-  const double image = c.dy.shape[2] * c.dy.shape[3], sums = c.dx.shape[2] * c.dx.shape[3] / image;
+  const double image = c.dy.shape[2] * c.dy.shape[3];
+  const double sums = c.dx.shape[2] * c.dx.shape[3] / image;
   const double images = c.dy.shape[0] * std::sqrt(image) * (steps > 1 ? kStrided : 1);
   return images * (out + kWayOfTap * r * s + kWayOfSum * sums) <= kMostImages * out;
 }
@@ -47,7 +51,8 @@ ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, 
       product_{} {
   for (int d = 0; d < 2; ++d)
     axes_[d] = axis_geometry(c.geometry, d, c.dx.shape[2 + d], c.dy.shape[2 + d], c.w.shape[2 + d], true);
-  const int64_t rows = pixels(c), out = c.dy.shape[1];
+  const int64_t rows = pixels(c);
+  const int64_t out = c.dy.shape[1];
   if (!is_contiguous(c.w)) weights_ = carver.take<float>(out * column_);
   const float* const w = is_contiguous(c.w) ? c.w.data : weights_;
   product_.a = as_matrix(dy_.data, rows, out, dy_.stride_w, 1);
@@ -74,7 +79,8 @@ void ColumnsInput::run(const Team& team) const {
 
 // Copies this thread's share of the weights to C-contiguous memory.
 void ColumnsInput::copy_weights(const OpenTeam& team) const {
-  const int64_t *shape = c_.w.shape, *st = c_.w.strides;
+  const int64_t* shape = c_.w.shape;
+  const int64_t* st = c_.w.strides;
   const Range share = even_share(team, shape[0]);
   float* to = weights_ + share.begin * column_;
   for (int64_t k = share.begin; k < share.end; ++k)
@@ -87,14 +93,17 @@ void ColumnsInput::copy_weights(const OpenTeam& team) const {
 // Computes a row of dx: a pixel is the sum, over the taps that met it, of the columns of the pixels of dy.
 // taps: memory for the addresses of these columns.
 void ColumnsInput::sum_row(int64_t image, int64_t row, const float** taps) const {
-  const AxisGeometry &h = axes_[0], &w = axes_[1];
-  const int64_t channels = c_.dx.shape[1], step = h.taps * w.taps;
+  const AxisGeometry& h = axes_[0];
+  const AxisGeometry& w = axes_[1];
+  const int64_t channels = c_.dx.shape[1];
+  const int64_t step = h.taps * w.taps;
   float* to = c_.dx.data + image * c_.dx.strides[0] + row * c_.dx.strides[2];
   for (int64_t x = 0; x < w.out; ++x, to += c_.dx.strides[3]) {
     int64_t count = 0;
     for (int64_t r = 0; r < h.taps; ++r)
       for (int64_t s = 0; s < w.taps; ++s) {
-        const int64_t p = h.input(row, r), q = w.input(x, s);
+        const int64_t p = h.input(row, r);
+        const int64_t q = w.input(x, s);
         if (p >= 0 && q >= 0)
           taps[count++] =
               columns_ + ((image * h.in + p) * w.in + q) * column_ + step - 1 - r * w.taps - s;  // flipped

@@ -26,17 +26,24 @@ DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, int64_t both_ph
 void DepthwiseColumns::build() const {
   if (both_) {
     // Output t and tap s meet at column (t + s - before) / 2; a tile begins where that is whole for s = 1.
-    const int64_t before = g_.taps - 1 - g_.pad, begin = before % 2 == 0 ? -1 : 0;
+    const int64_t before = g_.taps - 1 - g_.pad;
+    const int64_t begin = before % 2 == 0 ? -1 : 0;
     DepthwisePass pass{};
-    pass.taps = taps_, pass.tap_count = g_.taps, pass.slides = true;
-    pass.count = g_.out, pass.out_step = 1, pass.phases = 2;
-    pass.begin = begin, pass.column = (begin + 1 - before) / 2;
+    pass.taps = taps_;
+    pass.tap_count = g_.taps;
+    pass.slides = true;
+    pass.count = g_.out;
+    pass.out_step = 1;
+    pass.phases = 2;
+    pass.begin = begin;
+    pass.column = (begin + 1 - before) / 2;
     *passes_ = pass;
     return;
   }
   DepthwiseTap* next = taps_;
   for (int64_t first = 0; first < count_; ++first) {
-    const int64_t step = in_step(), out_step = g_.transposed ? g_.stride : 1;
+    const int64_t step = in_step();
+    const int64_t out_step = g_.transposed ? g_.stride : 1;
     const int64_t count = ceil_div(g_.out - first, out_step);
     DepthwisePass pass{next, 0, first, count, out_step, 0, count, true, 1, 0, 0};
     for (int64_t t = 0; t < g_.taps; ++t) {
@@ -84,7 +91,8 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
       x_(p.x, whole_vectors<T>(blocks_.channels), carver, false),
       rows_(p.axis(0)),
       columns_(p.axis(1), depthwise_kernels<T>().both_phases, carver) {
-  const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
   chunks_ = std::max(ceil_div(row_bytes, caches.l2 / 2), threads > 1 ? ceil_div(4 * threads, items) : 1);
   chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
@@ -114,9 +122,11 @@ void Depthwise<T>::prepare(const OpenTeam& team) const {
 // Packs the weights of a block of channels, [tap][lanes], and the bias; transposed: the taps are flipped.
 template <class T>
 void Depthwise<T>::pack_block(int64_t block) const {
-  const int64_t lanes = conv_kernels<T>().lanes, first = blocks_.first_channel(block);
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t first = blocks_.first_channel(block);
   const int columns = static_cast<int>(std::min(lanes, blocks_.channels));
-  T *to = weights_ + block * taps_ * lanes, *bias = bias_ + block * lanes;
+  T* to = weights_ + block * taps_ * lanes;
+  T* bias = bias_ + block * lanes;
   for (int64_t c = 0; c < lanes; ++c)
     bias[c] = p_.bias.data && c < columns ? p_.bias.data[(first + c) * p_.bias.strides[0]] : T(0);
   if (is_contiguous(p_.w)) {
@@ -126,7 +136,8 @@ void Depthwise<T>::pack_block(int64_t block) const {
   }
   const int64_t* st = p_.w.strides;
   for (int64_t t = 0; t < taps_; ++t) {
-    const int64_t tap = p_.transposed ? taps_ - 1 - t : t, s = p_.w.shape[3];
+    const int64_t tap = p_.transposed ? taps_ - 1 - t : t;
+    const int64_t s = p_.w.shape[3];
     for (int64_t c = 0; c < lanes; ++c)
       *to++ = c < columns ? p_.w.data[(first + c) * st[0] + tap / s * st[2] + tap % s * st[3]] : T(0);
   }
@@ -147,22 +158,33 @@ bool Depthwise<T>::streams() const {
 // chunk and row.
 template <class T>
 void Depthwise<T>::compute(const OpenTeam& team) const {
-  const int64_t lanes = conv_kernels<T>().lanes, height = p_.y.shape[2];
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t height = p_.y.shape[2];
   DepthwiseForwardRow<T> d;
   DepthwiseRowTap* row_taps = row_taps_ + team.index() * rows_.taps;
   d.rows = row_taps;
-  d.width = p_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = p_.y.strides[3];
+  d.width = p_.x.shape[3];
+  d.x_stride = x_.stride_w;
+  d.y_stride = p_.y.strides[3];
   d.in_step = columns_.in_step();
-  d.channels = blocks_.channels, d.panel = taps_ * lanes;
-  d.w = weights_, d.bias = bias_, d.relu = p_.relu;
-  d.norm = p_.norm, d.norm_step = blocks_.channels;
+  d.channels = blocks_.channels;
+  d.panel = taps_ * lanes;
+  d.w = weights_;
+  d.bias = bias_;
+  d.relu = p_.relu;
+  d.norm = p_.norm;
+  d.norm_step = blocks_.channels;
   d.stream = streams();
-  d.y_next = nullptr, d.new_rows = 0;
-  const bool far = is_far(p_.x, p_.y), fetches_y = is_far(p_.x, p_.y, 2) && !d.stream;
+  d.y_next = nullptr;
+  d.new_rows = 0;
+  const bool far = is_far(p_.x, p_.y);
+  const bool fetches_y = is_far(p_.x, p_.y, 2) && !d.stream;
   const auto run_row = [&](int64_t item) {
-    const int64_t row = item % height, image = item / height / chunks_;
+    const int64_t row = item % height;
+    const int64_t image = item / height / chunks_;
     const Range blocks = blocks_.chunk(item / height % chunks_, chunks_);
-    d.first_block = blocks.begin, d.last_block = blocks.end;
+    d.first_block = blocks.begin;
+    d.last_block = blocks.end;
     d.row_count = list_row_taps(rows_, row, x_.stride_h, p_.w.shape[3] * lanes, row_taps);
     d.x = x_.data + image * x_.stride_n;
     d.y = p_.y.data + image * p_.y.strides[0] + row * p_.y.strides[2];
@@ -189,7 +211,8 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
       dy_(call.dy, whole_vectors<T>(blocks_.channels), carver, false),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0])),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), 0, carver) {
-  const int64_t rows = call.dy.shape[0] * call.dy.shape[2], lanes = conv_kernels<T>().lanes;
+  const int64_t rows = call.dy.shape[0] * call.dy.shape[2];
+  const int64_t lanes = conv_kernels<T>().lanes;
   parts_ = partial_sums(rows * call.dy.shape[3], rows);
   sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * in_ * lanes + lanes);
   bias_sums_ = carver.take<T>(parts_ * blocks_.count * lanes);
@@ -201,7 +224,10 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
 template <class T>
 void DepthwiseWeight<T>::run(const Team& team) const {
   team.region(kWaits * c_.ns(), [&](const OpenTeam& team) {
-    if (team.index() == 0) columns_.build(), list_inputs();
+    if (team.index() == 0) {
+      columns_.build();
+      list_inputs();
+    }
     x_.copy_share(team);
     dy_.copy_share(team);
     team.barrier();
@@ -218,7 +244,8 @@ void DepthwiseWeight<T>::run(const Team& team) const {
 template <class T>
 void DepthwiseWeight<T>::list_inputs() const {
   using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  const int64_t lanes = conv_kernels<T>().lanes, last = std::max<int64_t>(c_.x.shape[1] - lanes, 0);
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t last = std::max<int64_t>(c_.x.shape[1] - lanes, 0);
   Integer* pick = static_cast<Integer*>(pick_);
   for (int64_t block = 0; pick && block < blocks_.count; ++block) {
     const int64_t first = blocks_.first_channel(block);
@@ -232,23 +259,36 @@ void DepthwiseWeight<T>::list_inputs() const {
 
 template <class T>
 void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const {
-  const int64_t lanes = conv_kernels<T>().lanes, height = c_.dy.shape[2], rows = c_.dy.shape[0] * height;
-  const int64_t count = blocks.end - blocks.begin, at = part * blocks_.count;
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t height = c_.dy.shape[2];
+  const int64_t rows = c_.dy.shape[0] * height;
+  const int64_t count = blocks.end - blocks.begin;
+  const int64_t at = part * blocks_.count;
   DepthwiseRowTap* row_taps = row_taps_ + team.index() * rows_.taps;
   DepthwiseWeightRow<T> d;
-  d.pass = &columns_[0], d.rows = row_taps;
-  d.width = c_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = dy_.stride_w;
+  d.pass = &columns_[0];
+  d.rows = row_taps;
+  d.width = c_.x.shape[3];
+  d.x_stride = x_.stride_w;
+  d.y_stride = dy_.stride_w;
   d.in_step = columns_.in_step();
-  d.channels = blocks_.channels, d.panel = taps_ * in_ * lanes;
-  d.inputs = in_, d.x_first = x_first_, d.pick = pick_;
-  d.first_block = blocks.begin, d.last_block = blocks.end;
-  d.dw = sums_ + at * d.panel, d.db = c_.db.data ? bias_sums_ + at * lanes : nullptr;
+  d.channels = blocks_.channels;
+  d.panel = taps_ * in_ * lanes;
+  d.inputs = in_;
+  d.x_first = x_first_;
+  d.pick = pick_;
+  d.first_block = blocks.begin;
+  d.last_block = blocks.end;
+  d.dw = sums_ + at * d.panel;
+  d.db = c_.db.data ? bias_sums_ + at * lanes : nullptr;
   std::fill_n(d.dw + blocks.begin * d.panel, count * d.panel, T(0));
   std::fill_n(bias_sums_ + (at + blocks.begin) * lanes, count * lanes, T(0));
-  d.y_next = nullptr, d.new_rows = 0;
+  d.y_next = nullptr;
+  d.new_rows = 0;
   const bool far = is_far(c_.x, c_.dy);
   for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(team); ++row) {
-    const int64_t n = row / height, p = row % height;
+    const int64_t n = row / height;
+    const int64_t p = row % height;
     d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * in_ * lanes, row_taps) : 0;
     d.x = x_.data + n * x_.stride_n;
     d.dy = dy_.pixel(n, p, 0);
@@ -262,10 +302,12 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
 // stored from the first of these blocks.
 template <class T>
 void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
-  const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * in_ * lanes;
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t panel = taps_ * in_ * lanes;
   const Range share = even_share(team, blocks_.count);
   for (int64_t block = share.begin; block < share.end; ++block) {
-    const int64_t first = block * lanes, skip = first - blocks_.first_channel(block);
+    const int64_t first = block * lanes;
+    const int64_t skip = first - blocks_.first_channel(block);
     const int columns = static_cast<int>(std::min(lanes, blocks_.channels - first));
     if (c_.dw.data)
       conv_kernels<T>().combine({sums_ + block * panel + skip, parts_, blocks_.count * panel, in_, taps_, 0,

@@ -130,13 +130,15 @@ inline int64_t list_row_taps(const AxisGeometry& rows, int64_t row, int64_t x_st
 template <class T>
 void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int64_t x_stride,
                   const T* y_next) {
-  d.y_next = y_next, d.new_rows = 0;
+  d.y_next = y_next;
+  d.new_rows = 0;
   const auto last_input = [&](int64_t row) {
     int64_t last = -1;
     for (int64_t t = 0; t < rows.taps && row < rows.out; ++t) last = std::max(last, rows.input(row, t));
     return last;
   };
-  const int64_t last = last_input(row + 1), count = std::min(last - last_input(row), rows.taps);
+  const int64_t last = last_input(row + 1);
+  const int64_t count = std::min(last - last_input(row), rows.taps);
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
@@ -153,7 +155,9 @@ bool is_far(const X& x, const Y& y, int64_t times = 1) {
 // time than other algorithms only where the taps of a row slide (`slides`).
 template <class T>
 bool is_depthwise(const Conv2dBackwardWeight<T>& c) {
-  const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;
+  const int64_t groups = c.geometry.groups;
+  const int64_t in = c.x.shape[1] / groups;
+  const int64_t out = c.dy.shape[1] / groups;
   const int64_t lanes = conv_kernels<T>().lanes;
   if (groups == 1 || in == 0) return false;
   const bool picks = depthwise_kernels<T>().picks && in <= out && 2 * out <= lanes;

@@ -19,7 +19,8 @@ constexpr bool kStreams = sizeof(vec<T>) == 64 && sizeof(T) == sizeof(float);
 
 template <class T>
 RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
-  const int64_t at = block * lanes<T>, last = d.channels - lanes<T>;
+  const int64_t at = block * lanes<T>;
+  const int64_t last = d.channels - lanes<T>;
   return at <= last ? at : last < 0 ? 0 : last;
 }
 
@@ -109,8 +110,10 @@ static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
   const uint32_t used = kEdge ? bits_between(-column, d.width - column, kColumns) : ~0u;
   const uint32_t stored = kEdge ? bits_between(-t, pass.count - t, Q) : ~0u;
   const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
-  const int64_t stride = d.x_stride, y_step = pass.out_step * d.y_stride;
-  const T *image = d.x + column * stride, *panel = d.w + d.first_block * d.panel;
+  const int64_t stride = d.x_stride;
+  const int64_t y_step = pass.out_step * d.y_stride;
+  const T* image = d.x + column * stride;
+  const T* panel = d.w + d.first_block * d.panel;
   const T* bias = d.bias + d.first_block * L;
   T* y = d.y + pass.first * d.y_stride + t * y_step;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
@@ -118,7 +121,8 @@ static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
     prefetch_next(d, column, Q * kStep / kPhases, t, block);
     vec<T> acc[Q] = {};
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
-      const T *x = image + channel + row->x, *from = panel + row->w;
+      const T* x = image + channel + row->x;
+      const T* from = panel + row->w;
       vec<T> w[kTaps];
       RANVIER_UNROLL
       for (int s = 0; s < kTaps; ++s) w[s] = load(from + s * L);
@@ -142,10 +146,13 @@ template <class T>
 static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>;
   const DepthwisePass& pass = *d.pass;
-  const int64_t step = d.in_step * d.x_stride, y_step = pass.out_step * d.y_stride;
+  const int64_t step = d.in_step * d.x_stride;
+  const int64_t y_step = pass.out_step * d.y_stride;
   const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
   const DepthwiseTap* const taps_end = pass.taps + pass.tap_count;
-  const T *image = d.x + t * step, *panel = d.w + d.first_block * d.panel, *bias = d.bias + d.first_block * L;
+  const T* image = d.x + t * step;
+  const T* panel = d.w + d.first_block * d.panel;
+  const T* bias = d.bias + d.first_block * L;
   T* y = d.y + pass.first * d.y_stride + t * y_step;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
     const int64_t channel = first_channel(d, block);
@@ -168,7 +175,8 @@ static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
 template <class T, bool kEdge>
 RANVIER_INLINE void load_dy(const DepthwiseWeightRow<T>& d, int64_t block, int64_t t, vec<T> (&dy)[Q]) {
   const T* from = d.dy + first_channel(d, block) + t * d.y_stride;
-  const int64_t count = d.pass->count - t, stride = d.y_stride;
+  const int64_t count = d.pass->count - t;
+  const int64_t stride = d.y_stride;
   RANVIER_UNROLL
   for (int q = 0; q < Q; ++q, from += stride) dy[q] = !kEdge || q < count ? load(from) : vec<T>{};
   if (!d.db) return;
@@ -203,7 +211,8 @@ template <class T, int kTaps, int kStep, bool kEdge, bool kPick = false>
 static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
   const DepthwisePass& pass = *d.pass;
-  const int64_t column = pass.taps->input + t * kStep, count = pass.count - t < Q ? pass.count - t : Q;
+  const int64_t column = pass.taps->input + t * kStep;
+  const int64_t count = pass.count - t < Q ? pass.count - t : Q;
   const uint32_t used = bits_between(-column, d.width - column, (count - 1) * kStep + kTaps);
   const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
   const int64_t stride = d.x_stride;
@@ -280,7 +289,7 @@ constexpr bool kFloat = sizeof(T) == sizeof(float);
 // less code. kEdge: true if the tile is at an edge.
 constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
-constexpr bool kMany = kFloat<T> && kWide;
+constexpr bool kMany = kFloat<T>&& kWide;
 template <class T, bool kEdge>
 constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
                                                      slide<T, 3, 1, 1, kEdge || !kMany<T>>,
@@ -314,7 +323,8 @@ constexpr Tile<DepthwiseWeightRow<T>> kPickWeight[] = {
 // The index of the code for a tile in the tables above.
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
-  const int64_t taps = d.pass->slides ? d.pass->tap_count : 0, step = d.in_step;
+  const int64_t taps = d.pass->slides ? d.pass->tap_count : 0;
+  const int64_t step = d.in_step;
   if (d.pass->phases == 2) return taps == 5 ? 7 : 6;
   if (taps == 7 && step == 1) return 5;
   if ((taps != 3 && taps != 5) || step > 2) return 0;
@@ -327,7 +337,8 @@ template <class T>
 static void forward(const DepthwiseForwardRow<T>& d) {
   const DepthwisePass& pass = *d.pass;
   const int tile = tile_of<T>(d);
-  const int64_t step = d.in_step, phases = pass.phases;
+  const int64_t step = d.in_step;
+  const int64_t phases = pass.phases;
   const int64_t columns = ((Q - 1) * step + pass.tap_count - phases) / phases + 1;
   const auto is_inner = [&](int64_t t) {
     const int64_t column = pass.column + (t - pass.begin) * step / phases;

@@ -67,7 +67,8 @@ int64_t Correlator<T>::block_weight(int64_t images) const {
 // thread gets whole images where there are many, else panels, else tiles.
 template <class T>
 void Correlator<T>::compute(const OpenTeam& team) const {
-  const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once;
+  const int64_t images = sum_.problem.y.shape[0];
+  const int64_t block = sum_.images_at_once;
   const int64_t weight = images / block * block_weight(block) + block_weight(images % block);
   // Where weights are packed late, chunks are whole groups of panels, so that few groups are packed twice.
   const int64_t chunk = sum_.packs_late
@@ -82,8 +83,11 @@ void Correlator<T>::compute(const OpenTeam& team) const {
 // this thread has packed last, or -1.
 template <class T>
 void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed) const {
-  const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once, group = sum_.panels_at_once;
-  const int64_t whole = block_weight(block), rest = block_weight(images % block);
+  const int64_t images = sum_.problem.y.shape[0];
+  const int64_t block = sum_.images_at_once;
+  const int64_t group = sum_.panels_at_once;
+  const int64_t whole = block_weight(block);
+  const int64_t rest = block_weight(images % block);
   for (int64_t n = 0; n < images; n += block) {
     const int64_t count = std::min(block, images - n);
     if (share.skip(count == block ? whole : rest)) continue;
@@ -95,7 +99,10 @@ void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed
           const int64_t items = sum_.tiles(region) * (panels.end - panels.begin);
           const Range mine = share.take(items, tile_weight(region));
           if (mine.empty()) continue;
-          if (sum_.packs_late && packed != panel) sum_.pack_group(team, panels), packed = panel;
+          if (sum_.packs_late && packed != panel) {
+            sum_.pack_group(team, panels);
+            packed = panel;
+          }
           run_region(team, region, panels, mine);
         }
     }
@@ -108,10 +115,13 @@ template <class T>
 void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const {
   const Taps taps = sum_.taps(team, region);
   const Correlation<T>& p = sum_.problem;
-  const int64_t tiles = sum_.tiles(region), chunk_items = chunk_ * (panels.end - panels.begin);
+  const int64_t tiles = sum_.tiles(region);
+  const int64_t chunk_items = chunk_ * (panels.end - panels.begin);
   for (int64_t item = items.begin; item < items.end && !interrupted(team);) {
-    const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
-    const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
+    const int64_t first = item / chunk_items * chunk_;
+    const int64_t count = std::min(chunk_, tiles - first);
+    const int64_t panel = panels.begin + item % chunk_items / count;
+    const int64_t tile = item % chunk_items % count;
     const int64_t run = std::min(count - tile, items.end - item);
     sum_.run_tiles(region, panel, {first + tile, first + tile + run}, taps,
                    next_inputs(region, panels, panel, taps),

@@ -175,15 +175,21 @@ void DirectSum<T>::pack_group(const OpenTeam& team, Range group) const {
 template <class T>
 void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
   const TensorView<const T>& w = problem.w;
-  const int64_t taps = taps_[0] * taps_[1], row = w.shape[1] * taps;
-  const int64_t first = panels.first(panel), group = panels.group(panel);
+  const int64_t taps = taps_[0] * taps_[1];
+  const int64_t row = w.shape[1] * taps;
+  const int64_t first = panels.first(panel);
+  const int64_t group = panels.group(panel);
   ConvPanel<T> p{};
-  p.channels = in_group, p.taps = taps, p.flipped = problem.transposed;
-  p.columns = panels.columns(panel), p.width = panels.width;
+  p.channels = in_group;
+  p.taps = taps;
+  p.flipped = problem.transposed;
+  p.columns = panels.columns(panel);
+  p.width = panels.width;
   p.panel = to;
   p.w = w.data +
         (problem.transposed ? group * in_group * row + (first - group * out_group) * taps : first * row);
-  p.stride_o = problem.transposed ? taps : row, p.stride_c = problem.transposed ? row : taps;
+  p.stride_o = problem.transposed ? taps : row;
+  p.stride_c = problem.transposed ? row : taps;
   if (is_contiguous(w) && (form == SumForm::panels || form == SumForm::shared))
     conv_kernels<T>().pack_panel(p);
   else
@@ -247,7 +253,8 @@ int64_t DirectSum<T>::all_taps(const Region& region, ConvSegment* segments) cons
   int64_t count = 0;
   for (int64_t r = 0; r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
-      const AxisTap row = region.rows.tap(r), column = region.columns.tap(s);
+      const AxisTap row = region.rows.tap(r);
+      const AxisTap column = region.columns.tap(s);
       const int64_t a = row.offset * x.stride_h + column.offset * x.stride_w;
       const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
       if (joins)
@@ -292,15 +299,20 @@ int64_t DirectSum<T>::tiles(const Region& region) const {
 template <class T>
 void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow& shared, ConvTile<T>& t,
                               Fetch fetch, const Sink& sink) const {
-  const Axis::Class &down = region.rows, &across = region.columns;
+  const Axis::Class& down = region.rows;
+  const Axis::Class& across = region.columns;
   const T* const from = t.a[0];
-  const int64_t step_y = across.position_step * sink.stride_w, first = tiles.begin / shared.tiles;
-  int64_t part = tiles.begin % shared.tiles, row = first % down.size;
+  const int64_t step_y = across.position_step * sink.stride_w;
+  const int64_t first = tiles.begin / shared.tiles;
+  int64_t part = tiles.begin % shared.tiles;
+  int64_t row = first % down.size;
   int64_t image = region.first_image + first / down.size;
   alignas(64) T nowhere[64 / sizeof(T)];
-  t.rows = static_cast<int>(shared.rows), t.row_step = across.base_step * x.stride_w;
+  t.rows = static_cast<int>(shared.rows);
+  t.row_step = across.base_step * x.stride_w;
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const int64_t begin = part * shared.rows, own = std::min(begin, shared.width - shared.rows);
+    const int64_t begin = part * shared.rows;
+    const int64_t own = std::min(begin, shared.width - shared.rows);
     const int64_t column = own - shared.first;  // the column within the class
     t.without_first = shared.first && own == 0;
     t.without_last = shared.last && own + shared.rows == shared.width;
@@ -312,7 +324,10 @@ void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow
     conv_kernels<T>().shared(t);
     if (++part < shared.tiles) continue;
     part = 0;
-    if (++row == down.size) row = 0, ++image;
+    if (++row == down.size) {
+      row = 0;
+      ++image;
+    }
   }
 }
 
@@ -324,13 +339,18 @@ __attribute__((always_inline)) inline ConvTile<T> DirectSum<T>::tile_of_panel(co
   const Axis::Class& across = region.columns;
   const bool shares = form == SumForm::shared;
   ConvTile<T> t;
-  t.segments = taps.segments, t.count = taps.count, t.chain = taps.chain;
+  t.segments = taps.segments;
+  t.count = taps.count;
+  t.chain = taps.chain;
   t.step_a = shares ? across.offset_step * x.stride_w : 1;
   t.step_b = shares ? across.tap_step * in_group * panels.width : panels.width;
-  t.b = weights(taps, panel), t.bias = sink.bias;
-  t.norm = sink.norm, t.norm_step = problem.y.shape[1];
+  t.b = weights(taps, panel);
+  t.bias = sink.bias;
+  t.norm = sink.norm;
+  t.norm_step = problem.y.shape[1];
   t.columns = sink.columns;
-  t.relu = sink.relu, t.stream = sink.stream;
+  t.relu = sink.relu;
+  t.stream = sink.stream;
   t.pick = pick_;
   t.reach =
       static_cast<int>(std::min<int64_t>(conv_kernels<T>().lanes, problem.x.shape[1] - first_input(panel)));
@@ -352,13 +372,19 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
     return run_shared(region, tiles, shared, t, fetch, sink);
   }
   // t.a: the inputs of the tile's pixels; t.c: where their results are stored.
-  const Axis::Class &down = region.rows, &across = region.columns;
-  const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
-  const int64_t first_y = across.first_position * sink.stride_w,
-                step_y = across.position_step * sink.stride_w;
-  const int64_t pixels = region.pixels(), most = ceil_div(pixels, this->tiles(region));  // most: in a tile
-  const int64_t height = down.size, width = across.size;
-  int64_t pixel = tiles.begin * most, column = pixel % width, row = pixel / width % height;
+  const Axis::Class& down = region.rows;
+  const Axis::Class& across = region.columns;
+  const int64_t first_x = across.first_base * x.stride_w;
+  const int64_t step_x = across.base_step * x.stride_w;
+  const int64_t first_y = across.first_position * sink.stride_w;
+  const int64_t step_y = across.position_step * sink.stride_w;
+  const int64_t pixels = region.pixels();
+  const int64_t most = ceil_div(pixels, this->tiles(region));  // most: in a tile
+  const int64_t height = down.size;
+  const int64_t width = across.size;
+  int64_t pixel = tiles.begin * most;
+  int64_t column = pixel % width;
+  int64_t row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
   const int64_t last = std::min(tiles.end * most, pixels);
   t.ahead = form == SumForm::dots && taps.count == 1 && taps.segments->n == in_group ? 2 * most * step_x : 0;
@@ -370,7 +396,10 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   };
   const auto next_row = [&] {
     column = 0;
-    if (++row == height) row = 0, ++image;
+    if (++row == height) {
+      row = 0;
+      ++image;
+    }
     enter_row();
   };
   enter_row();
@@ -387,7 +416,10 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
       const int64_t end = std::min(i + width - column, int64_t{t.rows});
       const T* a = x_row + column * step_x;
       T* c = y_row + column * step_y;
-      for (column += end - i; i < end; ++i, a += step_x, c += step_y) t.a[i] = a, t.c[i] = c;
+      for (column += end - i; i < end; ++i, a += step_x, c += step_y) {
+        t.a[i] = a;
+        t.c[i] = c;
+      }
     }
     if (form == SumForm::dots)
       kernels.dots(t);

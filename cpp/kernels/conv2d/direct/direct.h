@@ -70,7 +70,8 @@ bool keeps_pixels(const Correlation<T>& p) {
 // True if x is channels-last without gaps.
 template <class T>
 bool is_dense(const TensorView<T>& x) {
-  const int64_t *n = x.shape, *st = x.strides;
+  const int64_t* n = x.shape;
+  const int64_t* st = x.strides;
   return (n[1] == 1 || st[1] == 1) && (n[3] == 1 || st[3] == n[1]) && (n[2] == 1 || st[2] == n[3] * n[1]) &&
          (n[0] == 1 || st[0] == n[2] * n[3] * n[1]);
 }

@@ -30,9 +30,9 @@ struct TileHeights {
 template <>
 struct TileHeights<double> {  // fewer sizes, as float64 is rare
 #if RANVIER_VECTOR_REGISTERS >= 32
-  static constexpr int of[2][3] = {{4, 8, 14}, {4, 8, 14}};
+  static constexpr int of[2][3] = {{4, 8, 14}, { 4, 8, 14 }};
 #elif RANVIER_HAS_FMA
-  static constexpr int of[2][3] = {{4, 8, 12}, {2, 4, 6}};
+  static constexpr int of[2][3] = {{4, 8, 12}, { 2, 4, 6 }};
 #else
   static constexpr int of[2][2] = {{2, 4}, {2, 4}};
 #endif
@@ -175,7 +175,10 @@ template <class T>
 static void grouped_tile(ConvTile<T>& t) {
   constexpr int L = lanes<T>, kRows = kGroupedRows;
   alignas(64) T nowhere[L];
-  for (int i = t.rows; i < kRows; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+  for (int i = t.rows; i < kRows; ++i) {
+    t.a[i] = t.a[i - 1];
+    t.c[i] = nowhere;
+  }
   vec<T> acc[kRows][1] = {};
   ivec<T> first;
   __builtin_memcpy(&first, t.pick, sizeof first);
@@ -226,11 +229,14 @@ static void shared_tile(const ConvTile<float>& t) {
   if (!t.stream)
     for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
   vec<float> acc[kRows][1] = {};
-  const int64_t step = t.row_step, step_b = t.step_b, fetch_step = kSharedTaps * t.fetch_step;
+  const int64_t step = t.row_step;
+  const int64_t step_b = t.step_b;
+  const int64_t fetch_step = kSharedTaps * t.fetch_step;
   add_chains(t, acc, [&](ConvChain& chain) RANVIER_INLINED {
     const char* fetch = chain.fetch;
     for (const ConvSegment* s = chain.begin; s != chain.end; ++s, fetch += fetch_step) {
-      const float *a = t.a[0] + s->a, *b = t.b + s->b;
+      const float* a = t.a[0] + s->a;
+      const float* b = t.b + s->b;
       const vec<float> w[kSharedTaps] = {load(b), load(b + step_b), load(b + 2 * step_b)};
       const auto add = [&](int i, int tap, const vec<float>& x)
                            RANVIER_INLINED { acc[i][0] = fma(x, w[tap], acc[i][0]); };
@@ -259,7 +265,11 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
 #if RANVIER_VECTOR_BYTES == 64
   if constexpr (sizeof(T) == sizeof(float))
     return [](const ConvTile<T>& t) {
-      t.rows == kSharedRows[0] ? shared_tile<kSharedRows[0]>(t) : shared_tile<kSharedRows[1]>(t);
+      if (t.rows == kSharedRows[0]) {
+        shared_tile<kSharedRows[0]>(t);
+      } else {
+        shared_tile<kSharedRows[1]>(t);
+      }
     };
 #endif
   return nullptr;
@@ -321,7 +331,10 @@ static void run_tile(ConvTile<T>& t) {
   const auto choose = [&](const int* heights) RANVIER_INLINED {
     int height = 0;
     while (heights[height] < t.rows) ++height;
-    for (int i = t.rows; i < heights[height]; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+    for (int i = t.rows; i < heights[height]; ++i) {
+      t.a[i] = t.a[i - 1];
+      t.c[i] = nowhere;
+    }
     return height;
   };
 #if RANVIER_HAS_HALF

@@ -23,14 +23,16 @@ template <class T>
 static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* sums) {
   constexpr int L = lanes<T>;
   T totals[12 * kMaxDots + L];
-  const int width = static_cast<int>(t.step_b), count = t.rows * width;
+  const int width = static_cast<int>(t.step_b);
+  const int count = t.rows * width;
   for (int first = 0; first < count; first += L) {
     vec<T> square[L];
     RANVIER_UNROLL
     for (int i = 0; i < L; ++i) square[i] = load(sums + (first + i) * L);
     store(totals + first, sum_lanes<L / 2, T>(square));
   }
-  int i = 0, j = 0;
+  int i = 0;
+  int j = 0;
   // One loop over all elements: the compiler would vectorise loops over i and j, which takes longer.
   for (int k = 0; k < count; ++k) {
     if (j < t.columns) {
@@ -38,7 +40,10 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
       if (t.norm) x = normalized(x, t.norm + j, t.norm_step);
       t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // -0 gives 0 too, like the maximum of vectors
     }
-    if (++j == width) j = 0, ++i;
+    if (++j == width) {
+      j = 0;
+      ++i;
+    }
   }
 }
 

@@ -46,12 +46,14 @@ static void half_tile(const ConvTile<float>& t) {
   prefetch_rows<kRows>(t);
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) a[i] = t.a[i];
-  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const int64_t step_a = t.step_a;
+  const int64_t step_b = t.step_b;
   add_chains(t, acc, [&](ConvChain& chain) RANVIER_INLINED {
     const char* fetch = chain.fetch;
     for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
       const float* b = t.b + s->b;
-      int64_t at = s->a, n = s->n;
+      int64_t at = s->a;
+      int64_t n = s->n;
       for (; step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
         multiply_half<kRows, kSteps>(a, at, b, step_b, acc);
         RANVIER_UNROLL
@@ -80,11 +82,15 @@ RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, ConvChain& chai
   const float* a[kPointers];
   RANVIER_UNROLL
   for (int i = 0; i < kPointers; ++i) a[i] = t.a[i * kStep];
-  const int64_t step_a = t.step_a, step_b = t.step_b, fetch_step = t.fetch_step;
+  const int64_t step_a = t.step_a;
+  const int64_t step_b = t.step_b;
+  const int64_t fetch_step = t.fetch_step;
   const char* fetch = chain.fetch;
   for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
     const float* b = t.b + s->b;
-    int64_t first = s->a, second = first + t.row_step, n = s->n;
+    int64_t first = s->a;
+    int64_t second = first + t.row_step;
+    int64_t n = s->n;
     do {
       asm("" : "+r"(second));  // or GCC keeps a pointer for each row
       const vec<float> row[] = {load(b), join(load_half(b + 2 * H), load_half(b)), load(b + H)};

@@ -17,8 +17,11 @@ template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
   constexpr int L = lanes<T>;
   constexpr bool kMasked = RANVIER_VECTOR_BYTES == 64;  // masked loads are as fast as whole ones
-  const int64_t taps = p.taps, width = p.width, stride = p.stride_o;
-  const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width, channel_step = width - taps * tap_step;
+  const int64_t taps = p.taps;
+  const int64_t width = p.width;
+  const int64_t stride = p.stride_o;
+  const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width;
+  const int64_t channel_step = width - taps * tap_step;
   T* const begin = p.panel + (p.flipped ? (1 - taps) * tap_step : 0);
   for (int o = 0; o < width; o += L) {
     const int no = opaque(p.columns - o < L ? p.columns - o : L);  // output channels; <= 0: padding alone
@@ -40,7 +43,8 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
           __builtin_prefetch(from + ahead);
         }
         for (int i = no < 0 ? 0 : no; i < L; ++i) store(square + i * L, vec<T>{});
-        from = square, step = L;
+        from = square;
+        step = L;
       }
       vec<T> rows[L];
       RANVIER_UNROLL
@@ -54,7 +58,10 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
       for (int i = 0; i < ne; ++i) {
         store(to, load(square + i * L));
         to += tap_step;
-        if (++tap == taps) tap = 0, to += channel_step;
+        if (++tap == taps) {
+          tap = 0;
+          to += channel_step;
+        }
       }
     }
   }
@@ -81,13 +88,17 @@ static void combine(const ConvPartials<T>& p) {
     for (int64_t e = p.begin; e < p.end; e += L) {
       const int ne = static_cast<int>(p.end - e < L ? p.end - e : L);
       vec<T> square[L] = {};
-      int64_t tap = e % p.taps, channel = e / p.taps;
+      int64_t tap = e % p.taps;
+      int64_t channel = e / p.taps;
       for (int i = 0; i < ne; ++i) {
         const T* from = p.partial + (tap * p.channels + channel) * p.width + o;
         vec<T> total = load(from);
         for (int64_t q = 1; q < p.partials; ++q) total = total + load(from + q * p.stride_p);
         square[i] = total;
-        if (++tap == p.taps) tap = 0, ++channel;
+        if (++tap == p.taps) {
+          tap = 0;
+          ++channel;
+        }
       }
       transpose(square);
       for (int i = 0; i < no; ++i) {

@@ -18,7 +18,8 @@ struct ConvChain {
 // The chain that begins at a segment.
 template <class T>
 RANVIER_INLINE ConvChain chain_from(const ConvTile<T>& t, const ConvSegment* begin, const char* fetch) {
-  const ConvSegment *const all = t.segments + t.count, *end = begin;
+  const ConvSegment* const all = t.segments + t.count;
+  const ConvSegment* end = begin;
   int64_t products = 0;
   while (end != all && products < t.chain) products += end++->n;
   return {begin, end, fetch};
@@ -97,12 +98,14 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, ConvChain& chain, vec<T> (&ac
   const T* a[kRows];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) a[i] = t.a[i];
-  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const int64_t step_a = t.step_a;
+  const int64_t step_b = t.step_b;
   const char* fetch = chain.fetch;
   const int64_t fetch_step = t.fetch_step;
   for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
     const T* b = t.b + s->b;
-    int64_t at = s->a, n = s->n;
+    int64_t at = s->a;
+    int64_t n = s->n;
     if constexpr (kSteps > 1) {
       for (; step_a == 1 && n > kSteps; n -= kSteps) {
         multiply_steps<T, kRows, kVectors, kSteps>(a, at, b, step_b, acc);
@@ -131,17 +134,24 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, ConvChain& chain,
   const T* a[(kRows + 1) / 2];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; i += 2) a[i / 2] = t.a[i];
-  const int64_t step_a = t.step_a, step_b = t.step_b, fetch_step = t.fetch_step;
+  const int64_t step_a = t.step_a;
+  const int64_t step_b = t.step_b;
+  const int64_t fetch_step = t.fetch_step;
   const char* fetch = chain.fetch;
   for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
     const T* b = t.b + s->b;
-    int64_t first = s->a, second = first + t.row_step, n = s->n;
+    int64_t first = s->a;
+    int64_t second = first + t.row_step;
+    int64_t n = s->n;
     do {
       asm("" : "+r"(second));  // or GCC keeps a pointer for each row
       vec<T> row[kVectors];
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * lanes<T>);
-      if (kFetch) __builtin_prefetch(fetch), fetch += fetch_step;
+      if (kFetch) {
+        __builtin_prefetch(fetch);
+        fetch += fetch_step;
+      }
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
         const vec<T> x = factor<T>(a[i / 2][i % 2 ? second : first]);
@@ -168,7 +178,9 @@ RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, ConvChain& chain, vec<T
   const char* fetch = chain.fetch;
   for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
     const T* b = t.b + s->b;
-    int64_t first = s->a, second = first + t.row_step, n = s->n;
+    int64_t first = s->a;
+    int64_t second = first + t.row_step;
+    int64_t n = s->n;
     const auto multiply = [&](auto steps) RANVIER_INLINED {
       constexpr int count = decltype(steps)::value;
       asm("" : "+r"(second));  // or GCC keeps a pointer for each row
@@ -182,7 +194,10 @@ RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, ConvChain& chain, vec<T
         for (int u = 0; u < count; ++u)
           acc[i][0] = fma(factor<T>(a[i / 2][(i % 2 ? second : first) + u]), row[u], acc[i][0]);
       }
-      first += count, second += count, b += count * L, n -= count;
+      first += count;
+      second += count;
+      b += count * L;
+      n -= count;
     };
     while (n >= kSteps) multiply(std::integral_constant<int, kSteps>());
     while (n > 0) multiply(std::integral_constant<int, 1>());
@@ -194,9 +209,11 @@ RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, ConvChain& chain, vec<T
 template <class T, int kRows>
 RANVIER_INLINE void multiply_consecutive(const ConvTile<T>& t, const ConvChain& chain,
                                          vec<T> (&acc)[kRows][1]) {
-  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const int64_t step_a = t.step_a;
+  const int64_t step_b = t.step_b;
   for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
-    const T *a = t.a[0] + s->a, *b = t.b + s->b;
+    const T* a = t.a[0] + s->a;
+    const T* b = t.b + s->b;
     for (int64_t n = s->n; n > 0; --n, a += step_a, b += step_b) {
       const vec<T> row = load(b);
       RANVIER_UNROLL

@@ -19,15 +19,19 @@ SharedRow shared_row(const Axis& columns) {
     return false;
   };
   const int64_t end = wide->first_position + wide->size;
-  const bool left = has(wide->first_position - 1, 1), right = has(end, 0);
+  const bool left = has(wide->first_position - 1, 1);
+  const bool right = has(end, 0);
   int64_t least = 0;
   for (const bool edges : {true, false})
     for (const int64_t rows : kSharedRows) {
-      const bool first = edges && left, last = edges && right;
-      const int64_t width = wide->size + first + last, tiles = ceil_div(width, rows);
+      const bool first = edges && left;
+      const bool last = edges && right;
+      const int64_t width = wide->size + first + last;
+      const int64_t tiles = ceil_div(width, rows);
       const int64_t cost = tiles * rows + kApart * (left + right - first - last);
       if (rows > width || (best.rows && cost >= least)) continue;
-      best = {rows, tiles, width, first, last}, least = cost;
+      best = {rows, tiles, width, first, last};
+      least = cost;
     }
   return best;
 }

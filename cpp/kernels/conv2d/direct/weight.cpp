@@ -60,7 +60,8 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
       dy_(call.dy, panels_.per_group, carver),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
-  const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
+  const int64_t q = std::max<int64_t>(call.dy.shape[3], 1);
+  const int64_t rows = call.dy.shape[0] * call.dy.shape[2];
   tiles_per_tap_ = ceil_div(in_group_, mr_);
   parts_ = partial_sums(rows * q, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
@@ -96,8 +97,11 @@ void WeightGradient<T>::run(const Team& team) const {
 // unit is one tile of a tap, else all taps.
 template <class T>
 void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Range units) const {
-  const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
-  const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_, width = panels_.width;
+  const int64_t per_panel = units_per_panel();
+  const int64_t rows = c_.dy.shape[0] * c_.dy.shape[2];
+  const int64_t begin = rows * part / parts_;
+  const int64_t end = rows * (part + 1) / parts_;
+  const int64_t width = panels_.width;
   const int64_t unit_rows = by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : 0;
   for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
     const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
@@ -116,7 +120,8 @@ void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Rang
                      {std::max(units.begin - panel * per_panel, int64_t{0}),
                       std::min(units.end - panel * per_panel, per_panel)});
   };
-  const int64_t columns = c_.dy.shape[3], piece = columns > kMaxChunkPixels ? kChunkColumns : columns;
+  const int64_t columns = c_.dy.shape[3];
+  const int64_t piece = columns > kMaxChunkPixels ? kChunkColumns : columns;
   for (int64_t row = begin; row < end && !interrupted(team); row += chunk_rows_)
     for (int64_t column = 0; column < columns && !interrupted(team); column += piece)
       add_chunk({part, row, std::min(row + chunk_rows_, end), column, std::min(column + piece, columns)});
@@ -139,7 +144,8 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
   if (copies_dy_) copy_dy(team, chunk, panel);
   const int64_t unit_rows = ceil_div(in_group_, tiles_per_tap_);
   for (int64_t unit = units.begin; unit < units.end;) {
-    const int64_t tap = unit / tiles_per_tap_, tile = unit % tiles_per_tap_;
+    const int64_t tap = unit / tiles_per_tap_;
+    const int64_t tile = unit % tiles_per_tap_;
     const int64_t count = std::min(tiles_per_tap_ - tile, units.end - unit);
     run_job(team, chunk, job_of_tap(tap), panel, tile * unit_rows,
             std::min((tile + count) * unit_rows, in_group_));
@@ -151,7 +157,9 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
 // gaps.
 template <class T>
 void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
-  const int64_t height = c_.dy.shape[2], q = chunk.columns(), width = panels_.width;
+  const int64_t height = c_.dy.shape[2];
+  const int64_t q = chunk.columns();
+  const int64_t width = panels_.width;
   T* to = copied_by(team);
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row, to += q * width) {
     const T* from = dy_.pixel(row / height, row % height, chunk.first_column);
@@ -164,7 +172,8 @@ void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_
 template <class T>
 WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t r = tap / c_.taps[1], s = tap % c_.taps[1];
+  const int64_t r = tap / c_.taps[1];
+  const int64_t s = tap % c_.taps[1];
   const Range p = positions_of_tap(r, c_.dy.shape[2], c_.x.shape[2], g.stride[0], g.pad[0], g.dilation[0]);
   const Range q = positions_of_tap(s, c_.dy.shape[3], c_.x.shape[3], g.stride[1], g.pad[1], g.dilation[1]);
   return {p.begin, p.end, q.begin, q.end, r, r + 1, s, s + 1};
@@ -174,8 +183,10 @@ WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
 // gaps here, as the axes are not transposed.
 template <class T>
 WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::Class& columns) const {
-  const int64_t p = rows.first_position, q = columns.first_position;
-  const int64_t r = rows.first_tap, s = columns.first_tap;
+  const int64_t p = rows.first_position;
+  const int64_t q = columns.first_position;
+  const int64_t r = rows.first_tap;
+  const int64_t s = columns.first_tap;
   return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
 }
 
@@ -185,12 +196,14 @@ template <class T>
 int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments,
                                          bool copied) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w;
+  const int64_t height = c_.dy.shape[2];
+  const int64_t step_a = g.stride[1] * x_.stride_w;
   const int64_t step_b = copied ? panels_.width : dy_.stride_w;
   const int64_t first = std::max(job.q0, chunk.first_column);
   const int64_t width = std::min(job.q1, chunk.last_column) - first;
   ConvRuns runs{segments, step_a, step_b, c_.pairs ? kOneChain : kConvChain};
-  int64_t n = chunk.first_row / height, p = chunk.first_row % height;
+  int64_t n = chunk.first_row / height;
+  int64_t p = chunk.first_row % height;
   if (width <= 0) return 0;
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row) {
     if (p >= job.p0 && p < job.p1) {
@@ -201,7 +214,10 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
       const int64_t b = row_b + first * step_b;
       runs.add({a, b, width});
     }
-    if (++p == height) p = 0, ++n;
+    if (++p == height) {
+      p = 0;
+      ++n;
+    }
   }
   return runs.count;
 }
@@ -215,27 +231,37 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   const Conv2dGeometry& g = c_.geometry;
   ConvSegment* segments = segments_ + team.index() * segments_of_thread_;
   ConvTile<T> t;
-  t.segments = segments, t.count = list_segments(chunk, job, segments, copies_dy_);
+  t.segments = segments;
+  t.count = list_segments(chunk, job, segments, copies_dy_);
   if (t.count == 0) return;
-  t.step_a = g.stride[1] * x_.stride_w, t.step_b = copies_dy_ ? panels_.width : dy_.stride_w;
+  t.step_a = g.stride[1] * x_.stride_w;
+  t.step_b = copies_dy_ ? panels_.width : dy_.stride_w;
   t.b = copies_dy_ ? copied_by(team) : dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
-  t.accumulate = true, t.consecutive = by_tap_, t.row_step = by_tap_ ? 1 : 0;
+  t.accumulate = true;
+  t.consecutive = by_tap_;
+  t.row_step = by_tap_ ? 1 : 0;
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
   const int64_t height =
       by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : ceil_div(last - first, ceil_div(last - first, mr_));
-  int64_t channel = first % in_group_, s = first / in_group_ % width, r = first / in_group_ / width;
+  int64_t channel = first % in_group_;
+  int64_t s = first / in_group_ % width;
+  int64_t r = first / in_group_ / width;
   for (int64_t row = first; row < last; row += t.rows) {
     t.rows = static_cast<int>(std::min(height, last - row));
     for (int i = 0; i < t.rows; ++i) {
-      const int64_t tap_r = job.r0 + r, tap_s = job.s0 + s;
+      const int64_t tap_r = job.r0 + r;
+      const int64_t tap_s = job.s0 + s;
       t.a[i] = x + tap_r * g.dilation[0] * x_.stride_h + tap_s * g.dilation[1] * x_.stride_w + channel;
       t.c[i] = out + ((tap_r * c_.taps[1] + tap_s) * in_group_ + channel) * panels_.width;
       if (++channel < in_group_) continue;
       channel = 0;
-      if (++s == width) s = 0, ++r;
+      if (++s == width) {
+        s = 0;
+        ++r;
+      }
     }
     tile_of<T>(c_.pairs)(t);
   }
@@ -259,17 +285,26 @@ void WeightGradient<T>::combine(const OpenTeam& team) const {
 template <class T>
 void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts, int64_t in, int64_t taps,
                    const T* sums, const T* bias, const TensorView<T>& dw, const TensorView<T>& db) {
-  const int64_t elements = taps * in, lanes = conv_kernels<T>().lanes;
-  const int64_t squares = ceil_div(elements, lanes), size = elements * panels.width;  // a panel's size
+  const int64_t elements = taps * in;
+  const int64_t lanes = conv_kernels<T>().lanes;
+  const int64_t squares = ceil_div(elements, lanes);
+  const int64_t size = elements * panels.width;  // a panel's size
   const Range share = even_share(team, dw.data ? panels.count() * squares : 0);
   for (int64_t at = share.begin; at < share.end;) {
-    const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
+    const int64_t panel = at / squares;
+    const int64_t count = std::min(squares - at % squares, share.end - at);
     ConvPartials<T> p{};
-    p.partial = sums + panel * size, p.partials = parts, p.stride_p = panels.count() * size;
-    p.channels = in, p.taps = taps;
-    p.begin = at % squares * lanes, p.end = std::min(p.begin + count * lanes, elements);
-    p.columns = panels.columns(panel), p.width = panels.width;
-    p.w = dw.data + panels.first(panel) * elements, p.stride_o = elements;
+    p.partial = sums + panel * size;
+    p.partials = parts;
+    p.stride_p = panels.count() * size;
+    p.channels = in;
+    p.taps = taps;
+    p.begin = at % squares * lanes;
+    p.end = std::min(p.begin + count * lanes, elements);
+    p.columns = panels.columns(panel);
+    p.width = panels.width;
+    p.w = dw.data + panels.first(panel) * elements;
+    p.stride_o = elements;
     conv_kernels<T>().combine(p);
     at += count;
   }

@@ -84,7 +84,8 @@ void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts,
 // The same call for db alone.
 template <class T>
 Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
-  call.dw.data = nullptr, call.x.shape[0] = 0;  // x is not read
+  call.dw.data = nullptr;
+  call.x.shape[0] = 0;  // x is not read
   return call;
 }
 
@@ -93,8 +94,10 @@ Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
 // pad. So it is a gradient to weights with flipped taps: flipped[g, c, k, taps - 1 - t] = dw[g, k, c, t].
 template <class T>
 Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
-  const int64_t groups = call.geometry.groups, out = call.dy.shape[1] / groups;
-  const int64_t r = call.taps[0], s = call.taps[1];
+  const int64_t groups = call.geometry.groups;
+  const int64_t out = call.dy.shape[1] / groups;
+  const int64_t r = call.taps[0];
+  const int64_t s = call.taps[1];
   if (call.dw.data)  // flipped is null while the workspace is sized
     call.dw = {flipped ? flipped : call.dw.data, 4, {call.x.shape[1], out, r, s}, {out * r * s, r * s, s, 1}};
   call.db.data = nullptr;
@@ -107,7 +110,9 @@ Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
 // Sets dw of the output channels [begin, end) from `flipped`, which the exchanged call has computed.
 template <class T>
 void flip_back(const Conv2dBackwardWeight<T>& call, const T* flipped, int64_t begin, int64_t end) {
-  const int64_t groups = call.geometry.groups, out = call.dy.shape[1] / groups, in = call.x.shape[1] / groups;
+  const int64_t groups = call.geometry.groups;
+  const int64_t out = call.dy.shape[1] / groups;
+  const int64_t in = call.x.shape[1] / groups;
   const int64_t taps = call.taps[0] * call.taps[1];
   for (int64_t k = begin; k < end; ++k)
     for (int64_t c = 0; c < in; ++c) {

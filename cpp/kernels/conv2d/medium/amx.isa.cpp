@@ -63,7 +63,8 @@ static void run(const ConvTile<float>& t) {
         for (int i = 0; i < L; ++i)
           for (int j = 0; j < kWidth; j += L)
             store(b + i * kWidth + j, i < n ? load(from + i * line + j) : V{});
-        from = b, line = kWidth;
+        from = b;
+        line = kWidth;
       }
       if (step && n == L) {
         Tiles::template load<4>(t.a[0] + s->a + p, step * kBytes);

@@ -18,10 +18,12 @@ static void tile(const ConvTile<float>& t) {
   if (!t.stream)
     for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
   __m512 acc[kRows][kVectors] = {};
-  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const int64_t step_a = t.step_a;
+  const int64_t step_b = t.step_b;
   for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
     const float* b = t.b + s->b;
-    int64_t at = s->a, second = at + t.row_step;
+    int64_t at = s->a;
+    int64_t second = at + t.row_step;
     for (int64_t n = s->n; n > 0; --n, at += step_a, second += step_a, b += step_b) {
       asm("" : "+r"(second));  // or GCC keeps a pointer for each row
       __m512bh row[kVectors];
@@ -47,7 +49,11 @@ static void tile(const ConvTile<float>& t) {
         store(to + v * L, adds ? load(to + v * L) + vec<float>(acc[i][v]) : vec<float>(acc[i][v]));
     }
   };
-  adds ? put(true) : put(false);
+  if (adds) {
+    put(true);
+  } else {
+    put(false);
+  }
   if (!plain) store_general<float>(t, spilled, kVectors * L);
 }
 
@@ -58,7 +64,10 @@ static void run(ConvTile<float>& t) {
   constexpr int kPart = kMaxConvRows / 2;
   alignas(64) float nowhere[kVectors * lanes<float>];
   const auto lengthen = [&](ConvTile<float>& t, int rows, int repeated) {
-    for (int i = t.rows; i < rows; ++i) t.a[i] = t.a[i - repeated], t.c[i] = nowhere;
+    for (int i = t.rows; i < rows; ++i) {
+      t.a[i] = t.a[i - repeated];
+      t.c[i] = nowhere;
+    }
   };
   if (t.row_step && t.rows % 2 == 0) {
     lengthen(t, kMaxConvRows, 2);
@@ -68,13 +77,22 @@ static void run(ConvTile<float>& t) {
   ConvTile<float> part = t;
   for (int first = 0; first < t.rows; first += kPart) {
     part.rows = t.rows - first < kPart ? t.rows - first : kPart;
-    for (int i = 0; i < part.rows; ++i) part.a[i] = t.a[first + i], part.c[i] = t.c[first + i];
+    for (int i = 0; i < part.rows; ++i) {
+      part.a[i] = t.a[first + i];
+      part.c[i] = t.c[first + i];
+    }
     lengthen(part, kPart, 1);
     tile<kPart, kVectors, false>(part);
   }
 }
 
-extern void conv_pair_tile(ConvTile<float>& t) { t.columns > lanes<float> ? run<2>(t) : run<1>(t); }
+extern void conv_pair_tile(ConvTile<float>& t) {
+  if (t.columns > lanes<float>) {
+    run<2>(t);
+  } else {
+    run<1>(t);
+  }
+}
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

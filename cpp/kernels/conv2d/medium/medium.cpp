@@ -20,18 +20,23 @@ int64_t spread(int64_t elements) { return elements + (elements % 1024 == 0 ? 16 
 
 // A view (n, c, h, w) of channels-last memory; `pixel`: elements from one pixel to the next.
 TensorView<const float> images(const float* data, const int64_t* shape, int64_t n, int64_t c, int64_t pixel) {
-  const int64_t h = shape[2], w = shape[3];
+  const int64_t h = shape[2];
+  const int64_t w = shape[3];
   return {data, 4, {n, c, h, w}, {h * w * pixel, 1, w * pixel, pixel}};
 }
 
 // The convolution p on pairs: x has half as many channels, w half as many inputs.
 Correlation<float> in_pairs(Correlation<float> p, const float* x, int64_t pixel, const float* w) {
-  const int64_t in = p.x.shape[1] / 2, taps = p.w.shape[2] * p.w.shape[3];
+  const int64_t in = p.x.shape[1] / 2;
+  const int64_t taps = p.w.shape[2] * p.w.shape[3];
   p.x = images(x, p.x.shape, p.x.shape[0], in, pixel);
   p.w.data = w;
   p.w.shape[p.transposed ? 0 : 1] /= 2;
   const int64_t row = p.w.shape[1] * taps;
-  p.w.strides[0] = row, p.w.strides[1] = taps, p.w.strides[2] = p.w.shape[3], p.w.strides[3] = 1;
+  p.w.strides[0] = row;
+  p.w.strides[1] = taps;
+  p.w.strides[2] = p.w.shape[3];
+  p.w.strides[3] = 1;
   p.algorithms = {0};
   p.pairs = true;
   return p;
@@ -50,7 +55,11 @@ Conv2dBackwardWeight<float> in_pairs(Conv2dBackwardWeight<float> c, const float*
 // Rounds the images 2 i and 2 i + 1 of `rows`, of this shape (n, c, h, w), to image i of `to`, whose elements
 // are pairs. The last image of an odd number is paired with zeros.
 void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int64_t* shape, float* to) {
-  const int64_t images = shape[0], c = shape[1], h = shape[2], w = shape[3], line = c * w;
+  const int64_t images = shape[0];
+  const int64_t c = shape[1];
+  const int64_t h = shape[2];
+  const int64_t w = shape[3];
+  const int64_t line = c * w;
   const bool dense = rows.stride_w == c;
   const Range share = even_share(team, ceil_div(images, 2) * h);
   for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
@@ -100,8 +109,10 @@ MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
 // dimension, the taps of all outputs.
 void MediumSum::round_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = p_.w;
-  const bool inputs_first = p_.transposed, dense = is_contiguous(w);
-  const int64_t taps = w.shape[2] * w.shape[3], lines = inputs_first ? 1 : w.shape[1] / 2;
+  const bool inputs_first = p_.transposed;
+  const bool dense = is_contiguous(w);
+  const int64_t taps = w.shape[2] * w.shape[3];
+  const int64_t lines = inputs_first ? 1 : w.shape[1] / 2;
   const int64_t length = inputs_first ? w.shape[1] * taps : taps;
   const int64_t apart = inputs_first ? w.strides[0] : w.strides[1];
   const auto pack = [](int64_t k, int64_t n, const float* from, int64_t rs, float* to) {
@@ -118,7 +129,9 @@ void MediumSum::round_weights(const OpenTeam& team) const {
     }
     for (int64_t line = 0; line < lines; ++line, from += 2 * apart)
       for (int64_t p = 0; p < length; ++p, ++to) {
-        const int64_t tap = p % taps, r = tap / w.shape[3], s = tap % w.shape[3];
+        const int64_t tap = p % taps;
+        const int64_t r = tap / w.shape[3];
+        const int64_t s = tap % w.shape[3];
         pack(1, 1, from + p / taps * w.strides[1] + r * w.strides[2] + s * w.strides[3], 2 * apart, to);
       }
   }
@@ -129,7 +142,9 @@ void MediumSum::run(const Team& team) const {
     const TileScope scope;
     x_.copy_share(team);
     team.barrier();
-    const int64_t h = p_.x.shape[2], w = p_.x.shape[3], half = p_.x.shape[1] / 2;
+    const int64_t h = p_.x.shape[2];
+    const int64_t w = p_.x.shape[3];
+    const int64_t half = p_.x.shape[1] / 2;
     const Range share = even_share(team, p_.x.shape[0] * h);
     const bool dense = x_.stride_w == 2 * half && stride_ == half;
     for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i)
@@ -143,7 +158,8 @@ void MediumSum::run(const Team& team) const {
 
 // A call of one image is left to other algorithms, as its pairs would lack their second image.
 bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
-  const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
+  const int64_t in = c.x.shape[1] / c.geometry.groups;
+  const int64_t out = c.dy.shape[1] / c.geometry.groups;
   return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out) &&
          !(has_tiles() && PointwiseWeight<float>::pays(c));
 }

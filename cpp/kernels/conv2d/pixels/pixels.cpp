@@ -20,7 +20,9 @@ int64_t pixels_together(int64_t in, int64_t out) { return pixel_kernels().lanes 
 // A vector takes one step for each input channel, so with many of them a product of matrices takes less time.
 bool Pixels::pays(const Correlation<float>& p) {
   constexpr int64_t kFewInputs = 4;
-  const int64_t in = p.x.shape[1], out = p.y.shape[1], together = pixels_together(in, out);
+  const int64_t in = p.x.shape[1];
+  const int64_t out = p.y.shape[1];
+  const int64_t together = pixels_together(in, out);
   return has_few_channels(p) && p.geometry.groups == 1 && keeps_pixels(p) && together > 0 &&
          (in <= kFewInputs || (in <= out && together > 1)) && is_dense(p.x) && is_dense(p.y);
 }
@@ -44,7 +46,8 @@ void Pixels::run(const Team& team) const {
     const int64_t pixels = p_.y.shape[0] * p_.y.shape[2] * p_.y.shape[3];
     const int64_t vectors = ceil_div(pixels, together_);
     for (Chunks c(team, vectors, Chunks::size(team, vectors)); c.next() && !interrupted(team);) {
-      const int64_t first = c.begin * together_, count = std::min(c.end * together_, pixels) - first;
+      const int64_t first = c.begin * together_;
+      const int64_t count = std::min(c.end * together_, pixels) - first;
       pixel_kernels().outputs({p_.x.data + first * in_, p_.y.data + first * out_, count * in_, count * out_,
                                in_, together_ * in_, together_ * out_, pick_, weights_, lines_,
                                p_.norm != nullptr, p_.relu});
@@ -56,8 +59,10 @@ void Pixels::run(const Team& team) const {
 // Fills pick_, weights_ and lines_: for each lane, which is output k of a pixel, where the inputs of this
 // pixel begin in the vector of x, the weights of k, and the bias and norm of k.
 void Pixels::prepare() const {
-  const int64_t lanes = pixel_kernels().lanes, *st = p_.w.strides;
-  const int64_t stride_c = st[p_.transposed ? 0 : 1], stride_k = st[p_.transposed ? 1 : 0];
+  const int64_t lanes = pixel_kernels().lanes;
+  const int64_t* st = p_.w.strides;
+  const int64_t stride_c = st[p_.transposed ? 0 : 1];
+  const int64_t stride_k = st[p_.transposed ? 1 : 0];
   for (int64_t i = 0; i < lanes; ++i) {
     const int64_t k = i % out_;
     pick_[i] = static_cast<int32_t>(i / out_ * in_);
@@ -112,12 +117,16 @@ void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin,
   const VectorSums v(wide.channels, rows);
   PixelProducts t{};
   t.narrow = narrow.data + begin * narrow.channels;
-  t.wide_step = wide.channels, t.narrow_step = narrow.channels, t.pixels = count;
-  t.width = static_cast<int>(v.width), t.together = static_cast<int>(v.together);
+  t.wide_step = wide.channels;
+  t.narrow_step = narrow.channels;
+  t.pixels = count;
+  t.width = static_cast<int>(v.width);
+  t.together = static_cast<int>(v.together);
   for (int64_t block = 0; block * v.lanes < v.channels; ++block)
     for (int64_t row = 0; row < rows; row += kMostNarrow) {
       t.wide = wide.data + begin * wide.channels + v.first(block);
-      t.first = static_cast<int>(row), t.count = static_cast<int>(std::min<int64_t>(rows - row, kMostNarrow));
+      t.first = static_cast<int>(row);
+      t.count = static_cast<int>(std::min<int64_t>(rows - row, kMostNarrow));
       t.sums = sums + (block * v.rows + row) * v.lanes;
       pixel_kernels().products(t);
     }
@@ -126,8 +135,11 @@ void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin,
 }  // namespace
 
 bool PixelWeight::pays(const Conv2dBackwardWeight<float>& c) {
-  const int64_t lanes = pixel_kernels().lanes, in = c.x.shape[1], out = c.dy.shape[1];
-  const int64_t narrow = std::min(in, out), wide = std::max(in, out);
+  const int64_t lanes = pixel_kernels().lanes;
+  const int64_t in = c.x.shape[1];
+  const int64_t out = c.dy.shape[1];
+  const int64_t narrow = std::min(in, out);
+  const int64_t wide = std::max(in, out);
   if (lanes == 0 || c.geometry.groups != 1 || narrow == 0) return false;
   if (!c.geometry.keeps_pixels(c.taps[0], c.taps[1], c.x.shape, c.dy.shape)) return false;
   // With more channels, the tiles of other algorithms have enough independent sums.
@@ -164,11 +176,14 @@ void PixelWeight::run(const Team& team) const {
 // Computes the sums of a part of the pixels. The operand with more channels is read as vectors, which are
 // multiplied by one channel of the other operand after another.
 void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
-  const PixelView x{c_.x.data, in_}, dy{c_.dy.data, out_};
-  const PixelView &wide = in_ < out_ ? dy : x, &narrow = in_ < out_ ? x : dy;
+  const PixelView x{c_.x.data, in_};
+  const PixelView dy{c_.dy.data, out_};
+  const PixelView& wide = in_ < out_ ? dy : x;
+  const PixelView& narrow = in_ < out_ ? x : dy;
   const int64_t size = VectorSums(wide.channels, narrow.channels).size();
   const int64_t bias_size = VectorSums(out_, 1).size();
-  float *const sums = sums_ + part * size, *const bias_sums = bias_sums_ + part * bias_size;
+  float* const sums = sums_ + part * size;
+  float* const bias_sums = bias_sums_ + part * bias_size;
   std::fill_n(sums, size, 0.0f);
   std::fill_n(bias_sums, bias_size, 0.0f);
   const int64_t end = pixels_ * (part + 1) / parts_;
@@ -180,7 +195,8 @@ void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
 }
 
 void PixelWeight::combine() const {
-  const VectorSums all(std::max(in_, out_), std::min(in_, out_)), bias(out_, 1);
+  const VectorSums all(std::max(in_, out_), std::min(in_, out_));
+  const VectorSums bias(out_, 1);
   for (int64_t k = 0; k < out_; ++k) {
     for (int64_t c = 0; c_.dw.data && c < in_; ++c)
       c_.dw.data[k * in_ + c] = all.total(sums_, parts_, in_ < out_ ? k : c, in_ < out_ ? c : k);

@@ -37,7 +37,8 @@ static void outputs(const PixelOutputs& t) {
       if (t.relu) x[v] = cut_off(x[v]);
     }
   };
-  int64_t in = 0, out = 0;
+  int64_t in = 0;
+  int64_t out = 0;
   const int64_t last_in = t.inputs - (kVectors - 1) * t.in_step - kLanes;
   const int64_t last_out = t.outputs - (kVectors - 1) * t.out_step - kLanes;
   for (; in <= last_in && out <= last_out; in += kVectors * t.in_step, out += kVectors * t.out_step) {
@@ -49,7 +50,8 @@ static void outputs(const PixelOutputs& t) {
     for (int v = 0; v < kVectors; ++v) store(t.y + out + v * t.out_step, x[v]);
   }
   for (; out < t.outputs; in += t.in_step, out += t.out_step) {
-    const int64_t inputs = t.inputs - in, outputs = t.outputs - out;
+    const int64_t inputs = t.inputs - in;
+    const int64_t outputs = t.outputs - out;
     vec<float> x[1] = {load_n(t.x + in, static_cast<int>(inputs < kLanes ? inputs : kLanes))};
     run(x);
     store_n(t.y + out, x[0], static_cast<int>(outputs < t.out_step ? outputs : t.out_step));
@@ -72,7 +74,8 @@ static void narrow_products(const PixelProducts& t) {
     RANVIER_UNROLL
     for (int j = 0; j < kNarrow; ++j) acc[v][j] = fma(wide, permute(narrow, pick[j]), acc[v][j]);
   };
-  const int64_t reach = (kLanes + t.wide_step - 1) / t.wide_step, together = t.together;
+  const int64_t reach = (kLanes + t.wide_step - 1) / t.wide_step;
+  const int64_t together = t.together;
   const int64_t narrow_reach = t.narrow_step ? (kLanes + t.narrow_step - 1) / t.narrow_step : 0;
   const int64_t last = t.pixels - (reach > narrow_reach ? reach : narrow_reach) - (kVectors - 1) * together;
   int64_t p = 0;
@@ -83,7 +86,8 @@ static void narrow_products(const PixelProducts& t) {
           load(t.narrow + (p + v * together) * t.narrow_step));
   }
   for (; p < t.pixels; p += together) {
-    const int64_t n = t.pixels - p < together ? t.pixels - p : together, narrow = n * t.narrow_step;
+    const int64_t n = t.pixels - p < together ? t.pixels - p : together;
+    const int64_t narrow = n * t.narrow_step;
     const float* const from = t.narrow + p * t.narrow_step;
     add(0, load_n(t.wide + p * t.wide_step, static_cast<int>(n * t.width)),
         narrow ? load_n(from, static_cast<int>(narrow < kLanes ? narrow : kLanes)) : load(from));

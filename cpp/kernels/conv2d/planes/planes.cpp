@@ -63,9 +63,12 @@ void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first
   const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {
     return Range{std::max<int64_t>(begin, 0), std::min(begin + outs + axis.spread(), axis.in)};
   };
-  const int64_t top = first - rows.pad, left = -columns.pad;
-  const Range h = inside(rows, top, count), w = inside(columns, left, columns.out);
-  const int64_t begin = h.empty() ? 0 : h.begin - top, end = h.empty() ? 0 : h.end - top;
+  const int64_t top = first - rows.pad;
+  const int64_t left = -columns.pad;
+  const Range h = inside(rows, top, count);
+  const Range w = inside(columns, left, columns.out);
+  const int64_t begin = h.empty() ? 0 : h.begin - top;
+  const int64_t end = h.empty() ? 0 : h.end - top;
   for (int64_t c = 0; c < channels; ++c) {
     std::fill_n(to + c * plane, begin * pitch, 0.0f);
     std::fill(to + c * plane + end * pitch, to + c * plane + (count + rows.spread()) * pitch, 0.0f);
@@ -80,11 +83,16 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
   const int64_t step = x.strides[3];
   PlanarSplit t{};
   t.src = x.data + image * x.strides[0] + rows.begin * x.strides[2] + columns.begin * step;
-  t.row_step = x.strides[2], t.step = step;
-  t.rows = rows.end - rows.begin, t.pixels = columns.end - columns.begin;
-  t.dst = to, t.pitch = pitch, t.plane = plane;
+  t.row_step = x.strides[2];
+  t.step = step;
+  t.rows = rows.end - rows.begin;
+  t.pixels = columns.end - columns.begin;
+  t.dst = to;
+  t.pitch = pitch;
+  t.plane = plane;
   if (x.strides[1] == 1 && x.shape[1] > 1 && step > 0 && (x.strides[2] >= kReach || x.shape[2] == 1)) {
-    t.channels = static_cast<int>(x.shape[1]), t.last = rows.end == x.shape[2];
+    t.channels = static_cast<int>(x.shape[1]);
+    t.last = rows.end == x.shape[2];
     return planar_kernels().split(t);
   }
   t.channels = 1;
@@ -113,13 +121,17 @@ bool fills_planes(const Correlation<T>& p) {
   constexpr int64_t kImagesOfTile = 6;
   const PlanarKernels& kernels = planar_kernels();
   const PlanarAxis axes[2] = {p.axis(0), p.axis(1)};
-  const int64_t in = p.x.shape[1], out = p.y.shape[1], blocks = ceil_div(out, kernels.outs);
-  const int64_t block_outs = ceil_div(out, blocks), taps = axes[0].taps * axes[1].taps;
+  const int64_t in = p.x.shape[1];
+  const int64_t out = p.y.shape[1];
+  const int64_t blocks = ceil_div(out, kernels.outs);
+  const int64_t block_outs = ceil_div(out, blocks);
+  const int64_t taps = axes[0].taps * axes[1].taps;
   const int64_t flat = Planes(axes[0], axes[1], in, 1).flat(axes[0].out);
   const bool other_bits = prefers_dots<T>(in, out, taps);
   const int64_t images = other_bits ? kImagesOfTile : std::clamp<int64_t>(p.y.shape[0], 1, kImagesOfTile);
   // used: the products of an output channel, without those with the padding.
-  double classes = 1, used = static_cast<double>(in);
+  double classes = 1;
+  double used = static_cast<double>(in);
   for (const PlanarAxis& axis : axes) {
     int64_t pairs = 0;
     for (int64_t t = 0; t < axis.taps; ++t) {
@@ -153,7 +165,8 @@ bool fits_planes(const Correlation<T>& p) {
   if constexpr (sizeof(T) != sizeof(float)) return false;
   const Conv2dGeometry& g = p.geometry;
   if (!g.steps_by_one()) return false;
-  const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
+  const int64_t in = p.x.shape[1] / g.groups;
+  const int64_t out = p.y.shape[1] / g.groups;
   // With groups: stores need a multiple of 4 channels. Small groups are left to the direct sum, which
   // computes several groups in one vector (SumForm::spans in direct.h).
   if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;
@@ -205,7 +218,8 @@ void PlanarSum::pack_group(int64_t group) const {
   float* to = weights_ + group * group_size();
   const int64_t* st = p.w.strides;
   const float* const w = p.w.data + group * st[0] * (p.transposed ? in_ : out_);
-  const int64_t stride_c = st[p.transposed ? 0 : 1], stride_k = st[p.transposed ? 1 : 0];
+  const int64_t stride_c = st[p.transposed ? 0 : 1];
+  const int64_t stride_k = st[p.transposed ? 1 : 0];
   for (int64_t first = 0; first < outs(); first += block_outs_)
     for (int64_t t = 0; t < taps_; ++t) {
       const int64_t tap = p.transposed ? taps_ - 1 - t : t;
@@ -224,7 +238,8 @@ const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_
   float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
   if (first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
   TensorView<const float> x = problem.x;
-  x.data += group * in_ * x.strides[1], x.shape[1] = in_;
+  x.data += group * in_ * x.strides[1];
+  x.shape[1] = in_;
   planes.fill(x, band.image, band.first, band.count, inputs);
   return inputs;
 }
@@ -235,7 +250,9 @@ const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_
 bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
   constexpr double kMostPixels = 1.3;  // the most pixels that tiles may compute for each pixel of a row
   const Correlation<float>& p = problem;
-  const int64_t taps = row_axis.taps, columns = column_axis.out, most = kernels.shared_rows;
+  const int64_t taps = row_axis.taps;
+  const int64_t columns = column_axis.out;
+  const int64_t most = kernels.shared_rows;
   if (taps > kMaxSharedTaps || !kernels.rows[taps] || row_axis.dilation != 1 || p.y.shape[1] != 1)
     return false;
   if (p.y.strides[3] != 1 || band.count < most ||
@@ -246,7 +263,8 @@ bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
   for (int64_t row = 0; row < band.count; row += most) {
     const int64_t first = std::min(row, band.count - most);
     PlanarRows t = all;
-    t.x += first * t.pitch, t.y += first * t.y_step;
+    t.x += first * t.pitch;
+    t.y += first * t.y_step;
     kernels.rows[taps](t);
   }
   return true;
@@ -259,7 +277,8 @@ bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
 // about four rows or more: 4 / unit units, where unit is 1 or 2.
 int64_t planar_rows(const Correlation<float>& p, int threads, int64_t unit, int64_t least,
                     int64_t out_bytes) {
-  const PlanarAxis row_axis(p.axis(0)), column_axis(p.axis(1));
+  const PlanarAxis row_axis(p.axis(0));
+  const PlanarAxis column_axis(p.axis(1));
   const int64_t images = std::max<int64_t>(p.y.shape[0], 1);
   const int64_t units = std::max<int64_t>(row_axis.out / unit, 1);
   const int64_t in_bytes =
@@ -312,15 +331,18 @@ void Planar::run(const Team& team) const {
 void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread,
                       int64_t group) const {
   const Correlation<float>& p = sum_.problem;
-  const int64_t out = sum_.out_group(), *st = p.y.strides;
+  const int64_t out = sum_.out_group();
+  const int64_t* st = p.y.strides;
   float* const sums = sums_ + team.index() * sums_size();
   const float* const inputs = sum_.fill(team, band, first_of_thread, group);
   float* const y = p.y.data + band.image * st[0] + band.first * st[2] + group * out;
   if (sum_.rows(inputs, band, y)) return;
-  const int64_t flat = sum_.flat(band.count), most = kTiles * sum_.tile();
+  const int64_t flat = sum_.flat(band.count);
+  const int64_t most = kTiles * sum_.tile();
   const bool dense = out <= kChannelsAtOnce && st[3] == out && st[2] == out * sum_.column_axis.out;
   for (int64_t at = 0; at < flat; at += most) {
-    const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
+    const int64_t pixels = std::min(most, flat - at);
+    const int64_t step = round_up(pixels, sum_.tile());
     sum_.sums(inputs, at, step, sums, group);
     sum_.kernels.store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
                         p.norm_of(group * out), p.y.shape[1], p.relu, dense ? flat - at : 0});

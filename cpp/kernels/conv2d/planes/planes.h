@@ -79,7 +79,9 @@ class PlanarSum {
   // Calls f(band, group, first_of_thread) for this thread's share of all bands and groups.
   template <class F>
   void for_my_bands(const OpenTeam& team, const F& f) const {
-    const int64_t rows = row_axis.out, bands = ceil_div(rows, band_rows), groups = problem.geometry.groups;
+    const int64_t rows = row_axis.out;
+    const int64_t bands = ceil_div(rows, band_rows);
+    const int64_t groups = problem.geometry.groups;
     const Range share = even_share(team, problem.y.shape[0] * bands * groups);
     for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
       const int64_t first = i / groups % bands * band_rows;
@@ -91,7 +93,8 @@ class PlanarSum {
   // Computes sums[k * step + i] for the pixels at + i of the band, i < step, a multiple of tile(), and all
   // output channels k < outs().
   void sums(const float* inputs, int64_t at, int64_t step, float* sums, int64_t group = 0) const {
-    const float *weights = weights_ + group * group_size(), *bias = bias_ + group * outs();
+    const float* weights = weights_ + group * group_size();
+    const float* bias = bias_ + group * outs();
     for (int64_t k = 0; k < outs(); k += block_outs_)
       kernels.sums[block_outs_](
           {inputs + at, offsets_, in_ * taps_, weights + k * in_ * taps_, bias + k, sums + k * step, step});

@@ -75,7 +75,8 @@ RANVIER_INLINE void exchange_quads(vec<float>* rows) {
   using Lanes = std::make_integer_sequence<int, kLanes>;
   RANVIER_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const vec<float> a = rows[i], b = rows[i + 4];
+    const vec<float> a = rows[i];
+    const vec<float> b = rows[i + 4];
     rows[i] = interleave<4, false>(a, b, Lanes{});
     rows[i + 4] = interleave<4, true>(a, b, Lanes{});
   }
@@ -194,8 +195,13 @@ static void finish(const PlanarStore& t) {
 static void store_any(const PlanarStore& t) {
   if (t.norm || t.relu) finish(t);
   if (t.channels == 1) return store_channel(t);
-  for (int k = 0; k < t.channels; k += 8)
-    t.channels - k > 4 ? store_channels<8>(t, k) : store_channels<4>(t, k);
+  for (int k = 0; k < t.channels; k += 8) {
+    if (t.channels - k > 4) {
+      store_channels<8>(t, k);
+    } else {
+      store_channels<4>(t, k);
+    }
+  }
 }
 
 // Copies the last pixels of a row to `to`, `width` elements each, with zeros for missing channels and pixels.
@@ -289,8 +295,13 @@ static void copy_rows(const PlanarSplit& t) {
 
 static void split(const PlanarSplit& t) {
   if (t.step == 1 && t.channels == 1) return copy_rows(t);
-  for (int c = 0; c < t.channels; c += 8)
-    t.channels - c > 4 ? split_channels<8>(t, c) : split_channels<4>(t, c);
+  for (int c = 0; c < t.channels; c += 8) {
+    if (t.channels - c > 4) {
+      split_channels<8>(t, c);
+    } else {
+      split_channels<4>(t, c);
+    }
+  }
 }
 
 static __attribute__((noinline)) void add_lanes(const float* acc, int outs, float* sums, int64_t step) {

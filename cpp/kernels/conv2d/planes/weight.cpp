@@ -18,11 +18,22 @@ PlanarAxis axis(const Conv2dBackwardWeight<float>& c, int d) {
 
 // The call of one group.
 Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group) {
-  const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;
-  c.x.data += group * in * c.x.strides[1], c.dy.data += group * out * c.dy.strides[1];
-  c.x.shape[1] = in, c.dy.shape[1] = out, c.geometry.groups = 1;
-  if (c.dw.data) c.dw.data += group * out * c.dw.strides[0], c.dw.shape[0] = out;
-  if (c.db.data) c.db.data += group * out * c.db.strides[0], c.db.shape[0] = out;
+  const int64_t groups = c.geometry.groups;
+  const int64_t in = c.x.shape[1] / groups;
+  const int64_t out = c.dy.shape[1] / groups;
+  c.x.data += group * in * c.x.strides[1];
+  c.dy.data += group * out * c.dy.strides[1];
+  c.x.shape[1] = in;
+  c.dy.shape[1] = out;
+  c.geometry.groups = 1;
+  if (c.dw.data) {
+    c.dw.data += group * out * c.dw.strides[0];
+    c.dw.shape[0] = out;
+  }
+  if (c.db.data) {
+    c.db.data += group * out * c.db.strides[0];
+    c.db.shape[0] = out;
+  }
   return c;
 }
 
@@ -30,7 +41,8 @@ Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group
 // A tile loads each vector of x once for several channels of dy; with one channel it would wait for the
 // loads, most of which cross cache lines.
 bool exchanges(const Conv2dBackwardWeight<float>& c) {
-  const int64_t in = c.x.shape[1], out = c.dy.shape[1];
+  const int64_t in = c.x.shape[1];
+  const int64_t out = c.dy.shape[1];
   for (int d = 0; d < 2; ++d)
     if (c.geometry.pad[d] < 0 || c.geometry.pad[d] > (c.taps[d] - 1) * c.geometry.dilation[d]) return false;
   return c.geometry.groups == 1 && c.taps[0] * c.taps[1] > 1 && out == 1 && in > 1 && numel(c.x) > 0;
@@ -46,7 +58,9 @@ bool exchanges(const Conv2dBackwardWeight<float>& c) {
 bool PlanarWeights::pays(const Conv2dBackwardWeight<float>& c) {
   constexpr int64_t kMostInputs = 8, kMostOutputs = 12, kFewestProducts = 4;
   const Conv2dGeometry& g = c.geometry;
-  const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1] / g.groups, out = c.dy.shape[1] / g.groups;
+  const int64_t lanes = planar_kernels().lanes;
+  const int64_t in = c.x.shape[1] / g.groups;
+  const int64_t out = c.dy.shape[1] / g.groups;
   if (lanes == 0 || numel(c.dy) == 0 || !g.steps_by_one()) return false;
   const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // less than a vector of inputs
   if (exchanges(c)) return in <= std::max(kMostOutputs, before_vectors);
@@ -71,7 +85,8 @@ PlanarWeight::PlanarWeight(const Conv2dBackwardWeight<float>& c, int64_t group, 
       rows_at_once_(rows_at_once()),
       planes_(rows_, columns_, c_.x.shape[1], rows_at_once_) {
   const PlanarKernels& kernels = planar_kernels();
-  const int64_t flat = planes_.flat(rows_at_once_), images = c.dy.shape[0];
+  const int64_t flat = planes_.flat(rows_at_once_);
+  const int64_t images = c.dy.shape[0];
   dy_plane_ = round_up(flat, kernels.lanes) + kernels.lanes;
   const int64_t image = planes_.size() + std::min<int64_t>(out_, kernels.weight_outs) * dy_plane_;
   const int64_t bands = ceil_div(rows_.out, rows_at_once_);
@@ -89,7 +104,8 @@ PlanarWeight::PlanarWeight(const Conv2dBackwardWeight<float>& c, int64_t group, 
 
 PlanarWeight::Block PlanarWeight::block(int64_t index) const {
   const int64_t bands = ceil_div(rows_.out, rows_at_once_);
-  const int64_t image = index / bands * images_at_once_, first = index % bands * rows_at_once_;
+  const int64_t image = index / bands * images_at_once_;
+  const int64_t first = index % bands * rows_at_once_;
   return {image, std::min(images_at_once_, c_.dy.shape[0] - image), first,
           std::min(rows_at_once_, rows_.out - first)};
 }
@@ -99,7 +115,8 @@ PlanarWeights::PlanarWeights(const Conv2dBackwardWeight<float>& c, Carver& carve
   if (exchanges_) {
     flipped_ = carver.take<float>(c.x.shape[1] * c.dy.shape[1] * c.taps[0] * c.taps[1]);
     workspace_ = carver;
-    PlanarWeight(exchanged(c, flipped_), 0, carver, threads), PlanarWeight(bias_only(c), 0, carver, threads);
+    PlanarWeight(exchanged(c, flipped_), 0, carver, threads);
+    PlanarWeight(bias_only(c), 0, carver, threads);
   } else {
     PlanarWeight(c, 0, carver, threads);
   }
@@ -177,17 +194,24 @@ void PlanarWeight::fill(const Block& b, Range outs, float* x, float* dy) const {
 void PlanarWeight::add_block(const Block& b, Range outs, const float* x, const float* dy,
                              int64_t part) const {
   const PlanarKernels& kernels = planar_kernels();
-  const int64_t count = outs.end - outs.begin, tiles = ceil_div(count, kernels.weight_outs);
+  const int64_t count = outs.end - outs.begin;
+  const int64_t tiles = ceil_div(count, kernels.weight_outs);
   PlanarProducts t{};
-  t.x = x, t.x_step = planes_.size();
-  t.images = b.images, t.dy_step = count * dy_plane_, t.dy_plane = dy_plane_;
-  t.pixels = planes_.flat(b.rows), t.step = step_;
+  t.x = x;
+  t.x_step = planes_.size();
+  t.images = b.images;
+  t.dy_step = count * dy_plane_;
+  t.dy_plane = dy_plane_;
+  t.pixels = planes_.flat(b.rows);
+  t.step = step_;
   for (int64_t tile = 0; c_.dw.data && tile < tiles; ++tile) {
     const Range k = ranvier::part({0, count}, tile, tiles);
-    t.dy = dy + k.begin * dy_plane_, t.outs = static_cast<int>(k.end - k.begin);
+    t.dy = dy + k.begin * dy_plane_;
+    t.outs = static_cast<int>(k.end - k.begin);
     float* const sums = sums_ + (part * out_ + outs.begin + k.begin) * step_;
     for (int64_t j = 0; j < products_; j += kernels.weight_rows) {
-      t.offsets = offsets_ + j, t.sums = sums + j;
+      t.offsets = offsets_ + j;
+      t.sums = sums + j;
       kernels.products(t);
     }
   }

@@ -44,7 +44,8 @@ double cost(const Matmul<T>& m) {
 template <class T>
 bool is_bound_by_stores(const Correlation<T>& p) {
   constexpr int64_t line = 64 / sizeof(T), kFewInputs = 12, kMostInputs = 256;
-  const int64_t in = p.x.shape[1], out = p.y.shape[1];
+  const int64_t in = p.x.shape[1];
+  const int64_t out = p.y.shape[1];
   const bool whole_lines = sizeof(T) == sizeof(double) || conv_kernels<T>().lanes == line;
   return pixels(p.y) > kDotRows && out > 2 * line && out % line == 0 &&
          numel(p.y) >= caches.l3 / 2 / static_cast<int64_t>(sizeof(T)) &&
@@ -71,7 +72,10 @@ namespace {
 template <class T>
 bool reads_planes(const Correlation<T>& p) {
   constexpr int64_t kFewVectors = 2, kSomeVectors = 6, kLeastPixels = 7 * 7;
-  const int64_t *size = p.x.shape, *step = p.x.strides, in = size[1], out = p.y.shape[1];
+  const int64_t* size = p.x.shape;
+  const int64_t* step = p.x.strides;
+  const int64_t in = size[1];
+  const int64_t out = p.y.shape[1];
   const int64_t vectors = ceil_div(out, conv_kernels<T>().lanes);
   const bool pays = (vectors <= kFewVectors && in >= out) || (vectors <= kSomeVectors && in >= 4 * out);
   return pays && in > 1 && step[1] != 1 && step[3] == 1 && step[2] == size[3] && out > kDotRows &&
@@ -85,8 +89,11 @@ bool reads_planes(const Correlation<T>& p) {
 template <class T>
 Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
     : x_(reads_planes(p) ? TensorView<const T>{} : p.x, 0, carver, false, true), product_{} {
-  const int64_t in = p.x.shape[1], out = p.y.shape[1], rows = pixels(p.y);
-  const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1], stride_out = p.w.strides[p.transposed ? 1 : 0];
+  const int64_t in = p.x.shape[1];
+  const int64_t out = p.y.shape[1];
+  const int64_t rows = pixels(p.y);
+  const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1];
+  const int64_t stride_out = p.w.strides[p.transposed ? 1 : 0];
   const bool copies = out <= kDotRows && stride_in != 1;
   w_ = as_matrix(p.w.data, in, out, stride_in, stride_out);
   w_copy_ = carver.take<T>(copies ? in * out : 0);
@@ -95,7 +102,8 @@ Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
   product_.bias = p.bias;
   product_.c = as_matrix(p.y.data, rows, out, p.y.strides[3], 1);
   if (reads_planes(p)) {
-    const int64_t images = p.x.shape[0], of_image = rows / images;
+    const int64_t images = p.x.shape[0];
+    const int64_t of_image = rows / images;
     product_.a = {p.x.data, 3, {images, of_image, in}, {p.x.strides[0], 1, p.x.strides[1]}};
     product_.b.shape[0] = images;
     product_.c = {p.y.data, 3, {images, of_image, out}, {of_image * p.y.strides[3], p.y.strides[3], 1}};
@@ -132,7 +140,9 @@ bool SpreadInput<T>::pays(const Conv2dBackwardInput<T>& c) {
 
 template <class T>
 SpreadInput<T>::SpreadInput(const Conv2dBackwardInput<T>& c, Carver& carver, int threads) : c_(c), met_(c) {
-  const int64_t channels = c.dx.shape[1], h = c.dy.shape[2], w = c.dy.shape[3];
+  const int64_t channels = c.dx.shape[1];
+  const int64_t h = c.dy.shape[2];
+  const int64_t w = c.dy.shape[3];
   met_.geometry.stride[0] = met_.geometry.stride[1] = 1;
   met_.dx = {carver.take<T>(pixels(c.dy) * channels),
              4,
@@ -158,8 +168,11 @@ void SpreadInput<T>::run(const Team& team) const {
 // Writes a row of dx: the pixels that the stride meets from met_.dx, zeros between them.
 template <class T>
 void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
-  const int64_t *st = c_.dx.strides, *from_st = met_.dx.strides, *stride = c_.geometry.stride;
-  const int64_t channels = c_.dx.shape[1], width = c_.dx.shape[3];
+  const int64_t* st = c_.dx.strides;
+  const int64_t* from_st = met_.dx.strides;
+  const int64_t* stride = c_.geometry.stride;
+  const int64_t channels = c_.dx.shape[1];
+  const int64_t width = c_.dx.shape[3];
   const bool met = row % stride[0] == 0 && row / stride[0] < met_.dx.shape[2];
   const T* from = met_.dx.data + image * from_st[0] + row / stride[0] * from_st[2];
   T* to = c_.dx.data + image * st[0] + row * st[2];
@@ -175,7 +188,8 @@ void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
 template <class T>
 bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const Conv2dBackwardWeight<T> c = without_skipped(call);
-  const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
+  const int64_t channels = c.x.shape[1];
+  const int64_t k = c.dy.shape[1];
   // The direct sum reads its operands in place, in strides that miss L1. With few registers it takes longer
   // only where there are many channels.
   const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
@@ -190,7 +204,9 @@ PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& ca
       product_{},
       has_bias_(c.db.data),
       bias_(bias_only(c), carver, threads) {
-  const int64_t k = c.dy.shape[1], channels = c.x.shape[1], rows = pixels(c.dy);
+  const int64_t k = c.dy.shape[1];
+  const int64_t channels = c.x.shape[1];
+  const int64_t rows = pixels(c.dy);
   product_.a = as_matrix(dy_.data, k, rows, 1, dy_.stride_w);
   product_.b = as_matrix(x_.data, rows, channels, x_.stride_w, 1);
   product_.c = as_matrix(c.dw.data, k, channels, channels, 1);

@@ -21,12 +21,16 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   // which order the sums are added, so that it has to be the same on every machine.
   constexpr int64_t kMostSums = 512 << 10;
   const Conv2dGeometry& g = c.geometry;
-  const int64_t lanes = conv_kernels<float>().lanes, in = c.dx.shape[1], out = c.dy.shape[1];
+  const int64_t lanes = conv_kernels<float>().lanes;
+  const int64_t in = c.dx.shape[1];
+  const int64_t out = c.dy.shape[1];
   if (planar_kernels().lanes == 0 || keeps_pixels(problem) || g.groups != 1 || g.dilation[1] != 1 ||
       g.pad[0] < 0 || g.pad[1] < 0)
     return false;
   if (c.dy.shape[0] < kLeastImages || numel(c.dy) == 0) return false;
-  const int64_t r = c.w.shape[2], s = c.w.shape[3], pixels = c.dy.shape[2] * c.dy.shape[3];
+  const int64_t r = c.w.shape[2];
+  const int64_t s = c.w.shape[3];
+  const int64_t pixels = c.dy.shape[2] * c.dy.shape[3];
   const int64_t input = c.dx.shape[2] * c.dx.shape[3];
   if ((input + 2 * pixels) * in * static_cast<int64_t>(sizeof(float)) > kMostSums) return false;
   const double packed = kPacked * lanes * out / c.dy.shape[0];  // packed by element, once for all images
@@ -85,16 +89,21 @@ void ScatteredInput::prepare(const OpenTeam& team) const {
 // Packs this thread's share of the weights: for each row of taps panels of two vectors; the last panel may
 // have one vector, and is filled up with zeros.
 void ScatteredInput::pack_outputs(const OpenTeam& team) const {
-  const int64_t *st = c_.w.strides, channels = c_.dx.shape[1];
+  const int64_t* st = c_.w.strides;
+  const int64_t channels = c_.dx.shape[1];
   int64_t* const weight_at = weight_at_ + team.index() * row_;
   for (int64_t i = 0, channel = 0, tap = 0; i < row_; ++i) {
     weight_at[i] = channel * st[1] + tap * st[3];
-    if (++channel == channels) channel = 0, ++tap;
+    if (++channel == channels) {
+      channel = 0;
+      ++tap;
+    }
   }
   const Range outputs = even_share(team, out_);
   for (int64_t r = 0; r < taps_[0]; ++r)
     for (int64_t first = 0; first < padded(); first += 2 * lanes_) {
-      const int64_t width = std::min(2 * lanes_, padded() - first), count = std::min(width, row_ - first);
+      const int64_t width = std::min(2 * lanes_, padded() - first);
+      const int64_t count = std::min(width, row_ - first);
       float* to = weights_ + (r * padded() + first) * out_ + outputs.begin * width;
       for (int64_t k = outputs.begin; k < outputs.end; ++k, to += width) {
         const float* const w = c_.w.data + k * st[0] + r * st[2];
@@ -133,7 +142,9 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const ConvSegment all{0, 0, out_};
   ConvTile<float> t;
-  t.segments = &all, t.count = 1, t.step_a = 1;
+  t.segments = &all;
+  t.count = 1;
+  t.step_a = 1;
   t.accumulate = true;
   t.fetch = reinterpret_cast<const char*>(dy);
   t.b = weights_;
@@ -145,7 +156,10 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
       float* const to = sums + r * c_.geometry.dilation[0] * pitch_ + first;
       for (int64_t at = 0; at < pixels_; at += t.rows) {
         t.rows = static_cast<int>(std::min(height, pixels_ - at));
-        for (int i = 0; i < t.rows; ++i) t.a[i] = dy + dy_at_[at + i], t.c[i] = to + sums_at_[at + i];
+        for (int i = 0; i < t.rows; ++i) {
+          t.a[i] = dy + dy_at_[at + i];
+          t.c[i] = to + sums_at_[at + i];
+        }
         kernels.tile(t);
       }
     }
@@ -154,9 +168,11 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
 // Copies the sums, which include the padding, to dx. Pixels of dx beyond the last tap have no sums: they are
 // 0.
 void ScatteredInput::copy_out(const float* sums, int64_t image) const {
-  const int64_t *pad = c_.geometry.pad, *st = c_.dx.strides;
+  const int64_t* pad = c_.geometry.pad;
+  const int64_t* st = c_.dx.strides;
   const bool dense = st[3] == c_.dx.shape[1];
-  const int64_t columns = dense ? 1 : c_.dx.shape[3], run = c_.dx.shape[1] * (dense ? c_.dx.shape[3] : 1);
+  const int64_t columns = dense ? 1 : c_.dx.shape[3];
+  const int64_t run = c_.dx.shape[1] * (dense ? c_.dx.shape[3] : 1);
   for (int64_t h = 0; h < c_.dx.shape[2]; ++h) {
     const float* from = sums + (h + pad[0]) * pitch_ + pad[1] * c_.dx.shape[1];
     int64_t left = h + pad[0] < height_ ? std::max<int64_t>(pitch_ - pad[1] * c_.dx.shape[1], 0) : 0;

@@ -42,16 +42,19 @@ static int within(int64_t left) { return static_cast<int>(left < 0 ? 0 : left < 
 // and `high`: channels [c, c + L) and [c + L, c + 2 L) of one tile; where `tiles`, channels [c, c + L) of the
 // tile p.pixel and of the tile `other`.
 static void input(const WinogradInput& p, const float* const* other, bool tiles) {
-  const int step = tiles ? L : 2 * L, apart = step - L;
+  const int step = tiles ? L : 2 * L;
+  const int apart = step - L;
   float* to = p.v;
   for (int64_t c = 0; c < p.channels; c += step, to += L) {
-    const int low = within(p.channels - c), high = within(p.channels - c - apart);
+    const int low = within(p.channels - c);
+    const int high = within(p.channels - c - apart);
     // Row i of B^T d B: row i of B^T d is row `one` of d plus (`adds`) or minus row `two`.
     const auto outputs = [&](int i, int one, int two, bool adds) RANVIER_INLINED {
       V d[2][4];
       RANVIER_UNROLL
       for (int j = 0; j < 4; ++j) {
-        const int a = 4 * one + j, b = 4 * two + j;
+        const int a = 4 * one + j;
+        const int b = 4 * two + j;
         const V x[2] = {load_n(p.pixel[a] + c, low), load_n(other[a] + c + apart, high)};
         const V y[2] = {load_n(p.pixel[b] + c, low), load_n(other[b] + c + apart, high)};
         RANVIER_UNROLL
@@ -65,7 +68,10 @@ static void input(const WinogradInput& p, const float* const* other, bool tiles)
       put(2, d[0][2] - d[0][1], d[1][2] - d[1][1]);
       put(3, d[0][1] - d[0][3], d[1][1] - d[1][3]);
     };
-    outputs(0, 0, 2, false), outputs(1, 1, 2, true), outputs(2, 2, 1, false), outputs(3, 1, 3, false);
+    outputs(0, 0, 2, false);
+    outputs(1, 1, 2, true);
+    outputs(2, 2, 1, false);
+    outputs(3, 1, 3, false);
   }
 }
 
@@ -82,9 +88,13 @@ extern void winograd_gradient_tiles(const WinogradGradient& p) {
     for (int tile = 0; tile < 2; ++tile) {
       RANVIER_UNROLL
       for (int j = 0; j < 2; ++j) {
-        const V y0 = load_n(p.dy[tile][j] + c, n), y1 = load_n(p.dy[tile][2 + j] + c, n);
+        const V y0 = load_n(p.dy[tile][j] + c, n);
+        const V y1 = load_n(p.dy[tile][2 + j] + c, n);
         V(&row)[4][2] = rows[tile];
-        row[0][j] = y0, row[1][j] = y0 + y1, row[2][j] = y0 - y1, row[3][j] = -y1;
+        row[0][j] = y0;
+        row[1][j] = y0 + y1;
+        row[2][j] = y0 - y1;
+        row[3][j] = -y1;
       }
     }
     const V(&a)[4][2] = rows[0], (&b)[4][2] = rows[1];
@@ -109,11 +119,14 @@ extern void winograd_gradient_tiles(const WinogradGradient& p) {
 // copied.
 extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   const __m512i sign = _mm512_set1_epi16(INT16_MIN);
-  const int step = tiles ? L : 2 * L, apart = step - L;
+  const int step = tiles ? L : 2 * L;
+  const int apart = step - L;
   float* to = p.v;
   for (int64_t c = 0; c < p.channels; c += step, to += L) {
-    const int low = within(p.channels - c), high = within(p.channels - c - apart);
-    const V a = load_n(p.dy[0][0] + c, low), b = load_n(p.dy[tiles][0] + c + apart, high);
+    const int low = within(p.channels - c);
+    const int high = within(p.channels - c - apart);
+    const V a = load_n(p.dy[0][0] + c, low);
+    const V b = load_n(p.dy[tiles][0] + c + apart, high);
     if (p.bias) store(p.bias + c, load(p.bias + c) + (a + b));
     const auto offsets = [&](const uint8_t* from, int n) RANVIER_INLINED {
       return _mm256_castsi128_si256(_mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << n) - 1), from));
@@ -128,7 +141,8 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
     // y = x times the column of A for the first pixel, or where is_second for the second pixel.
     const auto spread = [&](__m512i x, __mmask32 is_second, __m512i(&y)[4]) RANVIER_INLINED {
       const __m512i negative = _mm512_xor_si512(x, sign);
-      y[0] = _mm512_maskz_mov_epi16(~is_second, x), y[1] = x;
+      y[0] = _mm512_maskz_mov_epi16(~is_second, x);
+      y[1] = x;
       y[2] = _mm512_mask_mov_epi16(x, is_second, negative);
       y[3] = _mm512_maskz_mov_epi16(is_second, negative);
     };
@@ -149,7 +163,9 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
 extern void winograd_weight_sums(const WinogradWeightSums& p) {
   const auto transform = [](const V(&m)[4], V(&w)[3]) RANVIER_INLINED {
     const V even = (m[1] + m[2]) * 0.5f;
-    w[0] = m[0] + even, w[1] = (m[1] - m[2]) * 0.5f, w[2] = even + m[3];
+    w[0] = m[0] + even;
+    w[1] = (m[1] - m[2]) * 0.5f;
+    w[2] = even + m[3];
   };
   for (int64_t e = 0; e < p.elements; e += L) {
     V rows[3][4];
@@ -203,9 +219,10 @@ extern void winograd_patches(const WinogradPatches& p) {
       const bool exists = tile < p.tiles;
       const auto& here = exists ? p.here : kNone;
       const auto& over = exists ? p.above : kNone;
-      const float *m = here.m + tile * here.step + (exists ? c : 0),
-                  *a = over.m + tile * over.step + (exists ? c : 0);
-      const int64_t m_row = 4 * here.plane, a_row = 4 * over.plane;
+      const float* m = here.m + tile * here.step + (exists ? c : 0);
+      const float* a = over.m + tile * over.step + (exists ? c : 0);
+      const int64_t m_row = 4 * here.plane;
+      const int64_t a_row = 4 * over.plane;
       RANVIER_UNROLL
       for (int j = 0; j < 4; ++j, m += here.plane, a += over.plane) {
         rows[0][j] = load(m) + ((load(a + a_row) + load(a + 2 * a_row)) - load(a));
@@ -216,7 +233,8 @@ extern void winograd_patches(const WinogradPatches& p) {
         const V(&x)[4] = rows[r];
         V(&left)[2] = before[c / L][r];
         const V y[2] = {x[0] + left[0], ((x[1] - x[2]) + x[3]) - left[1]};
-        left[0] = (x[1] + x[2]) - x[0], left[1] = x[3];
+        left[0] = (x[1] + x[2]) - x[0];
+        left[1] = x[3];
         if (p.dx[r]) put_columns(p, r, column, c, y);
       }
     }

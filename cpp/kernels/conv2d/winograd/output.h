@@ -21,9 +21,12 @@ RANVIER_INLINE void winograd_outputs(const WinogradSums& p, int64_t k, int n, ve
   RANVIER_UNROLL
   for (int j = 0; j < 4; ++j) {
     const float* m = p.m + k + j * p.plane;
-    const vec<float> m0 = load(m), m1 = load(m + 4 * p.plane), m2 = load(m + 8 * p.plane),
-                     m3 = load(m + 12 * p.plane);
-    a[0][j] = (m0 + m1) + m2, a[1][j] = (m1 - m2) - m3;
+    const vec<float> m0 = load(m);
+    const vec<float> m1 = load(m + 4 * p.plane);
+    const vec<float> m2 = load(m + 8 * p.plane);
+    const vec<float> m3 = load(m + 12 * p.plane);
+    a[0][j] = (m0 + m1) + m2;
+    a[1][j] = (m1 - m2) - m3;
   }
   RANVIER_UNROLL
   for (int i = 0; i < 2; ++i) {

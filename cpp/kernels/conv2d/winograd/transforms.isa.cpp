@@ -25,14 +25,20 @@ static void input(const WinogradInput& p) {
         store(rest[i], load_n(pixel[i] + c, static_cast<int>(p.channels - c)));
         rest_pixel[i] = rest[i];
       }
-      pixel = rest_pixel, at = 0;
+      pixel = rest_pixel;
+      at = 0;
     }
     V d[4][4];  // B^T d
     RANVIER_UNROLL
     for (int j = 0; j < 4; ++j) {
-      const V d0 = load(pixel[j] + at), d1 = load(pixel[4 + j] + at);
-      const V d2 = load(pixel[8 + j] + at), d3 = load(pixel[12 + j] + at);
-      d[0][j] = d0 - d2, d[1][j] = d1 + d2, d[2][j] = d2 - d1, d[3][j] = d1 - d3;
+      const V d0 = load(pixel[j] + at);
+      const V d1 = load(pixel[4 + j] + at);
+      const V d2 = load(pixel[8 + j] + at);
+      const V d3 = load(pixel[12 + j] + at);
+      d[0][j] = d0 - d2;
+      d[1][j] = d1 + d2;
+      d[2][j] = d2 - d1;
+      d[3][j] = d1 - d3;
     }
     float* v = p.v + c;
     RANVIER_UNROLL
@@ -53,11 +59,14 @@ static void output(const WinogradSums& p, float* const* to) {
     V y[2][2];
     winograd_outputs(p, k, n, y);
     for (int i = 0; i < 2; ++i) {
-      const V y0 = max(y[i][0], floor), y1 = max(y[i][1], floor);
+      const V y0 = max(y[i][0], floor);
+      const V y1 = max(y[i][1], floor);
       if (n == L) {
-        store(to[2 * i] + k, y0), store(to[2 * i + 1] + k, y1);
+        store(to[2 * i] + k, y0);
+        store(to[2 * i + 1] + k, y1);
       } else {
-        store_n(to[2 * i] + k, y0, n), store_n(to[2 * i + 1] + k, y1, n);
+        store_n(to[2 * i] + k, y0, n);
+        store_n(to[2 * i + 1] + k, y1, n);
       }
     }
   }
@@ -65,13 +74,18 @@ static void output(const WinogradSums& p, float* const* to) {
 
 // u = G g for one column g, or one row of (G g) G^T.
 RANVIER_INLINE void transform(const V (&g)[3], V (&u)[4]) {
-  const V even = (g[0] + g[2]) * 0.5f, odd = g[1] * 0.5f;
-  u[0] = g[0], u[1] = even + odd, u[2] = even - odd, u[3] = g[2];
+  const V even = (g[0] + g[2]) * 0.5f;
+  const V odd = g[1] * 0.5f;
+  u[0] = g[0];
+  u[1] = even + odd;
+  u[2] = even - odd;
+  u[3] = g[2];
 }
 
 // WinogradKernels::weights: see WinogradWeights; first the columns of g, then the rows of the result.
 static void weights(const WinogradWeights& p) {
-  const int64_t elements = p.elements, plane = p.plane;
+  const int64_t elements = p.elements;
+  const int64_t plane = p.plane;
   for (int64_t e = 0; e < elements; e += L) {
     V rows[4][3];
     RANVIER_UNROLL

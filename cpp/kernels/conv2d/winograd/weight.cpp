@@ -28,12 +28,14 @@ bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry
   // sums over the maxima alone, a quarter of the pixels, and takes longer for each (kOfMaxima).
   constexpr double kTile = 4000, kVector = 800, kSums = 800, kOfMaxima = 16;
   constexpr int64_t kLeast = 16;
-  const int64_t in = c.x.shape[1], out = c.dy.shape[1];
+  const int64_t in = c.x.shape[1];
+  const int64_t out = c.dy.shape[1];
   if (!algorithms.has(ConvAlgorithm::medium) || !algorithms.has(ConvAlgorithm::winograd)) return false;
   if (!has_bfloat16() || !c.dw.data || in < kLeast || out < kLeast) return false;
   if (!g.is_winograds(taps[0], taps[1])) return false;
   const double products = static_cast<double>(in) * out;
-  double tiles = static_cast<double>(c.dy.shape[0]), others = kOfMaxima * products * tiles;
+  double tiles = static_cast<double>(c.dy.shape[0]);
+  double others = kOfMaxima * products * tiles;
   for (int d = 0; d < 2; ++d) {
     const int64_t size = c.dy.shape[2 + d];
     tiles *= c.where.data ? size : ceil_div(size, 2);
@@ -54,14 +56,17 @@ WinogradWeight::WinogradWeight(const WinogradWeightCall& call, Carver& carver, i
       x_(call.x, 0, carver, false),
       dy_(call.dy, 0, carver, false),
       where_(call.where, 0, carver, false) {
-  const int64_t pairs = ceil_div(tiles_, 2), outputs = panels_.count() * panels_.width;
+  const int64_t pairs = ceil_div(tiles_, 2);
+  const int64_t outputs = panels_.count() * panels_.width;
   parts_ = partial_sums(8 * pairs, pairs, kPixelsOfPart);
-  v_stride_ = ceil_div(in_, kWinogradLine) * kWinogradLine, d_stride_ = outputs;
+  v_stride_ = ceil_div(in_, kWinogradLine) * kWinogradLine;
+  d_stride_ = outputs;
   const int64_t pair_bytes =
       kWinogradProducts * (v_stride_ + d_stride_) * static_cast<int64_t>(sizeof(float));
   block_ = std::min(std::max(kSumBlockBytes / pair_bytes, kLeastPairs), std::max<int64_t>(pairs, 1));
   panel_size_ = in_ * panels_.width;
-  v_plane_ = winograd_plane(block_ * v_stride_), d_plane_ = winograd_plane(block_ * d_stride_);
+  v_plane_ = winograd_plane(block_ * v_stride_);
+  d_plane_ = winograd_plane(block_ * d_stride_);
   m_plane_ = winograd_plane(panels_.count() * panel_size_);
   sums_ = carver.take<float>(parts_ * panels_.count() * 9 * panel_size_);
   bias_sums_ = carver.take<float>(parts_ * outputs);
@@ -99,7 +104,8 @@ void WinogradWeight::run(const Team& team) const {
 void WinogradWeight::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own(scratch_ + team.index() * scratch_bytes_);
   const Scratch s = take_scratch(own);
-  const int64_t first = panels.begin * panel_size_, size = (panels.end - panels.begin) * panel_size_;
+  const int64_t first = panels.begin * panel_size_;
+  const int64_t size = (panels.end - panels.begin) * panel_size_;
   for (int64_t i = 0; i < kWinogradProducts; ++i) std::fill_n(s.m + i * m_plane_ + first, size, 0.0f);
   float* bias = bias_sums(part);
   std::fill(bias + panels.begin * panels_.width, bias + panels.end * panels_.width, 0.0f);
@@ -119,24 +125,32 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
   const int64_t first = panels_.first(panels.begin);
   const float* other[kWinogradProducts];
   WinogradInput input;
-  input.channels = in_, input.v = s.v, input.plane = v_plane_;
+  input.channels = in_;
+  input.v = s.v;
+  input.plane = v_plane_;
   WinogradGradient gradient{};
   gradient.channels = panels_.first(panels.end - 1) + panels_.columns(panels.end - 1) - first;
-  gradient.v = s.d + first, gradient.plane = d_plane_, gradient.bias = bias + first;
+  gradient.v = s.d + first;
+  gradient.plane = d_plane_;
+  gradient.bias = bias + first;
   for (int64_t pair = pairs.begin; pair < pairs.end; ++pair, input.v += v_stride_, gradient.v += d_stride_) {
     for (int half = 0; half < 2; ++half) {
-      const int64_t tile = 2 * pair + half, column = tile % columns_;
-      const int64_t row = tile / columns_ % rows_, image = tile / columns_ / rows_;
+      const int64_t tile = 2 * pair + half;
+      const int64_t column = tile % columns_;
+      const int64_t row = tile / columns_ % rows_;
+      const int64_t image = tile / columns_ / rows_;
       const bool exists = tile < tiles_;
       const float** pixel = half ? other : input.pixel;
       if (exists)
         winograd_pixels(x_, c_.x.shape, zeros_, image, 2 * row - c_.pad[0], 2 * column - c_.pad[1], pixel);
       else
         std::fill_n(pixel, kWinogradProducts, zeros_);
-      const int64_t pixels = c_.where.data ? 1 : 4, step = c_.where.data ? 1 : 2;
+      const int64_t pixels = c_.where.data ? 1 : 4;
+      const int64_t step = c_.where.data ? 1 : 2;
       const int64_t ahead = c_.where.data ? kTilesAhead * dy_.stride_w : 2 * dy_.stride_h;
       for (int i = 0; i < pixels; ++i) {
-        const int64_t y = step * row + i / 2, x = step * column + i % 2;
+        const int64_t y = step * row + i / 2;
+        const int64_t x = step * column + i % 2;
         const bool inside = exists && y < c_.dy.shape[2] && x < c_.dy.shape[3];
         const float* dy = dy_.pixel(image, y, x) + first;
         gradient.dy[half][i] = inside ? dy : zeros_;
@@ -148,7 +162,11 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
       __builtin_prefetch(gradient.where[half] + ahead);
     }
     winograd_tiles(input, other);
-    c_.where.data ? winograd_pooled(gradient, true) : winograd_gradient_tiles(gradient);
+    if (c_.where.data) {
+      winograd_pooled(gradient, true);
+    } else {
+      winograd_gradient_tiles(gradient);
+    }
   }
 }
 
@@ -158,8 +176,12 @@ void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s)
   const ConvSegment segment{0, 0, pairs};
   const auto tile = tile_of<float>(true);
   ConvTile<float> t;
-  t.segments = &segment, t.count = 1, t.step_a = v_stride_, t.step_b = d_stride_;
-  t.row_step = 1, t.consecutive = t.accumulate = true;
+  t.segments = &segment;
+  t.count = 1;
+  t.step_a = v_stride_;
+  t.step_b = d_stride_;
+  t.row_step = 1;
+  t.consecutive = t.accumulate = true;
   const int64_t height = ceil_div(ceil_div(in_, ceil_div(in_, kernels.mr)), 2) * 2;
   for (int64_t product = 0; product < kWinogradProducts; ++product)
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {

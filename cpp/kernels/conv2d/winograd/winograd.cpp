@@ -56,7 +56,8 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 4; ++j) pixel[4 * i + j] = first + i * x.stride_h + j * x.stride_w;
   for (int i = 0; !whole && i < 16; ++i) {
-    const int64_t y = row + i / 4, at = column + i % 4;
+    const int64_t y = row + i / 4;
+    const int64_t at = column + i % 4;
     if (y < 0 || y >= shape[2] || at < 0 || at >= shape[3]) pixel[i] = zeros;
   }
   const float* below = first + 4 * x.stride_h + x.stride_w;
@@ -71,7 +72,10 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
 // first_: where the kinds of tiles begin in the order: tiles whose second column is outside of y; whole
 // tiles; tiles whose second row is outside; tiles with both outside.
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
-  const int64_t rows = height / 2, columns = width / 2, below = height % 2, right = width % 2;
+  const int64_t rows = height / 2;
+  const int64_t columns = width / 2;
+  const int64_t below = height % 2;
+  const int64_t right = width % 2;
   first_[0] = 0;
   first_[1] = first_[0] + images * rows * right;
   first_[2] = first_[1] + images * rows * columns;
@@ -80,7 +84,8 @@ WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : he
 }
 
 WinogradTiles::Tile WinogradTiles::operator[](int64_t index) const {
-  const int64_t rows = height_ / 2, columns = width_ / 2;
+  const int64_t rows = height_ / 2;
+  const int64_t columns = width_ / 2;
   if (index < first_[1]) return {index / rows, index % rows * 2, width_ - 1};
   if (index < first_[2]) {
     const int64_t row = (index -= first_[1]) / columns;
@@ -108,7 +113,8 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       pooled_(where.data) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
-  v_stride_ = row_stride(steps_), m_stride_ = row_stride(group_ * panels_.width);
+  v_stride_ = row_stride(steps_);
+  m_stride_ = row_stride(group_ * panels_.width);
   const int64_t tile_bytes =
       kWinogradProducts * (v_stride_ + m_stride_) * static_cast<int64_t>(sizeof(float));
   const int64_t mr = conv_kernels<float>().mr;
@@ -116,7 +122,8 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   block_ = std::min(std::max(block_bytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
   block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = winograd_plane(panels_.count() * panel);
-  v_plane_ = winograd_plane(block_ * v_stride_), m_plane_ = winograd_plane(block_ * m_stride_);
+  v_plane_ = winograd_plane(block_ * v_stride_);
+  m_plane_ = winograd_plane(block_ * m_stride_);
   u_ = p.packed_w ? const_cast<float*>(p.packed_w) : carver.take<float>(packed_size());
   v_ = carver.take<float>(threads * kWinogradProducts * v_plane_);
   m_ = carver.take<float>(threads * kWinogradProducts * m_plane_);
@@ -139,7 +146,8 @@ class ToOutput final : public WinogradSink {
   void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override {
     const int64_t* st = y_.strides;
     const int64_t first = from_.first_channel(block);
-    float *spare = spare_ + team.index() * from_.tile_step(), *to[4];
+    float* spare = spare_ + team.index() * from_.tile_step();
+    float* to[4];
     for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += from_.tile_step()) {
       const WinogradTiles::Tile tile = from_.tile(index);
       float* y = y_.data + tile.image * st[0] + tile.row * st[2] + tile.column * st[3] + first;
@@ -191,8 +199,11 @@ void Winograd::prepare(const OpenTeam& team) const {
 // except for pooled gradients, whose patches (pairs.h) need them as they are.
 void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
   const int64_t* st = p_.w.strides;
-  const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
-  const int64_t stride_o = st[p_.transposed], stride_c = st[!p_.transposed];
+  const int64_t first = panels_.first(panel);
+  const int64_t columns = panels_.columns(panel);
+  const int64_t width = panels_.width;
+  const int64_t stride_o = st[p_.transposed];
+  const int64_t stride_c = st[!p_.transposed];
   const float* w = p_.w.data + first * stride_o + channel * stride_c;
   const bool flipped = p_.transposed && !pooled_;
   if (st[3] == 1 && st[2] == 3) {
@@ -201,7 +212,8 @@ void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* or
     return;
   }
   for (int64_t t = 0; t < 9; ++t) {
-    const int64_t tap = flipped ? 8 - t : t, at = tap / 3 * st[2] + tap % 3 * st[3];
+    const int64_t tap = flipped ? 8 - t : t;
+    const int64_t at = tap / 3 * st[2] + tap % 3 * st[3];
     for (int64_t c = 0; c < channels; ++c)
       for (int64_t o = 0; o < width; ++o) *ordered++ = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
   }
@@ -210,9 +222,11 @@ void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* or
 // Transforms the weights of a panel for one run of input channels, to the place of panel `slot` in u.
 void Winograd::pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t slot) const {
   float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
-  const int64_t channel = run * kPackedChannels, channels = std::min(kPackedChannels, in_ - channel);
+  const int64_t channel = run * kPackedChannels;
+  const int64_t channels = std::min(kPackedChannels, in_ - channel);
   order(panel, channel, channels, ordered);
-  const int64_t width = panels_.width, size = channels * width;
+  const int64_t width = panels_.width;
+  const int64_t size = channels * width;
   if (!pairs_)
     return winograd_kernels().weights({ordered, size, u_ + (slot * in_ + channel) * width, u_plane_});
   float* wide = wide_ + team.index() * kWinogradProducts * kPackedChannels * width;
@@ -244,7 +258,9 @@ bool Winograd::packs_late(const OpenTeam& team) const {
 // Computes this thread's tiles. Where there are few tiles, several threads (`across`) take the same tiles and
 // divide the panels.
 void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
-  const int64_t size = team.size(), index = team.index(), across = this->across(size);
+  const int64_t size = team.size();
+  const int64_t index = team.index();
+  const int64_t across = this->across(size);
   const bool late = packs_late(team);
   const Range panels = part({0, panels_.count()}, index % across, across);
   const int64_t groups = ceil_div(panels.end - panels.begin, late ? 1 : group_);
@@ -254,7 +270,13 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
                         {},
                         v_ + index * kWinogradProducts * v_plane_,
                         m_ + index * kWinogradProducts * m_plane_};
-    if (!interrupted(team)) pooled_ ? gradients(block) : inputs(block);
+    if (!interrupted(team)) {
+      if (pooled_) {
+        gradients(block);
+      } else {
+        inputs(block);
+      }
+    }
     for (int64_t g = 0; g < groups && !interrupted(team); ++g) {
       block.panels = part(panels, g, groups);
       for (int64_t run = 0; late && run * kPackedChannels < in_; ++run)
@@ -264,7 +286,8 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
     }
   };
   const Range all{0, tiles_.count() / unit_};
-  const int64_t shares = size / across, share = index / across;
+  const int64_t shares = size / across;
+  const int64_t share = index / across;
   const int64_t blocks = ceil_div(ceil_div(all.end, shares) * unit_, block_);  // the blocks of a share
   if (across == 1)
     for (Chunks c(team, blocks * size, 1); c.next();) run_block(part(all, c.begin, blocks * size));
@@ -275,13 +298,21 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
 // Transforms the inputs of a block's tiles to v.
 void Winograd::inputs(const WinogradBlock& block) const {
   WinogradInput p;
-  p.channels = in_, p.plane = v_plane_, p.v = block.v;
+  p.channels = in_;
+  p.plane = v_plane_;
+  p.v = block.v;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.v += v_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
-    const int64_t image = tile.image / bands_.count, band = tile.image % bands_.count;
-    const int64_t row = band * bands_.step + tile.row - pad_[0], column = tile.column - pad_[1];
+    const int64_t image = tile.image / bands_.count;
+    const int64_t band = tile.image % bands_.count;
+    const int64_t row = band * bands_.step + tile.row - pad_[0];
+    const int64_t column = tile.column - pad_[1];
     winograd_pixels(x_, p_.x.shape, zeros_, image, row, column, p.pixel);
-    pairs_ ? winograd_pairs(p) : winograd_kernels().input(p);
+    if (pairs_) {
+      winograd_pairs(p);
+    } else {
+      winograd_kernels().input(p);
+    }
   }
 }
 
@@ -291,10 +322,13 @@ void Winograd::gradients(const WinogradBlock& block) const {
   constexpr int64_t kTilesAhead = 16;
   const auto* nowhere = reinterpret_cast<const uint8_t*>(zeros_);
   WinogradGradient p{};
-  p.channels = in_, p.plane = v_plane_, p.v = block.v;
+  p.channels = in_;
+  p.plane = v_plane_;
+  p.v = block.v;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.v += v_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
-    const int64_t image = tile.image / bands_.count, band = tile.image % bands_.count;
+    const int64_t image = tile.image / bands_.count;
+    const int64_t band = tile.image % bands_.count;
     const int64_t row = (band * bands_.step + tile.row + bands_.step - bands_.height) / 2;
     const int64_t column = tile.column / 2;
     const bool exists = row >= 0 && row < p_.x.shape[2];
@@ -318,8 +352,10 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
   const int64_t bytes_ahead = ceil_div(ahead.bytes, calls);
   const auto tile = tile_of<float>(pairs_);
   ConvTile<float> t;
-  t.segments = segments_, t.count = pairs_ ? 1 : segments_of_run(steps_);
-  t.step_a = 1, t.step_b = panels_.width;
+  t.segments = segments_;
+  t.count = pairs_ ? 1 : segments_of_run(steps_);
+  t.step_a = 1;
+  t.step_b = panels_.width;
   t.row_step = v_stride_;
   for (int product = 0; product < kWinogradProducts; ++product) {
     const Range all = tiles_.of_product(product / 4, product % 4);
@@ -340,7 +376,10 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
         const float* v = block.v + product * v_plane_ + row * v_stride_;
         float* m =
             block.m + product * m_plane_ + row * m_stride_ + (panel - block.panels.begin) * panels_.width;
-        for (int i = 0; i < t.rows; ++i) t.a[i] = v + i * v_stride_, t.c[i] = m + i * m_stride_;
+        for (int i = 0; i < t.rows; ++i) {
+          t.a[i] = v + i * v_stride_;
+          t.c[i] = m + i * m_stride_;
+        }
         t.fetch = reinterpret_cast<const char*>(next);
         tile(t);
         next += part;
@@ -348,7 +387,8 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
           __builtin_prefetch(ahead.read + i, 0, 2);
           __builtin_prefetch(ahead.written + i, 1, 2);
         }
-        ahead.read += bytes_ahead, ahead.written += bytes_ahead;
+        ahead.read += bytes_ahead;
+        ahead.written += bytes_ahead;
       }
     }
   }
@@ -380,9 +420,12 @@ bool winograd_pays(const Correlation<float>& p) {
   if (p.algorithms.has(ConvAlgorithm::planes) && has_few_channels(p) &&
       p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
     return false;
-  const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
+  const double in = p.x.shape[1];
+  const double out = ceil_div(p.y.shape[1], kLine) * kLine;
   const double rate = rounds(p) ? 2 : 1;  // the rate of products
-  double direct = kDirectProduct * in * out / rate, products = out, tiles = 1;
+  double direct = kDirectProduct * in * out / rate;
+  double products = out;
+  double tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
     direct *= winograd_used_taps(size, p.x.shape[d], first_pad(p, d - 2));

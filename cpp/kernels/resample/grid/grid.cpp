@@ -16,7 +16,9 @@ auto part_of(const Call& call, int64_t i, int64_t first) {
   using T = std::remove_const_t<std::remove_pointer_t<decltype(call.x.data)>>;
   GridPart<T> part{};
   part.settings = call.settings;
-  part.c = call.x.shape[1], part.h = call.x.shape[2], part.w = call.x.shape[3];
+  part.c = call.x.shape[1];
+  part.h = call.x.shape[2];
+  part.w = call.x.shape[3];
   part.points = call.grid.shape[1] * call.grid.shape[2];
   part.x = call.x.data + i * part.c * part.h * part.w;
   part.grid = call.grid.data + 2 * (i * part.points + first);
@@ -39,11 +41,13 @@ double cost_ns(const GridSettings& settings, int64_t channels) {  // of a point
 
 template <class T>
 void GridSample<T>::run(const Team& team, void*) const {
-  const int64_t points = grid.shape[1] * grid.shape[2], parts = (points + kGridPoints - 1) / kGridPoints;
+  const int64_t points = grid.shape[1] * grid.shape[2];
+  const int64_t parts = (points + kGridPoints - 1) / kGridPoints;
   const double cost = cost_ns(settings, x.shape[1]) * double(x.shape[0] * points);
   team.parallel_for(x.shape[0] * parts, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end && !interrupted(team); ++k) {
-      const int64_t i = k / parts, first = k % parts * kGridPoints;
+      const int64_t i = k / parts;
+      const int64_t first = k % parts * kGridPoints;
       GridPart<T> part = part_of(*this, i, first);
       part.y = y.data + place(part, i, first);
       grid_kernels<T>().forward(part);
@@ -53,7 +57,8 @@ void GridSample<T>::run(const Team& team, void*) const {
 
 template <class T>
 void GridSampleBackward<T>::run(const Team& team, void*) const {
-  const int64_t points = grid.shape[1] * grid.shape[2], n = x.shape[0];
+  const int64_t points = grid.shape[1] * grid.shape[2];
+  const int64_t n = x.shape[0];
   const int64_t size = x.shape[1] * x.shape[2] * x.shape[3];
   const double cost = 3 * cost_ns(settings, x.shape[1]) * double(n * points);
   team.parallel_for(n, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {

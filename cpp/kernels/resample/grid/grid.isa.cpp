@@ -36,13 +36,16 @@ RANVIER_INLINE vec<T> limited(const GridSettings& s, T size, vec<T> p, vec<T>& s
   slope = one;
   if (s.padding == GridPadding::zeros) return p;
   if (s.padding == GridPadding::reflection) {
-    const T low = s.align_corners ? T(0) : T(-0.5), span = s.align_corners ? size - T(1) : size;
+    const T low = s.align_corners ? T(0) : T(-0.5);
+    const T span = s.align_corners ? size - T(1) : size;
     if (span == T(0)) {
       slope = vec<T>{};
       return p * T(0);
     }
-    const vec<T> away = abs(p - low), turns = floor_of(away / span);
-    const vec<T> odd = turns - floor_of(turns * T(0.5)) * T(2), back = one - odd * T(2);
+    const vec<T> away = abs(p - low);
+    const vec<T> turns = floor_of(away / span);
+    const vec<T> odd = turns - floor_of(turns * T(0.5)) * T(2);
+    const vec<T> back = one - odd * T(2);
     slope = copysign(back, back * (p - low));
     p = (away - turns * span) * back + odd * span + low;
   }
@@ -68,8 +71,10 @@ RANVIER_INLINE vec<T> cubic(vec<T> signed_distance, vec<T>& slope) {
 template <class T>
 __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels, const T* points, int count,
                                            GridAxis<T>& axis) {
-  const T size = static_cast<T>(pixels), half = static_cast<T>(double(pixels - 1) / 2);
-  const vec<T> zero = {}, one = zero + T(1);
+  const T size = static_cast<T>(pixels);
+  const T half = static_cast<T>(double(pixels - 1) / 2);
+  const vec<T> zero = {};
+  const vec<T> one = zero + T(1);
   for (int i = 0; i < count; i += lanes<T>) {
     const ivec<T> every = to_int(iota<T>() * T(2));
     const ivec<T> at = select(iota<T>() < static_cast<T>(count - i), every, ibroadcast<T>(-1));
@@ -80,12 +85,14 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
     vec<T> chain = one;
     if (s.mode != GridMode::bicubic) p = limited(s, size, p, chain);
     store(axis.chain + i, s.in_pixels ? chain : chain * (s.align_corners ? half : size * T(0.5)));
-    const vec<T> low = s.mode == GridMode::nearest ? round_even(p) : floor_of(p), share = p - low;
+    const vec<T> low = s.mode == GridMode::nearest ? round_even(p) : floor_of(p);
+    const vec<T> share = p - low;
     for (int k = 0; k < taps_of(s.mode); ++k) {
       vec<T> weight = one + share * T(0), slope = zero, pixel = low + T(k), unused;
-      if (s.mode == GridMode::bilinear)
-        weight = k ? share : one - share, slope = k ? one : -one;
-      else if (s.mode == GridMode::bicubic) {
+      if (s.mode == GridMode::bilinear) {
+        weight = k ? share : one - share;
+        slope = k ? one : -one;
+      } else if (s.mode == GridMode::bicubic) {
         weight = cubic<T>(share - T(k - 1), slope);
         pixel = limited(s, size, low + T(k - 1), unused);
       }
@@ -122,7 +129,8 @@ static void find(const GridPart<T>& part, GridTaps<T>& taps) {
   find(part.settings, part.w, part.grid, part.count, taps.columns);
   find(part.settings, part.h, part.grid + 1, part.count, taps.rows);
   const int64_t step = part.settings.channels_last ? part.c : 1;
-  const ivec<T> row = ibroadcast<T>(int_of<T>(part.w * step)), column = ibroadcast<T>(int_of<T>(step));
+  const ivec<T> row = ibroadcast<T>(int_of<T>(part.w * step));
+  const ivec<T> column = ibroadcast<T>(int_of<T>(step));
   for (int k = 0; k < each * each; ++k)
     for (int i = 0; i < part.count; i += lanes<T>) {
       const ivec<T> r = load_integers<T>(taps.rows.pixel[k / each] + i);
@@ -143,7 +151,8 @@ template <class T>
 static void forward(const GridPart<T>& part) {
   GridTaps<T> taps;
   find(part, taps);
-  const int each = taps_of(part.settings.mode), count = each * each;
+  const int each = taps_of(part.settings.mode);
+  const int count = each * each;
   if (!part.settings.channels_last) {
     for (int64_t channel = 0; channel < part.c; ++channel) {
       const T* from = part.x + channel * part.h * part.w;
@@ -174,7 +183,8 @@ template <class T>
 static void by_channels(const GridPart<T>& part, const GridTaps<T>& taps, int count,
                         T (*products)[kGridPoints]) {
   for (int64_t channel = 0; channel < part.c; ++channel) {
-    const T *dy = part.dy + channel * part.points, *from = part.x + channel * part.h * part.w;
+    const T* dy = part.dy + channel * part.points;
+    const T* from = part.x + channel * part.h * part.w;
     for (int i = 0; part.dgrid && i < part.count; i += lanes<T>) {
       const vec<T> above = load_lanes(dy + i, some(part.count - i, lanes<T>));
       for (int k = 0; k < count; ++k)
@@ -214,18 +224,26 @@ template <class T>
 static void backward(const GridPart<T>& part) {
   GridTaps<T> taps;
   find(part, taps);
-  const int each = taps_of(part.settings.mode), count = each * each;
+  const int each = taps_of(part.settings.mode);
+  const int count = each * each;
   alignas(64) T products[kMostTaps * kMostTaps][kGridPoints];
   __builtin_memset(products, 0, sizeof products[0] * size_t(count));
-  part.settings.channels_last ? by_pixels(part, taps, count, products)
-                              : by_channels(part, taps, count, products);
+  if (part.settings.channels_last) {
+    by_pixels(part, taps, count, products);
+  } else {
+    by_channels(part, taps, count, products);
+  }
   for (int i = 0; part.dgrid && i < part.count; i += lanes<T>) {
-    const GridAxis<T>&x = taps.columns, &y = taps.rows;
-    vec<T> by_column = {}, by_row = {};
+    const GridAxis<T>& x = taps.columns;
+    const GridAxis<T>& y = taps.rows;
+    vec<T> by_column = {};
+    vec<T> by_row = {};
     for (int k = 0; k < count; ++k) {
-      const int r = k / each, c = k % each;
+      const int r = k / each;
+      const int c = k % each;
       const ivec<T> outside = load_integers<T>(taps.at[k] + i) < 0;
-      const vec<T> product = load(products[k] + i), none = {};
+      const vec<T> product = load(products[k] + i);
+      const vec<T> none = {};
       by_column += select(outside, none, product * (load(x.slope[c] + i) * load(y.weight[r] + i)));
       by_row += select(outside, none, product * (load(y.slope[r] + i) * load(x.weight[c] + i)));
     }
