@@ -1,5 +1,5 @@
 // Makes Python classes of C++ classes: Object<T> is a Python object that owns a T. Its constructor and
-// methods take positional arguments only; Given<P> converts an argument, Returned<R> a result.
+// methods take positional arguments only; FromPython<P> converts an argument, ToPython<R> a result.
 // method<&T::f>() makes a method of it, add_class<T>() adds the class to the module.
 #pragma once
 #include <functional>
@@ -38,7 +38,7 @@ struct Object {
 
 // An argument x converted to the type of a parameter; TypeError where x is of another type.
 template <class T>
-struct Given {
+struct FromPython {
   static T& of(PyObject* x) {
     if (Py_TYPE(x) != Object<T>::type)
       fail_type("_core", "got ", Py_TYPE(x)->tp_name, "; expected ", Object<T>::type->tp_name);
@@ -46,76 +46,76 @@ struct Given {
   }
 };
 template <>
-struct Given<py::handle> {
+struct FromPython<py::handle> {
   static py::handle of(PyObject* x) { return x; }
 };
 template <class T>
-T given_object(PyObject* x, const char* expected) {
+T checked_object(PyObject* x, const char* expected) {
   if (!py::isinstance<T>(x)) fail_type("_core", "got ", Py_TYPE(x)->tp_name, "; expected ", expected);
   return py::reinterpret_borrow<T>(x);
 }
 template <>
-struct Given<py::object> {
+struct FromPython<py::object> {
   static py::object of(PyObject* x) { return py::reinterpret_borrow<py::object>(x); }
 };
 template <>
-struct Given<py::list> {
-  static py::list of(PyObject* x) { return given_object<py::list>(x, "list"); }
+struct FromPython<py::list> {
+  static py::list of(PyObject* x) { return checked_object<py::list>(x, "list"); }
 };
 template <>
-struct Given<py::tuple> {
-  static py::tuple of(PyObject* x) { return given_object<py::tuple>(x, "tuple"); }
+struct FromPython<py::tuple> {
+  static py::tuple of(PyObject* x) { return checked_object<py::tuple>(x, "tuple"); }
 };
 template <>
-struct Given<py::dict> {
-  static py::dict of(PyObject* x) { return given_object<py::dict>(x, "dict"); }
+struct FromPython<py::dict> {
+  static py::dict of(PyObject* x) { return checked_object<py::dict>(x, "dict"); }
 };
 template <>
-struct Given<bool> {
+struct FromPython<bool> {
   static bool of(PyObject* x) { return Truth(Arg{"_core", "argument", x}); }
 };
 template <>
-struct Given<std::string> {
+struct FromPython<std::string> {
   static std::string of(PyObject* x) { return std::string(Name(Arg{"_core", "argument", x}).text); }
 };
 template <>
-struct Given<int64_t> {
+struct FromPython<int64_t> {
   static int64_t of(PyObject* x) { return Whole(Arg{"_core", "argument", x}); }
 };
 
 // A result as a Python object. A null pointer becomes None; other smart pointers become a new Object.
 template <class T>
-struct Returned {
+struct ToPython {
   static py::object of(T x) { return detail::Result<T>::of(std::move(x)); }
 };
 template <>
-struct Returned<py::list> {
+struct ToPython<py::list> {
   static py::object of(py::list&& x) { return std::move(x); }
 };
 template <>
-struct Returned<py::dict> {
+struct ToPython<py::dict> {
   static py::object of(py::dict&& x) { return std::move(x); }
 };
 template <>
-struct Returned<py::object> {
+struct ToPython<py::object> {
   static py::object of(py::object&& x) { return std::move(x); }
 };
 template <>
-struct Returned<std::string> {
+struct ToPython<std::string> {
   static py::object of(const std::string& x) { return py::str(x); }
 };
 template <>
-struct Returned<size_t> : detail::ResultAs<size_t, py::int_> {};
+struct ToPython<size_t> : detail::ResultAs<size_t, py::int_> {};
 template <>
-struct Returned<int64_t> : detail::ResultAs<int64_t, py::int_> {};
+struct ToPython<int64_t> : detail::ResultAs<int64_t, py::int_> {};
 template <class T>
-struct Returned<std::unique_ptr<T>> {
+struct ToPython<std::unique_ptr<T>> {
   static py::object of(std::unique_ptr<T> x) {
     return x ? Object<T>::holding(std::move(x)) : py::object(py::none());
   }
 };
 template <class T>
-struct Returned<std::shared_ptr<T>> {
+struct ToPython<std::shared_ptr<T>> {
   static py::object of(std::shared_ptr<T> x) {
     using Pointer = std::shared_ptr<T>;
     return x ? Object<Pointer>::holding(std::make_unique<Pointer>(std::move(x))) : py::object(py::none());
@@ -129,9 +129,9 @@ struct Bound {
   static py::object run(PyObject* self, PyObject* const* given, std::index_sequence<i...>) {
     C& object = Object<std::remove_const_t<C>>::of(self);
     if constexpr (std::is_void_v<R>)
-      return std::invoke(f, object, Given<std::decay_t<P>>::of(given[i])...), py::none();
+      return std::invoke(f, object, FromPython<std::decay_t<P>>::of(given[i])...), py::none();
     else
-      return Returned<R>::of(std::invoke(f, object, Given<std::decay_t<P>>::of(given[i])...));
+      return ToPython<R>::of(std::invoke(f, object, FromPython<std::decay_t<P>>::of(given[i])...));
   }
   static py::object body(PyObject* self, PyObject* const* given, Py_ssize_t) {
     return run(self, given, std::index_sequence_for<P...>());
@@ -159,7 +159,7 @@ template <class T, class... P>
 struct Constructor {
   template <size_t... i>
   static py::object made(PyObject* const* given, std::index_sequence<i...>) {
-    return Object<T>::holding(std::make_unique<T>(Given<P>::of(given[i])...));
+    return Object<T>::holding(std::make_unique<T>(FromPython<P>::of(given[i])...));
   }
   static py::object body(PyObject*, [[maybe_unused]] PyObject* const* given, Py_ssize_t) {
     return made(given, std::index_sequence_for<P...>());

@@ -166,9 +166,9 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
 
 // True if the lists `tensors` and `before` have the same Tensors, whose arrays have these dtypes.
 bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
-  const auto now = Given<py::list>::of(tensors.value.ptr());
-  const auto then = Given<py::list>::of(before.value.ptr());
-  const auto kinds = Given<py::list>::of(dtypes.value.ptr());
+  const auto now = FromPython<py::list>::of(tensors.value.ptr());
+  const auto then = FromPython<py::list>::of(before.value.ptr());
+  const auto kinds = FromPython<py::list>::of(dtypes.value.ptr());
   if (now.size() != then.size()) return false;
   for (size_t i = 0; i < now.size(); ++i) {
     PyObject* tensor = PyList_GET_ITEM(now.ptr(), i);

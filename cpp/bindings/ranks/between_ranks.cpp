@@ -26,7 +26,7 @@ class BetweenRanks final : public Between {
     if (!PyArray_Check(total.ptr()) || !is_float(as_array(total)) || !PyArray_SIZE(as_array(total)))
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
-    ranks_ = &Given<RankSum>::of(sum.ptr());
+    ranks_ = &FromPython<RankSum>::of(sum.ptr());
     // Longer than without ranks: a call with divided updates ends with an exchange of the optimizer's state.
     milliseconds = 250;
   }
@@ -75,8 +75,8 @@ class BetweenRanks final : public Between {
 
 py::object between_ranks(PyObject*, PyObject* const* a, Py_ssize_t) {
   using Holder = std::unique_ptr<Between>;
-  const auto object = [&](int i) { return Given<py::object>::of(a[i]); };
-  Holder made = std::make_unique<BetweenRanks>(object(0), object(1), Given<bool>::of(a[2]));
+  const auto object = [&](int i) { return FromPython<py::object>::of(a[i]); };
+  Holder made = std::make_unique<BetweenRanks>(object(0), object(1), FromPython<bool>::of(a[2]));
   return Object<Holder>::holding(std::make_unique<Holder>(std::move(made)));
 }
 

@@ -149,18 +149,21 @@ class BatchRun {
 
 BatchRun::BatchRun(const py::tuple& calls, const py::object& batches, Between* between)
     : batches_(batches), order_(batches.attr("order")), between_(between) {
-  const auto whole = [&](const char* of) { return Given<int64_t>::of(py::object(batches.attr(of)).ptr()); };
+  const auto whole = [&](const char* of) {
+    return FromPython<int64_t>::of(py::object(batches.attr(of)).ptr());
+  };
   size_ = whole("size");
   first_ = whole("first");
   count_ = whole("count");
   entries_ = py::bool_(batches.attr("entries"));
   for (const py::handle item : calls) {
-    const py::tuple call = Given<py::tuple>::of(item.ptr());
+    const py::tuple call = FromPython<py::tuple>::of(item.ptr());
     const auto at = [&](size_t i) { return py::object(call[i]).ptr(); };
-    calls_.push_back({Given<py::tuple>::of(at(0)), Given<py::tuple>::of(at(1)), Given<py::dict>::of(at(2)),
-                      Given<int64_t>::of(at(3)), Given<int64_t>::of(at(4))});
+    calls_.push_back({FromPython<py::tuple>::of(at(0)), FromPython<py::tuple>::of(at(1)),
+                      FromPython<py::dict>::of(at(2)), FromPython<int64_t>::of(at(3)),
+                      FromPython<int64_t>::of(at(4))});
     for (const py::handle one : calls_.back().programs) {
-      ArrayProgram& program = Given<ArrayProgram>::of(one.ptr());
+      ArrayProgram& program = FromPython<ArrayProgram>::of(one.ptr());
       if (!any(turns_, [&](const auto& turn) { return &turn.program() == &program; }))
         turns_.emplace_back(program);
     }
@@ -368,8 +371,8 @@ namespace {
 
 py::object run_batches(PyObject*, PyObject* const* given, Py_ssize_t) {
   using Holder = std::unique_ptr<Between>;
-  Between* between = given[2] == Py_None ? nullptr : Given<Holder>::of(given[2]).get();
-  return BatchRun(Given<py::tuple>::of(given[0]), Given<py::object>::of(given[1]), between).run();
+  Between* between = given[2] == Py_None ? nullptr : FromPython<Holder>::of(given[2]).get();
+  return BatchRun(FromPython<py::tuple>::of(given[0]), FromPython<py::object>::of(given[1]), between).run();
 }
 
 PyMethodDef g_functions[] = {

@@ -94,9 +94,9 @@ struct Flags : py::list {
 Flags paced(Real solo_ns, const Raw& runs) {
   Pace pace(solo_ns);
   Flags alone;
-  for (py::handle run : Given<py::list>::of(runs.value.ptr())) {
+  for (py::handle run : FromPython<py::list>::of(runs.value.ptr())) {
     alone.append(py::bool_(pace.alone()));
-    const py::tuple times = Given<py::tuple>::of(run.ptr());
+    const py::tuple times = FromPython<py::tuple>::of(run.ptr());
     if (times.size() != 2) fail_type("paced", "got ", run, "; expected two times");
     pace.note(Real(Arg{"paced", "runs", times[pace.alone() ? 1 : 0]}));
   }

@@ -301,7 +301,8 @@ namespace {
 
 py::object signature(PyObject*, PyObject* const* given, Py_ssize_t) {  // args, kwargs, as_tensors
   auto made = std::make_unique<Signature>();
-  made->read(Given<py::tuple>::of(given[0]), Given<py::dict>::of(given[1]).ptr(), Given<bool>::of(given[2]));
+  made->read(FromPython<py::tuple>::of(given[0]), FromPython<py::dict>::of(given[1]).ptr(),
+             FromPython<bool>::of(given[2]));
   made->complete();
   if (!made->fault.empty()) return py::str(made->fault);
   py::list arrays;
