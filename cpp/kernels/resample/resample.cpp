@@ -72,10 +72,12 @@ void find_runs(ResampleTable<T>& t) {
   for (int64_t i = t.size - 1; i >= 0; --i) {
     const int32_t first = t.starts[i];
     const bool copy = t.starts[i + 1] - first == 1 && t.weights[first] == 1;
-    const bool joins = t.runs[i + 1] > 0 && t.inputs[t.starts[i + 1]] == t.inputs[first] + 1;
-    t.runs[i] = !copy ? 0 : joins ? t.runs[i + 1] + 1 : 1;
+    t.runs[i] = 0;
     t.copies = t.copies && copy;
-    if (t.runs[i] >= t.run_end - t.run_begin && copy) {
+    if (!copy) continue;
+    const bool joins = t.runs[i + 1] > 0 && t.inputs[t.starts[i + 1]] == t.inputs[first] + 1;
+    t.runs[i] = joins ? t.runs[i + 1] + 1 : 1;
+    if (t.runs[i] >= t.run_end - t.run_begin) {
       t.run_begin = static_cast<int32_t>(i);
       t.run_end = t.run_begin + t.runs[i];
     }

@@ -40,7 +40,9 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   const bool many_registers = conv_kernels<float>().mr > 6;  // as AVX-512, with tiles of half vectors
   const double vectors = many_registers ? ceil_div(2 * in, lanes) / 2.0 : ceil_div(in, lanes);
   const bool strided = g.stride[0] * g.stride[1] > 1 && 2 * in < lanes;  // with few channels
-  const double factor = many_registers ? (strided ? kStrided : 1) : in % (2 * lanes) ? kFewChains : 1;
+  double factor = 1;  // how much slower the direct sum is than its products
+  if (many_registers && strided) factor = kStrided;
+  if (!many_registers && in % (2 * lanes) != 0) factor = kFewChains;
   return scattered < factor * pixels * r * s * out * vectors;
 }
 
@@ -170,17 +172,22 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
 void ScatteredInput::copy_out(const float* sums, int64_t image) const {
   const int64_t* pad = c_.geometry.pad;
   const int64_t* st = c_.dx.strides;
-  const bool dense = st[3] == c_.dx.shape[1];
-  const int64_t columns = dense ? 1 : c_.dx.shape[3];
-  const int64_t run = c_.dx.shape[1] * (dense ? c_.dx.shape[3] : 1);
+  const int64_t channels = c_.dx.shape[1];
+  // A row of dx is copied whole where its pixels are contiguous, else pixel by pixel.
+  const bool dense = st[3] == channels;
+  const int64_t pieces = dense ? 1 : c_.dx.shape[3];
+  const int64_t piece = dense ? channels * c_.dx.shape[3] : channels;  // elements
   for (int64_t h = 0; h < c_.dx.shape[2]; ++h) {
-    const float* from = sums + (h + pad[0]) * pitch_ + pad[1] * c_.dx.shape[1];
-    int64_t left = h + pad[0] < height_ ? std::max<int64_t>(pitch_ - pad[1] * c_.dx.shape[1], 0) : 0;
-    for (int64_t w = 0; w < columns; ++w, from += run, left = std::max<int64_t>(left - run, 0)) {
+    const float* from = sums + (h + pad[0]) * pitch_ + pad[1] * channels;
+    int64_t left = 0;  // the sums of this row that are not yet copied
+    if (h + pad[0] < height_) left = std::max<int64_t>(pitch_ - pad[1] * channels, 0);
+    for (int64_t w = 0; w < pieces; ++w) {
       float* const to = c_.dx.data + image * st[0] + h * st[2] + w * st[3];
-      const int64_t count = std::min(left, run);
+      const int64_t count = std::min(left, piece);
       if (count > 0) std::memcpy(to, from, count * sizeof(float));
-      std::fill(to + count, to + run, 0.0f);
+      std::fill(to + count, to + piece, 0.0f);
+      from += piece;
+      left = std::max<int64_t>(left - piece, 0);
     }
   }
 }
