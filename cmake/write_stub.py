@@ -49,7 +49,8 @@ def members(cls):
     for line in (cls.__doc__ or "").splitlines():  # of what is no method with a text of its own
         yield function(line, "    ")
     for name, value in vars(cls).items():
-        if inspect.isgetsetdescriptor(value) and not name.startswith("__"):
+        is_attribute = inspect.isgetsetdescriptor(value) or inspect.ismemberdescriptor(value)
+        if is_attribute and not name.startswith("__"):
             yield f"    {name}: {value.__doc__}\n"
         elif (getattr(value, "__doc__", "") or "").startswith(f"{name}(self: "):
             yield function(value.__doc__, "    ")

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import ranvier as rv
 from differential.random_programs import Drawing, on_tape, reaches_leaf, same_memory
-from ranvier.tensors.views import FLAG, UNWATCHED
 
 LINES = 14
 # a tensor that is changed in place by another; groups: both names. a0[1:] = a1, a0 += a1, a0.data.add_(a1
@@ -261,7 +260,7 @@ def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str
 
 def _unknown_sharing(ours: Machine) -> str:
     """Two tensors of one memory that do not know of each other."""
-    tensors = [(n, t) for n, t in ours.tensors.items() if not t._cell[FLAG] & UNWATCHED]
+    tensors = [(n, t) for n, t in ours.tensors.items() if not t._cell.unwatched]
     for name, t in tensors:
         for other, u in tensors:
             if t._cell is not u._cell and np.shares_memory(t._array, u._array):

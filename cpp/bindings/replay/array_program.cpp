@@ -61,7 +61,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
     const int region = recording.region_of(array);
     if (region < 0 || recording.kind_of(array) != RegionKind::persistent) continue;
     regions.watched.push_back(region);
-    watched_.push_back({py::list(tensor.attr("_cell")), -1});
+    watched_.push_back({tensor.attr("_cell"), -1});
   }
   for (py::handle array : kept) regions.kept.push_back(recording.region_of(array));
   for (py::handle result : results) add_result(recording, result, regions);
@@ -171,9 +171,8 @@ void ArrayProgram::set_call(const Signature& signature, const py::list& gradient
     const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
     new_gradients.push_back({t[0], tensor, static_cast<int>(whole_number(t[2])), data});
   }
-  std::vector<std::pair<py::list, py::object>> new_changed;
-  for (py::handle tensor : changed)
-    new_changed.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
+  std::vector<std::pair<py::object, py::object>> new_changed;
+  for (py::handle tensor : changed) new_changed.emplace_back(tensor.attr("_cell"), tensor.attr("_array"));
   gradients_.swap(new_gradients);
   changed_.swap(new_changed);
   renew_ = renew;
@@ -206,7 +205,7 @@ void ArrayProgram::clear() {
   signature_.reset();
   std::vector<Gradient>().swap(gradients_);
   std::vector<MovableGradient>().swap(movable_);
-  std::vector<std::pair<py::list, py::object>>().swap(changed_);
+  std::vector<std::pair<py::object, py::object>>().swap(changed_);
   guards_.clear();
   for (const auto& site : sites_) py::object(std::move(site->callable));
 }

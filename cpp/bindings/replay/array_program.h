@@ -73,9 +73,9 @@ struct MovableGradient {
   int64_t bytes;
 };
 
-// A Tensor whose changes in place are counted in its cell (tensors/tensors.h).
+// A Tensor whose changes in place are counted in its cell (tensors/cell.h).
 struct WatchedTensor {
-  py::list cell;
+  py::object cell;
   int64_t changes;  // the count when it was last compared
 };
 
@@ -215,7 +215,7 @@ class ArrayProgram {
   std::vector<const char*> fixed_;  // sorted addresses of persistent buffers that are no kept gradients
   // The bytes [first, last) of persistent memory that runs write, without kept gradients.
   std::vector<std::pair<const char*, const char*>> written_;
-  std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each Tensor
+  std::vector<std::pair<py::object, py::object>> changed_;  // cell and array of each Tensor
   std::vector<WatchedTensor> watched_;
   py::object renew_;  // see set_call()
   // Keep the memory that the program uses from being freed (OwnedMemory in array_recording.h).

@@ -32,7 +32,7 @@ bool Gradient::is_held() const {
   const Held cell = slot_of(tensor.ptr(), slots.cell);
   if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
   const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
-  const bool in_cell = item_of(cell.ptr(), kChangedLast).is(now);
+  const bool in_cell = changed_last(cell.ptr()).is(now);
   constexpr int kOwn = 1 + kHeldReferences;
   return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now.ptr()) > kOwn + in_cell ||
          Py_REFCNT(cell.ptr()) > kOwn;

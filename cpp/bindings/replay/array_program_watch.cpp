@@ -18,12 +18,11 @@ void ArrayProgram::keep_watched(const std::vector<int>& regions) {
 }
 
 // Makes the next run compute the prepared results again if a watched Tensor has changed, or if NumPy or
-// `.data` has access to its memory (kUnwatched): such changes are not counted.
+// `.data` has access to its memory (`unwatched`): such changes are not counted.
 void ArrayProgram::watch() {
   for (WatchedTensor& w : watched_) {
-    const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), kChanges).ptr());
-    const bool unwatched = PyLong_AsLongLong(item_of(w.cell.ptr(), kFlags).ptr()) & kUnwatched;
-    if (changes != w.changes || unwatched) program_->renew();
+    const int64_t changes = counted_changes(w.cell.ptr());
+    if (changes != w.changes || cell_at(w.cell.ptr()).unwatched) program_->renew();
     w.changes = changes;
   }
 }

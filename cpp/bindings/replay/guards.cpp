@@ -172,7 +172,7 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
   const Held cell = slot_of(gradient.ptr(), slots.cell);
   // References that are no one else's: of the gradient's slot, of `array` here, and of its cell, if that has
   // one.
-  const int own = 1 + kHeldReferences + item_of(cell.ptr(), kChangedLast).is(array);
+  const int own = 1 + kHeldReferences + changed_last(cell.ptr()).is(array);
   if (adds && Py_REFCNT(array.ptr()) > own) return kSharedGradient;
   return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
 }

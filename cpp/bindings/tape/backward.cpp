@@ -352,9 +352,8 @@ class Backward {
     if (!versions || !changes || kept(slot_of(node, g_nodes.released)).ptr() != Py_False) return false;
     const Py_ssize_t count = std::min(PyTuple_GET_SIZE(versions.ptr()), PyTuple_GET_SIZE(changes.ptr()));
     for (Py_ssize_t i = 0; i < count; ++i) {
-      const py::object now = kept(item_of(PyTuple_GET_ITEM(versions.ptr(), i), kChanges));
-      PyObject* then = PyTuple_GET_ITEM(changes.ptr(), i);
-      if (now.ptr() != then && whole_number(now) != whole_number(then)) return false;
+      const int64_t now = counted_changes(PyTuple_GET_ITEM(versions.ptr(), i));
+      if (now != whole_number(PyTuple_GET_ITEM(changes.ptr(), i))) return false;
     }
     return true;
   }

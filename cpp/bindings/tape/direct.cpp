@@ -141,20 +141,19 @@ PyObject* base_of(const Held& view) {
 }
 
 // True if the memory of a Tensor can be written without a change of the tape. It must not be lent by the
-// caller (kBorrowed), no Function may have made this Tensor or another one of the same memory, and the base
+// caller (`borrowed`), no Function may have made this Tensor or another one of the same memory, and the base
 // of a view must need no gradient.
 bool is_free(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
   const Held cell = slot_of(tensor, slots.cell);
   const Held view = slot_of(tensor, slots.view);
-  if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirstLink)
-    return false;
-  if (whole_number(item_of(cell.ptr(), kFlags)) & kBorrowed) return false;
+  if (!cell || !view || !is_cell(cell.ptr()) || cell_at(cell.ptr()).borrowed) return false;
   // A Function may have saved its result for backward; Python then copies it before the change.
   const auto has_maker = [&](PyObject* t) { return !slot_of(t, slots.grad_fn).is_none(); };
   if (has_maker(tensor)) return false;
-  for (Py_ssize_t i = kFirstLink; i < PyList_GET_SIZE(cell.ptr()); ++i) {
-    const py::object other = target_of(PyList_GET_ITEM(cell.ptr(), i));
+  const Held links = links_of(cell.ptr());
+  for (Py_ssize_t i = 0; i < count_of(links); ++i) {
+    const py::object other = target_of(PyList_GET_ITEM(links.ptr(), i));
     if (other && has_maker(other.ptr())) return false;
   }
   if (view.is_none() || !is_grad_enabled()) return true;
@@ -178,12 +177,13 @@ void note_change(PyObject* tensor) {
   const Held cell = slot_of(tensor, slots.cell);
   const Held array = slot_of(tensor, slots.array);
   bool simple = !follows_gradients(tensor);
-  for (Py_ssize_t i = kFirstLink; simple && i < PyList_GET_SIZE(cell.ptr()); ++i) {
-    PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(cell.ptr(), i));
+  const Held links = links_of(cell.ptr());
+  for (Py_ssize_t i = 0; simple && i < count_of(links); ++i) {
+    PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(links.ptr(), i));
     simple = other == Py_None || !follows_gradients(other);
   }
 #ifdef Py_GIL_DISABLED  // another thread may free the objects that the loop has looked at
-  simple = simple && PyList_GET_SIZE(cell.ptr()) == kFirstLink;
+  simple = simple && count_of(links) == 0;
 #endif
   if (!simple) return static_cast<void>(checked(PyObject_CallOneArg(g_changed, tensor)));
   count_change(cell.ptr(), array.ptr());

@@ -53,7 +53,7 @@ struct Inputs {
     for (int64_t slot : {slots.requires_grad, slots.grad_fn})
       if (!slot_of(tensors[i], slot)) return false;
     const Held cell = slot_of(tensors[i], slots.cell);
-    return cell && PyList_CheckExact(cell.ptr()) && PyList_GET_SIZE(cell.ptr()) > 0;
+    return cell && is_cell(cell.ptr());
   }
   int type_of(size_t i) const {
     const Held array = slot_of(tensors[i], tensor_slots().array);
@@ -153,6 +153,13 @@ bool is_floating(PyObject* tensor) {
 bool gives_view(PyObject* self, PyObject* x) {
   return PyObject_TypeCheck(x, tensor_class()) && is_true(self, g_is_view);
 }
+// The count of changes of a Tensor, as the tuple Function.changes of a Function with one count.
+py::object count_at(PyObject* x) {
+  const Held cell = slot_of(x, tensor_slots().cell);
+  const int64_t changes = counted_changes(cell.ptr());
+  if (changes == 0) return py::reinterpret_borrow<py::object>(g_zeros[1]);
+  return checked(PyTuple_Pack(1, py::int_(changes).ptr()));
+}
 // Lists `made`, the Tensor or tuple of Tensors that the call has made, among the views of x
 // (tensors/views.h). If a view needs no gradient, self.changes is the count of changes at which it was made:
 // begin_gradients() of tensors/views.py compares it.
@@ -162,7 +169,7 @@ void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
     PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
     join(view, x, self, recording);
     if (slot_of(view, tensor_slots().requires_grad).ptr() != Py_True)
-      set(self, g_nodes.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), kChanges).ptr())));
+      set_slot(self, g_nodes.changes, count_at(x).ptr());
   }
   if (several) mark_several(made);
 }
@@ -187,7 +194,7 @@ py::object unrecorded(PyObject* self, const Inputs& inputs) {
   return made;
 }
 
-// Tensor._cell of an input: the list that Tensors of the same memory share, with their count of changes.
+// Tensor._cell of an input (tensors/cell.h).
 py::object cell_of(const Inputs& inputs, size_t i) {
   if (!inputs.is_tensor(i)) return py::object(py::handle(g_absent).attr("_cell"));
   return cell_of(inputs[i]);
@@ -235,12 +242,11 @@ py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object
 
 // The tuple Function.changes: the count of changes of the new result, 0, and those of the inputs.
 py::object changes_of(const Inputs& inputs) {
-  const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), kChanges).ptr()); };
+  const auto changes = [&](size_t i) { return counted_changes(cell_of(inputs, i).ptr()); };
   bool all_new = inputs.count < kShared;
-  for (size_t i = 0; i < inputs.count && all_new; ++i)
-    all_new = whole_number(item_of(cell_of(inputs, i).ptr(), kChanges)) == 0;
+  for (size_t i = 0; i < inputs.count && all_new; ++i) all_new = changes(i) == 0;
   if (all_new) return py::reinterpret_borrow<py::object>(g_zeros[inputs.count + 1]);
-  return inputs.tuple(py::int_(0), count);
+  return inputs.tuple(py::int_(0), [&](size_t i) { return PyLong_FromLongLong(changes(i)); });
 }
 
 // The result of a call that becomes a node of the tape. Forward may read `needs`, which is set before it.

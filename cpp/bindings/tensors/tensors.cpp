@@ -74,7 +74,7 @@ py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
       PyArray_SIZE(array) > int64_t{1} << 40 || (kind == 'b' && !has_plain_bools(array)))
     return py::none();
   const py::object cell = new_cell();
-  PyList_SetItem(cell.ptr(), kFlags, PyLong_FromLong(kUnwatched | whole_number(item_of(cell.ptr(), kFlags))));
+  cell_at(cell.ptr()).unwatched = 1;
   return new_tensor(a[0], false, Py_None, cell);
 }
 
@@ -159,15 +159,6 @@ bool has_attributes(PyObject* tensor) {
   PyObject** dict = _PyObject_GetDictPtr(tensor);
   return dict && *dict && PyDict_GET_SIZE(*dict) > 0;
 #endif
-}
-
-py::object new_cell() {
-  py::object cell = checked(PyList_New(kFirstLink));
-  PyList_SET_ITEM(cell.ptr(), kChanges, PyLong_FromLong(0));
-  PyList_SET_ITEM(cell.ptr(), kChangedLast, Py_NewRef(Py_None));
-  PyList_SET_ITEM(cell.ptr(), kFlags, PyLong_FromLong(is_inference() ? kInference : 0));
-  leave_to_counts(cell.ptr());
-  return cell;
 }
 
 py::object new_object(PyObject* type) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "bindings/binder/errors.h"
+#include "bindings/tensors/cell.h"
 
 namespace ranvier::bind {
 
@@ -26,15 +27,9 @@ bool has_attributes(PyObject* tensor);  // true if the user has set attributes, 
 // Removes an object that cannot be part of a cycle from Python's garbage collector; its reference count alone
 // frees it. The collector visits every object that it knows.
 inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }
-// The cell, Tensor._cell, is a list that all Tensors of one memory share (tensors/views.py). Its items: the
-// number of changes in place, the array changed last (or None), flags, then weak references to the Tensors.
-// The flags are explained in tensors/views.py under the same names.
-enum CellPlace : Py_ssize_t { kChanges, kChangedLast, kFlags, kFirstLink };
-constexpr int64_t kBorrowed = 4, kUnwatched = 8, kInference = 32;
-py::object new_cell();                  // for a Tensor that shares its memory with no other
 py::object new_object(PyObject* type);  // without a call of __init__
-// A Tensor of this array. maker: the Function whose result it is, or None. cell: null if the caller sets it
-// later.
+// A Tensor of this array. maker: the Function whose result it is, or None. cell: of its memory (cell.h);
+// null if the caller sets it later.
 py::object new_tensor(PyObject* array, bool requires_grad = false, PyObject* maker = Py_None,
                       const py::object& cell = new_cell());
 

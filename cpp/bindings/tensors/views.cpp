@@ -1,7 +1,6 @@
-// Keeps track of the Tensors that share memory (views.h). Tensor._cell is a list that all of them hold; its
-// items from kFirstLink on are weak references ("links") to views and their bases. Tensor._view of a view is
-// the tuple (base, chain, why): the Tensor that is no view, the Functions that lead from it to the view, and
-// the reason why the view cannot be changed in place on the tape, or "".
+// Keeps track of the Tensors that share memory (views.h): the links in their cell (cell.h). Tensor._view of a
+// view is the tuple (base, chain, why): the Tensor that is no view, the Functions that lead from it to the
+// view, and the reason why the view cannot be changed in place on the tape, or "".
 #include "bindings/tensors/views.h"
 
 #include <atomic>
@@ -69,64 +68,63 @@ struct Family {
   void give_to(PyObject* view) const { set_slot(view, tensor_slots().view, tuple().ptr()); }
 };
 
-// A dict of a cell's links to Tensors that exist, except `without`: id of the Tensor -> link. Each Tensor
-// occurs once, in the order of the list. count: the length of the cell that is looked at.
-py::object living(PyObject* cell, Py_ssize_t count, PyObject* without = nullptr) {
-  py::object links = checked(PyDict_New());
-  for (Py_ssize_t i = kFirstLink; i < count; ++i) {
-    const py::object link = kept(item_of(cell, i));
+// A dict of those of a cell's links that lead to a Tensor that exists, except `without`: id of the Tensor ->
+// link. Each Tensor occurs once, in the order of the list. count: how many links are looked at.
+py::object living(const Held& links, Py_ssize_t count, PyObject* without = nullptr) {
+  py::object found = checked(PyDict_New());
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const py::object link = kept(item_of(links.ptr(), i));
     const py::object tensor = target_of(link.ptr());
     if (!tensor || tensor.ptr() == without) continue;
-    if (PyDict_SetItem(links.ptr(), checked(PyLong_FromVoidPtr(tensor.ptr())).ptr(), link.ptr()) < 0)
+    if (PyDict_SetItem(found.ptr(), checked(PyLong_FromVoidPtr(tensor.ptr())).ptr(), link.ptr()) < 0)
       throw py::error_already_set();
   }
-  return links;
+  return found;
 }
 
 // Removes the links to Tensors that no longer exist, if they are more than half: so few calls have to do this
 // work.
-void prune(PyObject* cell) {
+void prune(const Held& links) {
   static std::atomic_flag busy = ATOMIC_FLAG_INIT;
   if (busy.test_and_set()) return;
   struct Leave {
     ~Leave() { busy.clear(); }
   } leave;
-  const Py_ssize_t count = PyList_GET_SIZE(cell);  // other threads may append meanwhile; these links stay
-  const py::object links = living(cell, count);
-  const py::object left = checked(PyDict_Values(links.ptr()));
+  const Py_ssize_t count = count_of(links);  // other threads may append meanwhile; these links stay
+  const py::object left = checked(PyDict_Values(living(links, count).ptr()));
   Py_ssize_t alive = PyList_GET_SIZE(left.ptr());
   if (alive == 1) {  // a Tensor that is no view is listed only as long as it has views
     const py::object tensor = target_of(PyList_GET_ITEM(left.ptr(), 0));
     if (!tensor || !Family(tensor.ptr())) alive = 0;
   }
-  if (2 * alive < count && PyList_SetSlice(cell, kFirstLink, count, alive ? left.ptr() : nullptr) < 0)
+  if (2 * alive < count && PyList_SetSlice(links.ptr(), 0, count, alive ? left.ptr() : nullptr) < 0)
     throw py::error_already_set();
 }
 
-void append(PyObject* cell, PyObject* tensor) {
-  if (PyList_Append(cell, link_to(tensor).ptr()) < 0) throw py::error_already_set();
-}
+void append(PyObject* cell, PyObject* tensor) { append_link(cell, link_to(tensor).ptr()); }
 
 // Adds a link to a Tensor to its cell, and prunes each time the number of links has doubled.
 void add_link(PyObject* tensor) {
   const py::object cell = cell_of(tensor);
   append(cell.ptr(), tensor);
-  const Py_ssize_t count = PyList_GET_SIZE(cell.ptr());
+  const Held links = links_of(cell.ptr());
+  const Py_ssize_t count = count_of(links);
   const auto is_power = [](Py_ssize_t n) { return (n & (n - 1)) == 0; };
-  if (count > 31 && (is_power(count) || is_power(count - 1))) prune(cell.ptr());  // one call may add two
+  if (count > 31 && (is_power(count) || is_power(count - 1))) prune(links);  // one call may add two
 }
 
 // The list of other Tensors that share the Tensor's memory.
 py::object sharing(PyObject* tensor) {
   const py::object cell = cell_of(tensor);
-  const Py_ssize_t count = PyList_GET_SIZE(cell.ptr());
-  py::object found = checked(PyDict_Values(living(cell.ptr(), count, tensor).ptr()));
+  const Held links = links_of(cell.ptr());
+  const Py_ssize_t count = count_of(links);
+  py::object found = checked(PyDict_Values(living(links, count, tensor).ptr()));
   Py_ssize_t alive = 0;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(found.ptr()); ++i)
     if (py::object other = target_of(PyList_GET_ITEM(found.ptr(), i)))
       PyList_SetItem(found.ptr(), alive++, other.release().ptr());
   if (PyList_SetSlice(found.ptr(), alive, PY_SSIZE_T_MAX, nullptr) < 0) throw py::error_already_set();
-  if (count - kFirstLink > 2 * alive) prune(cell.ptr());
+  if (count > 2 * alive) prune(links);
   return found;
 }
 
@@ -137,9 +135,10 @@ bool hides_base(PyObject* view, const Family& family) {
   if (family.has_reason()) return false;
   const py::object cell = cell_of(view);
   Py_ssize_t views = 1;  // references to the base: that of `family`, and one of each view
-  const py::object links = living(cell.ptr(), PyList_GET_SIZE(cell.ptr()));
+  const Held links = links_of(cell.ptr());
+  const py::object found = living(links, count_of(links));
   PyObject *key, *link;
-  for (Py_ssize_t at = 0; PyDict_Next(links.ptr(), &at, &key, &link);) {
+  for (Py_ssize_t at = 0; PyDict_Next(found.ptr(), &at, &key, &link);) {
     const py::object tensor = target_of(link);
     views += tensor && Family(tensor.ptr()).base.ptr() == family.base.ptr();
   }
@@ -154,8 +153,9 @@ bool stands_alone(PyObject* view) {
   if (!family || (!family.has_reason() && Py_REFCNT(family.base.ptr()) > 2)) return false;
   if (!hides_base(view, family)) return false;
   const py::object cell = cell_of(view);
-  for (Py_ssize_t i = kFirstLink; i < PyList_GET_SIZE(cell.ptr()); ++i) {
-    const py::object other = target_of(kept(item_of(cell.ptr(), i)).ptr());
+  const Held links = links_of(cell.ptr());
+  for (Py_ssize_t i = 0; i < count_of(links); ++i) {
+    const py::object other = target_of(kept(item_of(links.ptr(), i)).ptr());
     if (other && other.ptr() != view && other.ptr() != family.base.ptr()) return false;
   }
   set_slot(view, tensor_slots().view, Py_None);
@@ -178,18 +178,13 @@ void share(PyObject* tensor, PyObject* other) {
 }  // namespace
 
 void count_change(PyObject* cell, PyObject* array) {
-  PyObject* changes = PyLong_FromLongLong(PyLong_AsLongLong(item_of(cell, kChanges).ptr()) + 1);
-  if (!changes) {
-    PyErr_Clear();
-    changes = PyLong_FromLong(-1);  // no memory: -1 needs none and equals no count
-  }
-  PyList_SetItem(cell, kChanges, changes);
-  const Held before = item_of(cell, kChangedLast);
+  cell_at(cell).changes.fetch_add(1, std::memory_order_relaxed);
+  const Held before = changed_last(cell);
   if (before.ptr() == array) return;
   const auto base = [](PyObject* x) { return reinterpret_cast<PyObject*>(PyArray_BASE(as_array(x))); };
-  if (!before.is_none())  // several views were changed: note the array whose memory they share
+  if (before && !before.is_none())  // several views were changed: note the array whose memory they share
     while (base(array) && PyArray_Check(base(array))) array = base(array);
-  PyList_SetItem(cell, kChangedLast, Py_NewRef(array));
+  set_slot(cell, offsetof(Cell, changed_last), array);
 }
 
 void join(PyObject* view, PyObject* x, PyObject* function, bool recording) {

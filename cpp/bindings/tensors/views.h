@@ -12,7 +12,7 @@ void join(PyObject* view, PyObject* x, PyObject* function, bool recording);
 void mark_several(PyObject* views);
 // Notes that a tuple of new Tensors are several views of x that were made without a Function.
 void join_several(PyObject* views, PyObject* x);
-// Counts a change in place of `array` in the cell of its memory. Throws nothing.
+// Counts a change in place of `array` in the cell of its memory (cell.h). Throws nothing.
 void count_change(PyObject* cell, PyObject* array);
 // The object of a weak reference, or null if it no longer exists.
 py::object target_of(PyObject* link);

@@ -15,7 +15,6 @@ from ranvier.compile.guarding.signature import Place, filled
 from ranvier.grad_mode import mode
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.views import FLAG, INFERENCE
 
 
 class Results:
@@ -37,9 +36,8 @@ class Results:
         same = {id(t._cell): i for i, t in enumerate(tensors)}
         self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if fixed[i] is None]
         # Results whose flag of inference mode differs from the mode in which the step was called.
-        flag = INFERENCE * mode.inference
-        unlike = [i for i, t in enumerate(tensors) if t._cell[FLAG] & INFERENCE != flag]
-        self._of_other_mode = [(i, INFERENCE - flag) for i in unlike]
+        unlike = [i for i, t in enumerate(tensors) if t._cell.inference != mode.inference]
+        self._of_other_mode = [(i, not mode.inference) for i in unlike]
         self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # (place, function that gives the Tensor)
         self.all_new = not self.has_fixed
         self.is_one = self.all_new and type(form) is Place and not unlike
@@ -70,6 +68,6 @@ class Results:
             tensors[i] = make()
         for i, j in self._joined:
             tensors[i]._cell = tensors[j]._cell
-        for i, flag in self._of_other_mode:
-            tensors[i]._cell[FLAG] = tensors[i]._cell[FLAG] & ~INFERENCE | flag
+        for i, inference in self._of_other_mode:
+            tensors[i]._cell.inference = inference
         return filled(self.form, tensors)

@@ -209,7 +209,7 @@ class Arguments:
     def _only_moved(self, x: Tensor) -> bool:
         """True if the memory of an argument got another order, and was not changed since."""
         return any(
-            of() is x and start == x._array.ctypes.data and count == x._cell[0]
+            of() is x and start == x._array.ctypes.data and count == x._cell.changes
             for of, start, _, count in self._recording.moved
         )
 

@@ -197,7 +197,7 @@ class Changes:
 
     def counts(self) -> list[int]:
         """The number of changes of each buffer so far."""
-        return [b._cell[0] for b in self.buffers]
+        return [b._cell.changes for b in self.buffers]
 
     def take(self, number: int, counts: list[int], samples: int, total: int) -> None:
         """Keep what part `number` has changed since `counts`, and restore the buffers.
@@ -206,7 +206,7 @@ class Changes:
         so large that its sums might not be exact.
         """
         for i, (b, before, count) in enumerate(zip(self.buffers, self._before, counts, strict=True)):
-            if b._cell[0] == count:
+            if b._cell.changes == count:
                 continue
             wide = np.float64 if before.dtype.kind == "f" else np.int64
             change = (b._array.astype(wide) - before).astype(np.float64)

@@ -10,7 +10,7 @@ from ranvier.tensors.data import array_of
 from ranvier.tensors.deepcopy_pickle import deepcopied, in_class_of, is_of_program, rebuild
 from ranvier.tensors.memory import require_numbers
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.views import FLAG, UNWATCHED, share
+from ranvier.tensors.views import share
 
 __all__ = ["Buffer", "Parameter", "UninitializedParameter"]
 
@@ -65,7 +65,7 @@ class Parameter(Tensor, metaclass=_Marked):
         if isinstance(data, Tensor):
             share(data, parameter)  # They share memory, so they share the count of changes in place.
         else:  # The memory may belong to an array of the caller, and nothing counts its changes.
-            parameter._cell[FLAG] |= UNWATCHED
+            parameter._cell.unwatched = True
         return parameter.requires_grad_(requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any], with_grad: bool = False) -> Any:
@@ -98,7 +98,7 @@ class Buffer(Tensor, metaclass=_Marked):
         if isinstance(data, Tensor):
             share(data, buffer)
         else:
-            buffer._cell[FLAG] |= UNWATCHED
+            buffer._cell.unwatched = True
         buffer.persistent = persistent
         return buffer
 

@@ -26,7 +26,7 @@ from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Shape, TensorLike
-from ranvier.tensors.views import BORROWED, FLAG, through
+from ranvier.tensors.views import through
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnArray = Callable[[Array], Array]
@@ -73,7 +73,7 @@ def mapped(
     maker = y._grad_fn
     if maker is not None:
         maker.versions = (*maker.versions, *node.versions)
-        maker.changes = (*maker.changes, *[cell[0] for cell in node.versions])
+        maker.changes = (*maker.changes, *[cell.changes for cell in node.versions])
     return y
 
 
@@ -308,12 +308,12 @@ def replaced(name: str, x: TensorLike, result: Any, inplace: bool) -> Tensor:
     """The result of an op with the argument `inplace`. With inplace, x gets the values of the result and is
     returned.
 
-    result: a Tensor, or a Function that is to be applied to x. An array of the caller (BORROWED in
+    result: a Tensor, or a Function that is to be applied to x. An array of the caller (`borrowed` in
     tensors/views.py) is never changed.
     """
     is_made = isinstance(result, Tensor)
     try:
-        changed = inplace and isinstance(x, Tensor) and not x._cell[FLAG] & BORROWED
+        changed = inplace and isinstance(x, Tensor) and not x._cell.borrowed
     except (RuntimeError, ValueError):  # an array or a Tensor of several elements is neither true nor false
         raise TypeError(f"[{name}] got inplace {inplace!r}; expected True or False") from None
     if not changed:

@@ -359,7 +359,8 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
             whole = tensor.is_contiguous()  # The file has contiguous arrays, so the tensor gets their memory.
             if not whole:
                 array = np.empty_like(tensor._array, array.dtype)
-            tensor._array = tensor._cell[1] = array  # The cell would keep the first memory alive.
+            tensor._array = array
+            tensor._cell.changed_last = array  # The cell would keep the first memory alive.
     try:
         model.load_state_dict(arrays)
     except (RuntimeError, KeyError) as error:

@@ -71,11 +71,11 @@ def cast(kind: str, x: Any) -> Any:
     if (
         leaf is None
         or leaf() is not x
-        or (version, dtype) != (x._cell[0], kept._array.dtype)
+        or (version, dtype) != (x._cell.changes, kept._array.dtype)
         or mode.enabled > kept._requires_grad  # The kept cast was made under no_grad(), and has no tape.
     ):
         kept = x.to(dtype)
-        casts.kept[id(x)] = weakref.ref(x), x._cell[0], kept
+        casts.kept[id(x)] = weakref.ref(x), x._cell.changes, kept
     return kept
 
 

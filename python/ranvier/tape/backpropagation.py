@@ -32,7 +32,7 @@ from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, like, p
 from ranvier.tensors.recording import references
 from ranvier.tensors.replaced import prune, renew, replaced
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.views import BORROWED, FLAG, bump, overlaps
+from ranvier.tensors.views import bump, overlaps
 
 ndarray = np.ndarray
 
@@ -175,7 +175,7 @@ def _gradients(node: Any, dy: Any) -> Any:
         renew(node)
     dys = dy if type(dy) is list else [dy]
     for cell, count in zip(node.versions, node.changes, strict=False):
-        if cell[0] != count:
+        if cell.changes != count:
             node.check_saved()
             break
     if node.released:
@@ -253,7 +253,7 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
         return
     kept = leaf._grad
     total = kept._array
-    expected = SOLE + (kept._cell[1] is total) + references(total)
+    expected = SOLE + (kept._cell.changed_last is total) + references(total)
     if sys.getrefcount(total) <= expected and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
@@ -261,7 +261,7 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
         # A replay would add in the same place as this run, which holds the gradient only while something else
         # refers to it. A later run may be recorded.
         recording.passing = True
-    alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
+    alone = kept._grad_fn is not None or kept._cell.borrowed or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
         kept._array = _sum(total, gradient)
     else:  # in place: other tensors of this memory see the sum, as in PyTorch

@@ -62,7 +62,7 @@ class Seen(NamedTuple):
     array: Callable[[], Any]  # a weak reference to the tensor's array
     value: Any  # the object that stands for the tensor in calls
     is_computed: bool  # True if it was computed from the inputs of the run
-    cell: Any  # the tensor's `_cell`, whose first item counts changes in place (tensors/views.py)
+    cell: _core._Cell  # the tensor's `_cell`, which counts changes in place (tensors/views.py)
     changes: int  # this count when the tensor was seen
 
 
@@ -140,7 +140,7 @@ class Calls(Observer):
         """Notes the object that stands for a tensor from now on, and returns it."""
         array = tensor._array
         cell = tensor._cell
-        self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell[0])
+        self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell.changes)
         return value
 
     def find(self, array: Any) -> Seen | None:
@@ -174,7 +174,7 @@ class Calls(Observer):
                 + ", which has no counterpart; expected other operations, or the tensor as an input (what "
                 "NumPy makes of other numbers: rv.constant)"
             )
-        if entry is not None and entry.cell[0] != entry.changes:
+        if entry is not None and entry.cell.changes != entry.changes:
             self.refuse(
                 f"{_operation()}{place()} uses a tensor after it, or a tensor of the same memory, was "
                 "changed in place by an assignment or a view; expected operations that make new tensors "
@@ -221,7 +221,7 @@ class Calls(Observer):
         held = self.find(getattr(value, "_array", None))
         if entry is None or held is None or not isinstance(value, Tensor) or value._cell is not x._cell:
             return
-        if entry.changes + 1 != x._cell[0] or held.changes != x._cell[0]:
+        if entry.changes + 1 != x._cell.changes or held.changes != x._cell.changes:
             return
         with suppress(IndexError, TypeError):
             parts = key if isinstance(key, tuple) else (key,)
@@ -229,7 +229,7 @@ class Calls(Observer):
                 parts = (*parts, Ellipsis)  # so that an element is a view, too
             place = x._array[parts]
             if _layout(place) == _layout(value._array):
-                self._seen[id(x._array)] = entry._replace(changes=x._cell[0])
+                self._seen[id(x._array)] = entry._replace(changes=x._cell.changes)
 
     def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
         """Notes a call that has raised an error, if it succeeds with other values of the same shapes.
@@ -251,7 +251,7 @@ class Calls(Observer):
         for this result from now on."""
         array = tensor._array
         entry = self.find(value)
-        if entry is None or entry.cell[0] != entry.changes or not self.may_hold(array):
+        if entry is None or entry.cell.changes != entry.changes or not self.may_hold(array):
             return
         if (value.dtype, value.shape) == (array.dtype, array.shape):
             self.see(tensor, entry.value)

@@ -114,8 +114,7 @@ class Function(_core._FunctionBase):
 
     needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward
     edges: tuple[Any, ...]  # for each input the target of its gradient (see above)
-    # the `_cell` of output and inputs, whose first item counts changes in place
-    versions: tuple[list[Any], ...]
+    versions: tuple[_core._Cell, ...]  # the `_cell` of output and inputs, which counts changes in place
     changes: tuple[int, ...]  # these counts at the time of forward
     hooks: dict[int, Any] | None  # functions that get the gradient of the output first: see hooks.py
     released: bool  # True if backward has freed what forward saved; set when the call is recorded
@@ -139,15 +138,15 @@ class Function(_core._FunctionBase):
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
         """Raises RuntimeError if an array that backward needs was changed in place since forward."""
         for cell, count in zip(self.versions, self.changes, strict=True):
-            changed = cell[1]
-            if cell[0] == count or changed is None:
+            changed = cell.changed_last
+            if cell.changes == count or changed is None:
                 continue
             read = (v for k, v in vars(self).items() if k not in self.reads or self.needs[self.reads[k]])
             if any(np.may_share_memory(array, changed) for array in (*_arrays_in(read), *more)):
                 raise RuntimeError(
                     f"[{self._op_name()}] a variable needed for gradient computation has "
                     f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
-                    f"{cell[0]}; clone() it before changing it"
+                    f"{cell.changes}; clone() it before changing it"
                 )
 
     def release(self) -> None:
@@ -248,7 +247,7 @@ def watched(result: Any, *keys: Any) -> Any:
             if isinstance(part, Tensor):
                 for each in nodes:
                     each.versions = (*each.versions, part._cell)
-                    each.changes = (*each.changes, part._cell[0])
+                    each.changes = (*each.changes, part._cell.changes)
     return result
 
 
@@ -259,7 +258,7 @@ class _Absent:
     _requires_grad = False
     _grad_fn = None
     _view = None
-    _cell: ClassVar[list[Any]] = [0, None, 0]
+    _cell = _core._Cell()
 
 
 _ABSENT = _Absent()

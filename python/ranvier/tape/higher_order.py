@@ -109,7 +109,7 @@ def of_input(node: Function, index: int, array: Array) -> Tensor:
     if not mode.enabled:
         return wrap(array)
     edge = node.edges[index]
-    changed = node.versions and node.versions[1 + index][0] != node.changes[1 + index]
+    changed = node.versions and node.versions[1 + index].changes != node.changes[1 + index]
     if changed and all(node.needs[i] or getattr(node, k) is not array for k, i in node.reads.items()):
         # Raises if the array was changed. Not called for an array that only a gradient which is not needed
         # reads (`Function.reads`).

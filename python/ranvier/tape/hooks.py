@@ -20,7 +20,6 @@ from ranvier.observe import observers
 from ranvier.tape.deferred import Deferred
 from ranvier.tensors.memory import added, copied, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.views import FLAG, UNWATCHED
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -265,9 +264,9 @@ def call(hooks: Hooks, gradient: Any) -> Any:
 
 def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
     """True if these tensors, which hooks got, still have the values of the deferred gradient."""
-    if any(tensor._cell[0] for tensor in seen):
+    if any(tensor._cell.changes for tensor in seen):
         return False
-    if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
+    if not any(tensor._cell.unwatched for tensor in seen):
         return True
     # Under an observer the answer is False: the values of a compiled step differ in each replay, and the hook
     # may change those of another.

@@ -6,13 +6,15 @@ tensors/recording.py). A replay calls the class's forward and backward on a seco
 attributes are a copy of those with which the recorded instance started. Attributes that are arrays on the
 memory of the step are found while it is recorded; a replay puts the arrays of its own memory in their places.
 
-Kinds of memory, from `kind_of`: "foreign": allocated by NumPy during the recording. "temporary": allocated by
-the core during the recording. "argument": of an argument of the step. "persistent": older than the recording.
+What `_origin` says of an array's memory: "foreign": allocated by NumPy during the recording. "temporary":
+allocated by the core during the recording. "argument": of an argument of the step. "persistent": older than
+the recording.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -27,7 +29,22 @@ from ranvier.tensors.recording import HostedCall, Recording, paused
 __all__ = ["noted"]
 
 Path = tuple[Any, ...]  # the name of an attribute, then indices in tuples and lists
-_OURS = ("forward", "backward")  # attributes of an instance that `_apply` sets
+Attributes = dict[str, Any]
+_REPLACED = ("forward", "backward")  # attributes of an instance that `_apply` sets
+
+
+class Saved(NamedTuple):
+    """An attribute of a Function, or an item of a tuple or list in one, that is an array."""
+
+    path: Path
+    array: Array
+
+
+class Made(NamedTuple):
+    """A result of forward or backward that is an array made by NumPy."""
+
+    position: int
+    array: Array
 
 
 def noted(cls: type[Function]) -> None:
@@ -63,81 +80,85 @@ class _Node:
     def __init__(self, function: Function, recording: Recording) -> None:
         self.kind = type(function)
         self.recording = recording
-        self.started = _kept(vars(function))  # the attributes before forward
+        self.started = _copied_attributes(vars(function))  # the attributes before forward
         self.twin: Any = object.__new__(self.kind)
-        self.again = False  # True if a replay calls forward
+        self.repeats_forward = False  # True if a replay calls forward
         self.function = ref(function)
 
-    def forward(self, *arrays: Any) -> Any:
+    def forward(self, *arrays: Array | None) -> Any:
         """Runs forward. If a replay can repeat the call, it becomes an instruction, and its results, also
         among the attributes, are replaced by copies in memory of the core. Else the results stay NumPy's,
         which makes the step eager if it uses them."""
         function: Any = self.function()
         del vars(function)["forward"]
-        state = _arrays_of(self.started)
-        call = _NodeCall(self, "forward", self.started, state)
-        # The bytes of the inputs, by which a forward of the user's that changes its inputs is found.
-        if self.kind.by_numpy:
-            changes = []
-        else:
-            changes = [array.tobytes() for array in arrays if array is not None]
-        made, parts = self._run("forward", function, arrays)
-        if not parts or not call.takes(arrays, parts) or any(self._kind_of(x) == "foreign" for _, x in state):
-            return made
-        if changes != [array.tobytes() for array in arrays if array is not None][: len(changes)]:
-            return made
-        saved = [array for _, array in _arrays_of(vars(function))]
-        if any(np.may_share_memory(x, y) and x is not y for x in saved for _, y in parts):
-            return made
-        self.again = True
-        results = call.record(arrays, made, parts)
-        replaced = {id(y): results[i] for i, y in parts}
-        for path, array in _arrays_of(vars(function)):
-            if id(array) in replaced:
-                _put(vars(function), path, replaced[id(array)])
-        if isinstance(made, tuple):
+        saved_before = _saved_arrays(self.started)
+        call = _NodeCall(self, "forward", self.started, saved_before)
+        # A forward of the user's that changes its inputs is found by their bytes.
+        bytes_before = [] if self.kind.by_numpy else _bytes(arrays)
+        result, made = self._run("forward", function, arrays)
+        if not made or not call.takes(arrays, made):
+            return result
+        if any(self._origin(saved.array) == "foreign" for saved in saved_before):
+            return result
+        if not self.kind.by_numpy and bytes_before != _bytes(arrays):
+            return result
+        saved_after = _saved_arrays(vars(function))
+        if _overlap(saved_after, made):
+            return result
+        self.repeats_forward = True
+        results = call.record(arrays, result, made)
+        in_core = {id(item.array): results[item.position] for item in made}
+        for path, array in saved_after:
+            if id(array) in in_core:
+                _put(vars(function), path, in_core[id(array)])
+        if isinstance(result, tuple):
             return tuple(results)
         return results[0]
 
-    def backward(self, *gradients: Any) -> Any:
+    def backward(self, *gradients: Array | None) -> Any:
         """Runs backward, and records it like `forward`. The attributes on memory of the step are inputs of
         the instruction."""
         function: Any = self.function()
         del vars(function)["backward"]  # `release` must see only what is saved
         if current() is not self.recording:
             return function.backward(*gradients)
-        state = _arrays_of(vars(function))
-        foreign = [array for _, array in state if self._kind_of(array) == "foreign"]
-        call = _NodeCall(self, "backward", None if self.again else _kept(vars(function)), state)
-        made, parts = self._run("backward", function, gradients)
-        if not parts or (foreign and not self.again) or not call.takes(gradients, parts):
-            return made
-        results = call.record(gradients, made, parts)
-        if isinstance(made, tuple):
+        saved = _saved_arrays(vars(function))
+        has_foreign = any(self._origin(array) == "foreign" for _, array in saved)
+        # Where a replay calls forward, that sets the attributes of the twin.
+        start = None if self.repeats_forward else _copied_attributes(vars(function))
+        call = _NodeCall(self, "backward", start, saved)
+        result, made = self._run("backward", function, gradients)
+        if not made or (has_foreign and not self.repeats_forward) or not call.takes(gradients, made):
+            return result
+        results = call.record(gradients, result, made)
+        if isinstance(result, tuple):
             return tuple(results)
         return results[0]
 
-    def _kind_of(self, array: Array) -> str:
+    def _origin(self, array: Array) -> str:
         return str(self.recording.core.kind_of(array))
 
-    def _run(self, name: str, function: Function, arrays: Any) -> tuple[Any, list[tuple[int, Array]]]:
-        """The results, and (index, array) of the results that NumPy has made, which a replay makes only by
-        repeating the call. If the method has called kernels, there are none: the kernel calls are
-        recorded."""
+    def _run(self, name: str, function: Function, arrays: Sequence[Array | None]) -> tuple[Any, list[Made]]:
+        """The results, and those of them that NumPy has made, which a replay makes only by repeating the
+        call. If the method has called kernels, there are none: the kernel calls are recorded."""
         method = getattr(self.kind, name)
-        recording = self.recording
-        calls = recording.core.pause(False)  # the number of kernel calls so far
+        core = self.recording.core
+        calls_before = core.pause(False)  # the number of kernel calls so far
         if self.kind.by_numpy:
             with paused():
                 result = method(function, *arrays)
         else:
             result = method(function, *arrays)
-        if recording.core.pause(False) != calls:
+        if core.pause(False) != calls_before:
             return result, []
-        listed = result if isinstance(result, tuple) else (result,)
-        found = [(i, x) for i, x in enumerate(listed) if _is_array(x)]
-        arrays_made = [(i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in found]
-        return result, [(i, x) for i, x in arrays_made if self._kind_of(x) == "foreign"]
+        made = []
+        for position, item in enumerate(result if isinstance(result, tuple) else (result,)):
+            if not isinstance(item, (np.ndarray, np.generic)):
+                continue
+            array = item if type(item) is np.ndarray else np.asarray(item)
+            if self._origin(array) == "foreign":
+                made.append(Made(position, array))
+        return result, made
 
 
 class _NodeCall(HostedCall):
@@ -146,98 +167,123 @@ class _NodeCall(HostedCall):
     Attributes:
         start: the attributes of the twin before the call; None: those that the twin's forward has left.
         paths: the places of attributes that are arrays on memory of the step. state: these arrays.
-        known: whether all attributes are arrays and plain values, which can be copied.
-        kept: the indices of the results that the instruction writes.
+        is_known: whether all attributes are arrays and plain values, which can be copied.
+        written: the positions of the results that the instruction writes.
+        has_array: for each argument whether it is an array; else it is None.
     """
 
-    def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
-        """name: "forward" or "backward". state: (path, array) of all attributes that are arrays."""
+    def __init__(self, node: _Node, name: str, start: Attributes | None, saved: list[Saved]) -> None:
+        """name: "forward" or "backward". saved: all attributes that are arrays."""
+        function: Any = node.function()
         self.kind = node.kind
         self.twin = node.twin
         self.recording: Any = node.recording
-        function: Any = node.function()
-        self.name, self.enabled, self.needs = name, is_grad_enabled(), function.needs
-        kind_of = node._kind_of
-        own = [(path, array) for path, array in state if kind_of(array) in ("temporary", "argument")]
-        self.state = [array for _, array in own]
-        self.paths = [path for path, _ in own]
-        now = vars(function) if start is None else start
-        self.known = node.kind.by_numpy or all(_is_known(x) for key, x in now.items() if key not in _OURS)
-        self.start = None if start is None else _kept(start)
-        for path in self.paths if start is not None else ():
-            _put(self.start, path, None)
-        self.kept: list[int] = []
+        self.name = name
+        self.enabled = is_grad_enabled()
+        self.needs = function.needs
+        of_step = [item for item in saved if node._origin(item.array) in ("temporary", "argument")]
+        self.state = [item.array for item in of_step]
+        self.paths = [item.path for item in of_step]
+        attributes = vars(function) if start is None else start
+        self.is_known = node.kind.by_numpy or _are_known(attributes)
+        self.start: Attributes | None = None
+        if start is not None:
+            self.start = _copied_attributes(start)
+            for path in self.paths:
+                _put(self.start, path, None)
+        self.written: list[int] = []
+        self.has_array: list[bool] = []
 
-    def takes(self, arrays: Any, parts: Any) -> bool:
-        """True if one instruction can have these inputs and results."""
-        self.given = [array is not None for array in arrays]
-        inputs = [*[x for x in arrays if x is not None], *self.state]
-        return self.known and self.fits(inputs, parts) and all(type(x) is np.ndarray for x in inputs)
+    def takes(self, arrays: Sequence[Array | None], made: list[Made]) -> bool:
+        """True if one instruction can have these inputs and results. Notes which arguments are arrays."""
+        self.has_array = [array is not None for array in arrays]
+        inputs = self._inputs(arrays)
+        return self.is_known and self.fits(inputs, made) and all(type(x) is np.ndarray for x in inputs)
 
-    def record(self, arrays: Any, made: Any, parts: list[tuple[int, Array]]) -> list[Any]:
-        """Records the instruction; returns the results, with those in `parts` in memory of the core."""
-        self.kept = [i for i, _ in parts]
-        inputs = [*[x for x in arrays if x is not None], *self.state]
+    def record(self, arrays: Sequence[Array | None], result: Any, made: list[Made]) -> list[Any]:
+        """Records the instruction; returns the results, with those in `made` in memory of the core."""
+        self.written = [item.position for item in made]
+        inputs = self._inputs(arrays)
         # The program keeps this object, so it must not refer to the recording and its arrays any more.
         recording = self.recording
         self.recording = None
         self.state = []
-        results = list(made) if isinstance(made, tuple) else [made]
-        hosted = recording.core.host(self, inputs, [x for _, x in parts], None)
-        for i, array in zip(self.kept, hosted, strict=True):
-            results[i] = array
+        results = list(result) if isinstance(result, tuple) else [result]
+        in_core = recording.core.host(self, inputs, [item.array for item in made], None)
+        for position, array in zip(self.written, in_core, strict=True):
+            results[position] = array
         return results
 
     def run(self, arrays: tuple[Array, ...]) -> Any:
-        own = vars(self.twin)
+        attributes = vars(self.twin)
         if self.start is not None:
-            own.clear()
-            own.update(_kept(self.start))
+            attributes.clear()
+            attributes.update(_copied_attributes(self.start))
         rest = iter(arrays)
-        given = [next(rest) if there else None for there in self.given]
+        arguments = [next(rest) if is_array else None for is_array in self.has_array]
         for path, array in zip(self.paths, rest, strict=True):
-            _put(own, path, array)
+            _put(attributes, path, array)
         self.twin.needs = self.needs
         with set_grad_enabled(self.enabled):
-            return getattr(self.kind, self.name)(self.twin, *given)
+            return getattr(self.kind, self.name)(self.twin, *arguments)
+
+    def _inputs(self, arrays: Sequence[Array | None]) -> list[Array]:
+        """The inputs of the instruction: the arguments, then the attributes on memory of the step."""
+        arguments = [array for array in arrays if array is not None]
+        return [*arguments, *self.state]
 
 
-def _is_array(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, np.generic))
+def _bytes(arrays: Iterable[Array | None]) -> list[bytes]:
+    return [array.tobytes() for array in arrays if array is not None]
 
 
-def _is_known(x: Any) -> bool:
-    """True if an attribute holds nothing but arrays and plain values."""
-    if type(x) in (tuple, list):
-        return all(map(_is_known, x))
-    return type(x) is np.ndarray or _core._is_plain(x) or isinstance(x, np.generic)
+def _overlap(saved: list[Saved], made: list[Made]) -> bool:
+    """True if an attribute is another array on the memory of a result."""
+    pairs = ((attribute.array, result.array) for attribute in saved for result in made)
+    return any(x is not y and np.may_share_memory(x, y) for x, y in pairs)
 
 
-def _arrays_of(x: Any, path: Path = ()) -> list[tuple[Path, Array]]:
-    """(path, array) of each array in a dict, and in tuples and lists inside it."""
-    arrays: list[tuple[Path, Array]] = []
-    for key, value in x.items() if type(x) is dict else enumerate(x):
+def _are_known(attributes: Attributes) -> bool:
+    """True if these attributes hold nothing but arrays and plain values."""
+    return all(_is_known(value) for name, value in attributes.items() if name not in _REPLACED)
+
+
+def _is_known(value: Any) -> bool:
+    """True if a value is an array, a plain value, or a tuple or list of such."""
+    if type(value) in (tuple, list):
+        return all(map(_is_known, value))
+    return type(value) is np.ndarray or _core._is_plain(value) or isinstance(value, np.generic)
+
+
+def _saved_arrays(values: Any, path: Path = ()) -> list[Saved]:
+    """The arrays in a dict of attributes, and in tuples and lists inside it."""
+    found: list[Saved] = []
+    for key, value in values.items() if type(values) is dict else enumerate(values):
         if type(value) is np.ndarray:
-            arrays.append(((*path, key), value))
+            found.append(Saved((*path, key), value))
         elif type(value) in (tuple, list):
-            arrays += _arrays_of(value, (*path, key))
-    return arrays
+            found += _saved_arrays(value, (*path, key))
+    return found
 
 
-def _kept(x: Any) -> Any:
-    """A copy of attributes: the dict, and the tuples and lists in it, are copied, arrays are not."""
-    if type(x) is dict:
-        return {name: _kept(value) for name, value in x.items() if name not in _OURS}
-    if type(x) in (tuple, list):
-        return type(x)(map(_kept, x))
-    return x
+def _copied_attributes(attributes: Attributes) -> Attributes:
+    """A copy of attributes: the tuples and lists in it are copied, too, arrays are not."""
+    return {name: _copied(value) for name, value in attributes.items() if name not in _REPLACED}
 
 
-def _put(x: Any, path: Path, value: Any) -> None:
+def _copied(value: Any) -> Any:
+    if type(value) is dict:
+        return _copied_attributes(value)
+    if type(value) in (tuple, list):
+        return type(value)(map(_copied, value))
+    return value
+
+
+def _put(values: Any, path: Path, value: Any) -> None:
     """Replaces the item at a path within dicts, lists and tuples."""
     key, *rest = path
     if rest:
-        inner = list(x[key])
+        inner = list(values[key])
         _put(inner, tuple(rest), value)
-        value = type(x[key])(inner)
-    x[key] = value
+        value = type(values[key])(inner)
+    values[key] = value

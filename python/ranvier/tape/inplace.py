@@ -8,9 +8,7 @@ result and the history of the ordinary operation, in one of two ways:
   base of a changed view gets a new history, in which the view's elements come from the result, and the
   history of each view of the base starts at the new one (`take_over`).
 
-`_cell` of a tensor is [count of changes, array changed last, flags, references to tensors of the same memory
-...]. `_view` of a view is (base, Functions that lead from the base to the view, why the view cannot be
-changed): see `tensors/views.py`.
+`_cell` and `_view` of a tensor, which say what shares its memory, are explained in `tensors/views.py`.
 """
 
 from __future__ import annotations
@@ -34,10 +32,6 @@ from ranvier.tensors.places import picked, put
 from ranvier.tensors.recording import references
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import (
-    BORROWED,
-    FIRST,
-    FLAG,
-    UNWATCHED,
     as_node,
     base_of,
     before_writing,
@@ -121,10 +115,10 @@ def _is_sole(tensor: Any) -> bool:
     """True if nothing except the tensor refers to its array, or to another array of the same memory."""
     array = tensor._array
     cell = tensor._cell
-    shares = tensor._view is not None or cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor))
+    shares = tensor._view is not None or cell.unwatched or (cell.links and sharing(tensor))
     if shares or type(array.base) is np.ndarray or not array.flags.writeable:
         return False
-    return sys.getrefcount(array) <= SOLE + (cell[1] is array) + references(array)
+    return sys.getrefcount(array) <= SOLE + (cell.changed_last is array) + references(array)
 
 
 def written(name: str, out: Any, result: Any) -> Any:
@@ -154,10 +148,10 @@ def store(tensor: Any, value: Any, name: str) -> None:
 def _before_store(tensor: Any, name: str, places: Any) -> None:
     """What must be done before all of a tensor is written. places: as in `before_writing`."""
     require_writeable(name, tensor._array)
-    if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
+    if tensor._grad_fn is not None or tensor._cell.links:
         _keep_results(tensor)
     # A view without its base, as of detach(), may overlap, too.
-    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or not tensor._array.flags.c_contiguous:
+    if tensor._view is not None or tensor._cell.borrowed or not tensor._array.flags.c_contiguous:
         before_writing(tensor, name, places)
 
 
@@ -269,7 +263,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
     cell = tensor._cell
     if view is not None and stands_alone(tensor):
         view = None
-    if view is None and not cell[FLAG] & UNWATCHED and (len(cell) == FIRST or not sharing(tensor)):
+    if view is None and not cell.unwatched and not (cell.links and sharing(tensor)):
         _exchange(tensor, result)
         return
     if view is not None:
@@ -311,7 +305,8 @@ def _exchange(tensor: Any, result: Any) -> None:
     maker = result._grad_fn
     cell = result._cell
     if maker.versions and maker.versions[0] is cell:  # the count of changes goes on in the new cell
-        cell[0] = changes = tensor._cell[0] + 1
+        changes = tensor._cell.changes + 1
+        cell.changes = changes
         maker.changes = (changes, *maker.changes[1:])
     tensor._array = result._array
     tensor._cell = cell
@@ -338,7 +333,7 @@ def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
 
 def _keep_arrays(node: Any, tensor: Any) -> None:
     """Copies the arrays on the tensor's memory that one Function has saved."""
-    if node.changes != tuple([cell[0] for cell in node.versions]):
+    if node.changes != tuple([cell.changes for cell in node.versions]):
         return  # Memory was changed after this Function was recorded: it belongs to an older operation.
     saved = vars(node)
     array = tensor._array
@@ -347,7 +342,8 @@ def _keep_arrays(node: Any, tensor: Any) -> None:
             saved[name] = _kept(value, array)
         elif type(value) in (tuple, list):
             saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
-    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # + the next change
+    own = tensor._cell  # its count will be one higher after the change
+    node.changes = tuple([cell.changes + (cell is own) for cell in node.versions])
 
 
 def _keep_results(tensor: Any) -> None:
@@ -357,7 +353,10 @@ def _keep_results(tensor: Any) -> None:
     PyTorch's ops save only their inputs there, so that the program may change the result before backward.
     """
     base = None if tensor._view is None else base_of(tensor)
-    for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
+    owners = [tensor, base]
+    if tensor._cell.links:
+        owners += sharing(tensor)
+    for owner in owners:
         node = getattr(owner, "_grad_fn", None)
         if isinstance(node, Output):
             node = node.function

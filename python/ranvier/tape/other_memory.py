@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import refuse
 from ranvier.tape.inplace import check_leaf
@@ -17,7 +18,7 @@ from ranvier.tensors.deepcopy_pickle import memory_of
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data
-from ranvier.tensors.views import ALIASED, FLAG, UNWATCHED, count_change, sharing
+from ranvier.tensors.views import count_change, sharing
 
 
 def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
@@ -70,13 +71,12 @@ def set_(
     refuse("set_", "use copy_, or make the tensor before the step")
     source = getattr(source, "_untyped_storage", source)
     dtype = x._array.dtype
-    flags = UNWATCHED
     array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
     if isinstance(source, Tensor):
         if array.dtype != dtype:
             raise RuntimeError(f"[set_] got {array.dtype} for a tensor of {dtype}; expected that")
-        flags |= ALIASED
-        source._cell[FLAG] |= flags
+        source._cell.unwatched = True
+        source._cell.aliased = True
         if size is not None:
             array = memory_of(array).array
             storage_offset = storage_offset + source.storage_offset()
@@ -98,5 +98,11 @@ def set_(
             given = f"size {size}, stride {stride} and offset {storage_offset}"
             raise OpError(f"[set_] got {given}; expected elements of the memory of the source") from error
     count_change(x)  # so that backward raises if a Function has saved the old memory
-    x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
+    cell = _core._Cell()
+    cell.changes = x._cell.changes
+    cell.unwatched = True
+    cell.aliased = isinstance(source, Tensor)
+    x._array = array
+    x._view = None
+    x._cell = cell
     return x

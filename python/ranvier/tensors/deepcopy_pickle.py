@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import refuse
 from ranvier.tensors.memory import Array, copied
-from ranvier.tensors.views import INFERENCE, bounds, is_shared, share
+from ranvier.tensors.views import bounds, is_shared, share
 
 
 def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
@@ -78,7 +79,8 @@ def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
     tensor._requires_grad = bool(requires_grad)
     tensor._grad_fn = None
     tensor._view = None
-    tensor._cell = [0, None, INFERENCE if mode.inference else 0]
+    tensor._cell = cell = _core._Cell()
+    cell.inference = mode.inference
 
 
 def is_of_program(kind: type) -> bool:

@@ -1,6 +1,6 @@
 """Lends the array of a Tensor to NumPy and other libraries: `numpy()`, `__array__` and `__dlpack__`.
 
-They may write to the memory without the Tensor's knowledge, so the Tensor's flag UNWATCHED is set. NumPy's
+They may write to the memory without the Tensor's knowledge, so `unwatched` of its cell is set. NumPy's
 DLPack knows no bfloat16: such an array is exported as uint16, and the code of the dtype in the capsule is
     then changed.
 """
@@ -16,7 +16,6 @@ from ranvier.grad_mode import mode
 from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, Array
-from ranvier.tensors.views import FLAG, UNWATCHED
 
 # DLDataTypeCode
 UINT = 1
@@ -40,12 +39,12 @@ def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
 
 
 def _lent(tensor: Any, force: bool = False) -> Array:
-    """The array of a Tensor, whose memory counts as UNWATCHED from now on (tensors/views.py)."""
+    """The array of a Tensor, whose memory counts as unwatched from now on (tensors/views.py)."""
     if tensor._requires_grad and mode.enabled and not truth("numpy", "force", force):
         raise RuntimeError(
             "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
         )
-    tensor._cell[FLAG] |= UNWATCHED
+    tensor._cell.unwatched = True
     return tensor._read("numpy()")
 
 

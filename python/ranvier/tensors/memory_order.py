@@ -14,10 +14,6 @@ import numpy as np
 from ranvier.observe import current, observers, pass_over
 from ranvier.tensors.memory import Array, copied
 from ranvier.tensors.views import (
-    ALIASED,
-    BORROWED,
-    FLAG,
-    UNWATCHED,
     base_of,
     hides_base,
     overlaps,
@@ -71,7 +67,7 @@ def _in_order_of(first: Any, family: list[Any]) -> bool:
         if kind == "argument":
             recording.moves(other, array)
         other._array = array
-    first._cell[1] = None
+    first._cell.changed_last = None
     return True
 
 
@@ -87,7 +83,8 @@ def _family(tensor: Any) -> list[Any]:
 
 def _may_move(family: list[Any]) -> bool:
     """True if nothing else than these tensors sees their memory, and an observer knows the new one."""
-    if family[0]._cell[FLAG] & (BORROWED | UNWATCHED | ALIASED):
+    cell = family[0]._cell
+    if cell.borrowed or cell.unwatched or cell.aliased:
         return False
     if any(other._requires_grad and other._grad_fn is None for other in family):  # a trained leaf
         return False

@@ -117,7 +117,7 @@ class Recording(Observer):
         """Called before an argument gets memory in another order. A replay, which leaves the argument as it
         is, would not write to it."""
         start = array.ctypes.data
-        self.moved.append((ref(tensor), start, start + array.nbytes, tensor._cell[0]))
+        self.moved.append((ref(tensor), start, start + array.nbytes, tensor._cell.changes))
 
     def has_moved(self, array: Array) -> bool:
         """True if an array is on the new memory of an argument."""
@@ -199,11 +199,11 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
         result = function(*operands)
     results = [np.asarray(part) for part in (result if isinstance(result, tuple) else (result,))]
     call = _FunctionCall(function, operands)
-    call.kept = [i for i, part in enumerate(results) if recording.core.kind_of(part) == "foreign"]
+    call.written = [i for i, part in enumerate(results) if recording.core.kind_of(part) == "foreign"]
     arrays = _arrays(operands)
-    kept = [results[i] for i in call.kept]
-    if kept and call.fits(arrays, kept):
-        for i, array in zip(call.kept, recording.core.host(call, arrays, kept, None), strict=True):
+    made = [results[i] for i in call.written]
+    if made and call.fits(arrays, made):
+        for i, array in zip(call.written, recording.core.host(call, arrays, made, None), strict=True):
             results[i] = array
     if isinstance(result, tuple):
         return tuple(results)
@@ -242,10 +242,10 @@ class HostedCall:
     """A function of Python that a replay calls, with the arrays that the instruction reads.
 
     Attributes:
-        kept: the indices, ascending, of those results of `run` that the instruction writes.
+        written: the indices, ascending, of those results of `run` that the instruction writes.
     """
 
-    kept: list[int]
+    written: list[int]
 
     def run(self, arrays: tuple[Array, ...]) -> Any:
         raise NotImplementedError
@@ -265,9 +265,9 @@ class HostedCall:
                 raise
             return None
         results = result if isinstance(result, tuple) else (result,)
-        if len(results) <= self.kept[-1]:
+        if len(results) <= self.written[-1]:
             return None
-        return tuple([np.asarray(results[i]) for i in self.kept])
+        return tuple([np.asarray(results[i]) for i in self.written])
 
 
 class _FunctionCall(HostedCall):
@@ -275,7 +275,7 @@ class _FunctionCall(HostedCall):
 
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
         self.function = function
-        self.kept = [0]
+        self.written = [0]
         self.constants = [None if isinstance(x, np.ndarray) else x for x in operands]
         self.positions = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
 

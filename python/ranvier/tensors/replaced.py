@@ -1,7 +1,7 @@
 """Handles Tensors that got other memory (``x.data = ...``) after a node of the tape had saved their array.
 
 As in PyTorch, backward then reads the new values of a tensor that a node has saved as its input, and the old
-values of a saved output or view. Each memory has a list, ``_cell`` (`tensors/views.py`), which all its
+values of a saved output or view. Each memory has a ``_cell`` (`tensors/views.py`), to which all its
 Tensors and the ``versions`` of nodes refer to. So the cell of the old memory tells which nodes have saved it.
 An entry of `replaced` leads from this cell to the new memory; `renew` puts the new array in a node before its
 backward runs.
@@ -15,14 +15,15 @@ from weakref import ref
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.tensors.memory import Array
-from ranvier.tensors.views import FIRST, bounds
+from ranvier.tensors.views import bounds
 
 
 class Replaced(NamedTuple):
     """One change of a tensor's memory."""
 
-    cell: list[Any]  # the cell of the old memory
+    cell: _core._Cell  # the cell of the old memory
     tensor: Any  # a weak reference to the tensor
     maker: Any  # a weak reference to the node that made the tensor; None for a leaf
     start: int  # the address where the old array begins; `end`: where it ends
@@ -30,14 +31,14 @@ class Replaced(NamedTuple):
     shape: tuple[int, ...]  # of the old array; strides, too
     strides: tuple[int, ...]
     new: Array
-    new_cell: list[Any]
+    new_cell: _core._Cell
 
 
 replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
 _ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
 
 
-def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
+def note(tensor: Any, new: Array, new_cell: _core._Cell) -> None:
     """Must be called before a tensor gets other memory. new, new_cell: its new array and cell."""
     cell = tensor._cell
     array = tensor._array
@@ -86,7 +87,7 @@ def renew(node: Any) -> None:
         # it, and an array there cannot be told apart.
         others = zip(node.edges, node.versions[1:], strict=False)
         alone = all(cell is not entry.cell or other is edge for other, cell in others)
-        certain = alone if edge is not None else len(entry.cell) == FIRST
+        certain = alone if edge is not None else not entry.cell.links
         state = vars(node)
         for name, value in list(state.items()):
             state[name] = _renewed(value, entry, new if certain else None, node._op_name())

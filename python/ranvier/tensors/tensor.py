@@ -25,16 +25,7 @@ from ranvier.tensors.lending import as_capsule, asarray, numpy
 from ranvier.tensors.memory import Computed, plain, require_writeable
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
-from ranvier.tensors.views import (
-    ALIASED,
-    BORROWED,
-    FIRST,
-    FLAG,
-    UNWATCHED,
-    begin_gradients,
-    hides_base,
-    share,
-)
+from ranvier.tensors.views import begin_gradients, hides_base, share
 
 ndarray = np.ndarray
 wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Tensor without a copy or a check
@@ -48,7 +39,9 @@ def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor of the caller's array, which must not change."""
     tensor = wrap(array)
-    tensor._cell[FLAG] = BORROWED
+    cell = tensor._cell
+    cell.borrowed = True
+    cell.inference = False  # the memory is older than a block of inference_mode()
     return tensor
 
 
@@ -85,7 +78,7 @@ def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> 
         )
     begins = value and not tensor._requires_grad
     tensor._requires_grad = value
-    if begins and len(tensor._cell) > FIRST:
+    if begins and tensor._cell.links:
         begin_gradients(tensor)
 
 
@@ -102,11 +95,13 @@ def set_data(tensor: Any, value: Any) -> None:
         raise RuntimeError(
             f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
         )
-    flags = UNWATCHED
+    cell = _core._Cell()
+    cell.changes = tensor._cell.changes
+    cell.unwatched = True
     if is_tensor:
-        flags |= ALIASED
-        value._cell[FLAG] |= flags
-    cell = [tensor._cell[0], None, flags]
+        cell.aliased = True
+        value._cell.unwatched = True
+        value._cell.aliased = True
     note(tensor, array, cell)
     tensor._array = array
     tensor._view = None
@@ -131,12 +126,10 @@ class Tensor:
     ((2, 2), torch.float32, False)
     """
 
-    # _cell is [number of in-place changes, the array changed last, flags, weak references]: see views.py.
-    # Tensors that share memory share the list. Before backward uses saved arrays, it compares the number.
     __slots__ = ("__dict__", "__weakref__", "_array", "_cell", "_grad", "_grad_fn", "_requires_grad", "_view")
 
     _array: np.ndarray[Any, Any]
-    _cell: list[Any]
+    _cell: _core._Cell  # what is known of the memory, shared by all Tensors on it: see views.py
     _grad: Tensor | None
     _view: tuple[Any, tuple[Any, ...], str] | None  # what it is a view of: see views.py
     _requires_grad: bool
@@ -149,7 +142,7 @@ class Tensor:
             array = sized_or_copied("Tensor", data, default.dtype, shared=True, **settings)
             fill(self, array, requires_grad)
             if data and array is data[0]:
-                self._cell[FLAG] |= UNWATCHED
+                self._cell.unwatched = True
 
     if TYPE_CHECKING:  # attached methods
         backward: Callable[..., None]
@@ -213,7 +206,7 @@ class Tensor:
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
     layout = layout("strided")
     is_leaf = property(lambda self: self._grad_fn is None)
-    _version = property(lambda self: int(self._cell[0]))
+    _version = property(lambda self: self._cell.changes)
     _cdata = property(id)  # PyTorch's address of the C++ object, which tells whether two Tensors are one
 
     def size(self, dim: int | None = None) -> Any:
@@ -286,7 +279,7 @@ class Tensor:
         return self._array.shape == other._array.shape
 
     def data_ptr(self) -> int:
-        self._cell[FLAG] |= UNWATCHED  # Code that has the address may write there.
+        self._cell.unwatched = True  # Code that has the address may write there.
         return int(self._read("data_ptr()").ctypes.data)
 
     # --- the tape
@@ -315,9 +308,10 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape; backward does not notice changes of it."""
-        self._cell[FLAG] |= UNWATCHED | ALIASED
         out = wrap(self._array)
-        out._cell[FLAG] |= UNWATCHED | ALIASED
+        for cell in (self._cell, out._cell):
+            cell.unwatched = True
+            cell.aliased = True
         return out
 
     @data.setter

@@ -1,10 +1,19 @@
 """Views: which Tensors share one memory, and their history when one of them is changed in place.
 
-All Tensors of one memory hold the same list, ``_cell``: [number of changes, the array changed last, flags,
-weak references to Tensors that share the memory ...]. A Tensor made by a view Function has (base, Functions,
-why) in ``_view``. The base is the Tensor that is no view itself, and the Functions (the chain) lead from the
-base to the view. ``why`` is empty, or the reason why the view cannot be changed in place on the tape; in that
-case the base is a weak reference.
+All Tensors of one memory hold the same ``_cell``, an object of the core (`Cell` in
+cpp/bindings/tensors/cell.h) with these attributes:
+- changes: how often the memory was changed in place. Nodes of the tape compare it before they use what they
+  have saved.
+- changed_last: the array through which it was changed last, or None.
+- links: a list of weak references to Tensors that share the memory, or None if there never was another one.
+- borrowed: whether the memory is the array of a caller, an argument of a module, which must not change.
+- unwatched: whether NumPy or ``.data`` can change the memory; such changes are not counted.
+- aliased: whether Tensors with other cells have the same memory, made by ``.data``.
+- inference: whether it was made under ``inference_mode()``.
+
+A Tensor made by a view Function has (base, chain, why) in ``_view``. The base is the Tensor that is no view
+itself, and the chain is a tuple of the Functions that lead from the base to the view. ``why`` is "", or the
+reason why the view cannot be changed in place on the tape; in that case the base is a weak reference.
 """
 
 from __future__ import annotations
@@ -18,16 +27,6 @@ import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers
 from ranvier.tensors.memory import copied
-
-# the places in _cell of the flags, and of the first weak reference
-FLAG = 2
-FIRST = 3
-
-# The flags: what is known of the memory that a cell stands for.
-BORROWED = 4  # The memory is the array of a caller, an argument of a module, and must not change.
-UNWATCHED = 8  # NumPy or `.data` can change the memory, and such changes are not counted.
-ALIASED = 16  # Tensors with other cells have the same memory, made by `.data`.
-INFERENCE = 32  # The Tensor was made under inference_mode().
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -51,23 +50,23 @@ stands_alone = _core._stands_alone
 def bump(tensor: Any) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     count_change(tensor)
-    if len(tensor._cell) > FIRST:
+    if tensor._cell.links:
         renew(tensor)
 
 
 def count_change(tensor: Any) -> None:
     """Counts a change in place, without a new history for views: for a caller that gives them one itself."""
     cell = tensor._cell
-    cell[0] += 1
+    cell.changes += 1
     if observers and (recording := current()) is not None:
         recording.changes(tensor)
     array = tensor._array
-    if cell[1] is None:
-        cell[1] = array
-    elif cell[1] is not array:  # several views were changed: remember the memory they share
+    if cell.changed_last is None:
+        cell.changed_last = array
+    elif cell.changed_last is not array:  # several views were changed: remember the memory they share
         while isinstance(array.base, np.ndarray):
             array = array.base
-        cell[1] = array
+        cell.changed_last = array
 
 
 def renew(tensor: Any, without: Any = None) -> None:
@@ -92,7 +91,7 @@ def begin_gradients(leaf: Any) -> None:
     """
     for view in views_of(leaf):
         _, chain, why = view._view
-        if not why and chain[-1].changes != (leaf._cell[0],):
+        if not why and chain[-1].changes != (leaf._cell.changes,):
             change_history(view, chained(chain, leaf))
 
 
@@ -110,7 +109,7 @@ def change_history(tensor: Any, maker: Any) -> None:
 
 def views_of(base: Any) -> list[Any]:
     """The views of a base that are alive."""
-    if len(base._cell) == FIRST:
+    if not base._cell.links:
         return []
     return [view for view in sharing(base) if view._view is not None and base_of(view) is base]
 
@@ -136,9 +135,9 @@ def is_shared(tensor: Any) -> bool:
     """True if other Tensors that are alive may have the memory."""
     cell = tensor._cell
     view = tensor._view
-    if cell[FLAG] & ALIASED or (view is not None and base_of(tensor) is not None):
+    if cell.aliased or (view is not None and base_of(tensor) is not None):
         return True
-    return len(cell) > FIRST and bool(sharing(tensor))
+    return bool(cell.links) and bool(sharing(tensor))
 
 
 def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -188,7 +187,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
                 refuse_leaf(name, "a view of a leaf Variable")
     if places is not None and overlaps(places):
         refuse_overlap(name, places.shape)
-    if tensor._cell[FLAG] & BORROWED:
+    if tensor._cell.borrowed:
         own_memory(tensor)
 
 
@@ -236,7 +235,7 @@ def refuse_leaf(name: str, what: str) -> None:
 def own_memory(tensor: Any) -> None:
     """Copies borrowed memory, so that all Tensors which share it are on the copy."""
     cell = tensor._cell
-    cell[FLAG] &= ~BORROWED
+    cell.borrowed = False
     family = [tensor, *sharing(tensor)]
     base = None if tensor._view is None else base_of(tensor)
     if base is not None and all(base is not t for t in family):

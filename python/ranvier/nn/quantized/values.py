@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.ops.matrix.quantized_weight import QuantizedWeight
 from ranvier.tensors.data import Size
 from ranvier.tensors.dtypes import dtype as DType
@@ -29,7 +30,7 @@ class Values(Tensor):
         values = object.__new__(Values)
         values._grad = values._grad_fn = values._view = None
         values._requires_grad = False
-        values._cell = [0, None, 0]
+        values._cell = _core._Cell()
         values.__dict__["_made_of"] = weight, dtype
         return values
 

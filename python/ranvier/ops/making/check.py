@@ -15,7 +15,6 @@ from ranvier.tensors.memory import plain, require_numbers
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Array, DtypeLike, TensorLike
-from ranvier.tensors.views import FLAG, INFERENCE
 
 __all__ = ["allclose", "equal", "is_complex", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan"]
 __all__ += ["numel"]
@@ -179,7 +178,7 @@ def is_inference(input: Tensor) -> bool:
     False
     """
     refuse("is_inference()", "ask outside the step")
-    return bool(input._cell[FLAG] & INFERENCE)
+    return input._cell.inference
 
 
 def equal(input: TensorLike, other: TensorLike) -> bool:

@@ -21,7 +21,7 @@ from ranvier.tensors.memory import CopyOfBytes, bools, cast, read_only, require_
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import DeviceLike, DtypeLike
-from ranvier.tensors.views import FLAG, UNWATCHED, share
+from ranvier.tensors.views import share
 
 
 def to(
@@ -246,7 +246,7 @@ def storage_offset(x: Tensor) -> int:
 
 def untyped_storage(x: Tensor) -> UntypedStorage:
     """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
-    x._cell[FLAG] |= UNWATCHED  # whoever has the bytes may write to them
+    x._cell.unwatched = True  # whoever has the bytes may write to them
     return UntypedStorage(memory_of(x._read("untyped_storage()")).array)
 
 

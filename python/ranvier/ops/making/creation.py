@@ -43,7 +43,6 @@ from ranvier.tensors.memory import (
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import DeviceLike, DtypeLike, ShapeLike, TensorLike
-from ranvier.tensors.views import FLAG, UNWATCHED
 
 strided = layout("strided")
 contiguous_format = memory_format("contiguous_format")
@@ -149,7 +148,7 @@ def as_tensor(data: Any, dtype: DtypeLike | None = None, device: DeviceLike | No
         array = new_array("as_tensor", data, dtype, copied=False)
         require_numbers("tensor", array.dtype)
         out = _finish(native(array), False, device)
-        out._cell[FLAG] |= UNWATCHED
+        out._cell.unwatched = True
         return out
     except Exception as error:
         raise renamed(error, "as_tensor", as_tensor, (data,), {"dtype": dtype, "device": device}) from None
@@ -219,7 +218,7 @@ class _TensorType(type):
     def __call__(cls, *data: Any) -> Any:
         out = wrap(sized_or_copied(cls.__name__, data, cls.dtype, shared=True))
         if data and out._array is data[0]:
-            out._cell[FLAG] |= UNWATCHED
+            out._cell.unwatched = True
         return out
 
     def __instancecheck__(cls, x: object) -> bool:
