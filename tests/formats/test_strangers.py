@@ -15,7 +15,7 @@ import ranvier as rv
 from formats.forger import GOOD
 from ranvier.data import load
 from ranvier.data.datasets import read_image
-from ranvier.tensors.strangers import printable, settable
+from ranvier.tensors.sanitize import printable, settable
 from ranvier.torch.functions.composed import frombuffer
 from support.python import printed
 from support.refused import refused

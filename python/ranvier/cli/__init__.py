@@ -18,7 +18,7 @@ from typing import Any
 from ranvier.cli import evaluate, models, predict, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command, end_job
 from ranvier.config import show_config
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 from ranvier.version import __version__
 
 __all__ = ["main"]

@@ -9,6 +9,7 @@ docs/design/captured_step.md.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,15 @@ _FOR_TESTS = ("eager", "eager_noexcept", "aot_eager", "aot_eager_decomp_partitio
 
 
 def compile(
-    function: Any = None,
+    function: Callable[..., Any] | None = None,
     *,
     verify: bool | int = True,
     strict: bool = False,
     fullgraph: bool = False,
     dynamic: bool | None = None,
-    backend: Any = "inductor",
+    backend: str | Callable[..., Any] | None = "inductor",
     mode: str | None = None,
-    options: Any = None,
+    options: dict[str, Any] | None = None,
     disable: bool = False,
 ) -> Any:
     """Makes a step (forward, loss, backward, update) or a model faster, or leaves it as it is and says why.
@@ -111,7 +112,7 @@ def compile(
     return CompiledFunction(function, verify, strict)
 
 
-def constant(value: Any) -> Tensor:
+def constant(value: object) -> Tensor:
     """A Tensor of values that are constant in a compiled step, although they are made inside it.
 
     Outside a recording: ``rv.tensor(value)``, or the Tensor itself.

@@ -8,6 +8,7 @@ The core sorts the memory that a run uses into kinds: "temporary" (allocated by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -28,7 +29,9 @@ from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
 
 
-def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None = None) -> Program:
+def build(
+    run: Run, key: _core.Signature, function: Callable[..., Any], policy: Policy, walk: Walk | None = None
+) -> Program:
     """The program of a recorded run. Raises CaptureError where a replay could not repeat it.
 
     key: the signature of the call. function: the one that ran.

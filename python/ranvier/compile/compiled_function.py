@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
 from time import perf_counter
@@ -51,9 +52,15 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     # Where another step calls this object, its guards are those on this attribute (`library_guards.py`).
     step_root = "_function"
 
-    def __init__(self, function: Any, verify: int = True, strict: bool = False, policy: Any = None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        verify: int = True,
+        strict: bool = False,
+        policy: Policy | None = None,
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
-        self._function = function
+        self._function: Any = function
         self._verify = verify
         self._strict = strict
         self._policy: Policy = policy or Policy()
@@ -80,7 +87,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._let_rest(self._cache.begins_with())
 
     # --- as a method of a class
-    def _bound(self, instance: Any) -> Any:
+    def _bound(self, instance: object) -> Any:
         """The method of an object that has none yet: as a function, it gets its object as the first argument.
 
         Existing ones are found in the core (`__get__` of `_CompiledCall`), which stores the compiled
@@ -271,7 +278,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._refuse(call.key, CaptureError(why, result))
         return result
 
-    def _refuse(self, key: Any, error: CaptureError) -> None:
+    def _refuse(self, key: _core.Signature, error: CaptureError) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
         if error.kept and self._cache.passes(key):
             # The step may have stored a result for later calls, such as a mask: a later run may differ.
@@ -336,7 +343,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._keep(call.key, checked, made, perf_counter() - began)
         return run.result
 
-    def _keep(self, key: Any, checked: Program | None, made: Program | None, took: float) -> None:
+    def _keep(self, key: _core.Signature, checked: Program | None, made: Program | None, took: float) -> None:
         """Updates the cache after a recording, or after the check of the program `checked`.
 
         made: the program that is right for this key; `checked` itself if the check found no difference, None
@@ -351,7 +358,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
 
-    def _passed(self, key: Any, result: Any) -> Any:
+    def _passed(self, key: _core.Signature, result: object) -> Any:
         """The result of a run that is unlike later ones (`Recording.passing`): no program is made of it.
 
         If that happens several times and there is no program, the signature is refused.

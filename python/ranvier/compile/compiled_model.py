@@ -42,13 +42,15 @@ class OfModel(Policy):
     def __reduce__(self) -> Any:
         return OfModel, ()
 
-    def in_copies(self, function: Any) -> Any:
+    def in_copies(self, function: Callable[..., Any]) -> Any:
         return self.shown
 
     def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = off_tape(call, args, kwargs)
-        if type(self.shown) is not self.kind and (model := self.model()) is not None:
-            serve(call, model, self.shown)  # A lazy layer has got its size, and with it another class.
+        if type(self.shown) is not self.kind:  # A lazy layer has got its size, and with it another class.
+            model = self.model()
+            if model is not None:
+                serve(call, model, self.shown)
         return result
 
 
@@ -92,7 +94,7 @@ class CompiledModel:
         return type(module_of(self))
 
     @__class__.setter
-    def __class__(self, kind: Any) -> None:
+    def __class__(self, kind: type) -> None:
         module_of(self).__class__ = kind
         serve(self.__call__, self, module_of(self))
 
@@ -119,7 +121,9 @@ class CompiledModel:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = type(module_of(self))
-        return _blank, (kind if any(_slots(kind)) else Module,), self.__call__
+        if not _slots(kind):
+            kind = Module  # `serve` gives the object its class; only one with slots needs them from the start
+        return _blank, (kind,), self.__call__
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, CompiledFunction):
@@ -135,7 +139,7 @@ class _OfCall:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, model: Any, kind: Any = None) -> Any:
+    def __get__(self, model: Module, kind: type | None = None) -> Any:
         if model is None:
             return self
         return getattr(model.__call__, self._name)
@@ -144,8 +148,10 @@ class _OfCall:
 class _Signature:
     """The signature of a compiled model or its class is that of the module or the module's class."""
 
-    def __get__(self, model: Any, kind: Any) -> inspect.Signature:
-        return inspect.signature(_module_class(kind) if model is None else module_of(model))
+    def __get__(self, model: Module, kind: type) -> inspect.Signature:
+        if model is None:
+            return inspect.signature(_module_class(kind))
+        return inspect.signature(module_of(model))
 
 
 class _Programs:
@@ -170,20 +176,20 @@ class _Class(type):
     def __hash__(cls) -> int:
         return hash(_module_class(cls))
 
-    def __instancecheck__(cls, x: Any) -> bool:
+    def __instancecheck__(cls, x: object) -> bool:
         return isinstance(x, _module_class(cls))
 
     def __subclasscheck__(cls, kind: type) -> bool:
         return issubclass(kind, _module_class(cls))
 
-    def __setattr__(cls, name: str, value: Any) -> None:
+    def __setattr__(cls, name: str, value: object) -> None:
         setattr(_module_class(cls), name, value)
 
     def __delattr__(cls, name: str) -> None:
         delattr(_module_class(cls), name)
 
 
-def compiled_model(module: Any, verify: bool | int = True, strict: bool = False) -> Any:
+def compiled_model(module: Module, verify: bool | int = True, strict: bool = False) -> Any:
     """The compiled model of a module."""
     model = _blank(type(module))
     serve(CompiledFunction(module, verify, strict, OfModel()), model)
@@ -195,7 +201,8 @@ def serve(call: CompiledFunction, model: Any, shown: Any = None) -> None:
     the module `shown`."""
     policy: Any = call._policy
     policy.shown = call._function if shown is None else shown
-    policy.model, policy.kind = ref(model), type(policy.shown)
+    policy.model = ref(model)
+    policy.kind = type(policy.shown)
     object.__setattr__(model, "__call__", call)
     object.__setattr__(model, "__dict__", policy.shown.__dict__)
     _SET_CLASS(model, _class_for(policy.kind))
@@ -218,21 +225,25 @@ def _class_for(kind: type) -> Any:
     for made in known:
         if made.__bases__[0] is CompiledModel:
             return made
-    own: dict[str, Any] = {name: _slot(member) for name, member in _slots(kind)}
-    own |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
-    own["__slots__"] = ("__call__",)
-    own["__signature__"] = _Signature()
+    members: dict[str, Any] = {name: _slot(member) for name, member in _slots(kind)}
+    for name in ("__module__", "__qualname__", "__doc__"):
+        members[name] = getattr(kind, name)
+    members["__slots__"] = ("__call__",)
+    members["__signature__"] = _Signature()
     # A class with its own `__eq__` compares attributes, and the model shares those of the module.
     if vars(object)["__eq__"] is kind.__eq__:
-        own |= {"__eq__": _is_same, "__hash__": lambda model: hash(module_of(model))}
+        members["__eq__"] = _is_same
+        members["__hash__"] = _hash
     if hasattr(kind, "__del__"):  # `__del__` must run once, when the module itself ends.
-        own["__del__"] = lambda model: None
-    meta = _Class if type(kind) is type else type(type(kind).__name__, (_Class, type(kind)), {})
+        members["__del__"] = _does_nothing
+    meta: type = _Class
+    if type(kind) is not type:
+        meta = type(type(kind).__name__, (_Class, type(kind)), {})
     # `type.__new__` instead of a call of `meta`, so that `__new__` of a metaclass of the user's does not run.
-    return type.__new__(meta, kind.__name__, (CompiledModel, kind, _Programs), own)
+    return type.__new__(meta, kind.__name__, (CompiledModel, kind, _Programs), members)
 
 
-def _module_class(kind: Any) -> Any:
+def _module_class(kind: type) -> Any:
     """The class of the module, of a class that `_class_for` has made."""
     return kind.__bases__[1]
 
@@ -245,11 +256,25 @@ def _slots(kind: type) -> list[tuple[str, Any]]:
 
 def _slot(member: Any) -> property:
     """A property of the model that reads and writes a slot of its module, which is not in ``__dict__``."""
-    return property(
-        lambda model: member.__get__(module_of(model)),
-        lambda model, value: member.__set__(module_of(model), value),
-        lambda model: member.__delete__(module_of(model)),
-    )
+
+    def read(model: Module) -> Any:
+        return member.__get__(module_of(model))
+
+    def write(model: Module, value: object) -> None:
+        member.__set__(module_of(model), value)
+
+    def delete(model: Module) -> None:
+        member.__delete__(module_of(model))
+
+    return property(read, write, delete)
+
+
+def _hash(model: Module) -> int:
+    return hash(module_of(model))
+
+
+def _does_nothing(model: Module) -> None:
+    pass
 
 
 def _is_same(model: Any, other: Any) -> Any:

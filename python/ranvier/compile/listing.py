@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranvier.compile.guarding.step_gradients import address_of
 from ranvier.ops.making import random
+
+if TYPE_CHECKING:
+    import ranvier._core as _core
 
 # The core's letter of a dtype -> its name.
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
@@ -103,7 +106,7 @@ class Buffer:
     offset: int
 
 
-def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
+def instructions_of(core: _core.Program, names: dict[int, str]) -> list[Instruction]:
     """The instructions of a `_core.Program`. names: of memory, by its address."""
     buffers = core.buffers()
     made = []
@@ -130,7 +133,7 @@ def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
     return made
 
 
-def buffers_of(core: Any, names: dict[int, str]) -> list[Buffer]:
+def buffers_of(core: _core.Program, names: dict[int, str]) -> list[Buffer]:
     """The buffers of a `_core.Program`, by number."""
     rows = core.buffers()
     return [Buffer(b["role"], _name(b, names), b["bytes"], b["first"], b["last"], b["offset"]) for b in rows]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,11 @@ import ranvier._core as _core
 from ranvier.compile.guarding.signature import Place, array_of, filled, flattened, parts_of, replaced
 from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
+
+if TYPE_CHECKING:
+    from ranvier.compile.program import Program
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.types import ArrayLike
 
 _SHARE = 100  # a check may take 1/_SHARE of the time since the last check
 
@@ -42,7 +47,7 @@ class Batches:
     done: int = 0
     entries: bool = True
 
-    def next_of(self, samples: Any) -> Any:
+    def next_of(self, samples: Array | Tensor) -> Any:
         """The part of an array or Tensor that the call of the batch `first` gets."""
         if self.order is None:
             if isinstance(samples, Tensor):
@@ -54,7 +59,7 @@ class Batches:
 class ManyCalls:
     """The part of CompiledFunction that makes several calls in one, for `run` and Trainer."""
 
-    def run(self: Any, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+    def run(self: Any, *args: Any, indices: ArrayLike | None = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
 
         With indices, (steps, batch) or a list of (batch,): ``step(x[indices[0]], y[indices[0]])`` ...
@@ -105,7 +110,9 @@ class ManyCalls:
                 batches.first += batches.done
         return _together(results)
 
-    def run_batches(self: Any, args: Any, batches: Batches, kwargs: dict[str, Any] | None = None) -> Any:
+    def run_batches(
+        self: Any, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
         An array among the arguments has the samples or entries of all batches. The run ends
@@ -125,7 +132,7 @@ class ManyCalls:
             programs = (self._latest, self._before)
         return [program for program in programs if program is not None and program.may_repeat()]
 
-    def _ran_many(self: Any, program: Any) -> None:
+    def _ran_many(self: Any, program: Program) -> None:
         """Notes that a program has replayed, so that the cache counts these replays for recordings."""
         self._cache.row = 0
         if program is not self._latest:
@@ -157,7 +164,7 @@ class Call:
     end: int = -1
 
 
-def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
+def replayed(calls: list[Call], batches: Batches, between: _core.Between | None = None) -> Any:
     """Replays the programs of `calls`, one after another, for each batch.
 
     Returns the results of the last program, along a new axis 0, and the numbers of `between`, (batches, 2);
@@ -241,7 +248,7 @@ def _together(results: list[tuple[Any, int]]) -> Any:
     return each
 
 
-def _layout(form: Any) -> Any:
+def _layout(form: object) -> Any:
     """A key that is equal for two forms (see `flattened`) with Tensors and None at the same places."""
     items = parts_of(form)
     if items is None:

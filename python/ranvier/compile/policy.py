@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ranvier.compile.guarding.walk import Walk
@@ -17,6 +18,10 @@ from ranvier.compile.program import Program
 from ranvier.compile.record import OneCall, callers_level
 from ranvier.nn import Module
 from ranvier.tensors.recording import Recording
+
+if TYPE_CHECKING:
+    import ranvier._core as _core
+    from ranvier.compile.compiled_function import CompiledFunction
 
 
 class Policy:
@@ -33,7 +38,7 @@ class Policy:
     forward_only = as_tensors = waits = is_kept = False
     clones = True
 
-    def code_of(self, function: Any) -> int:
+    def code_of(self, function: Callable[..., Any]) -> int:
         """A number that is the same for functions of the same code, such as those that another function makes
         anew in each call. The cache counts their recordings together (`program_cache.py`)."""
         while isinstance(function, functools.partial):
@@ -45,11 +50,11 @@ class Policy:
             return hash(code)
         return id(type(function))
 
-    def in_copies(self, function: Any) -> Any:
+    def in_copies(self, function: Callable[..., Any]) -> Any:
         """The function that a copy of the compiled function, or what a pickle of it loads, compiles."""
         return function
 
-    def around_call(self, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes a call that the core leaves to Python."""
         return call._answer(args, kwargs)
 
@@ -57,7 +62,7 @@ class Policy:
         """The arguments of the function, from those of `step.run`."""
         return args
 
-    def before_first(self, function: Any, call: OneCall) -> tuple[Program | None, Walk | None]:
+    def before_first(self, function: Callable[..., Any], call: OneCall) -> tuple[Program | None, Walk | None]:
         """Called before the first recording of a signature.
 
         Returns a program that fits the call already, or None; and the guards of the step if they are known
@@ -65,23 +70,23 @@ class Policy:
         """
         return None, None
 
-    def before_recording(self, call: Any, args: tuple[Any, ...], is_check: bool) -> bool:
+    def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
         """True if a run is recorded; else it is eager."""
         return True
 
-    def after_recording(self, recording: Recording, result: Any) -> str:
+    def after_recording(self, recording: Recording, result: object) -> str:
         """The reason why a recorded run must not be replayed, although it could; or ""."""
         return ""
 
-    def after_check(self, key: Any, program: Program) -> None:
+    def after_check(self, key: _core.Signature, program: Program) -> None:
         """After a check that has found no difference."""
 
-    def when_refused(self, call: Any, why: str) -> None:
+    def when_refused(self, call: CompiledFunction, why: str) -> None:
         """Called at the first call that runs eagerly, with the reason."""
         name = getattr(call, "__qualname__", type(call._function).__qualname__)
         warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
 
-    def when_resting(self, call: Any, calls: int) -> None:
+    def when_resting(self, call: CompiledFunction, calls: int) -> None:
         """Called when the next `calls` calls run eagerly, without a check of their signature."""
 
 
@@ -90,7 +95,7 @@ class OfMethod(Policy):
 
     is_kept = True
 
-    def __init__(self, owner: Any) -> None:
+    def __init__(self, owner: object) -> None:
         self._owner = ref(owner)
 
     def before_run(self, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ makes Tensors of the arrays.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranvier.compile import listing
 from ranvier.compile.guarding import step_gradients
@@ -17,6 +17,9 @@ from ranvier.compile.listing import Buffer, Instruction, MemoryUse
 from ranvier.compile.results import Results
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    import ranvier._core as _core
 
 
 class Program:
@@ -49,8 +52,8 @@ class Program:
 
     def __init__(
         self,
-        core: Any,
-        signature: Any,
+        core: _core.Program,
+        signature: _core.Signature,
         plans: list[Any],
         modules: list[Any],
         results: Results,

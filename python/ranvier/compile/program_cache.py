@@ -18,9 +18,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranvier.compile.program import Program
+
+if TYPE_CHECKING:
+    import ranvier._core as _core
 
 _MEMORY = 1 << 28  # the most bytes of all programs of a function; then the least recently used is dropped
 _TIMED = 4  # how many replays are timed after a recording
@@ -99,7 +102,7 @@ class ProgramCache:
     def all(self) -> list[Program]:
         return [program for programs in self.kept.values() for program in programs]
 
-    def used(self, key: Any, began: float) -> None:
+    def used(self, key: _core.Signature, began: float) -> None:
         """Notes a replay of a program in `kept`. began: when its call began (`perf_counter`)."""
         self.kept.move_to_end(key)
         self._last_key = key
@@ -107,7 +110,7 @@ class ProgramCache:
             self.replay = min(self.replay, perf_counter() - began)
             self.untimed = self.untimed - 1
 
-    def look_up(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
+    def look_up(self, key: _core.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
         """Decides what a call becomes that no program has answered: RECORDED, EAGER, REFUSED, or a program:
         it fits the call and is due for a check."""
         self._asked = key
@@ -123,7 +126,7 @@ class ProgramCache:
             return EAGER
         return program
 
-    def put(self, key: Any, program: Program) -> None:
+    def put(self, key: _core.Signature, program: Program) -> None:
         """Keeps a new program, and drops others that are too many or too large together."""
         programs = self.kept.setdefault(key, [])
         programs.insert(0, program)
@@ -145,7 +148,7 @@ class ProgramCache:
         self._checks[alike] = before + (again or not before)
         return self._checks[alike]
 
-    def change(self, key: Any, before: Program | None, after: Program | None) -> None:
+    def change(self, key: _core.Signature, before: Program | None, after: Program | None) -> None:
         """Replaces the program `before` by `after`. None: there is no program before, or after."""
         self._count_replays()
         if before is not None:
@@ -155,7 +158,7 @@ class ProgramCache:
             self.put(key, after)
 
     # --- which calls are recorded
-    def passes(self, key: Any) -> bool:
+    def passes(self, key: _core.Signature) -> bool:
         """Notes that a recording gave no program for a reason that may pass (`CaptureError.kept`). True if
         the signature may be recorded again: it is the first time for this signature, and rare among all."""
         before = self._known.get(hash(key))
@@ -163,7 +166,7 @@ class ProgramCache:
         self._passed += 1
         return before != _PASSED and self._passed < _FREE
 
-    def refuse(self, key: Any) -> None:
+    def refuse(self, key: _core.Signature) -> None:
         """Calls of this signature run eagerly."""
         self._known[hash(key)] = _REFUSED
         for program in self.kept.get(key, ()):
@@ -175,7 +178,7 @@ class ProgramCache:
             return 0
         return _ROW
 
-    def _may_record(self, key: Any, is_new: bool) -> bool:
+    def _may_record(self, key: _core.Signature, is_new: bool) -> bool:
         """True if a call without a program is recorded. is_new: whether its signature was not seen before."""
         if len(self._known) >= _KEYS:
             self._known.clear()

@@ -42,7 +42,7 @@ class CaptureError(RuntimeError):
     The step itself has run once, eagerly; ``result`` is what it returned.
     """
 
-    def __init__(self, why: str, result: Any = None) -> None:
+    def __init__(self, why: str, result: object = None) -> None:
         super().__init__(why)
         self.result = result
         # Whether the reason is that the step keeps a Tensor. A step that stores something in its first call
@@ -147,7 +147,7 @@ def _compare_settings(recorded: Recording, before: Any) -> None:
         )
 
 
-def detached(result: Any) -> Any:
+def detached(result: object) -> Any:
     """The result of a step, with detached Tensors in place of those that have a tape."""
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
@@ -156,7 +156,7 @@ def detached(result: Any) -> Any:
     return filled(form, [t.detach() if t._grad_fn is not None else t for t in tensors])
 
 
-def _arguments_cloned(result: Any, recorded: Recording) -> Any:
+def _arguments_cloned(result: object, recorded: Recording) -> Any:
     """The result with a clone of each Tensor that shares memory with an argument."""
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
@@ -181,7 +181,7 @@ def _has_tape(x: Tensor) -> bool:
     return x._requires_grad and x._grad_fn is not None
 
 
-def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: Any) -> None:
+def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: object) -> None:
     """Raises CaptureError if a replay could not make the results.
 
     kinds: the kinds of the memory of the results' Tensors (see `build.py`). expected: the arrays of results
@@ -219,7 +219,7 @@ def _is_new_leaf(x: Tensor, kind: str) -> bool:
     return kind == "temporary" and x._grad_fn is None and (x._requires_grad or x._grad is not None)
 
 
-def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
+def holds_any(result: object, reached: dict[Any, Any]) -> bool:
     """True if a result has a list or dict that the step also reads. reached: the values read, by id."""
     items = parts_of(result)
     if items is None:
@@ -250,7 +250,7 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
     return fault
 
 
-def _why_not_plain(result: Any, seen: list[Any], given: list[Any]) -> str:
+def _why_not_plain(result: object, seen: list[Any], given: list[Any]) -> str:
     """The reason why a replay could not return such a result, or "".
 
     seen: receives the containers in the result. given: the arguments of the call. An argument that is no

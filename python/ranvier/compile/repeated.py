@@ -11,7 +11,7 @@ from __future__ import annotations
 import dis
 import functools
 from types import CodeType, FunctionType, MethodDescriptorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ranvier.compile.compiled_function import CompiledFunction
@@ -21,6 +21,9 @@ from ranvier.compile.guarding.signature import tensors_of
 from ranvier.compile.policy import Policy
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY, attach
+
+if TYPE_CHECKING:
+    from ranvier.tensors.recording import Recording
 
 # The most bytes of parameters of a module that is replayed: a program has packed copies of the parameters,
 # and is freed by the garbage collector only.
@@ -49,7 +52,7 @@ class Layers:
 
     step_root = "module"
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Module) -> None:
         self.module = module
 
     @property
@@ -95,7 +98,7 @@ class OfRepeated(Policy):
         _end(call)  # there are too many recordings, or a hook or a layer of the user's was added
         return False
 
-    def after_recording(self, recording: Any, result: Any) -> str:
+    def after_recording(self, recording: Recording, result: object) -> str:
         if any(x._grad_fn is not None for x in tensors_of(result)):
             return "the result has a tape, which its code has switched on"
         codes = [code for code, _ in recording.traced.codes.values()]
@@ -114,7 +117,7 @@ def _end(call: CompiledFunction) -> None:
     attach(call._function.module, KEY, None)
 
 
-def is_replayed(module: Any) -> bool:
+def is_replayed(module: Module) -> bool:
     """True if a module may be worth a recording, and has no code that must run at each call, such as
     hooks."""
     if not all(map(_is_plain, Module.modules(module))):
@@ -124,7 +127,7 @@ def is_replayed(module: Any) -> bool:
     return size <= _MOST and any(type(p) is Parameter and p.ndim > 1 for p in parameters)
 
 
-def is_long(module: Any, args: tuple[Any, ...]) -> bool:
+def is_long(module: Module, args: tuple[Any, ...]) -> bool:
     """True if the arithmetic of a call takes so long that a replay saves nothing."""
     layers = list(Module.modules(module))
     if any(type(layer).__module__ == "ranvier.nn.conv" for layer in layers):
@@ -134,7 +137,7 @@ def is_long(module: Any, args: tuple[Any, ...]) -> bool:
     return rows * weights > _PRODUCTS * len(layers)
 
 
-def _is_plain(module: Any) -> bool:
+def _is_plain(module: Module) -> bool:
     """True if calling a module only runs its `forward`, and that is replayable code."""
     kind = type(module)
     call: Any = kind.__call__
@@ -156,7 +159,7 @@ def _stores(code: CodeType) -> bool:
     return any(step.opname.startswith(_STORES) and step.opname != "DELETE_FAST" for step in steps)
 
 
-def begin(module: Any, args: tuple[Any, ...]) -> Any:
+def begin(module: Module, args: tuple[Any, ...]) -> Any:
     """The compiled function that answers the calls of a module from now on; None: they stay as they are.
 
     args: of the present call, all Tensors.

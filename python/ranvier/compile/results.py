@@ -28,7 +28,7 @@ class Results:
         is_one: whether the result is one new Tensor, and nothing else has to be done.
     """
 
-    def __init__(self, form: Any, fixed: list[Tensor | None], tensors: Iterable[Tensor] = ()) -> None:
+    def __init__(self, form: object, fixed: list[Tensor | None], tensors: Iterable[Tensor] = ()) -> None:
         """tensors: the Tensors of the result of a recorded run."""
         self.form, self.fixed, self.has_fixed = form, fixed, any(t is not None for t in fixed)
         # Tensors of the same memory have one cell (`tensors/views.py`), which counts changes in place. Pairs
@@ -42,7 +42,9 @@ class Results:
         self.all_new = not self.has_fixed
         self.is_one = self.all_new and type(form) is Place and not unlike
 
-    def find_makers(self, tensors: list[Tensor], gradients: Any, lasting: list[Tensor]) -> None:
+    def find_makers(
+        self, tensors: list[Tensor], gradients: list[tuple[Tensor, Tensor]], lasting: list[Tensor]
+    ) -> None:
         """Finds the results that are the gradient of a Tensor, or new views of Tensors that outlive the step.
 
         tensors: the Tensors of the run's result. gradients: (leaf, gradient) that the run has left. lasting:

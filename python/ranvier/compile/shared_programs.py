@@ -1,11 +1,11 @@
-"""Shares programs between a Trainer's steps of the same form, such as those of the fits of a
-cross-validation.
+"""Shares programs between a Trainer's steps that are alike, such as those of the fits of a cross-validation.
 
 The guards of such a step contain everything on which its kernel calls depend. If the objects in the guards
-are replaced by numbers, in the order in which the walk meets them, two steps of the same form have equal
-guards, and the second step would be recorded as the same program on other memory. So a program that was
-checked once is kept here without its memory (`Shared`). A step of the same form gets a copy that is bound to
-its own parameters, optimizer state and gradients. That step is neither recorded nor checked.
+are replaced by numbers, in the order in which the walk meets them, two steps that are alike have equal
+guards, and the second one would be recorded as the same program on other memory. So `StepForm` describes a
+step in this way, and a program that was checked once is saved without its memory (`Shared`), under the key of
+its step's form. A step with the same key gets a copy that is bound to its own parameters, optimizer state and
+gradients. That step is neither recorded nor checked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.compile.guarding.capturable import GuardKind
 from ranvier.compile.guarding.equality import canonical, pairs_of
+from ranvier.compile.guarding.guards import Guard
 from ranvier.compile.guarding.library_guards import READ_BY_KERNELS
 from ranvier.compile.guarding.program_guards import ProgramGuards
 from ranvier.compile.guarding.signature import is_array
@@ -30,13 +31,14 @@ from ranvier.compile.record import OneCall
 from ranvier.compile.results import Results
 from ranvier.observe import Lock
 from ranvier.ops.making import random
+from ranvier.optim import Optimizer
 from ranvier.tensors.memory import Array
 
-# Kinds of guards that are part of a form as they are.
+# The kinds of guards that a form contains as they are.
 _COMPARED = frozenset(
     {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
 )
-_MOST = 64  # programs that are kept
+_MOST_PROGRAMS = 64  # more are dropped, the one used first of all
 # classes of arguments, besides arrays, of steps that share programs
 _ARGUMENTS = (int, bool, str, type(None))
 # Packages whose modules and classes are guarded: a program is dropped if the user's program changes one.
@@ -58,49 +60,62 @@ class StepForm:
             state.
     """
 
-    def __init__(self, walk: Walk, signature: Any) -> None:
+    def __init__(self, walk: Walk, signature: _core.Signature) -> None:
         """signature: of the call. Raises ValueError for a value of which it is not known how it is
         compared."""
         self.walk = walk
         self.objects: list[Any] = []
         self.optimizers: list[tuple[Any, Any]] = []
         self.numbers: dict[int, int] = {}
-        guards = [g[:4] if g[0] in _COMPARED else _call(*g[:4]) for g in walk.guards]
-        owners = {id(thing) for _, owner, key, *_ in walk.guards for thing in (owner, key)}
-        plans = [self._groups(x) for x in {id(x): x for x, _ in walk.optimizers}.values()]
-        owners.update(id(group) for _, group in self.optimizers)
-        values = tuple(canonical((*guards, *plans), self.numbers, self.objects))
-        self.arrays = [x for x in self.objects if type(x) is np.ndarray] + [random.current().state]
-        # An object that the walk has not followed has no guards on its contents, so the form does not
-        # describe it. Arrays need no guards: they are described by `layouts`.
-        unreached = self.numbers.keys() - walk.seen.keys() - owners - walk.described
-        if any(type(self.objects[self.numbers[key]]) is not np.ndarray for key in unreached):
-            raise ValueError
-        kinds = tuple(map(type, self.objects))
+        guards = [_comparable(guard) for guard in walk.guards]
+        optimizers = {id(optimizer): optimizer for optimizer, _ in walk.optimizers}
+        updates = [self._update_of(optimizer) for optimizer in optimizers.values()]
+        values = tuple(canonical((*guards, *updates), self.numbers, self.objects))
+        self.arrays = [x for x in self.objects if type(x) is np.ndarray]
+        self.arrays.append(random.current().state)
+        self._require_described()
+        classes = tuple(map(type, self.objects))
         layouts = tuple([(str(a.dtype), a.shape, a.strides) for a in self.arrays])
-        self.key = signature, tuple(walk.of_library), values, kinds, layouts
+        self.key = signature, tuple(walk.of_library), values, classes, layouts
 
-    def _groups(self, x: Any) -> tuple[Any, ...]:
+    def _require_described(self) -> None:
+        """Raises ValueError for an object that the walk has not followed: it has no guards on its contents,
+        so the form does not describe it. Arrays need no guards: their layouts are in the key."""
+        walk = self.walk
+        described = walk.seen.keys() | walk.described
+        for _, owner, key, *_ in walk.guards:
+            described |= {id(owner), id(key)}
+        described |= {id(group) for _, group in self.optimizers}
+        for key in self.numbers.keys() - described:
+            if type(self.objects[self.numbers[key]]) is not np.ndarray:
+                raise ValueError
+
+    def _update_of(self, optimizer: Optimizer) -> tuple[Any, ...]:
         """All on which an optimizer's update depends, for the key. Numbers among its settings are left out:
         the kernel reads them at each replay."""
-        described: list[Any] = [x]
-        for group in x.param_groups:
+        described: list[Any] = [optimizer]
+        for group in optimizer.param_groups:
             settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]
-            plan = x._plans.get(id(group))
+            plan = optimizer._plans.get(id(group))
             described += tuple(group), tuple(settings), tuple(group["params"]), plan is None
             if plan is None:
                 continue
-            if not plan.fits(x, group, [p for p in group["params"] if p._grad is not None]):
+            updated = [p for p in group["params"] if p._grad is not None]
+            if not plan.fits(optimizer, group, updated):
                 raise ValueError
-            self.optimizers.append((x, group))
-            rows = plan.by_dtype
-            lists = [a for ps, steps, counts, states, _ in rows for a in (ps, steps, counts, *states)]
-            described += plan.names, plan._numbers, *[None if a is None else tuple(a) for a in lists]
+            self.optimizers.append((optimizer, group))
+            described += plan.names, plan._numbers
+            for parameters, steps, counts, states, _ in plan.by_dtype:
+                for arrays in (parameters, steps, counts, *states):
+                    described.append(None if arrays is None else tuple(arrays))
         return tuple(described)
 
 
-def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
-    """A guard of kind CALL in the form in which `canonical` compares it."""
+def _comparable(guard: Guard) -> tuple[Any, ...]:
+    """A guard without its text, as `canonical` compares it. Raises ValueError if it cannot be compared."""
+    kind, owner, key, expected, _ = guard
+    if kind in _COMPARED:
+        return kind, owner, key, expected
     if kind == GuardKind.CALL and type(owner) is functools.partial and not owner.keywords:
         return kind, owner.func, owner.args, expected
     raise ValueError
@@ -124,19 +139,22 @@ class Shared:
     def bound(self, form: StepForm, arrays: list[Array]) -> Program | None:
         """The program for a step of the same form, called with these arrays as arguments; None if a gradient
         does not exist yet, or the memory differs from that of the checked step."""
-        leaves = [form.objects[n] for n in self.leaves]
-        tensors = [t._array for t in form.walk.tensors]
-        if any(leaf._grad is None for leaf in leaves) or _core.share_memory(tensors, arrays):
+        leaves = self._objects(form, self.leaves)
+        if any(leaf._grad is None for leaf in leaves):
+            return None
+        if _core.share_memory([t._array for t in form.walk.tensors], arrays):
             return None
         gradients = [renewed(leaf._grad) for leaf in leaves]
         core = self.core.bound(form.arrays, arrays, [g._array for g in gradients])
         if core is None:
             return None
-        plans = [(x._plans[id(group)], x, group) for x, group in (form.optimizers[n] for n in self.plans)]
+        updates = [form.optimizers[n] for n in self.plans]
+        plans = [(optimizer._plans[id(group)], optimizer, group) for optimizer, group in updates]
         guards = ProgramGuards(core, plans, leaves, [])
         guards.from_walk(form.walk)
-        modules, changed = ([form.objects[n] for n in numbers] for numbers in (self.modules, self.changed))
-        left: Left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
+        modules = self._objects(form, self.modules)
+        changed = self._objects(form, self.changed)
+        left: Left = list(zip(leaves, gradients, range(len(leaves)), strict=True))
         results = Results(self.results, [None] * core.results)
         program = Program(core, self.signature, plans, modules, results, guards, changed, left)
         # it was checked, and is not checked again
@@ -145,6 +163,10 @@ class Shared:
         if program.is_current():
             return program
         return None
+
+    @staticmethod
+    def _objects(form: StepForm, numbers: list[int]) -> list[Any]:
+        return [form.objects[number] for number in numbers]
 
 
 def form(walk: Walk | None, call: OneCall) -> StepForm | None:
@@ -185,6 +207,22 @@ def find(form: StepForm, arrays: list[Array]) -> Program | None:
     return shared.bound(form, arrays)
 
 
+def _library_guards() -> _core.Guards:
+    """Guards on the modules and classes of the library that take part in steps."""
+    rows: list[tuple[int, Any, Any, Any]] = []
+    for name, module in sorted(sys.modules.items()):
+        if not name.startswith(_PACKAGES) or module is None:
+            continue
+        variables = vars(module)
+        rows.append((GuardKind.DICT, variables, "", pairs_of(variables)))
+        for value in variables.values():
+            if isinstance(value, type) and value.__module__ == name:
+                rows.append((GuardKind.NAMES, value, "", pairs_of(vars(value))))
+    guards = _core.Guards()
+    guards.set(rows)
+    return guards
+
+
 def share(program: Program, form: StepForm) -> None:
     """Keeps a program that was checked, for other steps of its form."""
     by_form = program.results.all_new and program.guards.nothing_else
@@ -197,16 +235,8 @@ def share(program: Program, form: StepForm) -> None:
         return
     with _lock:
         _forget_outdated()
-        if not _guards:  # on the modules and classes of the library that take part in steps
-            rows: list[tuple[int, Any, Any, Any]] = []
-            for name, module in sorted(sys.modules.items()):
-                if name.startswith(_PACKAGES) and module is not None:
-                    own = vars(module)
-                    rows.append((GuardKind.DICT, own, "", pairs_of(own)))
-                    kinds = [x for x in own.values() if isinstance(x, type) and x.__module__ == name]
-                    rows += [(GuardKind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
-            _guards.append(_core.Guards())
-            _guards[0].set(rows)
+        if not _guards:
+            _guards.append(_library_guards())
         _programs[form.key] = shared
-        if len(_programs) > _MOST:
+        if len(_programs) > _MOST_PROGRAMS:
             _programs.popitem(last=False)

@@ -54,12 +54,12 @@ class Watched(np.ndarray[Any, Any]):
     # isinstance reads this: the access is noted, and the result is the class of the caller's array.
     __class__ = _noted("__class__")
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         _note_use(name)
         setattr(_unwatched(self), name, value)
         np.ndarray.__setattr__(self, name, value)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         _note_use(ufunc.__name__)
         return getattr(ufunc, method)(*_unwatched(inputs), **_unwatched(settings))
 
@@ -68,7 +68,7 @@ class Watched(np.ndarray[Any, Any]):
         return function(*_unwatched(args), **_unwatched(kwargs))
 
 
-def _unwatched(x: Any) -> Any:
+def _unwatched(x: object) -> Any:
     """x with the caller's arrays in place of watched ones, in tuples, lists and dicts, too."""
     if type(x) is Watched:
         callers = getattr(x, "_callers", None)
@@ -133,7 +133,9 @@ class Arguments:
         others: the other arguments, which guards have to compare.
     """
 
-    def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
+    def __init__(
+        self, recording: Recording, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool
+    ) -> None:
         """tensors: whether the step gets Tensors in place of arrays of NumPy."""
         self.has_arrays = False
         self._copies: dict[int, Array] = {}  # the copies of empty arrays, by the id of the array
@@ -156,7 +158,7 @@ class Arguments:
             recording.core.add_argument(memory)
             recording.arguments.append(memory)
 
-    def _take(self, x: Any) -> Any:
+    def _take(self, x: object) -> Any:
         """What the step gets for the array or Tensor x among the arguments."""
         array = array_of(x)
         memory = array
@@ -213,7 +215,7 @@ class Arguments:
             for of, start, _, count in self._recording.moved
         )
 
-    def callers(self, result: Any) -> Any:
+    def callers(self, result: object) -> Any:
         """The result of the step, with the caller's arrays in place of watched ones.
 
         Refuses the recording if the result shares memory with an argument.

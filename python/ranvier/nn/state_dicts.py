@@ -17,7 +17,7 @@ from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
 from ranvier.tape.hooks import RemovableHandle
 from ranvier.tensors.data import as_array
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 from ranvier.tensors.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]

@@ -20,7 +20,7 @@ from ranvier.extension import optional
 from ranvier.onnx.symbols import active
 from ranvier.tensors.memory import Array as Array, keep
 from ranvier.tensors.reading import shortened
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 OPSETS = range(1, 28)
 """The versions of the operator set that are read."""

@@ -22,7 +22,7 @@ from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.optimizer_state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, ordered, require_function, truth
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 from ranvier.tensors.tensor import Tensor
 
 Group: TypeAlias = dict[str, Any]

@@ -25,7 +25,7 @@ import ranvier.serialization.few_bits as few_bits
 from ranvier.nn.arguments import arguments_of
 from ranvier.serialization.work import Work
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 

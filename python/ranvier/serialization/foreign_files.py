@@ -9,7 +9,7 @@ import pickle
 import re
 
 from ranvier.tensors.reading import open_file
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 BEGIN = 512
 """Bytes by which a file is recognised."""

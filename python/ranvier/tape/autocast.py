@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from _thread import _local as local  # threading.local, without the import of threading
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
@@ -21,6 +21,9 @@ from ranvier.settings import ThreadSettings
 from ranvier.tape.function import applied
 from ranvier.tensors.memory import BF16, F32, HALVES
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.tape.function import Function
 
 
 class _Casts(local):  # type: ignore[misc, unused-ignore]
@@ -56,7 +59,7 @@ def begin(block: Block) -> None:
     _core._autocast(block.dtype.num if block.enabled and block.dtype in HALVES else 0)
 
 
-def cast(kind: str, x: Any) -> Any:
+def cast(kind: str, x: Tensor) -> Any:
     """The input x of an op, cast as the list `kind` says ("lower" or "float32"); others than float Tensors as
     they are."""
     if not isinstance(x, Tensor):
@@ -79,7 +82,7 @@ def cast(kind: str, x: Any) -> Any:
     return kept
 
 
-def _apply(kind: str, function: Any, *inputs: Any) -> Any:
+def _apply(kind: str, function: Function, *inputs: Any) -> Any:
     """Runs a Function of the list `kind` on inputs that are cast."""
     if kind == "products":
         if not (isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES):

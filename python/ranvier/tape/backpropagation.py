@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from _thread import _count as other_threads
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,10 @@ from ranvier.tensors.recording import references
 from ranvier.tensors.replaced import prune, renew, replaced
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump, overlaps
+
+if TYPE_CHECKING:
+    from ranvier.tape.function import Function
+    from ranvier.tensors.types import TensorLike
 
 ndarray = np.ndarray
 
@@ -86,7 +90,7 @@ def targets(inputs: Any) -> set[Any]:
     return {x if x._grad_fn is None else x._grad_fn for x in inputs}
 
 
-def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = False) -> Any:
+def root_gradient(name: str, root: Tensor, gradient: TensorLike | None, create_graph: bool = False) -> Any:
     """The gradient from which backward starts: the given gradient, checked, or 1; a Tensor with
     create_graph."""
     seed = _seed(name, root, gradient)
@@ -99,7 +103,7 @@ def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = F
     return gradient.to(seed.dtype)
 
 
-def _seed(name: str, root: Tensor, gradient: Any) -> Array:
+def _seed(name: str, root: Tensor, gradient: TensorLike | None) -> Array:
     """The gradient of the root, checked, as an array; 1 for a number where none is given."""
     array = root._array
     if not root._requires_grad:
@@ -166,7 +170,7 @@ def run(
         hooks.call_at_end()
 
 
-def _gradients(node: Any, dy: Any) -> Any:
+def _gradients(node: Function, dy: Array) -> Any:
     """The result of the backward of one Function. dy: its gradient; a list if the node has several outputs.
 
     Raises RuntimeError if what the Function has saved was changed in place or freed since forward.
@@ -185,7 +189,7 @@ def _gradients(node: Any, dy: Any) -> Any:
     return node.backward(*dys)
 
 
-def _as_array(gradient: Any) -> Any:
+def _as_array(gradient: TensorLike | None) -> Any:
     """A gradient as an array, if it is a Deferred (tape/deferred.py)."""
     if isinstance(gradient, Deferred):
         return gradient.array()

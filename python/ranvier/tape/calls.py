@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import FrameType, SimpleNamespace
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from weakref import ref
 
 import numpy as np
@@ -26,6 +26,9 @@ from ranvier.tape.copy_functions import Setitem
 from ranvier.tape.function import Function
 from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import Key
 
 __all__ = ["FORMULAS", "Call", "Calls", "Refused"]
 
@@ -114,7 +117,7 @@ class Calls(Observer):
         self.fault = self.fault or f"[{self.op}] {text}"
         raise Refused(self.fault)
 
-    def operand(self, x: Any) -> Any:
+    def operand(self, x: Tensor) -> Any:
         """The object that stands for a Tensor, an array, a number or None."""
         raise NotImplementedError
 
@@ -136,14 +139,14 @@ class Calls(Observer):
 
     # --- values
 
-    def see(self, tensor: Tensor, value: Any, is_computed: bool = True) -> Any:
+    def see(self, tensor: Tensor, value: object, is_computed: bool = True) -> Any:
         """Notes the object that stands for a tensor from now on, and returns it."""
         array = tensor._array
         cell = tensor._cell
         self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell.changes)
         return value
 
-    def find(self, array: Any) -> Seen | None:
+    def find(self, array: object) -> Seen | None:
         """The record of an array that was seen before, or None."""
         entry = self._seen.get(id(array))
         if entry is not None and entry.array() is array:
@@ -183,7 +186,12 @@ class Calls(Observer):
         return entry
 
     def add(
-        self, kind: str, settings: dict[str, Any], inputs: Any, results: Any, made_by: Any = None
+        self,
+        kind: str,
+        settings: dict[str, Any],
+        inputs: Any,
+        results: Any,
+        made_by: type[Function] | None = None,
     ) -> None:
         operands = [self.operand(x) for x in inputs]
         outputs = [self.result(kind, x) for x in results]
@@ -211,7 +219,7 @@ class Calls(Observer):
         self.add(kind, settings, inputs, results, type(function))
         return result
 
-    def _changed_by_view(self, key: Any, x: Any, value: Any) -> None:
+    def _changed_by_view(self, key: Key, x: Tensor, value: object) -> None:
         """Notes that x, which ``x[key] += 1`` has changed through a view, is assigned that view now.
 
         Python changes the view in place, and then assigns it to the same place: the rest of x has the values
@@ -231,7 +239,7 @@ class Calls(Observer):
             if _layout(place) == _layout(value._array):
                 self._seen[id(x._array)] = entry._replace(changes=x._cell.changes)
 
-    def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
+    def _failed(self, made_by: type[Function], settings: dict[str, Any], inputs: Any) -> None:
         """Notes a call that has raised an error, if it succeeds with other values of the same shapes.
 
         If the model catches such an error, its course depends on values, so `__exit__` refuses it.
@@ -260,7 +268,7 @@ class Calls(Observer):
         names = self._by_numpy.setdefault(place(), set())
         names.add(_operation().removesuffix(" at ") or caller.f_code.co_name.strip("_"))
 
-    def read(self, how: str, tensor: Any = None) -> None:
+    def read(self, how: str, tensor: Tensor | None = None) -> None:
         """Raises Refused where Python code reads a value that depends on the inputs."""
         array = getattr(tensor, "_array", tensor)
         if not isinstance(array, np.ndarray):
@@ -297,7 +305,7 @@ def _layout(array: Any) -> tuple[Any, ...]:
     return array.ctypes.data, array.shape, steps
 
 
-def _usual(array: Any) -> Any:
+def _usual(array: object) -> Any:
     """Values of the same shape and dtype that most operations accept: identity matrices, indices 0."""
     if not isinstance(array, np.ndarray):
         return array

@@ -82,7 +82,9 @@ class Context:
 class _Node(TakesHalves):
     """The node of the tape for one call of ``apply``."""
 
-    def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
+    def __init__(
+        self, kind: type[Function], context: Context, outputs: tuple[Any, ...], slots: list[int]
+    ) -> None:
         """kind: the class with the static methods. outputs: what its forward returned. slots: the indices of
         the arguments of forward that are Tensors."""
         self.kind = kind
@@ -163,7 +165,7 @@ class _Node(TakesHalves):
             for i, about in zip(self.slots, self.inputs, strict=True)
         ]
 
-    def _reduced(self, dx: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
+    def _reduced(self, dx: Tensor | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
         """A gradient in the dtype and shape of its input, summed over the axes along which the input's shape
         was broadcast to the gradient's."""
         if dx is None:
@@ -212,7 +214,7 @@ def _with_history(node: _Node, x: Any, source: int | None) -> Any:
     return of_output(node, x._array, source if node.several else None)
 
 
-def _source(x: Any, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
+def _source(x: Tensor, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
     """_INPUT if x is among `as_it_is`, else its number among the outputs, or None."""
     if any(x is given for given in as_it_is):
         return _INPUT

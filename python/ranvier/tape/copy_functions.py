@@ -6,7 +6,7 @@ needed here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from ranvier.tensors.memory import Array, cast, copied, filled, in_dtype, like, 
 from ranvier.tensors.places import picked_last, put
 from ranvier.tensors.views import through
 
+if TYPE_CHECKING:
+    from ranvier.tensors.types import Key
+
 
 class Clone(TakesHalves):
     """y = x in new memory. Order 'K' keeps the order of axes in memory, if x has no gaps; 'C' and
     'channels_last' are the layouts of y."""
 
-    def __init__(self, order: Any = "K") -> None:
+    def __init__(self, order: str = "K") -> None:
         self.order = order
 
     def forward(self, x: Array) -> Array:
@@ -52,7 +55,7 @@ class Setitem(TakesHalves):
     """y = x with y[key] = value. If several values go to one place, the last one stays and gets the
     gradient."""
 
-    def __init__(self, key: Any) -> None:
+    def __init__(self, key: Key) -> None:
         self.key = key
 
     def forward(self, x: Array, value: Array) -> Array:

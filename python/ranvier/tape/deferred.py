@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
+
+if TYPE_CHECKING:
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.tensor import Tensor
 
 
 class Deferred:
@@ -21,10 +25,10 @@ class Deferred:
     joins = False
     shape: tuple[int, ...]
 
-    def added_to(self, array: Any) -> Any:
+    def added_to(self, array: Array) -> Any:
         """Adds the gradient to the array in place, and returns the array."""
 
-    def plus(self, other: Any) -> Any:
+    def plus(self, other: Tensor) -> Any:
         """The sum with another gradient as a Deferred; None: the sum is made of arrays."""
 
     def array(self) -> Any:

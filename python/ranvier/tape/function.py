@@ -12,9 +12,9 @@ an activation which no backward needs is freed as soon as the program drops it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from ranvier.tensors.failures import DtypeError, failure, op_of
 from ranvier.tensors.memory import BF16, F32, HALVES, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import Number
 
 ndarray = np.ndarray
 _MEDIUM = 2  # the precision "medium" of matrix products: its place in config.PRECISIONS
@@ -223,7 +226,7 @@ def into(kernel: Callable[..., Any], takes: int = -1, name: str | None = None) -
     return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes, name)
 
 
-def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
+def _arrays_in(values: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
     for value in values:
         if isinstance(value, ndarray):
             yield value
@@ -231,7 +234,7 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
             yield from _arrays_in(value)
 
 
-def watched(result: Any, *keys: Any) -> Any:
+def watched(result: Tensor, *keys: Any) -> Any:
     """The result of a Function, whose backward now raises an error if one of the Tensors in keys has changed.
 
     keys: Tensors, or tuples with some, such as indices, that the Function has saved and that are no inputs.
@@ -264,7 +267,7 @@ class _Absent:
 _ABSENT = _Absent()
 
 
-def _widened(function: Any, *inputs: Any) -> Any:
+def _widened(function: Function, *inputs: Any) -> Any:
     """Runs a Function on half floats in float32. Its results and its gradients are rounded to half floats."""
     floats = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
     own = floats[0]
@@ -316,11 +319,11 @@ def rounded(y: Any, dtype: Any) -> Any:
     return y
 
 
-def _is_floating(x: Any) -> bool:
+def _is_floating(x: Tensor) -> bool:
     return isinstance(x, Tensor) and x._array.dtype.kind == "f"
 
 
-def single(x: Any) -> Any:
+def single(x: Tensor) -> Any:
     """A Tensor of floats in float32; others as they are."""
     if _is_floating(x):
         return x.to(F32)
@@ -347,11 +350,15 @@ def in_dtypes(dtypes: Dtypes = Function.dtypes) -> Callable[[F], F]:
     return decorate
 
 
-def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _each(
+    cast_of: Callable[[Any], Any], operands: tuple[Any, ...], settings: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     return tuple(map(cast_of, operands)), {key: cast_of(x) for key, x in settings.items()}
 
 
-def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
+def _computed(
+    op: Callable[..., Any], dtypes: Dtypes, operands: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
     """The result of an op of several steps, computed in the dtypes that `in_dtypes` says."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     first: Any = None
@@ -403,7 +410,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     return tuple(tensors)
 
 
-def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
+def _number(name: str, number: Number, dtypes: list[np.dtype[Any]]) -> Tensor:
     dtype = _core._result_dtype(number, *dtypes)
     return wrap(keep(np.array(number_in(name, number, dtype), dtype)))
 

@@ -152,7 +152,7 @@ def cut(x: Tensor) -> Tensor:
 # --- the steps of `backward.run` on Tensors
 
 
-def gradients_of(node: Any, dy: Any) -> Any:
+def gradients_of(node: Function, dy: Array) -> Any:
     """The result of the rule of one Function; dy: a list if the node has several outputs."""
     if replaced:
         renew(node)

@@ -11,7 +11,7 @@ import weakref
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from ranvier.observe import observers
 from ranvier.tape.deferred import Deferred
 from ranvier.tensors.memory import added, copied, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
+
+if TYPE_CHECKING:
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.types import Node
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -47,7 +51,7 @@ class RemovableHandle:
 
     _keys = itertools.count()
 
-    def __init__(self, hooks_dict: Any, hook: Any = _NONE, *, extra_dict: Any = None) -> None:
+    def __init__(self, hooks_dict: dict[int, Any], hook: Any = _NONE, *, extra_dict: Any = None) -> None:
         extra = extra_dict if isinstance(extra_dict, list) else [extra_dict]
         self._hooks, self.id = [hooks_dict, *(d for d in extra if d is not None)], next(self._keys)
         if hook is not _NONE:
@@ -108,7 +112,7 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
     return RemovableHandle(_of_leaf(tensor, after_accumulation), hook)
 
 
-def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
+def _of_leaf(leaf: Node | Tensor, registry: dict[int, Any], mine: Any = None) -> Any:
     """The entry of a leaf or node in a table of hooks; `mine` is the new entry if there is none."""
     if mine is None:
         mine = {}
@@ -130,7 +134,7 @@ def of_node(node: Any, place: int) -> Hooks:
     return _of_leaf(node, of_nodes, ({}, {}))[place]
 
 
-def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
+def around(node: Node | Tensor, gradients: Any, run: Callable[..., Any]) -> Any:
     """Returns ``run(*gradients)`` for a node in `of_nodes`, with the node's hooks called before and after it.
 
     gradients: arrays, or Tensors with create_graph. The hooks get tuples of Tensors.
@@ -186,7 +190,7 @@ class _Carried(local):
 carried = _Carried()
 
 
-def tensor_of(array: Any) -> Tensor:
+def tensor_of(array: Array) -> Tensor:
     """A gradient as a Tensor: the same object that an earlier hook has given attributes, if there is one."""
     tensor = carried.tensors.get(id(array)) if carried.tensors else None
     if tensor is None:

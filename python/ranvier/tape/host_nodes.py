@@ -255,7 +255,7 @@ def _is_known(value: Any) -> bool:
     return type(value) is np.ndarray or _core._is_plain(value) or isinstance(value, np.generic)
 
 
-def _saved_arrays(values: Any, path: Path = ()) -> list[Saved]:
+def _saved_arrays(values: Iterable[Any], path: Path = ()) -> list[Saved]:
     """The arrays in a dict of attributes, and in tuples and lists inside it."""
     found: list[Saved] = []
     for key, value in values.items() if type(values) is dict else enumerate(values):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,10 @@ from ranvier.tensors.views import (
     stands_alone,
     views_of,
 )
+
+if TYPE_CHECKING:
+    from ranvier.tape.function import Function
+    from ranvier.tensors.types import Key, Node, TensorLike
 
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
@@ -111,7 +115,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
     return tensor
 
 
-def _is_sole(tensor: Any) -> bool:
+def _is_sole(tensor: Tensor) -> bool:
     """True if nothing except the tensor refers to its array, or to another array of the same memory."""
     array = tensor._array
     cell = tensor._cell
@@ -121,7 +125,7 @@ def _is_sole(tensor: Any) -> bool:
     return sys.getrefcount(array) <= SOLE + (cell.changed_last is array) + references(array)
 
 
-def written(name: str, out: Any, result: Any) -> Any:
+def written(name: str, out: Tensor, result: Tensor) -> Any:
     """PyTorch's out=: writes the result to the memory of the tensor `out` of its shape, off the tape."""
     shape = getattr(result, "shape", None)
     if not isinstance(out, Tensor) or out.shape != shape:
@@ -135,7 +139,7 @@ def written(name: str, out: Any, result: Any) -> Any:
     return assign(out, result, name)
 
 
-def store(tensor: Any, value: Any, name: str) -> None:
+def store(tensor: Tensor, value: TensorLike, name: str) -> None:
     """Writes a number or an array to the memory of a tensor, off the tape."""
     array = tensor._array
     _before_store(tensor, name, array if np.size(value) != 1 and value is not array else None)
@@ -145,7 +149,7 @@ def store(tensor: Any, value: Any, name: str) -> None:
         tell("stored", tensor, value)
 
 
-def _before_store(tensor: Any, name: str, places: Any) -> None:
+def _before_store(tensor: Tensor, name: str, places: Array | None) -> None:
     """What must be done before all of a tensor is written. places: as in `before_writing`."""
     require_writeable(name, tensor._array)
     if tensor._grad_fn is not None or tensor._cell.links:
@@ -155,7 +159,7 @@ def _before_store(tensor: Any, name: str, places: Any) -> None:
         before_writing(tensor, name, places)
 
 
-def _passes_gradients(value: Any, tensor: Any) -> bool:
+def _passes_gradients(value: TensorLike, tensor: Tensor) -> bool:
     """True if the value requires gradients and the tensor it is written to has floats, which have
     gradients."""
     return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
@@ -165,18 +169,21 @@ def check_leaf(tensor: Any, name: str) -> None:
     """Refuses to change a leaf that requires gradients, or a view of one, while they are recorded."""
     if not (tensor._requires_grad and mode.enabled):
         return
-    view = tensor._view
-    if tensor._grad_fn is None or (view is not None and not view[2] and view[0]._grad_fn is None):
-        refuse_leaf(name, "a leaf Variable" if tensor._grad_fn is None else "a view of a leaf Variable")
+    if tensor._grad_fn is None:
+        refuse_leaf(name, "a leaf Variable")
+    if tensor._view is not None:
+        base, _, why = tensor._view
+        if not why and base._grad_fn is None:
+            refuse_leaf(name, "a view of a leaf Variable")
 
 
-def setitem(x: Tensor, key: Any, value: Any) -> None:
+def setitem(x: Tensor, key: Key, value: TensorLike) -> None:
     """x[key] = value"""
     _set_places(x, key, value)
 
 
 @into(_core._put)
-def _set_places(x: Tensor, key: Any, value: Any) -> None:
+def _set_places(x: Tensor, key: Key, value: TensorLike) -> None:
     check_leaf(x, "setitem")
     key = tuple_of(key)
     try:
@@ -189,7 +196,7 @@ def _set_places(x: Tensor, key: Any, value: Any) -> None:
         raise index_error("setitem", key, x._array.shape, error) from None
 
 
-def _write_places(x: Tensor, key: Any, value: Any) -> None:
+def _write_places(x: Tensor, key: Key, value: TensorLike) -> None:
     """x[key] = value off the tape."""
     require_writeable("setitem", x._array)
     _keep_results(x)
@@ -229,7 +236,7 @@ def zero_(x: Tensor) -> Tensor:
     return _zero(x, 0)
 
 
-def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+def copy_(x: Tensor, src: TensorLike, non_blocking: bool = False) -> Tensor:
     """Takes the values of another tensor or array, cast and broadcast; non_blocking has no effect."""
     return _copy(x, src)
 
@@ -238,7 +245,7 @@ def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
     """The op that replaces all elements of x by those of src, under this name."""
 
     @into(_core.write, name=name)
-    def replace_all(x: Tensor, src: Any) -> Tensor:
+    def replace_all(x: Tensor, src: TensorLike) -> Tensor:
         check_leaf(x, name)
         recorded = (x._requires_grad or _passes_gradients(src, x)) and mode.enabled
         if recorded or is_written():
@@ -256,7 +263,7 @@ _SAME_NUMBER = frozenset({"fill_", "zero_"})  # ops that give all elements one v
 _MOST = 16  # an operation in place consists of fewer Functions; those before them belong to older operations
 
 
-def take_over(tensor: Any, result: Any, name: str) -> None:
+def take_over(tensor: Tensor, result: Tensor, name: str) -> None:
     """Gives the tensor the value and the history of a result of the same shape and dtype."""
     require_writeable(name, tensor._array)
     view = tensor._view
@@ -267,13 +274,14 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         _exchange(tensor, result)
         return
     if view is not None:
-        if view[2]:
-            raise RuntimeError(f"[{name}] got {view[2]}")
-        if view[0]._cell is not cell:
+        base, _, why = view
+        if why:
+            raise RuntimeError(f"[{name}] got {why}")
+        if base._cell is not cell:
             given = "a view of a tensor that has other memory since (`.data = ...`)"
             remedy = "a view of its present memory: make the view again, or clone() it"
             raise RuntimeError(f"[{name}] got {given}; expected {remedy}")
-        if view[0]._grad_fn is None and view[0]._requires_grad:
+        if base._grad_fn is None and base._requires_grad:
             refuse_leaf(name, "a view of a leaf Variable")
     before_writing(tensor, name, None if name in _SAME_NUMBER else tensor._array)
     _keep_saved(result._grad_fn, tensor)
@@ -298,7 +306,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
     renew(tensor, without=base)
 
 
-def _exchange(tensor: Any, result: Any) -> None:
+def _exchange(tensor: Tensor, result: Tensor) -> None:
     """Gives the tensor the memory and the history of the result."""
     if result._view is not None:
         result = result.clone()
@@ -331,7 +339,7 @@ def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
         nodes += node.edges
 
 
-def _keep_arrays(node: Any, tensor: Any) -> None:
+def _keep_arrays(node: Function, tensor: Tensor) -> None:
     """Copies the arrays on the tensor's memory that one Function has saved."""
     if node.changes != tuple([cell.changes for cell in node.versions]):
         return  # Memory was changed after this Function was recorded: it belongs to an older operation.
@@ -370,7 +378,7 @@ def _kept(value: Array, array: Array) -> Array:
     return value
 
 
-def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
+def _skip_hooks(tensor: Tensor, maker: Node, view: tuple[Any, ...]) -> None:
     """Lets the gradients of a change in place bypass the hooks of the view and of the views it is made from.
 
     As in PyTorch, these hooks get only the gradients of uses before the change. maker: the Function of the

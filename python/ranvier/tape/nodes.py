@@ -134,7 +134,7 @@ def _link(edge: Any) -> tuple[Any, int]:
     return (edge, 0)
 
 
-def get_gradient_edge(tensor: Any) -> GradientEdge:
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """The edge at which backward has the gradient of a tensor that requires one.
 
     >>> import ranvier as rv

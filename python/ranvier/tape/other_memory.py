@@ -5,7 +5,8 @@ They are not recorded on the tape. Backward raises an error if a Function has sa
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +21,11 @@ from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data
 from ranvier.tensors.views import count_change, sharing
 
+if TYPE_CHECKING:
+    from ranvier.tensors.types import ShapeLike
 
-def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
+
+def resize_(x: Tensor, *size: Any, memory_format: str | None = None) -> Tensor:
     """Gives x another shape in place: its elements in their order, then zeros.
 
     Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor, and
@@ -48,7 +52,7 @@ def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     return x
 
 
-def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tensor:
+def resize_as_(x: Tensor, the_template: Tensor, memory_format: str | None = None) -> Tensor:
     """The shape of another tensor, in place: see :func:`resize_`."""
     if not isinstance(the_template, Tensor):
         raise TypeError(f"[resize_as_] got {type(the_template).__name__}; expected a Tensor")
@@ -56,7 +60,11 @@ def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tenso
 
 
 def set_(
-    x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+    x: Tensor,
+    source: Tensor | UntypedStorage | None = None,
+    storage_offset: int = 0,
+    size: ShapeLike | None = None,
+    stride: Sequence[int] | None = None,
 ) -> Tensor:
     """Gives x the memory of a Tensor or storage, in place. Views of x keep their memory.
 

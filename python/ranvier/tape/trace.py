@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ranvier.settings import Settings
 from ranvier.tape.deferred import Deferred
 from ranvier.tape.function import Function
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.tensors.memory import Array
 
 __all__ = ["outputs_alive", "outputs_kept"]
 
@@ -69,7 +72,7 @@ _places = _Places()
 def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps the function by which backward gets the gradients of a node: they are searched for NaN."""
 
-    def run(node: Any, dy: Any) -> Any:
+    def run(node: Function, dy: Array) -> Any:
         # Read before the call, because `gradients_of` may release the node's attributes.
         place = getattr(node, "called_at", "an unknown line")
         gradients = gradients_of(node, dy)
@@ -85,7 +88,7 @@ def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _has_nan(gradient: Any) -> bool:
+def _has_nan(gradient: Array | Deferred | None) -> bool:
     if isinstance(gradient, Deferred):
         array = gradient.array()
     else:

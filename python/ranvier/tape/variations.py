@@ -6,6 +6,7 @@ results.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -45,7 +46,7 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
     return np.asarray(drawn).astype(array.dtype)
 
 
-def accepted(attempt: Any, near: list[int]) -> list[int]:
+def accepted(attempt: Callable[[list[int]], Any], near: list[int]) -> list[int]:
     """For each input the greatest width with which attempt(widths) raises no error of FAILURES.
 
     near: for each input the least width, which is known to succeed.

@@ -26,6 +26,10 @@ from ranvier.tensors.memory import (
     require_numbers,
 )
 
+if TYPE_CHECKING:
+    from ranvier.tensors.tensor import Tensor
+    from ranvier.tensors.types import ArrayLike, DtypeLike
+
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's kind of a dtype -> its rank: bools, integers, floats
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}  # Python's class -> its dtype
 _NUMBERS = (*_PYTHON, np.generic)
@@ -83,7 +87,7 @@ def as_array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def _array_like(name: str, data: Any) -> Array:
+def _array_like(name: str, data: ArrayLike) -> Array:
     """The array of a data frame, of a column of one, or of another object that NumPy takes."""
     array = np.asarray(data)
     # a data frame with columns of several dtypes
@@ -112,7 +116,7 @@ def _array_like(name: str, data: Any) -> Array:
     return array
 
 
-def refuse_torch(name: str, what: str, thing: Any) -> None:
+def refuse_torch(name: str, what: str, thing: object) -> None:
     """Raises TypeError for a class, an object, a function or a Tensor of PyTorch, with the remedy."""
     if not _is_of_torch(thing):
         return
@@ -123,7 +127,7 @@ def refuse_torch(name: str, what: str, thing: Any) -> None:
     raise TypeError(f"[{name}] got {what} of PyTorch ({shown.__name__}); expected {remedy}")
 
 
-def _is_of_torch(thing: Any) -> bool:
+def _is_of_torch(thing: object) -> bool:
     """True for a class, an object or a function of PyTorch, also of a class that derives from PyTorch's.
 
     The library's own functions and classes may have PyTorch's names: `home_of` knows where a class is
@@ -152,7 +156,7 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
         raise OpError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
 
 
-def _dtypes(data: Any) -> set[Any]:
+def _dtypes(data: ArrayLike) -> set[Any]:
     """The dtypes of the numbers in nested lists. Python's numbers have PyTorch's dtypes; None stands for
     Tensors beside their dtypes."""
     if not isinstance(data, (list, tuple)):
@@ -186,7 +190,9 @@ def _numbers(name: str, data: Any) -> Any:
 shape_of: Any = _core._shape
 
 
-def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:
+def sized_or_copied(
+    name: str, arguments: tuple[Any, ...], dtype: DtypeLike | None, shared: bool = False
+) -> Array:
     """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``.
 
     shared: an array of the dtype itself, as PyTorch's constructors have it.
@@ -214,7 +220,7 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
         raise failure(OpError, name, f"data of dtype {data.dtype}", f"numbers ({error})") from None
 
 
-def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:
+def new_array(name: str, data: ArrayLike, dtype: DtypeLike | None = None, copied: bool = True) -> Array:
     """The data as an array in this dtype; a copy, unless the data is an array and `copied` is false."""
     if not observers and type(data) in _LISTS:
         kind = default.dtype if dtype is None else np.dtype(dtype)
@@ -254,14 +260,14 @@ def _in_step(data: Any, array: Any) -> Any:
     return array
 
 
-def given(array: Any) -> Any:
+def given(array: Array) -> Any:
     """The array from which a Tensor is made. While a model is written to a file, it becomes a constant."""
     if is_written() and type(array) is np.ndarray:
         current().core.keep(array)
     return array
 
 
-def is_plain(data: Any) -> bool:
+def is_plain(data: ArrayLike) -> bool:
     """True if data is made of Python's numbers alone."""
     if isinstance(data, (list, tuple)):
         return all(map(is_plain, data))
@@ -291,7 +297,7 @@ class Size(_SizeBase):
     def __add__(self, other: Any) -> Any:
         return Size(super().__add__(tuple(other)))
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: Tensor) -> Any:
         if isinstance(other, tuple):
             return Size(other + tuple(self))
         return NotImplemented
@@ -343,7 +349,7 @@ TENSOR_TYPES: dict[str, Any] = {  # by PyTorch's names
 }
 
 
-def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+def as_dtype(name: str, dtype: DtypeLike | None) -> np.dtype[Any]:
     """The dtype of a dtype, a tensor type or its name; ValueError for those of other devices."""
     if isinstance(dtype, str):
         path, _, last = dtype.rpartition(".")

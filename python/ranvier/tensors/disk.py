@@ -141,7 +141,7 @@ def _renamed_together(staged: list[tuple[str, str]]) -> None:
         _flush_folder(folder)
 
 
-def renew(path: Any) -> None:
+def renew(path: str | os.PathLike[str]) -> None:
     """Give the path a copy of its file, so that this one can be written while the old one is in use.
 
     Raises OSError: the folder takes no new file, or the disk is full.
@@ -158,7 +158,7 @@ def _as_it_is(path: str, flags: int) -> int:
     return os.open(path, flags & ~(os.O_TRUNC | os.O_CREAT))
 
 
-def _status(path: Any, target: str) -> os.stat_result | None:
+def _status(path: str | os.PathLike[str], target: str) -> os.stat_result | None:
     """The status of the file at the path, None if there is no file. Raises the system's error if it may not
     be written. target: the path without symbolic links."""
     try:
@@ -170,7 +170,7 @@ def _status(path: Any, target: str) -> os.stat_result | None:
     return old
 
 
-def _send(stream: Any, content: bytes | memoryview, op: str) -> None:
+def _send(stream: BinaryIO, content: bytes | memoryview, op: str) -> None:
     """Writes the content to an open file."""
     if not hasattr(stream, "write"):
         raise TypeError(f"[{op}] got path {stream!r}; expected a path or a file opened for writing bytes")
@@ -202,7 +202,7 @@ def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) 
                     os.unlink(path)
 
 
-def _is_locked(stream: Any, wait: bool = True) -> bool:
+def _is_locked(stream: BinaryIO, wait: bool = True) -> bool:
     """Locks the file: True if this process has the lock now. If the system has no such locks: True if the
     file is older than an hour."""
     try:
@@ -264,7 +264,7 @@ def _flush_folder(folder: str) -> None:
             os.close(handle)
 
 
-def _flush(stream: Any, to_disk: bool) -> None:
+def _flush(stream: BinaryIO, to_disk: bool) -> None:
     stream.flush()
     if to_disk:
         os.fsync(stream.fileno())

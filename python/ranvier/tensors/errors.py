@@ -76,7 +76,7 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
             own_errors(value, ["__init__"])
 
 
-def named(function: Any, name: str, about: str) -> Any:
+def named(function: Callable[..., Any], name: str, about: str) -> Any:
     """Returns the function itself, with this name and docstring."""
     function.__name__ = function.__qualname__ = name
     function.__doc__ = about
@@ -124,7 +124,7 @@ def own_error(function: F, name: str = "") -> F:
     return call  # type: ignore[return-value]
 
 
-def _flags(function: Any) -> list[tuple[int, str, bool | None]]:
+def _flags(function: Callable[..., Any]) -> list[tuple[int, str, bool | None]]:
     """(place, name, default) of each parameter of type bool, except `inplace`, for which PyTorch accepts any
     value.
 
@@ -182,7 +182,7 @@ def _of_users(error: Exception) -> bool:
     return at is not None
 
 
-def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
+def no_dim(name: str, dim: int | None, ndim: int, error: Exception) -> Exception:
     """The error for a dimension `dim` that a tensor does not have: IndexError; TypeError if it is no
     number."""
     kind = IndexError if isinstance(error, IndexError) else TypeError
@@ -230,7 +230,7 @@ def _is_whole(value: Any) -> bool:
     return True
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     """True for a Tensor, and for an array."""
     return hasattr(value, "dtype") and hasattr(value, "shape")
 
@@ -244,7 +244,7 @@ def _is_dtype(value: Any) -> bool:
     return True
 
 
-def _has_length(value: Any) -> bool:
+def _has_length(value: object) -> bool:
     return hasattr(value, "__len__") and not isinstance(value, str)
 
 
@@ -252,21 +252,21 @@ def _have_lengths(value: Any) -> bool:
     return _has_length(value) and all(_has_length(part) for part in value)
 
 
-def _is_sizes(value: Any) -> bool:
+def _is_sizes(value: object) -> bool:
     """True for a whole number, and for a list of whole numbers."""
     if isinstance(value, (list, tuple)):
         return all(_is_whole(part) for part in value)
     return _is_whole(value)
 
 
-def _is_numbers(value: Any) -> bool:
+def _is_numbers(value: object) -> bool:
     """True for a Tensor, an array, and a list of numbers."""
     if isinstance(value, (list, tuple)):
         return all(_is_number(part) for part in value)
     return _is_tensor(value)
 
 
-def _is_module(value: Any) -> bool:
+def _is_module(value: object) -> bool:
     return callable(getattr(value, "named_parameters", None))
 
 
@@ -306,7 +306,7 @@ _BY_NAME: dict[str, tuple[Callable[[Any], bool], str]] = {
 _LISTS = ("Sequence[", "Iterable[", "list[")
 
 
-def _expected(annotation: str, value: Any) -> str:
+def _expected(annotation: str, value: object) -> str:
     """What a parameter with this annotation takes, if the value is something else; "" if it may be right, or
     if the annotation is not among those of `_KINDS` and lists of them."""
     wanted = []
@@ -334,7 +334,7 @@ def _expected(annotation: str, value: Any) -> str:
     return " or ".join(wanted)
 
 
-def _wrong_list(of_parts: str, value: Any) -> str:
+def _wrong_list(of_parts: str, value: object) -> str:
     """As :func:`_expected` for a list whose parts have an annotation."""
     is_list = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
     if not is_list:
@@ -390,7 +390,7 @@ def number(
     raise failure(OpError, name, f"{key} {value}", limits)
 
 
-def truth(name: str, key: str, value: Any) -> bool:
+def truth(name: str, key: str, value: object) -> bool:
     """The truth value of a setting; TypeError for a value without one, such as a Tensor of several elements.
 
     >>> truth("op", "keepdim", None)
@@ -413,7 +413,7 @@ def index(value: Any) -> int:
     return operator.index(value)
 
 
-def whole(name: str, key: str, value: Any) -> int:
+def whole(name: str, key: str, value: object) -> int:
     """The value of a whole number, or of a Tensor of one. Raises TypeError for anything else.
 
     >>> whole("op", "dim", -1)
@@ -429,7 +429,7 @@ def whole(name: str, key: str, value: Any) -> int:
     raise failure(TypeError, name, f"{key} {value!r}", "a whole number")
 
 
-def flag(name: str, key: str, value: Any) -> bool:
+def flag(name: str, key: str, value: object) -> bool:
     """The value of a flag. Raises TypeError for anything else, numbers too, as in PyTorch.
 
     >>> flag("op", "keepdim", "no")
@@ -441,7 +441,7 @@ def flag(name: str, key: str, value: Any) -> bool:
     raise failure(TypeError, name, f"{key} {value!r}", "True or False")
 
 
-def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) -> int:
+def count(name: str, key: str, value: object, least: int = 1, most: int = 2**48) -> int:
     """As :func:`whole`; raises ValueError unless least <= value <= most.
 
     >>> count("op", "size", 0)
@@ -455,7 +455,7 @@ def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) ->
     raise failure(OpError, name, f"{key} {value}", limits)
 
 
-def one_of(name: str, key: str, value: Any, allowed: Iterable[Any]) -> Any:
+def one_of(name: str, key: str, value: object, allowed: Iterable[Any]) -> Any:
     """The value, a string or None. Raises ValueError unless it is one of the allowed values.
 
     >>> one_of("op", "mode", "mid", ("min", "max"))
@@ -484,14 +484,14 @@ def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[
     return list(values)
 
 
-def require_function(name: str, key: str, value: Any) -> Any:
+def require_function(name: str, key: str, value: object) -> Any:
     """The value; TypeError unless it can be called."""
     if not callable(value):
         raise failure(TypeError, name, f"{key} {_shown(value)}", "a function")
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A short text of a value for errors; of a tensor its class, dtype and shape."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and hasattr(value, "dtype"):

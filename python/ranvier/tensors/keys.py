@@ -9,7 +9,7 @@ x[0][:, i], while NumPy puts the picked dimensions first.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ import ranvier._core as _core
 from ranvier.observe import is_recording, observers, value_read
 from ranvier.tensors.failures import OpIndexError, put_name
 from ranvier.tensors.memory import Array, cast, keep
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import Key
 
 
 def tuple_of(key: Any) -> Any:
@@ -31,11 +34,11 @@ def tuple_of(key: Any) -> Any:
     return key
 
 
-def _is_sequence(part: Any) -> bool:  # True of Tensors and arrays, too
+def _is_sequence(part: object) -> bool:  # True of Tensors and arrays, too
     return hasattr(type(part), "__getitem__") and not isinstance(part, (np.generic, dict))
 
 
-def raw_index(key: Any) -> Any:
+def raw_index(key: Key) -> Any:
     """The key with arrays in place of Tensors and of sequences in a tuple.
 
     A Tensor of uint8 is a mask, as in PyTorch.
@@ -99,7 +102,7 @@ class Picks(NamedTuple):
     arrays: tuple[Array, ...]  # the index array of each axis, from which rows is made
 
 
-def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
+def picks_of(key: Key, shape: tuple[int, ...]) -> Picks:
     """The parts of a key for a tensor of this shape. Raises IndexError if the key does not fit."""
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # x[rows]: a shortcut
         return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape, (key,))
@@ -118,7 +121,7 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
     return Picks(basic, axes, rows, picked, tuple(arrays))
 
 
-def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def numbers_first(key: Key, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """The key as a sequence of keys for NumPy: the first gives a view of x, the second picks from this view.
 
     >>> import numpy as np
@@ -137,7 +140,7 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     return basic, tuple(picks)
 
 
-def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) -> IndexError:
+def index_error(name: str, key: Key, shape: tuple[int, ...], error: IndexError) -> IndexError:
     """The error to raise for NumPy's error about a key: in the standard format, if possible with the
     index."""
     try:
@@ -151,7 +154,7 @@ def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) 
 
 
 def _split(
-    key: Any, shape: tuple[int, ...]
+    key: Key, shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
     """(the part of the key that gives a view, the index arrays, the axis of the view for each, the last
     mask)."""
@@ -183,7 +186,7 @@ def _split(
     return tuple(basic), arrays, tuple(axes), mask
 
 
-def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
+def _parts(key: Key, shape: tuple[int, ...]) -> list[Any]:
     """The parts of a key, with ints for numbers of any class, and slices in place of Ellipsis and for missing
     dimensions."""
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
@@ -197,7 +200,7 @@ def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
     return [*parts[:at], *[slice(None)] * left, *parts[at + 1 :]]
 
 
-def _part(part: Any) -> Any:
+def _part(part: object) -> Any:
     if part is None or part is ... or isinstance(part, slice):
         return part
     if isinstance(part, (bool, np.bool_)):
@@ -219,7 +222,7 @@ def _part(part: Any) -> Any:
     return part
 
 
-def _consumed(part: Any) -> int:
+def _consumed(part: object) -> int:
     """The number of dimensions of x that a part of the key is for."""
     if part is None or part is ...:
         return 0

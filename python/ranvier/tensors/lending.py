@@ -8,7 +8,7 @@ DLPack knows no bfloat16: such an array is exported as uint16, and the code of t
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from ranvier.grad_mode import mode
 from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, Array
+
+if TYPE_CHECKING:
+    from ranvier.tensors.tensor import Tensor
+    from ranvier.tensors.types import DtypeLike
 
 # DLDataTypeCode
 UINT = 1
@@ -38,7 +42,7 @@ def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
     return array
 
 
-def _lent(tensor: Any, force: bool = False) -> Array:
+def _lent(tensor: Tensor, force: bool = False) -> Array:
     """The array of a Tensor, whose memory counts as unwatched from now on (tensors/views.py)."""
     if tensor._requires_grad and mode.enabled and not truth("numpy", "force", force):
         raise RuntimeError(
@@ -48,7 +52,7 @@ def _lent(tensor: Any, force: bool = False) -> Array:
     return tensor._read("numpy()")
 
 
-def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def asarray(self: Tensor, dtype: DtypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """Tensor.__array__, which `numpy.asarray` calls."""
     array: Array = self.numpy()
     if dtype is not None and array.dtype != dtype:
@@ -62,7 +66,7 @@ def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarra
     return array
 
 
-def as_capsule(self: Any, **settings: Any) -> Any:
+def as_capsule(self: Tensor, **settings: Any) -> Any:
     """Tensor.__dlpack__, which `from_dlpack` of other libraries calls."""
     array = _lent(self)
     if array.dtype != BF16:
@@ -72,7 +76,7 @@ def as_capsule(self: Any, **settings: Any) -> Any:
     return capsule
 
 
-def recoded(capsule: Any, before: int, after: int) -> bool:
+def recoded(capsule: object, before: int, after: int) -> bool:
     """Changes the code of the dtype in a DLPack capsule that was not used yet from `before` to `after`.
     Returns whether the code was `before`; else nothing is changed."""
     api = ctypes.pythonapi

@@ -19,12 +19,15 @@ import mmap
 import os
 import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ranvier.observe import Lock
 from ranvier.tensors.disk import Unchanged, renew
+
+if TYPE_CHECKING:
+    from ranvier.tensors.tensor import Tensor
 
 SMALL = 2**24
 """Bytes up to which a file is read instead."""
@@ -157,7 +160,7 @@ def _watch() -> None:
         return
 
     @functools.wraps(write)
-    def noticed(tensor_dict: Any, filename: Any, *args: Any, **settings: Any) -> None:
+    def noticed(tensor_dict: Mapping[str, Tensor], filename: str, *args: Any, **settings: Any) -> None:
         _renew(filename)
         write(tensor_dict, filename, *args, **settings)
 
@@ -177,7 +180,7 @@ def _notice(event: str, args: tuple[Any, ...]) -> None:
         _renew(args[0])
 
 
-def _renew(path: Any) -> None:
+def _renew(path: str | os.PathLike[str]) -> None:
     """If the file at the path is mapped, replaces it by a copy, so that the mapped file is not written."""
     with _lock:
         try:

@@ -7,7 +7,7 @@ programs write to them through `view`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from ranvier.tensors.views import (
     through,
 )
 
+if TYPE_CHECKING:
+    from ranvier.tensors.tensor import Tensor
 
-def to_c_order(tensor: Any) -> bool:
+
+def to_c_order(tensor: Tensor) -> bool:
     """Gives C order to the memory that a tensor shares with its base and views, as one new memory of all.
 
     The order is that of the tensor's base, or of the tensor itself where no program has the base. Returns
@@ -43,14 +46,14 @@ def to_c_order(tensor: Any) -> bool:
     return any(_in_order_of(first, family) for first in (*no_views, tensor))
 
 
-def _a_view(tensor: Any) -> Any:
+def _a_view(tensor: Tensor) -> Any:
     """The tensor, if it is a view, or a view on its memory; None if there is none."""
     if tensor._view is not None:
         return tensor
     return next((other for other in sharing(tensor) if other._view is not None), None)
 
 
-def _in_order_of(first: Any, family: list[Any]) -> bool:
+def _in_order_of(first: Tensor, family: list[Any]) -> bool:
     """Gives the family of a tensor new memory, in which the tensor is in C order. Returns whether it did."""
     whole = first._array
     if whole.flags.c_contiguous or not whole.size or min(whole.strides) < 0 or overlaps(whole):
@@ -71,7 +74,7 @@ def _in_order_of(first: Any, family: list[Any]) -> bool:
     return True
 
 
-def _family(tensor: Any) -> list[Any]:
+def _family(tensor: Tensor) -> list[Any]:
     """The tensor, and the others on its memory."""
     family = [tensor, *sharing(tensor)]
     view = next((other for other in family if other._view is not None), None)
@@ -92,7 +95,7 @@ def _may_move(family: list[Any]) -> bool:
     return not observers or (recording is not None and not recording.keeps)
 
 
-def _moved(other: Any, first: Any, made: Array) -> Array | None:
+def _moved(other: Tensor, first: Tensor, made: Array) -> Array | None:
     """The array of a tensor on the memory of `made`, the copy of that of `first`; None if there is none."""
     if other is first:
         return made
@@ -102,7 +105,7 @@ def _moved(other: Any, first: Any, made: Array) -> Array | None:
     return _at_the_same_elements(other._array, first._array, made)
 
 
-def _is_made_by(chain: tuple[Any, ...], other: Any, first: Any) -> bool:
+def _is_made_by(chain: tuple[Any, ...], other: Tensor, first: Tensor) -> bool:
     """True if the chain gives a view of both the old and the new order."""
     array = through(chain, first._array)
     return array.strides == other._array.strides and array.ctypes.data == other._array.ctypes.data

@@ -6,7 +6,7 @@ may have index arrays. `_core._places(array, key)` is the view that a key withou
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ranvier.observe import observers, value_read
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import _FLOATS, _NUMBERS, Array, number_in, plain, require_writeable, write
 from ranvier.tensors.recording import host, host_in_place
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import Key, TensorLike
 
 
 def picked(array: Array, keys: tuple[Any, ...]) -> Array:
@@ -27,13 +30,13 @@ def picked(array: Array, keys: tuple[Any, ...]) -> Array:
     return view
 
 
-def _tuple(key: Any) -> tuple[Any, ...]:
+def _tuple(key: Key) -> tuple[Any, ...]:
     if type(key) is tuple:
         return key
     return (key,)
 
 
-def _parts(key: Any) -> tuple[Any, ...]:
+def _parts(key: Key) -> tuple[Any, ...]:
     """The parts of a key, as operands of `host`. A mask counts as a read of values, which makes a recorded
     step eager, because the shape of the result depends on it."""
     parts = _tuple(key)
@@ -67,14 +70,14 @@ def _picked_last(array: Array, *key: Any) -> Array:
     return np.where(last[key] == order, y, y.dtype.type(0))
 
 
-def put_in_order(array: Array, key: Any, values: Array) -> None:
+def put_in_order(array: Array, key: Key, values: Array) -> None:
     """array[key] = values; of several values for one place the last one in C order stays. The operands are
     made contiguous, because NumPy's order of writing depends on their strides."""
     key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in _tuple(key))
     array[key] = np.ascontiguousarray(values) if values.ndim else values
 
 
-def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
+def put(array: Array, keys: tuple[Any, ...], value: TensorLike) -> None:
     """array[key] = value for the keys of ``numbers_first``."""
     for key in keys[:-1]:
         array = array[key]
@@ -88,7 +91,7 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
         host_in_place(_put, array, value, *_tuple(key))
 
 
-def _put_slices(array: Array, key: Any, value: Any) -> bool:
+def _put_slices(array: Array, key: Key, value: TensorLike) -> bool:
     """array[..., rows] = value by the core. Returns False, and writes nothing, unless the key is full slices
     and one array of row numbers, and the value has the shape and dtype of the picked part."""
     parts = _tuple(key)
@@ -133,7 +136,7 @@ def _put(array: Array, value: Any, *key: Any) -> None:
         ) from error
 
 
-def _is_mask_of(key: Any, array: Array) -> bool:
+def _is_mask_of(key: Key, array: Array) -> bool:
     """True if the key is a mask of all elements of a floating array that the core can write to."""
     return (
         isinstance(key, np.ndarray)

@@ -13,10 +13,10 @@ import pathlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ranvier.tensors.failures import op_of
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 LONGEST = 2000
 """The most characters of the text of an error about a file, and of a warning."""
@@ -42,7 +42,7 @@ def shortened(text: str, most: int = LONGEST) -> str:
     return f"{text[:begin]}{left_out}{text[-_END:]}"
 
 
-def path_of(op: str, name: str, value: Any, of: str = "a file") -> pathlib.Path:
+def path_of(op: str, name: str, value: object, of: str = "a file") -> pathlib.Path:
     """A path that a caller gives, for an argument of this name. Raises TypeError for anything else: to the
     system a whole number is one of the files that the process has open."""
     if not isinstance(value, (str, os.PathLike)):
@@ -110,7 +110,7 @@ def _of_parser(op: str, shown: object, error: Exception) -> str:
     return shortened(printable(f"[{op}] '{shown}' is damaged, or no such file: {said}"))
 
 
-def _bound(error: Any) -> None:
+def _bound(error: Exception) -> None:
     """Limits the text of an error, in place, so that its class and attributes stay."""
     text = str(error)
     bounded = shortened(printable(text))

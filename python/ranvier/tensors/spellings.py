@@ -9,6 +9,7 @@ such a gate. Functions that PyTorch writes in Python refuse them (`PLAIN`).
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -71,14 +72,14 @@ _OF_A = """
 OF_A = frozenset(_OF_A.split())
 
 
-def is_respelled(function: Any) -> bool:
+def is_respelled(function: Callable[..., Any]) -> bool:
     """True if a function of this library takes NumPy's names."""
     home = function.__module__ or ""
     is_plain = function.__name__ in PLAIN and home.startswith("ranvier.ops.")
     return home.startswith(_MODULES) and not is_plain
 
 
-def respelled(function: Any, settings: dict[str, Any]) -> dict[str, Any] | None:
+def respelled(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any] | None:
     """The keyword arguments under PyTorch's names; None if no name is NumPy's, or if the function takes them
     as they are.
 
@@ -101,7 +102,9 @@ def respelled(function: Any, settings: dict[str, Any]) -> dict[str, Any] | None:
     return changed
 
 
-def again(function: Any, args: tuple[Any, ...], settings: dict[str, Any], error: BaseException) -> Any:
+def again(
+    function: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any], error: BaseException
+) -> Any:
     """The result of a call that raised the error, under PyTorch's names of its arguments; raises the error
     where NumPy's names are not the cause."""
     changed = respelled(function, settings)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ranvier.tensors.devices import CPU
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DeviceLike, DtypeLike, Key
 
 __all__ = ["TypedStorage", "UntypedStorage"]
 
@@ -74,7 +77,7 @@ class UntypedStorage(_Storage):
             return cls(np.frombuffer(held, np.uint8, nbytes))
 
     @classmethod
-    def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:
+    def _new_shared(cls, size: int, *, device: DeviceLike | None = None) -> UntypedStorage:
         """New memory. PyTorch's worker processes put a batch there; here workers run in this process."""
         return cls(size)
 
@@ -90,7 +93,7 @@ class UntypedStorage(_Storage):
             return UntypedStorage(np.frombuffer(self._array.data[key], np.uint8))
         return int(self._array[key])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DtypeLike | None = None, copy: bool | None = None) -> Array:
         if dtype is not None and dtype != np.uint8:
             return self._array.astype(dtype)
         return self._array
@@ -111,12 +114,12 @@ class TypedStorage(_Storage):
     (6, (6,))
     """
 
-    def __init__(self, memory: UntypedStorage, dtype: Any) -> None:
+    def __init__(self, memory: UntypedStorage, dtype: DtypeLike | None) -> None:
         self._untyped_storage = memory
         self.dtype = dtype
         self._array = memory._array.view(dtype)
 
-    def _new_shared(self, size: int, device: Any = None) -> TypedStorage:
+    def _new_shared(self, size: int, device: DeviceLike | None = None) -> TypedStorage:
         return TypedStorage(UntypedStorage(size * self.element_size()), self.dtype)
 
     def untyped(self) -> UntypedStorage:
@@ -125,7 +128,7 @@ class TypedStorage(_Storage):
     def element_size(self) -> int:
         return self._array.itemsize
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Key) -> Any:
         return self._array[key].tolist()
 
     def data_ptr(self) -> int:

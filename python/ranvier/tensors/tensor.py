@@ -27,6 +27,10 @@ from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
 from ranvier.tensors.views import begin_gradients, hides_base, share
 
+if TYPE_CHECKING:
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.types import TensorLike
+
 ndarray = np.ndarray
 wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Tensor without a copy or a check
 
@@ -63,7 +67,7 @@ def set_grad(tensor: Any, value: Any = None) -> None:
     tensor._grad = value
 
 
-def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> None:
+def set_requires_grad(tensor: Tensor, value: bool, name: str = "requires_grad") -> None:
     if type(value) is not bool:
         raise TypeError(f"[{name}] got {value!r}; expected True or False")
     if tensor._grad_fn is not None:
@@ -159,7 +163,7 @@ class Tensor:
         copy_: Callable[..., Tensor]
 
         def __getattr__(self, name: str) -> Any: ...
-        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __setitem__(self, key: Any, value: TensorLike | None) -> None: ...
         def __getitem__(self, key: Any) -> Any: ...
         def __iter__(self) -> Iterator[Any]: ...
         def __neg__(self) -> Any: ...
@@ -245,7 +249,7 @@ class Tensor:
         except Exception as error:
             raise no_dim("stride", dim, self.ndim, error) from None
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
+    def is_contiguous(self, memory_format: str | None = None) -> bool:
         """True if the memory is in C order, or with ``ranvier.channels_last`` in that order."""
         if memory_format is None or memory_format == "contiguous_format":
             return self._array.flags.c_contiguous
@@ -330,7 +334,7 @@ class Tensor:
     __array__ = asarray
     __dlpack__ = as_capsule
 
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+    def __array_wrap__(self, array: Array, context: object = None, return_scalar: bool = False) -> Any:
         """The result of NumPy's functions for a Tensor, as a Tensor: ``np.sqrt(x)``."""
         if array.dtype.kind in "biuf":
             return wrap(np.asarray(array))
@@ -373,7 +377,7 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return len(self._array)
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: TensorLike | None) -> bool:
         return bool((self._read("`in`") == (value._array if isinstance(value, Tensor) else value)).any())
 
     __hash__ = object.__hash__  # Tensors are hashed by identity, whatever == gives.

@@ -18,7 +18,7 @@ reason why the view cannot be changed in place on the tape; in that case the bas
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -27,6 +27,10 @@ import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers
 from ranvier.tensors.memory import copied
+
+if TYPE_CHECKING:
+    from ranvier.tensors.tensor import Tensor
+    from ranvier.tensors.types import Node
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -47,14 +51,14 @@ hides_base = _core._hides_base  # True if only views keep the base of a view
 stands_alone = _core._stands_alone
 
 
-def bump(tensor: Any) -> None:
+def bump(tensor: Tensor) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     count_change(tensor)
     if tensor._cell.links:
         renew(tensor)
 
 
-def count_change(tensor: Any) -> None:
+def count_change(tensor: Tensor) -> None:
     """Counts a change in place, without a new history for views: for a caller that gives them one itself."""
     cell = tensor._cell
     cell.changes += 1
@@ -69,7 +73,7 @@ def count_change(tensor: Any) -> None:
         cell.changed_last = array
 
 
-def renew(tensor: Any, without: Any = None) -> None:
+def renew(tensor: Tensor, without: Tensor | None = None) -> None:
     """Gives the views of a changed memory, except the views of the base `without`, new nodes without hooks.
 
     The gradients stay the same. As in PyTorch, the hooks of a view get only the gradients of uses before the
@@ -83,7 +87,7 @@ def renew(tensor: Any, without: Any = None) -> None:
                 change_history(view, chained(chain, edge))
 
 
-def begin_gradients(leaf: Any) -> None:
+def begin_gradients(leaf: Tensor) -> None:
     """Called when a leaf begins to require gradients: gives a history to its views that are older than the
     last change of the leaf.
 
@@ -95,7 +99,7 @@ def begin_gradients(leaf: Any) -> None:
             change_history(view, chained(chain, leaf))
 
 
-def change_history(tensor: Any, maker: Any) -> None:
+def change_history(tensor: Tensor, maker: Node) -> None:
     """Gives a tensor another maker. The tensor's hook of ``retain_grad`` moves to the new maker, other hooks
     stay at the old one."""
     old = tensor._grad_fn
@@ -107,7 +111,7 @@ def change_history(tensor: Any, maker: Any) -> None:
     tensor._requires_grad = True
 
 
-def views_of(base: Any) -> list[Any]:
+def views_of(base: Tensor) -> list[Any]:
     """The views of a base that are alive."""
     if not base._cell.links:
         return []
@@ -122,16 +126,20 @@ def base_of(view: Any) -> Any:
     return base
 
 
-def view_of_several(tensor: Any, view: Any, why: str) -> None:
+def view_of_several(tensor: Tensor, view: Tensor, why: str) -> None:
     """Notes that a new Tensor of the same memory, one of several that a Function made, is a view that cannot
     be changed in place on the tape."""
     share(tensor, view)
-    family = tensor._view
-    base = tensor if family is None else family[0]
-    view._view = (base if family is not None and family[2] else ref(base), (), why)
+    if tensor._view is None:
+        base = ref(tensor)
+    else:
+        base, _, refused = tensor._view
+        if not refused:
+            base = ref(base)
+    view._view = (base, (), why)
 
 
-def is_shared(tensor: Any) -> bool:
+def is_shared(tensor: Tensor) -> bool:
     """True if other Tensors that are alive may have the memory."""
     cell = tensor._cell
     view = tensor._view
@@ -147,24 +155,25 @@ def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[A
     return array
 
 
-def as_node(function: Any, *edges: Any) -> Any:
+def as_node(function: Node, *edges: Any) -> Any:
     """A Function as a node of the tape, without a call of forward."""
     function.released = False
     function.hooks = None
-    function.edges, function.needs = edges, tuple([edge is not None for edge in edges])
+    function.edges = edges
+    function.needs = tuple([edge is not None for edge in edges])
     function.versions = ()
     function.changes = ()
     return function
 
 
-def again(function: Any, edge: Any) -> Any:
+def again(function: Node, edge: Node | Tensor | None) -> Any:
     """A copy of a view Function, as a node of the tape that passes its gradient to `edge`."""
     node = object.__new__(type(function))
     node.__dict__.update(function.__dict__)
     return as_node(node, edge)
 
 
-def chained(chain: tuple[Any, ...], edge: Any) -> Any:
+def chained(chain: tuple[Any, ...], edge: Node | Tensor | None) -> Any:
     """Copies the Functions of a chain as new nodes of the tape, the first of which passes its gradient to
     `edge` (of the base); returns the last node, the maker of the view."""
     for function in chain:
@@ -172,17 +181,17 @@ def chained(chain: tuple[Any, ...], edge: Any) -> Any:
     return edge
 
 
-def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) -> None:
+def before_writing(tensor: Tensor, name: str, places: np.ndarray[Any, Any] | None) -> None:
     """Refuses to write different values to one place; copies a borrowed array first.
 
     places: the array to be written, or None if every element gets the same number.
     """
-    view = tensor._view
-    if view is not None and mode.enabled:
-        base = view[0]() if view[2] else view[0]
+    if tensor._view is not None and mode.enabled:
+        base = base_of(tensor)
+        _, _, why = tensor._view
         if base is not None and base._requires_grad:
-            if view[2]:
-                raise RuntimeError(f"[{name}] got {view[2]}")
+            if why:
+                raise RuntimeError(f"[{name}] got {why}")
             if base._grad_fn is None and base._cell is tensor._cell:
                 refuse_leaf(name, "a view of a leaf Variable")
     if places is not None and overlaps(places):
@@ -196,15 +205,15 @@ def overlaps(array: np.ndarray[Any, Any]) -> bool:
     overlap."""
     if array.flags.c_contiguous or array.size == 0:
         return False
-    reach = 0
-    is_certain = True
+    reach = 0  # the distance from the first to the last element along the dimensions so far
+    are_apart = True  # each step along a dimension leads beyond the dimensions with smaller steps
     for stride, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
         if size > 1 and stride == 0:
             return True
         if size > 1 and stride <= reach:
-            is_certain = False
+            are_apart = False
         reach += stride * (size - 1)
-    return not is_certain and _counted(array) < array.size
+    return not are_apart and _counted(array) < array.size
 
 
 def _counted(array: np.ndarray[Any, Any]) -> int:
@@ -232,33 +241,36 @@ def refuse_leaf(name: str, what: str) -> None:
     raise RuntimeError(f"[{name}] {what} that requires grad is being used in an in-place operation.")
 
 
-def own_memory(tensor: Any) -> None:
+def own_memory(tensor: Tensor) -> None:
     """Copies borrowed memory, so that all Tensors which share it are on the copy."""
     cell = tensor._cell
     cell.borrowed = False
-    family = [tensor, *sharing(tensor)]
+    tensors = [tensor, *sharing(tensor)]
     base = None if tensor._view is None else base_of(tensor)
-    if base is not None and all(base is not t for t in family):
-        family.append(base)
-    if len(family) == 1:
+    if base is not None and all(base is not other for other in tensors):
+        tensors.append(base)
+    if len(tensors) == 1:
         tensor._array = copied(tensor._array)
         return
-    ranges = [bounds(t._array) for t in family]
+    ranges = [bounds(other._array) for other in tensors]
     low = min(start for start, _ in ranges)
     high = max(end for _, end in ranges)
-    whole = np.empty(high - low, np.uint8)
-    for t, (start, end) in zip(family, ranges, strict=True):
-        array = t._array
-        first = array.ctypes.data - low if end > start else 0
-        moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, whole, first, array.strides)
+    memory = np.empty(high - low, np.uint8)
+    for other, (start, end) in zip(tensors, ranges, strict=True):
+        array = other._array
+        offset = array.ctypes.data - low if end > start else 0
+        moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
         moved[...] = array
-        t._array = moved
+        other._array = moved
 
 
 def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     """The addresses where the memory of an array begins and ends."""
-    start = end = array.ctypes.data
+    start = array.ctypes.data
+    end = start
     for size, stride in zip(array.shape, array.strides, strict=True):
-        start = start + min(stride * (size - 1), 0)
-        end = end + max(stride * (size - 1), 0)
-    return start, end + (array.itemsize if array.size else 0)
+        start += min(stride * (size - 1), 0)
+        end += max(stride * (size - 1), 0)
+    if array.size:
+        end += array.itemsize  # of the last element
+    return start, end

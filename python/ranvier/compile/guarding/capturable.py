@@ -142,7 +142,7 @@ TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bis
 PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 
-def is_listed(function: Any) -> bool:
+def is_listed(function: Callable[..., Any]) -> bool:
     """True if the result of a function made in C depends on its arguments and its `__self__` alone."""
     owner = getattr(function, "__self__", None)
     name = function.__name__
@@ -177,7 +177,7 @@ def is_listed_type(kind: type) -> bool:
     return kind in TYPES or (of_python and issubclass(kind, (BaseException, np.generic)))
 
 
-def is_numpy_function(x: Any) -> bool:
+def is_numpy_function(x: object) -> bool:
     """True if x is a function of NumPy, or a ufunc, whose result depends on its arguments alone."""
     name = getattr(x, "__name__", "")
     if isinstance(x, np.ufunc):
@@ -185,7 +185,7 @@ def is_numpy_function(x: Any) -> bool:
     return str(getattr(x, "__module__", "")).split(".")[0] == "numpy" and name in NUMPY_FUNCTIONS
 
 
-def functions_of(value: Any) -> list[Any]:
+def functions_of(value: object) -> list[Any]:
     """The Python functions that run when an attribute of a class is used. value: as ``vars(class)`` has
     it."""
     if isinstance(value, (staticmethod, classmethod)):

@@ -12,6 +12,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
+from types import CellType
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ class Guards:
         """Adds a guard on what function(*args) returns."""
         self.add((GuardKind.CALL, functools.partial(function, *args), "", function(*args), text))
 
-    def attribute(self, x: Any, name: str, text: str) -> None:
+    def attribute(self, x: object, name: str, text: str) -> None:
         """Adds a guard on an attribute, which is not followed."""
         self.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
 
@@ -155,7 +156,7 @@ class Guards:
         """Adds a guard on the items of a list, which are not followed."""
         self.add((GuardKind.LIST, x, "", tuple(x), text))
 
-    def sequence(self, x: Any, text: str) -> None:
+    def sequence(self, x: object, text: str) -> None:
         """Adds a guard on the items of a list, which are not followed. A tuple needs none."""
         if isinstance(x, list):
             self.list(x, text)
@@ -218,7 +219,7 @@ class Guards:
         self.add((GuardKind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
 
 
-def is_empty(cell: Any) -> bool:
+def is_empty(cell: CellType) -> bool:
     """True if a variable of a closure has no value yet. Only such a cell is equal to an empty cell."""
     return bool(cell == _EMPTY)
 

@@ -13,7 +13,7 @@ import os
 import sys
 import types
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from ranvier.observe import Lock
 from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.optim.optimizer_state import Plan
 
 # Guards on layers compare all names in the modules `ranvier.ops` and `ranvier.nn.functional`. So all names
 # are loaded before the first guard.
@@ -141,7 +144,7 @@ _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
 _comparison: list[Any] = []
 
 
-def guard_object(walk: Guards, x: Any, text: str) -> None:
+def guard_object(walk: Guards, x: object, text: str) -> None:
     """Adds the guards on an object of the library, other than Tensors and optimizers. text: names it."""
     kind = type(x)
     root = getattr(kind, "step_root", None)
@@ -170,7 +173,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
     guard_slots(walk, x, text)
 
 
-def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
+def _guard_path(walk: Guards, x: object, path: str, text: str) -> None:
     """Adds the guards on the attribute "a.b" of x, and on each attribute before it in the path."""
     *owners, last = path.split(".")
     for name in owners:
@@ -207,7 +210,7 @@ def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str
     return {n for n, value in own.items() if type(value) not in PLAIN or n[:1] == "_" or n in known}
 
 
-def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
+def guard_slots(walk: Guards, x: object, text: str, names: Iterable[str] | None = None) -> None:
     """Adds the guards on the values in `__slots__` of x, which are followed. names: only on these."""
     for base in type(x).__mro__:
         for name, member in () if base in CONTAINERS or base is object else vars(base).items():
@@ -296,7 +299,7 @@ def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
     walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 
 
-def guard_groups(walk: Guards, optimizer: Any, text: str) -> None:
+def guard_groups(walk: Guards, optimizer: Optimizer, text: str) -> None:
     """Adds the guards on the parameters of each group, which `step` and `zero_grad` read, once for each
     optimizer. The settings of groups are left out."""
     if ("groups", id(optimizer)) in walk.seen:
@@ -311,7 +314,7 @@ def guard_groups(walk: Guards, optimizer: Any, text: str) -> None:
             walk.sequence(group.get("params", ()), f"the parameters of {text}")
 
 
-def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
+def guard_optimizer(walk: Guards, plan: Plan, optimizer: Optimizer, group: dict[str, Any]) -> None:
     """Adds the guards on one parameter group of an optimizer whose step was recorded. The parameters that it
     updates are followed.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranvier.compile.guarding import step_gradients
 from ranvier.compile.guarding.capturable import GuardKind
@@ -18,6 +18,9 @@ from ranvier.grad_mode import mode
 from ranvier.ops.making import random
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.nn import Module
 
 EARLIER = "the gradient of an earlier step"
 
@@ -56,7 +59,13 @@ class ProgramGuards:
         self._find_rest(walk)
         self.core.set_guards(walk.all())
 
-    def from_run(self, recording: Recording, modules: Any, fixed: Any, walk: Walk | None = None) -> str:
+    def from_run(
+        self,
+        recording: Recording,
+        modules: list[Module],
+        fixed: list[Tensor | None],
+        walk: Walk | None = None,
+    ) -> str:
         """Makes the guards from a recorded run; returns "", or why something that was read cannot be
         compared.
 

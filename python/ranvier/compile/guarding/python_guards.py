@@ -26,7 +26,7 @@ def guard_set(walk: Guards, x: set[Any], text: str) -> None:
     walk.stack += [(item, text) for item in x if type(item) not in PLAIN]
 
 
-def guard_field(walk: Guards, x: Any, text: str) -> None:
+def guard_field(walk: Guards, x: object, text: str) -> None:
     """Guard a field of a dataclass."""
     for name in ("name", "default", "default_factory", "_field_type"):
         walk.attribute(x, name, text)
@@ -46,19 +46,19 @@ def guard_namespace(walk: Guards, x: types.SimpleNamespace, text: str) -> None:
     walk.stack += [(value, f"{text}.{name}") for name, value in vars(x).items()]
 
 
-def guard_scalar(walk: Guards, x: Any, text: str) -> None:
+def guard_scalar(walk: Guards, x: object, text: str) -> None:
     """Guards np.errstate beside a scalar of NumPy, whose own value the guard on its place compares."""
     walk.numpy()
     if isinstance(x, np.void):  # a row of a structured array, which can be written to
         walk.deny(text, "a row of a table of NumPy")
 
 
-def guard_array(walk: Guards, x: Any, text: str) -> None:
+def guard_array(walk: Guards, x: object, text: str) -> None:
     remedy = "make it a Tensor outside the step (rv.tensor), which a replay reads as it is"
     walk.deny(text, "an array of NumPy, whose elements are not compared", remedy)
 
 
-def guard_numpy(walk: Guards, x: Any, text: str) -> None:
+def guard_numpy(walk: Guards, x: object, text: str) -> None:
     walk.numpy()
     if not (isinstance(x, np.dtype) or is_numpy_function(x)):
         walk.deny(text, "a function of NumPy that is not listed")

@@ -21,7 +21,7 @@ from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor
 
 
-def is_array(x: Any) -> bool:
+def is_array(x: object) -> bool:
     """True if an argument may differ in each call: a NumPy array, or a plain Tensor off the tape.
 
     The core decides it in the same way (`Signature::add_array` in cpp/bindings/replay/signature.cpp).
@@ -31,12 +31,12 @@ def is_array(x: Any) -> bool:
     return type(x) is np.ndarray or isinstance(x, np.memmap)
 
 
-def array_of(x: Any) -> Array:
+def array_of(x: object) -> Array:
     """The NumPy array of an argument for which `is_array` is true."""
     return np.asarray(x._array if isinstance(x, Tensor) else x)
 
 
-def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
+def others(x: object, text: str) -> Iterator[tuple[Any, str]]:
     """The arguments that are no arrays and no plain values, each with a text that names it: guards compare
     them.
 
@@ -78,7 +78,7 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
     return None
 
 
-def _attributes(x: Any) -> dict[str, Any]:
+def _attributes(x: object) -> dict[str, Any]:
     """All attributes of an object, in its slots and its `__dict__`, also those that are no dataclass
     fields."""
     slots = (name for base in type(x).__mro__ for name in vars(base).get("__slots__", ()))
@@ -108,7 +108,10 @@ def with_parts(x: Any, parts: list[Any]) -> Any:
 
 
 def replaced(
-    x: Any, take: Callable[[Any], Any], seen: dict[int, Any] | None = None, containers: Any = None
+    x: object,
+    take: Callable[[Any], Any],
+    seen: dict[int, Any] | None = None,
+    containers: list[tuple[Any, Any]] | None = None,
 ) -> Any:
     """The arguments with take(x) in the place of each array or Tensor, in the order of `_core._signature`.
 
@@ -138,7 +141,7 @@ class Place(int):
     __slots__ = ()
 
 
-def flattened(x: Any, tensors: list[Tensor]) -> Any:
+def flattened(x: object, tensors: list[Tensor]) -> Any:
     """The structure x with places instead of Tensors; the Tensors are appended to `tensors`, each once."""
     if isinstance(x, Tensor):
         tensors.append(x)
@@ -159,7 +162,7 @@ def filled(form: Any, tensors: list[Tensor]) -> Any:
     return _mapped(form, Place, tensors.__getitem__)
 
 
-def _mapped(x: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
+def _mapped(x: object, leaf: type, change: Callable[[Any], Any]) -> Any:
     """A new structure with change(x) in the place of each leaf."""
     if isinstance(x, leaf):
         return change(x)
@@ -169,7 +172,7 @@ def _mapped(x: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
     return with_parts(x, [_mapped(item, leaf, change) for item in items])
 
 
-def tensors_of(x: Any) -> list[Tensor]:
+def tensors_of(x: object) -> list[Tensor]:
     """The Tensors of a structure, each once."""
     tensors: list[Tensor] = []
     flattened(x, tensors)

@@ -14,7 +14,8 @@ import functools
 import gc
 import signal
 import sys
-from types import CodeType
+from collections.abc import Callable
+from types import CodeType, FrameType
 from typing import Any
 
 from ranvier.compile.guarding import origins
@@ -198,7 +199,7 @@ class TracedCode:
         if gc.get_threshold()[0] == 0:  # else the step itself has set the thresholds
             gc.set_threshold(*self._thresholds)
 
-    def _event(self, frame: Any, kind: str, arg: Any) -> None:
+    def _event(self, frame: FrameType, kind: str, arg: Any) -> None:
         code = frame.f_code
         key = id(code)
         if kind == "call":
@@ -218,7 +219,7 @@ class TracedCode:
                 # has two, and calls the function from C.
                 self.calls_back |= arg is iter and code.co_code[frame.f_lasti + 1] != 1
 
-    def _enter(self, frame: Any, code: CodeType) -> None:
+    def _enter(self, frame: FrameType, code: CodeType) -> None:
         """Notes code that runs for the first time, by the table in `origins.py`."""
         origin, module = _origin(frame)
         if id(code) in self._handlers and origin != LIBRARY:  # a signal handler is ignored like an import
@@ -243,7 +244,7 @@ class TracedCode:
             self.reads_code = True
             self.asked |= {"__signature__", "__wrapped__"}
 
-    def _watch(self, frame: Any) -> None:
+    def _watch(self, frame: FrameType) -> None:
         """Traces the exceptions that come to a frame of the user's; not if a debugger already traces it."""
         if not self._traced and sys.gettrace() is None:
             self._traced = True
@@ -252,7 +253,7 @@ class TracedCode:
             frame.f_trace = self._raised
             frame.f_trace_lines = False
 
-    def _raised(self, frame: Any, event: str, arg: Any) -> Any:
+    def _raised(self, frame: FrameType, event: str, arg: Any) -> Any:
         """The trace function of a frame: refuses a step that catches an error of the library.
 
         Whether the error occurs may depend on values, and a replay always takes the recorded path.
@@ -268,7 +269,7 @@ class TracedCode:
             trace = trace.tb_next
         return self._raised
 
-    def _call(self, function: Any) -> None:
+    def _call(self, function: Callable[..., Any]) -> None:
         """Refuses a C function that the user's code calls, unless its result depends on arguments alone."""
         module = getattr(function, "__module__", None)
         name = function.__name__
@@ -291,13 +292,13 @@ class TracedCode:
         self.fault = f"the step {what} at {place()}, {why}"
 
 
-def _origin(frame: Any) -> tuple[int, str]:
+def _origin(frame: FrameType) -> tuple[int, str]:
     """The origin of the code that a frame runs (see `origin_of`), and its module."""
     module = str(frame.f_globals.get("__name__", "?"))
     return origin_of(frame.f_code.co_filename, module), module
 
 
-def looks_at_class(function: Any) -> bool:
+def looks_at_class(function: Callable[..., Any]) -> bool:
     """True if a function's own code names `type`: in a recording an array of NumPy has another class
     (`Watched` in `step_arguments.py`), so that the step would not do the same."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]

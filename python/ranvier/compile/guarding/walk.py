@@ -115,7 +115,7 @@ class Walk(Guards):
         self.items(vars(builtins), self._watched.intersection(missing), "the built-in ", follow=False)
 
     # --- what a value leads to
-    def _object(self, x: Any, text: str) -> None:
+    def _object(self, x: object, text: str) -> None:
         """Follows an object of a class that is not in _FOLLOW."""
         kind = type(x)
         base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
@@ -270,7 +270,7 @@ class Walk(Guards):
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
                 self.stack.extend((part, text) for part in (value, *functions))
 
-    def _instance(self, x: Any, text: str, base: type | None) -> None:
+    def _instance(self, x: object, text: str, base: type | None) -> None:
         """Guards the attributes of an object of the user's. base: the class of `_object` that it inherits
         from."""
         kind, own = type(x), getattr(x, "__dict__", None)

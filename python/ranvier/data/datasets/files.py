@@ -33,7 +33,7 @@ from ranvier.serialization.foreign_files import other_kind
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array, bools
 from ranvier.tensors.reading import open_file, reading, require_file_of_bytes, shortened
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 if TYPE_CHECKING:
     from ranvier.tensors.types import DtypeLike

@@ -14,7 +14,7 @@ from ranvier.data.checks import pair
 from ranvier.data.datasets.samples import PathLike, Samples, path_of, require_file
 from ranvier.extension import optional
 from ranvier.tensors.reading import open_file, shortened
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 __all__ = ["load_images", "read_image"]
 

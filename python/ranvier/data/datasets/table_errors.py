@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TypeAlias
 
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 
 Remedy: TypeAlias = tuple[str, object, str]
 """An argument of `load_csv` that helps: its name, its value, and what it does."""

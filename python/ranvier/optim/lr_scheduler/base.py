@@ -17,7 +17,7 @@ from ranvier.optim.optimizer_state import plain
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, one_of, own_errors
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.strangers import settable
+from ranvier.tensors.sanitize import settable
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]

@@ -21,7 +21,7 @@ from ranvier.serialization.foreign_files import FileError
 from ranvier.tensors.deepcopy_pickle import TensorMemory, rebuild_shared
 from ranvier.tensors.devices import is_meta
 from ranvier.tensors.memory import MOST_ELEMENTS, Array as Array
-from ranvier.tensors.strangers import settable
+from ranvier.tensors.sanitize import settable
 from ranvier.torch.tensors.meta import rebuilt
 from ranvier.torch.tensors.pair_functions import view_as_complex
 from ranvier.torch.tensors.pairs import Complex

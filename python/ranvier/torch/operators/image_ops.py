@@ -15,7 +15,7 @@ from ranvier.data.datasets.images import require_pixels
 from ranvier.serialization.files import replace
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.reading import open_file, shortened
-from ranvier.tensors.strangers import printable
+from ranvier.tensors.sanitize import printable
 from ranvier.torch.operators.library import Library
 
 # torchvision's numbers of ImageReadMode: 0 keeps the channels of the file; the others are Pillow's modes by

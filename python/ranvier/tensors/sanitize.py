@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from inspect import getattr_static
 from types import MemberDescriptorType
-from typing import Any
 
 _KEPT = str.maketrans({"\n": " ", "\t": " "})
 
@@ -21,7 +20,7 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def settable(kind: type, name: Any, slot: bool = False) -> bool:
+def settable(kind: type, name: object, slot: bool = False) -> bool:
     """True if a file may set the attribute `name` on an object of this class.
 
     Names with underscores at both ends are refused, since Python, NumPy and ctypes ask objects for them. So
