@@ -21,7 +21,6 @@ from ranvier.tensors.recording import Recording
 
 if TYPE_CHECKING:
     import ranvier._core as _core
-    from ranvier.compile.compiled_function import CompiledFunction
 
 
 class Policy:
@@ -54,7 +53,7 @@ class Policy:
         """The function that a copy of the compiled function, or what a pickle of it loads, compiles."""
         return function
 
-    def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around_call(self, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes a call that the core leaves to Python."""
         return call._answer(args, kwargs)
 
@@ -70,7 +69,7 @@ class Policy:
         """
         return None, None
 
-    def before_recording(self, call: CompiledFunction, args: tuple[Any, ...], is_check: bool) -> bool:
+    def before_recording(self, call: Any, args: tuple[Any, ...], is_check: bool) -> bool:
         """True if a run is recorded; else it is eager."""
         return True
 
@@ -81,12 +80,12 @@ class Policy:
     def after_check(self, key: _core.Signature, program: Program) -> None:
         """After a check that has found no difference."""
 
-    def when_refused(self, call: CompiledFunction, why: str) -> None:
+    def when_refused(self, call: Any, why: str) -> None:
         """Called at the first call that runs eagerly, with the reason."""
         name = getattr(call, "__qualname__", type(call._function).__qualname__)
         warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
 
-    def when_resting(self, call: CompiledFunction, calls: int) -> None:
+    def when_resting(self, call: Any, calls: int) -> None:
         """Called when the next `calls` calls run eagerly, without a check of their signature."""
 
 

@@ -23,7 +23,6 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from ranvier.tensors.memory import Array
-    from ranvier.tensors.types import Node
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -112,7 +111,7 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
     return RemovableHandle(_of_leaf(tensor, after_accumulation), hook)
 
 
-def _of_leaf(leaf: Node | Tensor, registry: dict[int, Any], mine: Any = None) -> Any:
+def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
     """The entry of a leaf or node in a table of hooks; `mine` is the new entry if there is none."""
     if mine is None:
         mine = {}
@@ -134,7 +133,7 @@ def of_node(node: Any, place: int) -> Hooks:
     return _of_leaf(node, of_nodes, ({}, {}))[place]
 
 
-def around(node: Node | Tensor, gradients: Any, run: Callable[..., Any]) -> Any:
+def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
     """Returns ``run(*gradients)`` for a node in `of_nodes`, with the node's hooks called before and after it.
 
     gradients: arrays, or Tensors with create_graph. The hooks get tuples of Tensors.

@@ -51,7 +51,7 @@ from ranvier.tensors.views import (
 
 if TYPE_CHECKING:
     from ranvier.tape.function import Function
-    from ranvier.tensors.types import Key, Node, TensorLike
+    from ranvier.tensors.types import Key, TensorLike
 
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
@@ -378,7 +378,7 @@ def _kept(value: Array, array: Array) -> Array:
     return value
 
 
-def _skip_hooks(tensor: Tensor, maker: Node, view: tuple[Any, ...]) -> None:
+def _skip_hooks(tensor: Tensor, maker: Any, view: tuple[Any, ...]) -> None:
     """Lets the gradients of a change in place bypass the hooks of the view and of the views it is made from.
 
     As in PyTorch, these hooks get only the gradients of uses before the change. maker: the Function of the

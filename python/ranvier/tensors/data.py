@@ -26,10 +26,6 @@ from ranvier.tensors.memory import (
     require_numbers,
 )
 
-if TYPE_CHECKING:
-    from ranvier.tensors.tensor import Tensor
-    from ranvier.tensors.types import ArrayLike, DtypeLike
-
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's kind of a dtype -> its rank: bools, integers, floats
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}  # Python's class -> its dtype
 _NUMBERS = (*_PYTHON, np.generic)
@@ -87,7 +83,7 @@ def as_array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def _array_like(name: str, data: ArrayLike) -> Array:
+def _array_like(name: str, data: Any) -> Array:
     """The array of a data frame, of a column of one, or of another object that NumPy takes."""
     array = np.asarray(data)
     # a data frame with columns of several dtypes
@@ -156,7 +152,7 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
         raise OpError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
 
 
-def _dtypes(data: ArrayLike) -> set[Any]:
+def _dtypes(data: Any) -> set[Any]:
     """The dtypes of the numbers in nested lists. Python's numbers have PyTorch's dtypes; None stands for
     Tensors beside their dtypes."""
     if not isinstance(data, (list, tuple)):
@@ -190,9 +186,7 @@ def _numbers(name: str, data: Any) -> Any:
 shape_of: Any = _core._shape
 
 
-def sized_or_copied(
-    name: str, arguments: tuple[Any, ...], dtype: DtypeLike | None, shared: bool = False
-) -> Array:
+def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:
     """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``.
 
     shared: an array of the dtype itself, as PyTorch's constructors have it.
@@ -220,7 +214,7 @@ def sized_or_copied(
         raise failure(OpError, name, f"data of dtype {data.dtype}", f"numbers ({error})") from None
 
 
-def new_array(name: str, data: ArrayLike, dtype: DtypeLike | None = None, copied: bool = True) -> Array:
+def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:
     """The data as an array in this dtype; a copy, unless the data is an array and `copied` is false."""
     if not observers and type(data) in _LISTS:
         kind = default.dtype if dtype is None else np.dtype(dtype)
@@ -267,7 +261,7 @@ def given(array: Array) -> Any:
     return array
 
 
-def is_plain(data: ArrayLike) -> bool:
+def is_plain(data: Any) -> bool:
     """True if data is made of Python's numbers alone."""
     if isinstance(data, (list, tuple)):
         return all(map(is_plain, data))
@@ -297,7 +291,7 @@ class Size(_SizeBase):
     def __add__(self, other: Any) -> Any:
         return Size(super().__add__(tuple(other)))
 
-    def __radd__(self, other: Tensor) -> Any:
+    def __radd__(self, other: Any) -> Any:
         if isinstance(other, tuple):
             return Size(other + tuple(self))
         return NotImplemented
@@ -349,7 +343,7 @@ TENSOR_TYPES: dict[str, Any] = {  # by PyTorch's names
 }
 
 
-def as_dtype(name: str, dtype: DtypeLike | None) -> np.dtype[Any]:
+def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     """The dtype of a dtype, a tensor type or its name; ValueError for those of other devices."""
     if isinstance(dtype, str):
         path, _, last = dtype.rpartition(".")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -21,12 +21,8 @@ from ranvier.observe import refuse
 from ranvier.tensors.memory import Array, copied
 from ranvier.tensors.views import bounds, is_shared, share
 
-if TYPE_CHECKING:
-    from ranvier.tensors.tensor import Tensor
-    from ranvier.tensors.types import DtypeLike, Shape
 
-
-def deepcopied(self: Tensor, memo: dict[int, Any], with_grad: bool = True) -> Any:
+def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
     """Tensor.__deepcopy__: a copy with memory of its own; with_grad: also of the gradient."""
     if self._grad_fn is not None:
         raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
@@ -52,7 +48,7 @@ def deepcopied(self: Tensor, memo: dict[int, Any], with_grad: bool = True) -> An
     return out
 
 
-def reduced(self: Tensor) -> Any:
+def reduced(self: Any) -> Any:
     """Tensor.__reduce_ex__, for pickle. NumPy's pickle of an array keeps C order and Fortran order only, so
     an array in another order is pickled with its memory."""
     array = self._array
@@ -76,7 +72,7 @@ def make_subclass(kind: Any, data: Any, require_grad: bool = False) -> Any:
     return out
 
 
-def fill(tensor: Tensor, array: Array, requires_grad: bool) -> None:
+def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
     """Sets the slots of a new Tensor, a leaf on this array."""
     tensor._array = array
     tensor._grad = None
@@ -92,7 +88,7 @@ def is_of_program(kind: type) -> bool:
     return kind.__mro__[1] is not object and not kind.__module__.startswith("ranvier.")
 
 
-def in_class_of(tensor: Tensor, other: Tensor) -> Any:
+def in_class_of(tensor: Any, other: Any) -> Any:
     """The tensor, which nobody else holds, as an instance of the class that a program has derived for
     `other`, with the attributes of `other`; the tensor itself if `other` is of a class of the library."""
     kind = type(other)
@@ -118,9 +114,9 @@ def rebuild_shared(
     kind: type,
     of: TensorMemory,
     offset: int,
-    shape: Shape,
+    shape: tuple[int, ...],
     strides: Sequence[int],
-    dtype: DtypeLike | None,
+    dtype: Any,
     requires_grad: bool,
 ) -> Any:
     """A leaf on a part of a copied memory. offset: in bytes. All leaves on it share one count of changes."""
@@ -136,7 +132,7 @@ def rebuild_shared(
     return tensor
 
 
-def _placed(tensor: Tensor) -> tuple[Any, ...]:
+def _placed(tensor: Any) -> tuple[Any, ...]:
     """The arguments of :func:`rebuild_shared`."""
     array = tensor._array
     place = *place_in_memory(array), array.shape, array.strides, array.dtype

@@ -7,15 +7,11 @@ PyTorch raises.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 import ranvier._core as _core
-
-if TYPE_CHECKING:
-    from ranvier.tensors.memory import Array
-    from ranvier.tensors.tensor import Tensor
 
 
 class OpError(RuntimeError, ValueError):
@@ -128,7 +124,7 @@ def put_name(error: E, name: str) -> E:
     return error
 
 
-def require_dtype(name: str, what: str, x: Tensor | Array, kinds: str, expected: str) -> None:
+def require_dtype(name: str, what: str, x: Any, kinds: str, expected: str) -> None:
     """Raises TypeError for an array or a Tensor whose dtype is of none of these kinds (NumPy's letters).
 
     >>> require_dtype("one_hot", "classes", np.zeros(2, int), "iu", "integers")

@@ -8,7 +8,7 @@ DLPack knows no bfloat16: such an array is exported as uint16, and the code of t
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +16,6 @@ from ranvier.grad_mode import mode
 from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, Array
-
-if TYPE_CHECKING:
-    from ranvier.tensors.tensor import Tensor
-    from ranvier.tensors.types import DtypeLike
 
 # DLDataTypeCode
 UINT = 1
@@ -42,7 +38,7 @@ def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
     return array
 
 
-def _lent(tensor: Tensor, force: bool = False) -> Array:
+def _lent(tensor: Any, force: bool = False) -> Array:
     """The array of a Tensor, whose memory counts as unwatched from now on (tensors/views.py)."""
     if tensor._requires_grad and mode.enabled and not truth("numpy", "force", force):
         raise RuntimeError(
@@ -52,7 +48,7 @@ def _lent(tensor: Tensor, force: bool = False) -> Array:
     return tensor._read("numpy()")
 
 
-def asarray(self: Tensor, dtype: DtypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """Tensor.__array__, which `numpy.asarray` calls."""
     array: Array = self.numpy()
     if dtype is not None and array.dtype != dtype:
@@ -66,7 +62,7 @@ def asarray(self: Tensor, dtype: DtypeLike | None = None, copy: bool | None = No
     return array
 
 
-def as_capsule(self: Tensor, **settings: Any) -> Any:
+def as_capsule(self: Any, **settings: Any) -> Any:
     """Tensor.__dlpack__, which `from_dlpack` of other libraries calls."""
     array = _lent(self)
     if array.dtype != BF16:

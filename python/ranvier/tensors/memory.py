@@ -12,7 +12,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from ranvier.observe import current, is_recording, observers
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host, host_in_place
-
-if TYPE_CHECKING:
-    from ranvier.tensors.types import Shape, TensorLike
 
 Array = np.ndarray[Any, Any]
 
@@ -92,7 +89,7 @@ def native_in_place(array: Array) -> Array:
     return changed
 
 
-def require_size(name: str, shape: Shape) -> None:
+def require_size(name: str, shape: tuple[int, ...]) -> None:
     """Raises ValueError for a shape of more than 2**40 elements, zeros counted as 1."""
     if math.prod(n or 1 for n in shape) > MOST_ELEMENTS:
         raise OpError(f"[{name}] got the shape {shape}; expected dimensions with a product of at most 2**40")
@@ -280,7 +277,7 @@ def numbers(*values: float) -> Array:
     return keep(array)
 
 
-def write(array: Array, value: TensorLike, name: str = "copy_") -> None:
+def write(array: Array, value: Any, name: str = "copy_") -> None:
     """array[...] = value, a number or an array that broadcasts; errors begin with the op's name."""
     dtype = array.dtype
     if not isinstance(value, np.ndarray):
@@ -309,7 +306,7 @@ def write(array: Array, value: TensorLike, name: str = "copy_") -> None:
         ) from error
 
 
-def _array_of(name: str, value: TensorLike, dtype: np.dtype[Any]) -> Array:
+def _array_of(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     """The array of a sequence that is written. Raises TypeError for texts, which NumPy would read as numbers,
     and for objects that NumPy would cast to bools."""
     array = np.asarray(value)
@@ -359,7 +356,7 @@ def require_writeable(name: str, array: Array) -> None:
     raise OpError(f"[{name}] got {what}") from None
 
 
-def _assign(array: Array, value: TensorLike) -> None:
+def _assign(array: Array, value: Any) -> None:
     if np.iscomplexobj(value):  # NumPy would drop the imaginary part
         raise TypeError
     array[...] = value
@@ -382,7 +379,7 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
 
 
-def fill_number(name: str, value: TensorLike, dtype: np.dtype[Any]) -> Any:
+def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """:func:`number_in` for what fills a tensor, or elements of it: no finite number may become infinite.
     PyTorch refuses such a number, too, but for a tensor of one element."""
     if type(value) is float and dtype.kind == "f":

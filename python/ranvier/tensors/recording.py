@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 import numpy as np
@@ -26,9 +26,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import Observer, _local, hosted, observers, place
 from ranvier.tensors.dtypes import dtype as DType
-
-if TYPE_CHECKING:
-    from ranvier.tensors.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 _READ = "a replay computes no Python values: return the Tensor and read it outside"
@@ -93,21 +90,21 @@ class Recording(Observer):
         self.modules[id(module)] = module
         return run(*args, **kwargs)
 
-    def read(self, how: str, tensor: Tensor | None = None) -> None:
+    def read(self, how: str, tensor: Any = None) -> None:
         self.refuse(f"{how} reads a value", _READ)
 
-    def gets_gradient(self, leaf: Tensor) -> None:
+    def gets_gradient(self, leaf: Any) -> None:
         """Called before a gradient is added to that of a leaf."""
         # Tensors are kept, not their arrays: autograd counts the references to arrays.
         if id(leaf) not in self.leaves:
             self.leaves[id(leaf)] = leaf, leaf.grad, True
 
-    def sets_gradient(self, leaf: Tensor) -> None:
+    def sets_gradient(self, leaf: Any) -> None:
         """Called before the gradient of a leaf becomes another Tensor, or None."""
         if id(leaf) not in self.leaves:
             self.leaves[id(leaf)] = leaf, leaf.grad, False
 
-    def changes(self, tensor: Tensor) -> None:
+    def changes(self, tensor: Any) -> None:
         """Called after a change in place. A replay counts the changes of tensors that outlive the step,
         too."""
         array = tensor._array
@@ -116,7 +113,7 @@ class Recording(Observer):
         if _core.share_memory([array], self.arguments) or self.has_moved(array):
             self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
 
-    def moves(self, tensor: Tensor, array: Array) -> None:
+    def moves(self, tensor: Any, array: Array) -> None:
         """Called before an argument gets memory in another order. A replay, which leaves the argument as it
         is, would not write to it."""
         start = array.ctypes.data

@@ -10,7 +10,7 @@ backward runs.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -18,9 +18,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tensors.memory import Array
 from ranvier.tensors.views import bounds
-
-if TYPE_CHECKING:
-    from ranvier.tensors.tensor import Tensor
 
 
 class Replaced(NamedTuple):
@@ -41,7 +38,7 @@ replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
 _ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
 
 
-def note(tensor: Tensor, new: Array, new_cell: _core._Cell) -> None:
+def note(tensor: Any, new: Array, new_cell: _core._Cell) -> None:
     """Must be called before a tensor gets other memory. new, new_cell: its new array and cell."""
     cell = tensor._cell
     array = tensor._array

@@ -29,7 +29,6 @@ from ranvier.tensors.views import begin_gradients, hides_base, share
 
 if TYPE_CHECKING:
     from ranvier.tensors.memory import Array
-    from ranvier.tensors.types import TensorLike
 
 ndarray = np.ndarray
 wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Tensor without a copy or a check
@@ -163,7 +162,7 @@ class Tensor:
         copy_: Callable[..., Tensor]
 
         def __getattr__(self, name: str) -> Any: ...
-        def __setitem__(self, key: Any, value: TensorLike | None) -> None: ...
+        def __setitem__(self, key: Any, value: Tensor | Array | complex) -> None: ...
         def __getitem__(self, key: Any) -> Any: ...
         def __iter__(self) -> Iterator[Any]: ...
         def __neg__(self) -> Any: ...
@@ -377,7 +376,7 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return len(self._array)
 
-    def __contains__(self, value: TensorLike | None) -> bool:
+    def __contains__(self, value: object) -> bool:
         return bool((self._read("`in`") == (value._array if isinstance(value, Tensor) else value)).any())
 
     __hash__ = object.__hash__  # Tensors are hashed by identity, whatever == gives.

@@ -5,13 +5,12 @@ Modules below this one import it under ``if TYPE_CHECKING``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import EllipsisType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.tensors.devices import device
 from ranvier.tensors.dtypes import dtype
 from ranvier.tensors.memory import Array as Array
@@ -49,17 +48,3 @@ Index: TypeAlias = int | slice | EllipsisType | Tensor | Array | Sequence[Any] |
 
 Key: TypeAlias = Index | tuple[Index, ...]
 """All that stands between the brackets of ``x[...]``."""
-
-
-class Node(Protocol):
-    """A node of the tape, as the modules below the tape see it: a Function whose forward has run.
-
-    `ranvier.tape.function.Function` explains the attributes.
-    """
-
-    needs: tuple[bool, ...]
-    edges: tuple[Any, ...]
-    versions: tuple[_core._Cell, ...]
-    changes: tuple[int, ...]
-    hooks: dict[int, Callable[..., Any]] | None
-    released: bool

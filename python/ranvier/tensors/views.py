@@ -18,7 +18,7 @@ reason why the view cannot be changed in place on the tape; in that case the bas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 import numpy as np
@@ -27,10 +27,6 @@ import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers
 from ranvier.tensors.memory import copied
-
-if TYPE_CHECKING:
-    from ranvier.tensors.tensor import Tensor
-    from ranvier.tensors.types import Node
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -51,14 +47,14 @@ hides_base = _core._hides_base  # True if only views keep the base of a view
 stands_alone = _core._stands_alone
 
 
-def bump(tensor: Tensor) -> None:
+def bump(tensor: Any) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     count_change(tensor)
     if tensor._cell.links:
         renew(tensor)
 
 
-def count_change(tensor: Tensor) -> None:
+def count_change(tensor: Any) -> None:
     """Counts a change in place, without a new history for views: for a caller that gives them one itself."""
     cell = tensor._cell
     cell.changes += 1
@@ -73,7 +69,7 @@ def count_change(tensor: Tensor) -> None:
         cell.changed_last = array
 
 
-def renew(tensor: Tensor, without: Tensor | None = None) -> None:
+def renew(tensor: Any, without: Any = None) -> None:
     """Gives the views of a changed memory, except the views of the base `without`, new nodes without hooks.
 
     The gradients stay the same. As in PyTorch, the hooks of a view get only the gradients of uses before the
@@ -87,7 +83,7 @@ def renew(tensor: Tensor, without: Tensor | None = None) -> None:
                 change_history(view, chained(chain, edge))
 
 
-def begin_gradients(leaf: Tensor) -> None:
+def begin_gradients(leaf: Any) -> None:
     """Called when a leaf begins to require gradients: gives a history to its views that are older than the
     last change of the leaf.
 
@@ -99,7 +95,7 @@ def begin_gradients(leaf: Tensor) -> None:
             change_history(view, chained(chain, leaf))
 
 
-def change_history(tensor: Tensor, maker: Node) -> None:
+def change_history(tensor: Any, maker: Any) -> None:
     """Gives a tensor another maker. The tensor's hook of ``retain_grad`` moves to the new maker, other hooks
     stay at the old one."""
     old = tensor._grad_fn
@@ -111,7 +107,7 @@ def change_history(tensor: Tensor, maker: Node) -> None:
     tensor._requires_grad = True
 
 
-def views_of(base: Tensor) -> list[Any]:
+def views_of(base: Any) -> list[Any]:
     """The views of a base that are alive."""
     if not base._cell.links:
         return []
@@ -126,7 +122,7 @@ def base_of(view: Any) -> Any:
     return base
 
 
-def view_of_several(tensor: Tensor, view: Tensor, why: str) -> None:
+def view_of_several(tensor: Any, view: Any, why: str) -> None:
     """Notes that a new Tensor of the same memory, one of several that a Function made, is a view that cannot
     be changed in place on the tape."""
     share(tensor, view)
@@ -139,7 +135,7 @@ def view_of_several(tensor: Tensor, view: Tensor, why: str) -> None:
     view._view = (base, (), why)
 
 
-def is_shared(tensor: Tensor) -> bool:
+def is_shared(tensor: Any) -> bool:
     """True if other Tensors that are alive may have the memory."""
     cell = tensor._cell
     view = tensor._view
@@ -155,7 +151,7 @@ def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[A
     return array
 
 
-def as_node(function: Node, *edges: Any) -> Any:
+def as_node(function: Any, *edges: Any) -> Any:
     """A Function as a node of the tape, without a call of forward."""
     function.released = False
     function.hooks = None
@@ -166,14 +162,14 @@ def as_node(function: Node, *edges: Any) -> Any:
     return function
 
 
-def again(function: Node, edge: Node | Tensor | None) -> Any:
+def again(function: Any, edge: Any) -> Any:
     """A copy of a view Function, as a node of the tape that passes its gradient to `edge`."""
     node = object.__new__(type(function))
     node.__dict__.update(function.__dict__)
     return as_node(node, edge)
 
 
-def chained(chain: tuple[Any, ...], edge: Node | Tensor | None) -> Any:
+def chained(chain: tuple[Any, ...], edge: Any) -> Any:
     """Copies the Functions of a chain as new nodes of the tape, the first of which passes its gradient to
     `edge` (of the base); returns the last node, the maker of the view."""
     for function in chain:
@@ -181,7 +177,7 @@ def chained(chain: tuple[Any, ...], edge: Node | Tensor | None) -> Any:
     return edge
 
 
-def before_writing(tensor: Tensor, name: str, places: np.ndarray[Any, Any] | None) -> None:
+def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) -> None:
     """Refuses to write different values to one place; copies a borrowed array first.
 
     places: the array to be written, or None if every element gets the same number.
@@ -241,7 +237,7 @@ def refuse_leaf(name: str, what: str) -> None:
     raise RuntimeError(f"[{name}] {what} that requires grad is being used in an in-place operation.")
 
 
-def own_memory(tensor: Tensor) -> None:
+def own_memory(tensor: Any) -> None:
     """Copies borrowed memory, so that all Tensors which share it are on the copy."""
     cell = tensor._cell
     cell.borrowed = False

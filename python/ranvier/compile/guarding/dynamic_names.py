@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ranvier.compile.guarding.capturable import HIDDEN, STATE_OF_TENSORS
 from ranvier.compile.guarding.origins import PACKAGE, USER, origin_of
 from ranvier.observe import Lock, current
-
-if TYPE_CHECKING:
-    from ranvier.compile.guarding.traced_code import TracedCode
 
 LOOK_UP = frozenset({"getattr", "hasattr"})
 _STORE = frozenset({"setattr", "delattr"})
@@ -52,7 +49,7 @@ def _noted(name: str) -> Any:
 _noting = {name: _noted(name) for name in WATCHED}
 
 
-def watch(traced: TracedCode) -> frozenset[str]:
+def watch(traced: Any) -> frozenset[str]:
     """Replaces the built-in functions, so that `traced` notes names from now on.
 
     Returns the names of the replaced functions: none if the program itself has replaced one before.
@@ -65,7 +62,7 @@ def watch(traced: TracedCode) -> frozenset[str]:
     return WATCHED
 
 
-def unwatch(traced: TracedCode) -> None:
+def unwatch(traced: Any) -> None:
     """Ends `watch`; the last recording puts the built-in functions back."""
     with _lock:
         if traced in _active:
