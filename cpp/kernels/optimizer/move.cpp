@@ -19,8 +19,11 @@ void MoveParameters<T>::run(const Team& team, void*) const {
     const int64_t piece = is_contiguous(values[i]) && is_contiguous(parameters[i]) ? end - begin : kChunk;
     for_each_piece(values[i], begin, end, piece, [&](const T* v, int64_t first, int64_t count) {
       update_elements(parameters[i], first, first + count, [&](T* p, int64_t n) {
-        towards&& share == 1 ? std::copy_n(v, n, p);
-        towards void() : move(p, v, n, share);
+        if (towards && share == 1) {
+          std::copy_n(v, n, p);
+        } else {
+          move(p, v, n, share);
+        }
       });
     });
   });

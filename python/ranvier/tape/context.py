@@ -7,6 +7,7 @@ A subclass of Function whose ``forward(ctx, ...)`` is a static method is recogni
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
 from types import FunctionType
 from typing import Any
@@ -145,7 +146,8 @@ class _Node(TakesHalves):
         dys: list[Any] = [None] * self.count  # None for outputs that are no Tensors
         for i, dy, about in zip(self.places, gradients, self.results, strict=True):
             dys[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
-        slopes = self.kind.backward(context, *dys)
+        backward: Callable[..., Any] = self.kind.backward
+        slopes = backward(context, *dys)
         if not isinstance(slopes, tuple):
             slopes = (slopes,)
         count = len(context.needs_input_grad)

@@ -39,6 +39,7 @@ def _plus(x: TensorLike, a: Tensor, b: Tensor, beta: float, alpha: float) -> Ten
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
         scale = 1 if alpha == 0 else alpha
+        x = as_tensor("addmm", x)
         return rounded(_sum(single(x), WideMatmul(scale).apply(a, b), beta, alpha / scale), own)
     return _sum(x, matmul(a, b), beta, alpha)
 
