@@ -180,6 +180,6 @@ def test_models():
     assert rv.quantize(model, where={nn.GRU}).rnn.__class__ is nn.LSTM
     dynamic = quantize_dynamic(model)
     kinds = [type(layer).__module__.split(".")[2] for layer in dynamic.children()]
-    assert (kinds, dynamic.training) == (["embedding", "quantized", "quantized", "dynamic"], False)
+    assert (kinds, dynamic.training) == (["embedding", "quantized", "quantized", "modules"], False)
     assert type(quantize_dynamic(model, {nn.LSTM}).second) is nn.GRU
     assert quantize_dynamic(model, {nn.Conv2d: None}) is not model

@@ -283,7 +283,7 @@ REFUSED = {
     "_GammaDraw",
 }
 # only subclasses are used
-BASES = {"ClassLoss", "Convolution", "ElementLoss", "OfNumber", "Pool", "TakesHalves", "_Kept"}
+BASES = {"ClassLoss", "Convolution", "ElementLoss", "OfNumber", "Pool", "TakesHalves", "_SavesResult"}
 
 
 def functions(kind=Function):
