@@ -185,9 +185,9 @@ class Output:
 def by_kernel(
     kernel: Callable[..., Any],
     node: Callable[..., Function] | None = None,
+    *,
     inputs: int = 1,
     dtypes: Dtypes | None = None,
-    *,
     floats: bool = False,
     result: type | None = None,
     takes: int = -1,

@@ -76,7 +76,7 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
     return _linear(input, weight, bias)
 
 
-@by_kernel(_core._linear, Linear, 3, Linear.dtypes, name="linear")
+@by_kernel(_core._linear, Linear, inputs=3, dtypes=Linear.dtypes, name="linear")
 def _linear(input: TensorLike, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)

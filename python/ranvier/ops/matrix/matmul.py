@@ -118,7 +118,7 @@ def matmul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -
     return _matmul(input, other)
 
 
-@by_kernel(_core.matmul, Matmul, 2, Matmul.dtypes, name="matmul")
+@by_kernel(_core.matmul, Matmul, inputs=2, dtypes=Matmul.dtypes, name="matmul")
 def _matmul(input: TensorLike, other: TensorLike) -> Tensor:
     try:
         input = as_operand("matmul", input)

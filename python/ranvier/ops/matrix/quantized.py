@@ -59,7 +59,9 @@ class QuantizedRows(Function):
         return _core.quantized_rows(panels, scale, index, *self.settings)
 
 
-@by_kernel(_core.quantized_matmul, QuantizedLinear, 4, QuantizedLinear.dtypes, name="quantized_linear")
+@by_kernel(
+    _core.quantized_matmul, QuantizedLinear, inputs=4, dtypes=QuantizedLinear.dtypes, name="quantized_linear"
+)
 def quantized_linear(
     x: TensorLike,
     panels: Tensor,
