@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.25)  # this file is also run alone, by a test
 # The levels, and the only place that knows instruction-set flags.
 #
 # RANVIER_KNOWN_LEVELS lists the levels, best first, and RANVIER_LEVELS those that are compiled: each *.isa.cpp once per
