@@ -90,7 +90,9 @@ def diagnose(
     if isinstance(model, Trainer):
         if history is None and model.history.epochs:
             history = model.history
-        model, loss = model.model, model.loss if loss is None else loss
+        if loss is None:
+            loss = model.loss
+        model = model.model
     if not isinstance(model, Module):
         raise TypeError(f"[diagnose] got model of type {type(model).__name__}; expected a Module or Trainer")
     if history is not None and not isinstance(history, Mapping):
@@ -118,9 +120,7 @@ def diagnose(
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")
     else:
-        if targets:
-            rate = []
-        else:
+        if not targets:
             rate = list(diagnosis_rules.learning_rate(history, seen, loss))
-        findings += rate or (() if targets else diagnosis_rules.fit(history))  # the cause, else the effect
+            findings += rate or diagnosis_rules.fit(history)  # the cause, else the effect
     return Diagnosis(findings, missing)

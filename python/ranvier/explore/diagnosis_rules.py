@@ -202,9 +202,10 @@ def dead_units(seen: Seen) -> Findings:
     many = {name: off for name, off in seen.off.items() if off.mean() > DEAD_SHARE}
     if many:
         layers = ", ".join(f'{off.sum()} of {off.size} units of "{name}"' for name, off in many.items())
+        most_of_a_layer = any(off.mean() > 0.5 for off in many.values())
         yield Finding(
             "dead units",
-            "error" if any(off.mean() > 0.5 for off in many.values()) else "warning",
+            "error" if most_of_a_layer else "warning",
             f"0 for all {seen.samples} samples: {layers}",
             "lower the learning rate, start from kaiming_normal_ and biases of 0, or take LeakyReLU",
             {name: float(off.mean()) for name, off in many.items()},
@@ -247,14 +248,18 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
     last = sizes[-1]
     if not first > 0 or first / DEPTH_RATIO <= last <= first * DEPTH_RATIO:
         return
-    vanish = last < first
-    yield Finding(
-        f"{'vanishing' if vanish else 'exploding'} {rule}",
-        "warning",
-        f'from {first:.3g} at "{names[0]}" to {last:.3g} at "{names[-1]}"',
+    change = "vanishing" if last < first else "exploding"
+    remedy = (
         "start from weights made for the activation (kaiming_normal_ for ReLU, xavier_normal_ for tanh), "
         "normalize between the layers (BatchNorm, LayerNorm), add residual connections"
-        + ("" if vanish else ", clip the gradients"),
+    )
+    if change == "exploding":
+        remedy += ", clip the gradients"
+    yield Finding(
+        f"{change} {rule}",
+        "warning",
+        f'from {first:.3g} at "{names[0]}" to {last:.3g} at "{names[-1]}"',
+        remedy,
         {"first": first, "last": last},
     )
 

@@ -116,7 +116,9 @@ def _is_leaf(layer: nn.Module) -> bool:
 
 
 def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:
-    spec = DataSpec(model, nn.CrossEntropyLoss() if loss is None else loss)  # unknown: integers stay labels
+    if loss is None:
+        loss = nn.CrossEntropyLoss()  # unknown: integers stay labels
+    spec = DataSpec(model, loss)
     if isinstance(data, (np.ndarray, Tensor)):
         for x in only_samples("diagnose", data, spec, 256):
             yield x, None
@@ -134,7 +136,8 @@ _SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)  # take (n, channels,
 
 def units(value: Array, layer: Any) -> Array:
     """(samples and places, units): the units are channels of images and 1d signals, else the last axis."""
-    if value.ndim == (3 if isinstance(layer, _SIGNALS) else 4) and not isinstance(layer, nn.Linear):
+    ndim_with_channels = 3 if isinstance(layer, _SIGNALS) else 4
+    if value.ndim == ndim_with_channels and not isinstance(layer, nn.Linear):
         value = np.moveaxis(value, 1, -1)
     if value.ndim > 1:
         return value.reshape(-1, value.shape[-1])

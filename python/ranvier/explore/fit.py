@@ -56,7 +56,9 @@ class Fit:
 
     def __str__(self) -> str:
         lines = [self.verdict, *(f"  {reason}" for reason in self.reasons)]
-        return "\n".join([*lines, f"  try: {self.remedy}"] if self.remedy else lines)
+        if self.remedy:
+            lines.append(f"  try: {self.remedy}")
+        return "\n".join(lines)
 
 
 def judge_fit(history: Mapping[str, Sequence[float]], *, baseline: float | None = None) -> Fit:
@@ -100,8 +102,11 @@ penalties, or take a smaller network
         return Fit("diverged", (f"training loss is {train[-1]:g} since epoch {first}",))
     if len(seen) < SHORTEST:
         return Fit("unknown", (f"{len(seen)} epochs with a loss: a trend needs {SHORTEST}",))
-    train, start = train[seen], float(train[seen[0]])
-    figures = {"start": start if baseline is None else float(baseline), "loss": level(train)}
+    start = float(train[seen[0]])
+    train = train[seen]
+    figures = {"start": start, "loss": level(train)}
+    if baseline is not None:
+        figures["start"] = float(baseline)
     figures["gain"] = figures["start"] - figures["loss"]
     figures["scale"] = max(figures["start"], figures["gain"])  # a loss may be below 0
     if figures["gain"] < 0 and figures["loss"] > start + NOISE * noise(train):
@@ -113,9 +118,12 @@ penalties, or take a smaller network
             figures[name] = level(values[np.isfinite(values)])
     figures["falling"] = _still_falling(train, figures["gain"])
     learned = figures["gain"] >= LEARNED * figures["start"]
-    for rule in (_rising, _gap, _little_learned) if learned else (_rising, _little_learned, _gap):
-        if (reason := rule(history, figures, score)) is not None:
-            return Fit("underfitting" if rule is _little_learned else "overfitting", (reason,), figures)
+    rules = (_rising, _gap, _little_learned) if learned else (_rising, _little_learned, _gap)
+    for rule in rules:
+        reason = rule(history, figures, score)
+        if reason is not None:
+            verdict = "underfitting" if rule is _little_learned else "overfitting"
+            return Fit(verdict, (reason,), figures)
     return _good(figures)
 
 
@@ -203,7 +211,9 @@ def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | No
 
 def _good(figures: dict[str, float]) -> Fit:
     reason = f"training loss fell from {figures['start']:.3g} to {figures['loss']:.3g}"
-    more = ("it still falls: more epochs may help",) if figures["falling"] > FALLING else ()
+    more: tuple[str, ...] = ()
+    if figures["falling"] > FALLING:
+        more = ("it still falls: more epochs may help",)
     if "val_loss" not in figures:
         missing = "no validation data: whether the network overfits cannot be told"
         return Fit("unknown", (reason, missing), figures)

@@ -80,8 +80,10 @@ def decision_boundary(
     x_name, y_name = map(str, feature_names)
     fig.label(ax, f"{right.sum()} of {len(right)} right ({right.mean():.1%})", x_name, y_name, grid=None)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    outside = {"bbox_to_anchor": (1, 1), "loc": "upper left", "ncols": -(-len(names) // 16)}
-    fig.legend(ax, **(outside if len(names) > 3 else {}))
+    if len(names) > 3:  # outside of the axes
+        fig.legend(ax, bbox_to_anchor=(1, 1), loc="upper left", ncols=-(-len(names) // 16))
+    else:
+        fig.legend(ax)
     return fig.finish(ax, path)
 
 
@@ -96,7 +98,8 @@ def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
     sure = (shares.max(axis=2, keepdims=True) - least) / max(1 - least, 1e-9)
     mixed = 1 - (1 - shares @ pale) * np.clip(sure, 0.15, 1)
     ax.imshow(np.clip(mixed, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
-    for k in range(count if count > 2 else count - 1):
+    borders = count if count > 2 else count - 1
+    for k in range(borders):
         lead = shares[..., k] - np.delete(shares, k, axis=2).max(axis=2)
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, levels=[0], colors=fig.BLACK, linewidths=1.2)
@@ -155,10 +158,14 @@ def _shares(
 
 def _of_module(model: nn.Module, x: Array) -> Array:
     """Probabilities from a Module, by softmax or sigmoid unless its last layer is one of these."""
-    last = [layer for layer in model.modules() if not any(True for _ in layer.children())][-1]
+    leaves = [layer for layer in model.modules() if not [*layer.children()]]
+    last = leaves[-1]
     with evaluating(model):
         output = np.concatenate([model(x[i : i + 8192])._array for i in range(0, len(x), 8192)])
     if not isinstance(last, nn.Sigmoid | nn.Softmax):
-        wide = output.ndim == 2 and output.shape[1] > 1
-        output = (ops.softmax(output, 1) if wide else ops.sigmoid(output))._array
+        if output.ndim == 2 and output.shape[1] > 1:
+            probabilities = ops.softmax(output, 1)
+        else:
+            probabilities = ops.sigmoid(output)
+        output = probabilities._array
     return output.astype(np.float64)

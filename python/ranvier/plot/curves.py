@@ -62,7 +62,9 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
     lines = ((name, "training", "o-", fig.BLUE), (f"val_{name}", "validation", "s--", fig.RED))
     for key, text, style, colour in lines:
         if key in history:
-            values = [v if math.isfinite(v) else math.nan for v in history[key]]
+            values = []
+            for value in history[key]:
+                values.append(value if math.isfinite(value) else math.nan)
             if len(values) <= 40 or sum(map(math.isfinite, values)) < 2:
                 marks = 3.5
             else:
@@ -81,7 +83,9 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
         )
     elif not good:
         panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=fig.GRAY)
-    shown = [v for key, *_ in lines for v in history.get(key, ()) if math.isfinite(v)]
+    shown: list[float] = []
+    for key, *_ in lines:
+        shown += [v for v in history.get(key, ()) if math.isfinite(v)]
     if shown and min(shown) > 0 and max(shown) > WIDE * min(shown):
         panel.set_yscale("log")
     fig.label(panel, "", "epoch", name.replace("_", " "))

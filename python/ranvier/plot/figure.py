@@ -246,7 +246,9 @@ def class_names_of(name: str, labels: Array, class_names: Sequence[Any] | None) 
     """The classes and their names: the sorted labels, or 0 ... K-1 with the K given names."""
     if class_names is None:
         classes = np.unique(labels)
-        return classes, [f"{c:g}" if classes.dtype.kind == "f" else str(c) for c in classes]
+        if classes.dtype.kind == "f":
+            return classes, [f"{c:g}" for c in classes]
+        return classes, [str(c) for c in classes]
     names = [str(c) for c in class_names]
     wrong = [c for c in np.unique(labels) if not (labels.dtype.kind in "biuf" and 0 <= c < len(names))]
     if wrong:

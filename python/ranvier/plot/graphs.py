@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,11 +64,18 @@ def graph(
         raise ValueError(f"[plot.graph] got a graph of {len(inputs)} nodes; expected at most {limit}")
     values |= outputs_alive(inputs) | {root.grad_fn: root} | {n: n for n in inputs if isinstance(n, Tensor)}
     gradients = _gradients(root, inputs)
-    named = dict(names.named_parameters()) if isinstance(names, nn.Module) else dict(names or {})
+    named: dict[str, Tensor] = {}
+    if isinstance(names, nn.Module):
+        named.update(names.named_parameters())
+    elif names is not None:
+        named.update(names)
     texts = {id(tensor.grad_fn or tensor): name for name, tensor in named.items()}
     places, arrows = layered(inputs)
     across = 1 + max(column for column, _ in places.values())
-    high = 1 + 2 * max(abs(row) for points in [*arrows, places.values()] for _, row in points)
+    rows = [abs(row) for _, row in places.values()]
+    for points in arrows:
+        rows += [abs(row) for _, row in points]
+    high = 1 + 2 * max(rows)
     ax = fig.one_axes("plot.graph", ax, path, (APART[0] * across, APART[1] * high + 0.5))
     for points in arrows:
         _draw_arrow(ax, points)
@@ -181,7 +187,8 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
     how = {"ha": "center", "va": "center", "fontsize": 7.5, "zorder": 3}
     for n, (text, colour) in enumerate(lines):
         height = y + HEIGHT / 2 - 0.12 - n * (HEIGHT - 0.2) / 3.3
-        ax.text(x, height, text, color=colour, fontweight="normal" if n else "bold", **how)
+        weight = "normal" if n else "bold"
+        ax.text(x, height, text, color=colour, fontweight=weight, **how)
 
 
 def _text(array: Any) -> str:
@@ -250,15 +257,21 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
 
     panels: Panels = figure.subplots(2, 1, sharex=True, height_ratios=[1 + 0.06 * len(code), 1])
     above, below = panels
-    times = [0.0 if math.isnan(i.ns) else i.ns for i in code]
-    timed = any(times)
-    scale, unit = (1e6, "ms") if sum(times) >= 1e6 else (1e3, "µs")
-    ends = list(accumulate((ns / scale if timed else 1.0 for ns in times), initial=0.0))
+    times = np.array([i.ns for i in code], np.float64)
+    times[np.isnan(times)] = 0
+    timed = bool(times.any())
+    scale, unit = (1e6, "ms") if times.sum() >= 1e6 else (1e3, "µs")
+    title = "Instructions"
+    lengths = times / scale
+    if not timed:
+        title = "Instructions, not timed yet: of equal length"
+        lengths = np.ones(len(code))
+    ends = [0.0, *np.cumsum(lengths).tolist()]
     ops = list(dict.fromkeys(i.op for i in code))
     colours = {op: colormaps["tab20"](n % 20) for n, op in enumerate(ops)}
     _draw_instructions(above, code, ends, colours)
     _draw_arena(below, code, buffers, ends, colours)
-    fig.label(above, "Instructions" if timed else "Instructions, not timed yet: of equal length", grid="x")
+    fig.label(above, title, grid="x")
     fig.label(below, "Temporaries, by the instruction that makes them", unit, "arena")
     if not timed:
         below.set_xticks([])
@@ -276,7 +289,8 @@ def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[s
         how = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 7}
         panel.annotate(text, (place, i.number), (offset, 0), **how)
     panel.set_ylim(len(code) - 0.4, -0.6)
-    panel.set_yticks(range(0, len(code), 5 if len(code) > 12 else 1))
+    step = 5 if len(code) > 12 else 1
+    panel.set_yticks(range(0, len(code), step))
 
 
 def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours: dict[str, Any]) -> None:
@@ -284,7 +298,11 @@ def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours:
     from matplotlib.patches import Rectangle
 
     top = max((b.offset + b.bytes for b in buffers if b.role == "temporary" and b.first >= 0), default=0)
-    scale, unit = (1e6, "MB") if top >= 1e6 else (1e3, "KB") if top >= 1e3 else (1, "bytes")
+    scale, unit = 1.0, "bytes"
+    if top >= 1e6:
+        scale, unit = 1e6, "MB"
+    elif top >= 1e3:
+        scale, unit = 1e3, "KB"
     for b in buffers:
         if b.role != "temporary" or b.first < 0:
             continue

@@ -92,8 +92,10 @@ def images(
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * max(lines, default=0)
     panels = fig.grid_axes("plot.images", figure, path, count, columns, (width, height))
     low, high = fig.extremes(pixels)
+    if high <= low:
+        high = low + 1
     for n, panel in enumerate(panels):
-        panel.imshow(pixels[n], cmap=fig.PIXELS, vmin=low, vmax=high if high > low else low + 1)
+        panel.imshow(pixels[n], cmap=fig.PIXELS, vmin=low, vmax=high)
         fig.bare(panel)
         if shown:
             longest = max(map(len, shown[n].split("\n")))
@@ -169,8 +171,11 @@ def feature_maps(
     for wanted in layers or ():
         if wanted not in names:
             raise ValueError(f"[{name}] got layer '{wanted}'; expected some of {', '.join(sorted(names))}")
-    kept = [c for c in calls if (type(c.layer).__name__ == "Conv2d" if layers is None else c.name in layers)]
-    maps = [(f"{c.name} {type(c.layer).__name__}", c.output) for c in kept if c.output.ndim == 3]
+    if layers is None:
+        chosen = [c for c in calls if type(c.layer).__name__ == "Conv2d"]
+    else:
+        chosen = [c for c in calls if c.name in layers]
+    maps = [(f"{c.name} {type(c.layer).__name__}", c.output) for c in chosen if c.output.ndim == 3]
     if not maps:
         raise ValueError(
             f"[{name}] got no layer that gives (channels, height, width); expected a convolution"
@@ -182,7 +187,8 @@ def feature_maps(
         figure = fig.new_figure(name, (max(3.0, 1.0 * columns + 0.8), sum(heights)), path)
     panels: Panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (text, array) in zip(panels, maps, strict=True):
-        draw_maps(panel, array[:limit], columns, fig.PIXELS if text == "input" else fig.AMOUNTS)
+        colours = fig.PIXELS if text == "input" else fig.AMOUNTS
+        draw_maps(panel, array[:limit], columns, colours)
         less = f" (the first {limit} drawn)" if len(array) > limit else ""
         fig.label(panel, f"{text}: {' × '.join(map(str, array.shape))}{less}", grid=None)
     return fig.finish(panels, path)

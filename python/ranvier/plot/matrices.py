@@ -50,7 +50,8 @@ def confusion_matrix(
     """
     matrix, names = _counts(y_true, y_pred, class_names)
     count = len(names)
-    side = max(3.2, min(0.75 if count <= 12 else 0.38, 12 / count) * count)
+    largest_cell = 0.75 if count <= 12 else 0.38
+    side = max(3.2, min(largest_cell, 12 / count) * count)
     ax = fig.one_axes("plot.confusion_matrix", ax, path, (side + 1.6, side + 0.9))
     rows = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, rows, out=np.zeros(matrix.shape), where=rows > 0)
@@ -58,10 +59,12 @@ def confusion_matrix(
     top = 1.0 if written else max(share.max(), 1e-9)  # without numbers, the colours use their full range
     image = ax.imshow(share, cmap=fig.SHARES, vmin=0, vmax=top)
     size = min(fig.TEXT, 22 * side / count)
+    if shares is None:
+        shares = count <= 12
     for (i, j), n in np.ndenumerate(matrix):
         if written and (n or count <= 12):
             text = f"{n:g}"
-            if n and (count <= 12 if shares is None else shares):
+            if n and shares:
                 text += f"\n{share[i, j]:.0%}"
             if share[i, j] > 0.55:
                 ink = "white"
@@ -107,9 +110,11 @@ def _name_ticks(axis: Any, names: list[str], longest: int) -> None:
     short = [fig.shortened(text, 18) for text in names]
     slanted = max(map(len, short)) > longest
     axis.set_ticks(range(len(short)), short)
-    for text in axis.get_ticklabels() if slanted else ():
-        text.set(rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_tick_params(length=0, labelsize=fig.SMALL if len(short) <= 24 else 7)
+    if slanted:
+        for text in axis.get_ticklabels():
+            text.set(rotation=45, ha="right", rotation_mode="anchor")
+    size = fig.SMALL if len(short) <= 24 else 7
+    axis.set_tick_params(length=0, labelsize=size)
 
 
 def heatmap(
@@ -153,7 +158,8 @@ def heatmap(
     cell = 0.5 if few else min(0.3, 7 / max(rows, columns))
     ax = fig.one_axes("plot.heatmap", ax, path, (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0)))
     signed = fig.extremes(values)[0] < 0
-    image = ax.imshow(values, aspect="auto", **(fig.around_zero(values) if signed else {"cmap": fig.AMOUNTS}))
+    colours = fig.around_zero(values) if signed else {"cmap": fig.AMOUNTS}
+    image = ax.imshow(values, aspect="auto", **colours)
     if few:
         most = max(map(abs, fig.extremes(values)))
         for (i, j), value in np.ndenumerate(values):

@@ -57,7 +57,9 @@ def layered(inputs: dict[Any, list[Any]]) -> tuple[dict[Any, Point], list[list[P
     for at, members in enumerate(columns):
         for row, member in enumerate(members):
             places[member] = (at, (len(members) - 1) / 2 - row)
-    arrows = [[places[step] for step in chain] for chain in chains]
+    arrows = []
+    for chain in chains:
+        arrows.append([places[step] for step in chain])
     return {node: places[node] for node in inputs}, arrows
 
 
@@ -71,8 +73,12 @@ def _order(columns: list[list[Any]], chains: list[list[Any]]) -> None:
             after.setdefault(a, []).append(b)
     for sweep in range(8):
         forward = sweep % 2 == 1
-        for members in columns if forward else reversed(columns):
-            row = {m: n / max(len(c) - 1, 1) for c in columns for n, m in enumerate(c)}
+        in_order = columns if forward else columns[::-1]
+        for members in in_order:
+            row: dict[Any, float] = {}
+            for column in columns:
+                for n, member in enumerate(column):
+                    row[member] = n / max(len(column) - 1, 1)
             near = before if forward else after
 
             def middle(member: Any, near: Any = near, row: Any = row) -> float:
@@ -141,15 +147,20 @@ def network(
     colour = [fig.YELLOW] + [fig.SKY] * (len(layers) - 2) + [fig.ORANGE]
     for i, layer in enumerate(layers):
         _draw_units(ax, layer, places[i], colour[i])
-        text = f"{_caption(i, layers)}\n{layer.units:,} {'channel' if layer.kind[:4] == 'Conv' else 'unit'}"
-        text += "s" * (layer.units != 1) + (f"\n{layer.activation}" if layer.activation else "")
+        unit = "channel" if layer.kind.startswith("Conv") else "unit"
+        if layer.units != 1:
+            unit += "s"
+        text = f"{_caption(i, layers)}\n{layer.units:,} {unit}"
+        if layer.activation:
+            text += f"\n{layer.activation}"
         ax.text(gap * i, -rows / 2 - 0.25, text, ha="center", va="top", fontsize=fig.SMALL)
     _draw_names(ax, input_names, places[0], -0.5)
     _draw_names(ax, output_names, places[-1], 0.5)
     fig.label(ax, f"{len(layers) - 1} layer{'s' * (len(layers) > 2)}, {parameters:,} parameters", grid=None)
     fig.bare(ax)
     ax.set_aspect("equal")
-    left, right = (1.0 if names is None else 2.6 for names in (input_names, output_names))
+    left = 1.0 if input_names is None else 2.6
+    right = 1.0 if output_names is None else 2.6
     ax.set_xlim(-left, gap * (len(layers) - 1) + right)
     lines = 3 if any(layer.activation for layer in layers) else 2
     ax.set_ylim(-rows / 2 - 0.35 - 0.38 * lines, rows / 2 + 0.1)
@@ -177,9 +188,11 @@ def _layers_of(model: Any) -> list[_Layer]:
                 layers[-1] = layers[-1]._replace(activation=kind)
             continue
         if not layers:
-            layers.append(_Layer(before, kind if weight is None else "", "", None))
-        matches = weight is not None and layers[-1].units == before
-        layers.append(_Layer(units, kind, "", weight if matches else None))
+            input_kind = kind if weight is None else ""
+            layers.append(_Layer(before, input_kind, "", None))
+        if layers[-1].units != before:
+            weight = None
+        layers.append(_Layer(units, kind, "", weight))
     if not layers:
         raise ValueError("[plot.network] got a model without a Linear or convolution layer")
     return layers
