@@ -124,8 +124,8 @@ constexpr int kFewestPanelsB = 3;  // the fewest panels of b that a thread packs
 // Products along k that are packed for each panel of a in turn, where a cache line of a has rows of several
 // panels of a.
 constexpr int64_t kTogether = 16;
-constexpr int64_t kRowsOfPairs =
-    8;  // rows of pairs (pairs.h) of b that are packed in all panels of b at a time
+// Rows of pairs (pairs.h) of b that are packed in all panels of b at a time.
+constexpr int64_t kRowsOfPairs = 8;
 // Up to this many panels of b, one call of the kernel runs several panels of a: 1682x31x40 takes 1.09 times
 // as long otherwise. Zen 5, 2026-11-29
 constexpr int64_t kFewPanelsB = 6;
