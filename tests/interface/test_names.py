@@ -39,6 +39,11 @@ def test_type_checkers_see_the_modules_of_the_table() -> None:
     assert [name for name, op in ops.items() if inspect.unwrap(names[name]) is not inspect.unwrap(op)] == []
 
 
+def test_type_checkers_see_the_modules_of_layers() -> None:
+    seen = re.findall(r"^    from ranvier\.nn\.(.*) import \*$", Path(nn.__file__).read_text(), re.M)
+    assert seen == sorted(nn.table.LAYERS)
+
+
 def test_import_loads_the_modules_of_the_table() -> None:
     code = "import sys, ranvier; print(*[m[12:] for m in sys.modules if m[:12] == 'ranvier.ops.'])"
     assert set(printed("-c", code).split()) & table.ROWS.keys() == table.AT_IMPORT.keys()
