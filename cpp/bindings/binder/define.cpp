@@ -83,7 +83,7 @@ PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional
 // Python passes a C function its `self`, which has to be the module: a function with any other `self` could
 // not be pickled. So `self` cannot say which Defined is meant. Each Defined has an entry function of its own
 // instead: called_by_python<i> calls g_functions[i].
-constexpr int kMostFunctions = 320;  // the most that a module may have: add_to() raises beyond it
+constexpr int kMostFunctions = 384;  // the most that a module may have: add_to() raises beyond it
 const Defined* g_functions[kMostFunctions];
 
 template <int i>
@@ -139,7 +139,8 @@ void detail::add_to(Module m, Defined* d, const char* const* annotations, std::s
   while (annotations[parameters]) ++parameters;
   if (parameters != d->names.size()) throw py::type_error(d->name);
   static int count = 0;
-  if (count == kMostFunctions) throw py::index_error(d->name);
+  if (count == kMostFunctions)
+    throw py::index_error(std::string(d->name) + ": the module is full; raise kMostFunctions in define.cpp");
   const PyCFunction call = entry(count, std::make_integer_sequence<int, kMostFunctions>());
   g_functions[count++] = d;
   auto* method = new PyMethodDef{d->name, call, METH_FASTCALL | METH_KEYWORDS,
