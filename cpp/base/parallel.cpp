@@ -21,7 +21,7 @@ void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("isb");               // `yield` does nothing on most cores
+  asm volatile("isb");  // `yield` does nothing on most cores
 #endif
 }
 

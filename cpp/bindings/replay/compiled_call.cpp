@@ -144,10 +144,10 @@ PyObject* get(PyObject* self, PyObject* object, PyObject*) {
 }
 
 // The members that are references.
-constexpr PyObject* CompiledCall::*kOfProgram[] = {&CompiledCall::program, &CompiledCall::core,
-                                                   &CompiledCall::model, &CompiledCall::lock};
-constexpr PyObject* CompiledCall::*kOthers[] = {&CompiledCall::function, &CompiledCall::place,
-                                                &CompiledCall::owner};
+constexpr PyObject* CompiledCall::* kOfProgram[] = {&CompiledCall::program, &CompiledCall::core,
+                                                    &CompiledCall::model, &CompiledCall::lock};
+constexpr PyObject* CompiledCall::* kOthers[] = {&CompiledCall::function, &CompiledCall::place,
+                                                 &CompiledCall::owner};
 
 int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));

@@ -146,9 +146,9 @@ void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
 // to `room`, which has the elements of c, and is added from there.
 template <class T>
 struct AttentionProduct {
-  __attribute__((noinline))
-  AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b, const TensorView<T>& c,
-                   bool medium, bool added = false, T* room = nullptr) {
+  __attribute__((noinline)) AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b,
+                                             const TensorView<T>& c, bool medium, bool added = false,
+                                             T* room = nullptr) {
     product.a = a;
     product.b = b;
     product.c = c;

@@ -193,7 +193,7 @@ static void slopes(const PairSlopes<T>& s) {
 }
 
 template <class T>
-static constexpr PairKernels<T> pair_table = {kVectors* lanes<T>, distances<T>, weights<T>, share<T>,
+static constexpr PairKernels<T> pair_table = {kVectors * lanes<T>, distances<T>, weights<T>, share<T>,
                                               slopes<T>};
 
 RANVIER_DEFINE_TABLES(PairKernels, pair_kernels, pair_table);

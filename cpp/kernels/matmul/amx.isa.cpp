@@ -176,7 +176,7 @@ template <bool kAlong>
 constexpr int kColumns = kAlong ? kSide : 2 * kSide;
 // The lines of a block that are rounded one after another: columns of b, or pairs of rows.
 template <int kParts, bool kAlong>
-constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong>* L;
+constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;
 
 // Rounds the lines [begin, end) of a block of b, `columns` x `factors` numbers, where b[p, j] is at
 // b[p * rs + j * cs]. They are stored as add_products() reads them: [step][part][column][pair], or, for each

@@ -115,14 +115,14 @@ RANVIER_INLINE V join_all(const V (&total)[1]) {
 template <class T, class Op>
 static constexpr bool is_extreme = std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
 template <class T, class Op>
-static constexpr bool is_common = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 &&
-                                  (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
+static constexpr bool is_common =
+    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
 
 // True if the loop tries plain_step first. plain_step is one instruction, and gives the result of step if no
 // operand is NaN. step takes five instructions with AVX2; with AVX-512 it takes three, so there plain_step is
 // not used.
 template <class T, class Op>
-static constexpr bool has_plain_step = RANVIER_VECTOR_BYTES == 32 && is_common<T, Op>&& is_extreme<T, Op>;
+static constexpr bool has_plain_step = RANVIER_VECTOR_BYTES == 32 && is_common<T, Op> && is_extreme<T, Op>;
 
 // A mask of the lanes in which neither a nor b is NaN. GCC makes one comparison of the two.
 template <class V>

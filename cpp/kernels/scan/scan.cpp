@@ -35,9 +35,8 @@ void ProductBackward<T>::run(const Team& team, void*) const {
   const auto function = scan_kernels<T>().product_backward;
   if (n == 0) return;
   const auto backward = [&](const Team& team, int64_t count, const Lines<const T>& above,
-                            const Lines<const T>& from, const Lines<T>& to) {
-    function({&team, count, n, from, above, only_last, to});
-  };
+                            const Lines<const T>& from,
+                            const Lines<T>& to) { function({&team, count, n, from, above, only_last, to}); };
   for_lines(team, cost_ns<T>(1.0, n), axis, backward, dy, x, dx);
 }
 

@@ -68,9 +68,8 @@ void SoftmaxBackward<T>::run(const Team& team, void*) const {
   const auto function = softmax_kernels<T>().backward[log];
   // `above` has the lines of dy, `from` those of y.
   const auto backward = [&](const Team&, int64_t count, const Lines<const T>& above,
-                            const Lines<const T>& from, const Lines<T>& to) {
-    function({count, n, from, above, to});
-  };
+                            const Lines<const T>& from,
+                            const Lines<T>& to) { function({count, n, from, above, to}); };
   for_lines(team, cost_ns<T>(n), axis, backward, dy, y, dx);
 }
 

@@ -98,9 +98,9 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
     for (int64_t k = 0; k < l.n; k += kTileRows) use(k, l.n - k < kTileRows ? l.n - k : kTileRows);
   };
   const auto read = [&](const T* from, const auto& lines, int64_t k0, int64_t n)
-      __attribute__((always_inline)) {
-    load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
-  };
+                        __attribute__((always_inline)) {
+                          load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
+                        };
   const auto write = [&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
   };

@@ -165,9 +165,7 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
     return !stopped;
   };
   for (; i < n && !stopped && !(full && step == 1); ++i) take(i);
-  if (!stopped)
-    each_candidate(
-        x, i, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
+  if (!stopped) each_candidate(x, i, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
   if (stopped) return nullptr;
   if (used > kept || !full) sort_in();
   return stopped ? nullptr : scratch;
@@ -204,8 +202,7 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
       return true;
     };
     if (step == 1 && n > kInsertion)
-      each_candidate(
-          x, kept, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
+      each_candidate(x, kept, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
     else
       for (int64_t i = kept; i < n; ++i) take(i);
     return scratch;

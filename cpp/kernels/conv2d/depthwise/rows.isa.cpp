@@ -289,7 +289,7 @@ constexpr bool kFloat = sizeof(T) == sizeof(float);
 // less code. kEdge: true if the tile is at an edge.
 constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
-constexpr bool kMany = kFloat<T>&& kWide;
+constexpr bool kMany = kFloat<T> && kWide;
 template <class T, bool kEdge>
 constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
                                                      slide<T, 3, 1, 1, kEdge || !kMany<T>>,

@@ -30,9 +30,9 @@ struct TileHeights {
 template <>
 struct TileHeights<double> {  // fewer sizes, as float64 is rare
 #if RANVIER_VECTOR_REGISTERS >= 32
-  static constexpr int of[2][3] = {{4, 8, 14}, { 4, 8, 14 }};
+  static constexpr int of[2][3] = {{4, 8, 14}, {4, 8, 14}};
 #elif RANVIER_HAS_FMA
-  static constexpr int of[2][3] = {{4, 8, 12}, { 2, 4, 6 }};
+  static constexpr int of[2][3] = {{4, 8, 12}, {2, 4, 6}};
 #else
   static constexpr int of[2][2] = {{2, 4}, {2, 4}};
 #endif
