@@ -49,8 +49,8 @@ def binary_cross_entropy(
     -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
     divides by the number of elements, with or without it.
 
-    Raises ValueError for x or a target outside [0, 1], else as :func:`mse`. :func:`bce_with_logits` is more
-    accurate and takes x before the sigmoid.
+    Raises ValueError for x or a target outside [0, 1], else as :func:`mse_loss`.
+    :func:`binary_cross_entropy_with_logits` is more accurate and takes x before the sigmoid.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
@@ -79,7 +79,7 @@ def binary_cross_entropy_with_logits(
     ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
     broadcast to the shape of x. The loss has the dtype of a target of floats, float32 in blocks of autocast.
 
-    Errors as in :func:`mse`.
+    Errors as in :func:`mse_loss`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.binary_cross_entropy_with_logits(rv.tensor([1000.0]), rv.tensor([0.0]))
@@ -175,7 +175,7 @@ def gaussian_nll_loss(
     target: in the shape of x, or one that broadcasts with it. var: in the shape of x, with 1 as one of its
     sizes, without the last dimension (one for each row), or a number >= 0. The gradient of var is the
     gradient of v, even where eps > var. Raises ValueError for eps <= 0, shapes that do not fit and a negative
-    number, else as :func:`mse`.
+    number, else as :func:`mse_loss`.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
 
@@ -199,7 +199,7 @@ def huber_loss(
 ) -> Tensor:
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2), in the dtype of x.
 
-    Raises ValueError for delta <= 0, else as :func:`mse`.
+    Raises ValueError for delta <= 0, else as :func:`mse_loss`.
 
     Source: Huber, "Robust Estimation of a Location Parameter" (1964).
 
@@ -231,7 +231,7 @@ def kl_div(
     ``log_target``: target holds logarithms too. ``reduction`` 'batchmean' divides the sum by the size of the
     first dimension, which is the divergence of one distribution; 'mean' by the number of elements.
 
-    Errors as in :func:`mse`.
+    Errors as in :func:`mse_loss`.
 
     Source: Kullback and Leibler, "On Information and Sufficiency" (1951).
 
@@ -255,7 +255,7 @@ def l1_loss(
 ) -> Tensor:
     """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
 
-    Errors as in :func:`mse`.
+    Errors as in :func:`mse_loss`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
@@ -285,7 +285,7 @@ def margin_ranking_loss(
 ) -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
 
-    Errors as in :func:`mse`.
+    Errors as in :func:`mse_loss`.
 
     >>> import ranvier as rv
     >>> x1, x2 = rv.tensor([1.0, 1.0]), rv.tensor([0.5, 0.5])
@@ -372,7 +372,7 @@ def poisson_nll_loss(
     ``log_input`` False at the rate x: x - target log(x + eps).
 
     log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
-    where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
+    where t > 1. Integers x are computed in float32. Errors as in :func:`mse_loss`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
@@ -397,7 +397,7 @@ def smooth_l1_loss(
 ) -> Tensor:
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2; with beta = 0 the absolute error.
 
-    Raises ValueError for beta < 0, else as :func:`mse`.
+    Raises ValueError for beta < 0, else as :func:`mse_loss`.
 
     Source: Girshick, "Fast R-CNN" (2015).
 

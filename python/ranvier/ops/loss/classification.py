@@ -133,27 +133,7 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-log(softmax(x)) of the true class, from logits x (N, C) or (N, C, d1, ...), or (C,) for one sample.
-
-    ``target``: class indices (N, d1, ...) of any integer dtype, or probabilities in the shape of x, for which
-    the loss is -sum_c target_c log(softmax(x)_c). ``weight`` (C,): a factor for each class's logarithm.
-    ``ignore_index``: of this index the loss is 0. ``label_smoothing`` e mixes the target with the uniform
-    distribution, (1 - e) target + e / C. 'mean' divides by the sum of the weights of the targets that are not
-    ignored (NaN if all are), which is their number without weights; of probabilities, by N d1 ...
-
-    Raises ValueError for shapes that do not fit, for a class index outside [0, C), label_smoothing outside
-    [0, 1], an ignore_index >= 0 with probabilities or another reduction, TypeError for dtypes that differ or
-    are not floating.
-
-    Source: label smoothing: Szegedy et al., "Rethinking the Inception Architecture" (2016).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.cross_entropy(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
-    tensor(0.4170)
-    >>> x, target = rv.tensor([[2.0, 1.0], [0.0, 3.0]]), rv.tensor([0, -100])
-    >>> rv.nn.functional.cross_entropy(x, target, weight=rv.tensor([1.0, 5.0]), label_smoothing=0.1)
-    tensor(0.6259)
-    """
+    """The op of :func:`ranvier.nn.functional.cross_entropy`, which describes it."""
     if _is_float(target) and isinstance(ignore_index, int) and ignore_index >= 0:
         raise OpError(
             f"[cross_entropy] got ignore_index {ignore_index} and a target of probabilities; expected class "
@@ -195,15 +175,7 @@ def nll(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """-x of the true class: of log-probabilities x, the negative log-likelihood.
-
-    Shapes, ``weight``, ``ignore_index``, 'mean' and errors as in :func:`cross_entropy` of class indices,
-    which is this loss of log_softmax(x) in one pass.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.nll_loss(rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1), rv.tensor([0]))
-    tensor(0.4170)
-    """
+    """The op of :func:`ranvier.nn.functional.nll_loss`, which describes it."""
     if _is_float(target):
         raise DtypeError(f"[nll] got target of dtype {target.dtype.name}; expected {_INDICES}")
     factors = constant("nll", "weight", weight, x)

@@ -19,15 +19,7 @@ from ranvier.tensors.types import Shape, TensorLike
 def margin_ranking(
     x1: TensorLike, x2: TensorLike, target: TensorLike, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
-
-    Errors as in :func:`mse`.
-
-    >>> import ranvier as rv
-    >>> x1, x2 = rv.tensor([1.0, 1.0]), rv.tensor([0.5, 0.5])
-    >>> rv.nn.functional.margin_ranking_loss(x1, x2, rv.tensor([1.0, -1.0]), margin=0.2, reduction="none")
-    tensor([0.0000, 0.7000])
-    """
+    """The op of :func:`ranvier.nn.functional.margin_ranking_loss`, which describes it."""
     margin = number("margin_ranking", "margin", margin)
     shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2, target)]
     ranks = {len(shape) for shape in shapes}
@@ -42,16 +34,7 @@ def margin_ranking(
 def cosine_embedding(
     x1: TensorLike, x2: TensorLike, target: TensorLike, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
-
-    x1, x2: (N, D) with target (N,) or (1,), or (D,) with target (). Norms are at least 1e-6. Raises
-    ValueError for other shapes or another reduction.
-
-    >>> import ranvier as rv
-    >>> x1, x2 = rv.tensor([[1.0, 0.0], [1.0, 0.0]]), rv.tensor([[1.0, 1.0], [1.0, 1.0]])
-    >>> rv.nn.functional.cosine_embedding_loss(x1, x2, rv.tensor([1.0, -1.0]), reduction="none")
-    tensor([0.2929, 0.7071])
-    """
+    """The op of :func:`ranvier.nn.functional.cosine_embedding_loss`, which describes it."""
     margin = number("cosine_embedding", "margin", margin)
     shape = tuple(getattr(x1, "shape", ()))
     target_shape = tuple(getattr(target, "shape", ()))
@@ -100,21 +83,7 @@ def triplet_margin(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, margin + d(anchor, positive) - d(anchor, negative)) with d = :func:`pairwise_distance`: the
-    anchor should be nearer to the positive than to the negative. ``swap`` takes the smaller of
-    d(anchor, negative) and d(positive, negative).
-
-    anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0, margin <= 0 or another
-    reduction, TypeError for dtypes that differ or are not floating.
-
-    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
-    networks" (2016).
-
-    >>> import ranvier as rv
-    >>> anchor, near, far = (rv.tensor([[x, 0.0]]) for x in (0.0, 1.0, 1.5))
-    >>> rv.nn.functional.triplet_margin_loss(anchor, near, far)
-    tensor(0.5000)
-    """
+    """The op of :func:`ranvier.nn.functional.triplet_margin_loss`, which describes it."""
     number("triplet_margin", "margin", margin, 0, above=True)
     to_positive = pairwise_distance(anchor, positive, p, eps)
     to_negative = pairwise_distance(anchor, negative, p, eps)

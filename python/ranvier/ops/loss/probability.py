@@ -41,17 +41,7 @@ Bce = element_loss("Bce", _core.bce, _bce_slope_x, _bce_slope_target)
 def bce(
     x: TensorLike, target: TensorLike, weight: TensorLike | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """Binary cross-entropy -(t log x + (1 - t) log(1 - x)) of probabilities x; each logarithm is at least
-    -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
-    divides by the number of elements, with or without it.
-
-    Raises ValueError for x or a target outside [0, 1], else as :func:`mse`. :func:`bce_with_logits` is more
-    accurate and takes x before the sigmoid.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
-    tensor(0.1976)
-    """
+    """The op of :func:`ranvier.nn.functional.binary_cross_entropy`, which describes it."""
     y = Bce(reduction, constant("bce", "weight", weight, x)).apply(x, in_dtype_of(x, target))
     return watched(y, weight)
 
@@ -77,20 +67,7 @@ def bce_with_logits(
     reduction: str = "mean",
     pos_weight: TensorLike | None = None,
 ) -> Tensor:
-    """Binary cross-entropy of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
-
-    ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
-    broadcast to the shape of x. The loss has the dtype of a target of floats, float32 in blocks of autocast.
-
-    Errors as in :func:`mse`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.binary_cross_entropy_with_logits(rv.tensor([1000.0]), rv.tensor([0.0]))
-    tensor(1000.)
-    >>> x, target, three = rv.tensor([0.0, 0.0]), rv.tensor([1.0, 0.0]), rv.tensor(3.0)
-    >>> rv.nn.functional.binary_cross_entropy_with_logits(x, target, pos_weight=three)
-    tensor(1.3863)
-    """
+    """The op of :func:`ranvier.nn.functional.binary_cross_entropy_with_logits`, which describes it."""
     x, t = promoted(x, target)
     weights = constant("bce_with_logits", "weight", weight, x)
     positive = constant("bce_with_logits", "pos_weight", pos_weight, x)
@@ -118,21 +95,7 @@ KlDiv = element_loss("KlDiv", _core.kl_div, _kl_div_slope_x, _kl_div_slope_targe
 
 
 def kl_div(x: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """target (log target - x), element by element: summed, the Kullback-Leibler divergence of a distribution
-    whose logarithm is x from the distribution ``target``. 0 where target is 0.
-
-    ``log_target``: target holds logarithms too. ``reduction`` 'batchmean' divides the sum by the size of the
-    first dimension, which is the divergence of one distribution; 'mean' by the number of elements.
-
-    Errors as in :func:`mse`.
-
-    Source: Kullback and Leibler, "On Information and Sufficiency" (1951).
-
-    >>> import ranvier as rv
-    >>> x = rv.log_softmax(rv.tensor([[1.0, 2.0]]), dim=1)
-    >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
-    tensor(0.1201)
-    """
+    """The op of :func:`ranvier.nn.functional.kl_div`, which describes it."""
     shape: Any = getattr(x, "shape", None)
     if str(reduction) == "batchmean" and shape == ():  # no batch
         reduction = "sum"

@@ -31,7 +31,7 @@ def hinge_embedding_loss(
     reduce: OldFlag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1. Shapes and dtypes as in :func:`mse`.
+    """x where the target is 1, max(0, margin - x) where it is -1. Shapes and dtypes as in ``mse_loss``.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.hinge_embedding_loss(rv.tensor([2.0, 0.5]), rv.tensor([1, -1]))
@@ -52,7 +52,7 @@ def soft_margin_loss(
     reduce: OldFlag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """log(1 + exp(-target x)), of targets 1 and -1. Shapes and dtypes as in :func:`mse`.
+    """log(1 + exp(-target x)), of targets 1 and -1. Shapes and dtypes as in ``mse_loss``.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.soft_margin_loss(rv.tensor([0.0]), rv.tensor([1.0]))

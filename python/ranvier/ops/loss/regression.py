@@ -32,15 +32,7 @@ Mse = element_loss("Mse", _core.mse, _mse_slope, exchanged(_mse_slope))
 
 
 def mse(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """The squared error (x - target)^2, x and target of one shape.
-
-    Tensors of different dtypes are computed in the wider one of floats. Raises ValueError for different
-    shapes or another reduction, TypeError where neither is of floats.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.3750)
-    """
+    """The op of :func:`ranvier.nn.functional.mse_loss`, which describes it."""
     return Mse(reduction).apply(*paired(x, target))
 
 
@@ -52,14 +44,7 @@ L1 = element_loss("L1", _core.l1, _l1_slope, exchanged(_l1_slope))
 
 
 def l1(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
-
-    Errors as in :func:`mse`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.5000)
-    """
+    """The op of :func:`ranvier.nn.functional.l1_loss`, which describes it."""
     return L1(reduction).apply(*paired(x, target))
 
 
@@ -75,16 +60,7 @@ SmoothL1 = element_loss("SmoothL1", _core.smooth_l1, _smooth_l1_slope, exchanged
 
 
 def smooth_l1(x: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2; with beta = 0 the absolute error.
-
-    Raises ValueError for beta < 0, else as :func:`mse`.
-
-    Source: Girshick, "Fast R-CNN" (2015).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
-    tensor([0.1250, 2.5000])
-    """
+    """The op of :func:`ranvier.nn.functional.smooth_l1_loss`, which describes it."""
     return SmoothL1(reduction, beta).apply(*paired(x, target))
 
 
@@ -97,16 +73,7 @@ Huber = element_loss("Huber", _core.huber, _huber_slope, exchanged(_huber_slope)
 
 
 def huber(x: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2), in the dtype of x.
-
-    Raises ValueError for delta <= 0, else as :func:`mse`.
-
-    Source: Huber, "Robust Estimation of a Location Parameter" (1964).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
-    tensor([0.1250, 4.0000])
-    """
+    """The op of :func:`ranvier.nn.functional.huber_loss`, which describes it."""
     if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype != target._array.dtype:
         x_cast: Tensor = _core._autocast_cast("float32", x)
         target = target.to(x_cast._array.dtype)
@@ -123,16 +90,7 @@ def poisson_nll(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Tensor:
-    """-log of the Poisson probability of the counts ``target`` at the rate exp(x): exp(x) - target x; with
-    ``log_input`` False at the rate x: x - target log(x + eps).
-
-    log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
-    where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
-    tensor([1.0000, 0.7183])
-    """
+    """The op of :func:`ranvier.nn.functional.poisson_nll_loss`, which describes it."""
     eps = number("poisson_nll", "eps", eps)
     x, t = same_floats("poisson_nll", x=x, target=target)
     if log_input:
@@ -156,20 +114,7 @@ def gaussian_nll(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """-log of the normal density of ``target`` with mean x and variance v = max(var, eps):
-    (log v + (x - target)^2 / v) / 2, with ``full`` also log(2 pi) / 2.
-
-    target: in the shape of x, or one that broadcasts with it. var: in the shape of x, with 1 as one of its
-    sizes, without the last dimension (one for each row), or a number >= 0. The gradient of var is the
-    gradient of v, even where eps > var. Raises ValueError for eps <= 0, shapes that do not fit and a negative
-    number, else as :func:`mse`.
-
-    Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
-    tensor(1.1931)
-    """
+    """The op of :func:`ranvier.nn.functional.gaussian_nll_loss`, which describes it."""
     x_shape = tuple(getattr(x, "shape", ()))
     target_shape = tuple(getattr(target, "shape", ()))
     if x_shape == target_shape:
