@@ -17,8 +17,7 @@
 // Bits. A chain is a sum by FMAs, one product after another. How an element is summed depends on the
 // algorithm (ConvAlgorithm):
 //   - Generally an element of y or dx is one chain over taps and channels. Where the tensor of the element
-//   has
-//     few channels and the other tensor many, lanes are channels: the sum of a vector of such chains.
+//     has few channels and the other tensor many, lanes are channels: the sum of a vector of such chains.
 //   - Winograd: a sum of chains over channels, one for each product of a tile. An infinity or NaN in x then
 //     affects up to the whole tile of 2 x 2 outputs.
 //   - dw and db: at most 16 chains over fixed parts of the pixels, added in order. Where channels are few

@@ -4,11 +4,9 @@
 // zero are listed, and sums run over these lists (PooledSums):
 //
 //   dw:  a list for each output channel; c is dw of this channel, b the input. Each entry adds its gradient
-//   times a
-//        patch of the input.
+//        times a patch of the input.
 //   dx:  a list for each pooled pixel and offset; c is the patch of dx from which the outputs at this offset
-//   were
-//        computed, b the weights. Each entry adds its gradient times the filter of an output channel.
+//        were computed, b the weights. Each entry adds its gradient times the filter of an output channel.
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"
@@ -102,17 +100,14 @@ struct PooledPatches {
 using AddPatches = void (*)(const PooledPatches&);
 
 // list_by_channel: appends each gradient that is not zero to the list of its channel k, at end[k], which it
-// moves on.
-//   There must be space for a vector more. Adds all gradients to sums[k * lanes + lane] (any lane), if not
-//   null.
-// mask_offsets: sets in masks[p * window_elements + offset] the bits k - first of the channels k in [first,
-// channels),
-//   at most kPooledBits of them, whose gradient of pixel p is there. It needs dy_k = 1.
+//   moves on. There must be space for a vector more. Adds all gradients to sums[k * lanes + lane] (any
+//   lane), if not null.
+// mask_offsets: sets in masks[p * window_elements + offset] the bits k - first of the channels k in
+//   [first, channels), at most kPooledBits of them, whose gradient of pixel p is there. It needs dy_k = 1.
 // list_by_offset: makes a list for each pixel and offset that has any channels k in [first, channels); the
-// index of an
-//   entry is k. It begins to fill at entry *entries, which it moves on, and returns the number of lists.
-//   masks: those of kPooledBits channels from `first` on, then those of the next kPooledBits. It needs dy_k
-//   = 1.
+//   index of an entry is k. It begins to fill at entry *entries, which it moves on, and returns the number
+//   of lists. masks: those of kPooledBits channels from `first` on, then those of the next kPooledBits. It
+//   needs dy_k = 1.
 struct PooledGradientKernels {
   int lanes;
   int tile;  // the most rows * vectors of a tile of `sum`

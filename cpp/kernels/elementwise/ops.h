@@ -1,12 +1,10 @@
 // The ops of elementwise.h, a row each: X(name, parameters, nanoseconds, expression).
 //
-//   parameters: of the function ranvier._core.<name>: an Array, or a Number, which may be an array, too; in
-//   the
-//     kernel both are vectors
+//   parameters: of the function ranvier._core.<name>: an Array, or a Number, which may be an array, too;
+//     in the kernel both are vectors
 //   nanoseconds: of arithmetic for an element of float32 on one thread, roughly, without the time for memory
-//   expression: y in terms of the parameters, of `zero`, `one`, of the functions in simd/ and of those above
-//   the
-//     loops in elementwise.isa.cpp
+//   expression: y in terms of the parameters, of `zero`, `one`, of the functions in simd/ and of those
+//     above the loops in elementwise.isa.cpp
 //
 // A new row is all that a kernel needs: the loops (elementwise.isa.cpp), the cost (elementwise.cpp) and the
 // binding (bindings/ops/bind_elementwise.cpp) follow from it.

@@ -11,6 +11,7 @@
 // lo is x - hi rounded to nearest. An element is one factor. Each step has three products, in this order:
 // hi lo, hi hi, lo hi (a before b). A step is packed as [hi, lo][row][pair] of a and [hi, lo][pair][column]
 // of b.
+//
 //   Errors: |x - hi| <= 2^-8 |x| and |x - hi - lo| <= 2^-17 |x|. What the three products leave out, lo lo and
 //   the products of the rests, is at most 2^-16 + 2 * 2^-17 = 2^-15 of |a| |b| for the worst factors. Usual
 //   errors have random signs and are much smaller: docs/accuracy.md has measurements.

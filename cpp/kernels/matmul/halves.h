@@ -2,8 +2,8 @@
 // Shapes and strides of a, b, bias and c are as in Matmul (matmul.h). There are three ways:
 //
 //   - Few rows: one operand has at most kHalfRows rows (a) or columns (b), and the other operand is
-//   contiguous
-//     along one dimension. The latter is read where it is and converted in registers: see LineProduct.
+//     contiguous along one dimension. The latter is read where it is and converted in registers: see
+//     LineProduct.
 //   - bfloat16 where stored_pairs.h takes less time: the processor multiplies the numbers as they are.
 //   - Any other: blocks of a and b are converted to float32, which Matmul multiplies; blocks of bfloat16 with
 //     Precision::medium.
