@@ -109,7 +109,9 @@ def test_an_autograd_kernel_runs_first_and_may_go_below(space):
     assert function(rv.ones(1)).item() == 102
     with exclude(DispatchKeySet(DispatchKey.AutocastCPU) | DispatchKeySet(DispatchKey.AutocastCUDA)):
         assert function(rv.ones(1)).item() == 102
-    mine.impl("f", fallthrough_kernel, "Autograd")
+    mine.impl("f", fallthrough_kernel, "AutogradCUDA")  # of another device
+    assert function(rv.ones(1)).item() == 102
+    mine.impl("f", fallthrough_kernel, "AutogradCPU")
     assert function(rv.ones(1)).item() == 2
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ranvier.torch.operators.schemas import infer_schema, parsed
-from ranvier.torch.operators.torch_ops import BELOW, OpOverload, defined, overload_of, packets
+from ranvier.torch.operators.torch_ops import EXPLICIT, IMPLICIT, OpOverload, defined, overload_of, packets
 
 __all__ = [
     "Library", "custom_op", "define", "fallthrough_kernel", "get_ctx", "impl", "impl_abstract",
@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 # The names of devices that programs give, and the dispatch keys under which kernels are kept.
-_KEYS = {"default": BELOW[1], "cpu": "CPU", "meta": "Meta", "": BELOW[3]}
+_KEYS = {"default": EXPLICIT, "cpu": "CPU", "meta": "Meta", "": IMPLICIT}
 
 
 class Library:
@@ -73,14 +73,20 @@ class Library:
             packets.pop(overload._schema.name, None)
 
 
+def _key_of(name: str) -> str:
+    """The key under which the kernel of a device or dispatch key is kept."""
+    if name in ("AutogradCPU", "AutogradOther"):
+        return "Autograd"
+    return _KEYS.get(name, name)
+
+
 def _set_kernel(op: Any, key: str, fn: Callable[..., Any]) -> None:
     """Give an operator its kernel for a device or dispatch key; `fallthrough_kernel` removes it."""
-    overload = overload_of(op)
-    key = _KEYS.get(key, key)
+    kernels = overload_of(op).kernels
     if fn is fallthrough_kernel:
-        overload.kernels.pop("Autograd" if key.startswith("Autograd") else key, None)
+        kernels.pop(_key_of(key), None)
     else:
-        overload.kernels["Autograd" if key in ("AutogradCPU", "AutogradOther") else key] = fn
+        kernels[_key_of(key)] = fn
 
 
 def fallthrough_kernel(*args: Any, **settings: Any) -> Any:

@@ -32,12 +32,9 @@ from ranvier.torch.utils.pytree import tree_flatten, tree_leaves, tree_unflatten
 
 # The keys of kernels that compute, in the order in which they are tried. An "Autograd" kernel comes before
 # them.
-BELOW = (
-    "CPU",
-    "CompositeExplicitAutograd",
-    "CompositeExplicitAutogradNonFunctional",
-    "CompositeImplicitAutograd",
-)
+EXPLICIT = "CompositeExplicitAutograd"
+IMPLICIT = "CompositeImplicitAutograd"
+BELOW = ("CPU", EXPLICIT, "CompositeExplicitAutogradNonFunctional", IMPLICIT)
 _state = ThreadSettings(below=0)  # the number of open blocks that exclude Autograd kernels
 
 
@@ -81,9 +78,9 @@ class OpOverload:
         if not _state.below:
             if "Autograd" in kernels:
                 return kernels["Autograd"](*values, **named)
-            # A kernel for CompositeImplicitAutograd (BELOW[3]) is made of differentiable functions, which
+            # A kernel for CompositeImplicitAutograd is made of differentiable functions, which
             # record the call themselves.
-            traced = (self.is_custom or self.backward) and BELOW[3] not in kernels
+            traced = (self.is_custom or self.backward) and IMPLICIT not in kernels
             needs = rv.is_grad_enabled() and any(x.requires_grad for x in tensors)
             if traced and needs and not self._schema.is_mutable:
                 return self._traced(values, named)
