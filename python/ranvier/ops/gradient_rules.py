@@ -19,7 +19,7 @@ import ranvier.tape.copy_functions as copy_functions
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
-from ranvier.ops.namespaces import KERNELS, Operations, Value, written_once
+from ranvier.ops.namespaces import KERNELS, Operations, Value, differentiable_backward
 from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.higher_order import Rows, Same, cut, of_input as saved_input, on_arrays, rule, rule_of
 from ranvier.tape.inplace import assign, check_leaf, overwrite
@@ -278,7 +278,7 @@ def differentiated(
     return tuple(results)
 
 
-@written_once()
+@differentiable_backward()
 class NoDerivative(Function):
     """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
 
@@ -330,7 +330,7 @@ def replaced(name: str, x: TensorLike, result: Any, inplace: bool) -> Tensor:
 
 
 for _function in (Same, Rows, copy_functions.Clone, copy_functions.Refused):
-    written_once()(_function)
+    differentiable_backward()(_function)
 
 
 @rule(copy_functions.Cast)

@@ -38,8 +38,11 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 FunctionClass = TypeVar("FunctionClass", bound=type[Function])
+
+# What an array that forward has saved is, as `differentiable_backward` gets it.
+FIRST_INPUT = 0
+SECOND_INPUT = 1
 RESULT = -1
-"""The place of what forward has saved of its result."""
 
 
 class Value(Protocol):
@@ -210,7 +213,7 @@ TENSORS: Any = Ops(
 
 
 def _read_as_tensor(name: str, place: int) -> property:
-    """The attribute of this name as a Tensor; place: as of `written_once`."""
+    """The attribute of this name as a Tensor. place: the index of an input, or RESULT."""
 
     def read(view: Any) -> Tensor | None:
         array = view.__dict__[name]
@@ -227,18 +230,20 @@ def _view(function: type[Function], saves: dict[str, int]) -> type[Function]:
     """A subclass of a Function's class whose saved arrays are read as Tensors, for a backward with TENSORS.
 
     An instance shares its ``__dict__`` with a node. The properties of the class are found before the node's
-    attributes of the same names. saves: as of `written_once`.
+    attributes of the same names. saves: name of the attribute -> what it is, as of `differentiable_backward`.
     """
     members: dict[str, Any] = {name: _read_as_tensor(name, place) for name, place in saves.items()}
     members["__slots__"] = ("node",)
     return type(function.__name__, (function,), members)
 
 
-def written_once(**saves: int) -> Callable[[FunctionClass], FunctionClass]:
-    """A decorator for a Function whose backward takes `f`; a subclass with its own backward needs it, too.
+def differentiable_backward(**saves: int) -> Callable[[FunctionClass], FunctionClass]:
+    """A decorator for a Function whose backward takes `f`: with ``create_graph=True`` the same backward runs
+    on Tensors, so that it is differentiable. A subclass with its own backward needs the decorator, too.
 
-    saves: name of an attribute = the index of the operand whose array it has, or RESULT. Other attributes
-    stay as they are.
+    saves: the attributes in which forward saves arrays, and what these are: FIRST_INPUT, SECOND_INPUT (or the
+    index of another input) or RESULT. On Tensors, backward reads them with their history. All other
+    attributes are read as they are: shapes, settings, and arrays that are only compared.
     """
 
     def enter(function: FunctionClass) -> FunctionClass:

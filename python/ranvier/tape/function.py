@@ -55,7 +55,7 @@ class Dtypes(NamedTuple):
     like_first: bool = False
 
 
-OWN = Dtypes("own")
+OWN = Dtypes(halves="own")
 
 
 class Function(_core._FunctionBase):
@@ -111,8 +111,8 @@ class Function(_core._FunctionBase):
     takes_deferred: bool = False  # True if backward accepts a Deferred (tape/deferred.py) instead of an array
     # The saved arrays that only one gradient needs: name of the attribute -> index of that gradient's input.
     reads: ClassVar[dict[str, int]] = {}
-    # What `written_once` (ops/namespaces.py) got: name of a saved array -> index of its input. Only its
-    # Functions have it.
+    # What `differentiable_backward` (ops/namespaces.py) got: name of a saved array -> index of its input, -1
+    # for the result. Only its Functions have it.
     saves: ClassVar[dict[str, int]]
 
     needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward

@@ -21,10 +21,20 @@ import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
-from ranvier.ops.elementwise.row import REFUSED, ROWS, elementwise
+from ranvier.ops.elementwise.row import FLOATS_ONLY, ROWS, elementwise
 from ranvier.ops.gradient_rules import diagonal, with_zero_slope
 from ranvier.ops.layout import AtMaxima
-from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, formula_of, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    RESULT,
+    SECOND_INPUT,
+    TENSORS,
+    Operations,
+    Value,
+    differentiable_backward,
+    formula_of,
+)
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
@@ -37,7 +47,7 @@ def _hardswish_gradient(f: Operations, dy: Value, x: Value) -> Value:
 
 
 class Relu(TakesHalves):
-    takes_deferred = True
+    takes_deferred = True  # dy may be a Deferred (layout.py)
     saves: ClassVar = {"y": RESULT}
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
@@ -63,7 +73,7 @@ def _relu_of_integers(x: Tensor) -> Tensor:
 
 
 @activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
-@elementwise(_core.relu, dtypes=REFUSED, of_integers=_relu_of_integers, node=Relu)
+@elementwise(_core.relu, dtypes=FLOATS_ONLY, of_integers=_relu_of_integers, node=Relu)
 def relu(input: TensorLike, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
@@ -86,8 +96,8 @@ def _leaky_relu_same_slope(negative_slope: float) -> bool:
 @activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
 @elementwise(
     _core.leaky_relu,
-    _leaky_relu_gradient,
-    dtypes=REFUSED,
+    gradient=_leaky_relu_gradient,
+    dtypes=FLOATS_ONLY,
     kinks=True,
     same_slope=_leaky_relu_same_slope,
 )
@@ -131,7 +141,7 @@ def _heaviside_formula(x: Tensor, at_zero: float) -> Tensor:
 _WITH_NUMBER = elementwise(
     _core.heaviside,
     formula=_heaviside_formula,
-    dtypes=REFUSED,
+    dtypes=FLOATS_ONLY,
     kinks=True,
 ).op("heaviside")
 
@@ -180,8 +190,8 @@ def _hardtanh_kinks(min_val: float = -1.0, max_val: float = 1.0) -> tuple[float,
 @activation("Hardtanh", limits=(1, -1), kinks=_hardtanh_kinks)
 @elementwise(
     _core.hardtanh,
-    _hardtanh_gradient,
-    dtypes=REFUSED,
+    gradient=_hardtanh_gradient,
+    dtypes=FLOATS_ONLY,
     of_integers=_hardtanh_of_integers,
     check_settings=_check_limits,
     kinks=True,
@@ -213,7 +223,7 @@ def _relu6_node() -> Function:
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
 @elementwise(
     _relu6_kernel,
-    dtypes=REFUSED,
+    dtypes=FLOATS_ONLY,
     of_integers=_relu6_of_integers,
     node=_relu6_node,
 )
@@ -231,7 +241,7 @@ def _hardsigmoid_gradient(f: Operations, dy: Value, x: Value) -> Value:
 
 
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
-@elementwise(_core.hardsigmoid, _hardsigmoid_gradient, dtypes=REFUSED, kinks=True)
+@elementwise(_core.hardsigmoid, gradient=_hardsigmoid_gradient, dtypes=FLOATS_ONLY, kinks=True)
 def hardsigmoid(input: TensorLike, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
@@ -248,7 +258,7 @@ def _hardswish_formula(x: Tensor) -> Tensor:
 
 
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)
-@elementwise(_core.hardswish, _hardswish_gradient, dtypes=REFUSED, formula=_hardswish_formula)
+@elementwise(_core.hardswish, gradient=_hardswish_gradient, dtypes=FLOATS_ONLY, formula=_hardswish_formula)
 def hardswish(input: TensorLike, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
@@ -271,7 +281,7 @@ def _softshrink_formula(x: Tensor, lambd: float) -> Tensor:
 @activation("Softshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
 @elementwise(
     _core.softshrink,
-    dtypes=REFUSED,
+    dtypes=FLOATS_ONLY,
     check_settings=partial(number, "softshrink", "lambd", low=0),
     formula=_softshrink_formula,
 )
@@ -291,7 +301,7 @@ def _hardshrink_gradient(f: Operations, dy: Value, x: Value, lambd: float) -> Va
 
 
 @activation("Hardshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
-@elementwise(_core.hardshrink, _hardshrink_gradient, dtypes=REFUSED, kinks=True)
+@elementwise(_core.hardshrink, gradient=_hardshrink_gradient, dtypes=FLOATS_ONLY, kinks=True)
 def hardshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
@@ -303,11 +313,12 @@ def hardshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     """
 
 
-@written_once(x=0, weight=1)
+@differentiable_backward(x=FIRST_INPUT, weight=SECOND_INPUT)
 class Prelu(Function):
     """y = x where x > 0, else weight x; weight has one slope, or a slope for each index of dimension 1 of
     x"""
 
+    # half floats are computed in float32; in a block of autocast all inputs become its half float
     dtypes = Dtypes(autocast="lower")
 
     def through_view(self, place: int) -> bool:

@@ -16,7 +16,7 @@ import math
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.row import REFUSED, elementwise
+from ranvier.ops.elementwise.row import FLOATS_ONLY, elementwise
 from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import Dtypes, Function
@@ -85,7 +85,7 @@ def _elu_gradient(f: Operations, dy: Value, x: Value, alpha: float) -> Value:
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
-@elementwise(_core.elu, _elu_gradient, dtypes=REFUSED)
+@elementwise(_core.elu, gradient=_elu_gradient, dtypes=FLOATS_ONLY)
 def elu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
@@ -103,7 +103,7 @@ def _sigmoid_gradient(f: Operations, dy: Value, y: Value) -> Value:
 
 
 @activation("Sigmoid", limits=(1, 0), inner=1.0)
-@elementwise(_core.sigmoid, _sigmoid_gradient)
+@elementwise(_core.sigmoid, gradient=_sigmoid_gradient)
 def sigmoid(input: TensorLike) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
 
@@ -114,7 +114,7 @@ def sigmoid(input: TensorLike) -> Tensor:
 
 
 @activation("Softsign", limits=(1, -1))
-@elementwise(_core.softsign, _softsign_gradient)
+@elementwise(_core.softsign, gradient=_softsign_gradient)
 def softsign(input: TensorLike) -> Tensor:
     """x / (1 + |x|).
 
@@ -131,7 +131,7 @@ def _tanh_gradient(f: Operations, dy: Value, y: Value) -> Value:
 
 
 @activation("Tanh", limits=(1, -1), inner=1.0)
-@elementwise(_core.tanh, _tanh_gradient)
+@elementwise(_core.tanh, gradient=_tanh_gradient)
 def tanh(input: TensorLike) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
 
@@ -166,8 +166,8 @@ def _gelu_formula(x: Tensor) -> Tensor:
 
 _GELU = elementwise(
     _core.gelu,
-    _gelu_gradient,
-    dtypes=REFUSED,
+    gradient=_gelu_gradient,
+    dtypes=FLOATS_ONLY,
     formula=_gelu_formula,
 ).op("gelu")
 
@@ -178,8 +178,8 @@ def _gelu_tanh_formula(x: Tensor) -> Tensor:
 
 _GELU_TANH = elementwise(
     _core.gelu_tanh,
-    _gelu_tanh_gradient,
-    dtypes=REFUSED,
+    gradient=_gelu_tanh_gradient,
+    dtypes=FLOATS_ONLY,
     formula=_gelu_tanh_formula,
 ).op("gelu_tanh")
 
@@ -210,7 +210,7 @@ def _silu_formula(x: Tensor) -> Tensor:
 
 
 @activation("SiLU", limits=(math.inf, 0), inner=0.22)
-@elementwise(_core.silu, _silu_gradient, dtypes=REFUSED, formula=_silu_formula)
+@elementwise(_core.silu, gradient=_silu_gradient, dtypes=FLOATS_ONLY, formula=_silu_formula)
 def silu(input: TensorLike, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
@@ -235,7 +235,7 @@ def _softplus_kinks(beta: float = 1.0, threshold: float = 20.0) -> tuple[float]:
 
 
 @activation("Softplus", limits=(math.inf, 0), kinks=_softplus_kinks)
-@elementwise(_core.softplus, _softplus_gradient, dtypes=REFUSED)
+@elementwise(_core.softplus, gradient=_softplus_gradient, dtypes=FLOATS_ONLY)
 def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
@@ -252,7 +252,7 @@ def _selu_formula(x: Tensor) -> Tensor:
 
 
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
-@elementwise(_core.selu, dtypes=REFUSED, formula=_selu_formula)
+@elementwise(_core.selu, dtypes=FLOATS_ONLY, formula=_selu_formula)
 def selu(input: TensorLike, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
@@ -276,8 +276,8 @@ def _celu_gradient(f: Operations, dy: Value, x: Value, alpha: float) -> Value:
 @activation("CELU", limits=(math.inf, -1))
 @elementwise(
     _core.celu,
-    _celu_gradient,
-    dtypes=REFUSED,
+    gradient=_celu_gradient,
+    dtypes=FLOATS_ONLY,
     check_settings=_check_alpha,
 )
 def celu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -296,7 +296,7 @@ def _mish_formula(x: Tensor) -> Tensor:
 
 
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
-@elementwise(_core.mish, _mish_gradient, dtypes=REFUSED, formula=_mish_formula)
+@elementwise(_core.mish, gradient=_mish_gradient, dtypes=FLOATS_ONLY, formula=_mish_formula)
 def mish(input: TensorLike, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
@@ -313,7 +313,7 @@ def _logsigmoid_formula(x: Tensor) -> Tensor:
 
 
 @activation("LogSigmoid", limits=(0, -math.inf))
-@elementwise(_core.logsigmoid, dtypes=REFUSED, formula=_logsigmoid_formula)
+@elementwise(_core.logsigmoid, dtypes=FLOATS_ONLY, formula=_logsigmoid_formula)
 def logsigmoid(input: TensorLike) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
 
@@ -326,7 +326,8 @@ def logsigmoid(input: TensorLike) -> Tensor:
 class Glu(Function):
     """y = a sigmoid(b) for the halves a and b of x along an axis"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.convert import to_dtype
-from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, written_once
+from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, differentiable_backward
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.memory import Array
@@ -16,9 +16,10 @@ from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import DtypeLike, TensorLike
 
 
-@written_once(y=RESULT)
+@differentiable_backward(y=RESULT)
 class Softmax(Function):
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -104,7 +105,7 @@ def _implied_dim(name: str, x: TensorLike) -> int:
     return dim
 
 
-@written_once(y=RESULT)
+@differentiable_backward(y=RESULT)
 class LogSoftmax(Softmax):
     def forward(self, x: Array) -> Array:
         self.y = _core.log_softmax(x, self.dim)

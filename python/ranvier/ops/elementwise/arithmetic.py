@@ -23,7 +23,16 @@ from ranvier.ops.elementwise.dtypes import (
     with_dtype,
 )
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.namespaces import KERNELS, RESULT, Operations, Value, formula_of, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    RESULT,
+    SECOND_INPUT,
+    Operations,
+    Value,
+    differentiable_backward,
+    formula_of,
+)
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error
@@ -38,7 +47,7 @@ Gradients = tuple[Value | None, Value | None]
 _NONE: Any = None
 
 
-@written_once()
+@differentiable_backward()
 class Add(TakesHalves):
     """y = a + b"""
 
@@ -62,7 +71,7 @@ class Add(TakesHalves):
         return da, db
 
 
-@written_once()
+@differentiable_backward()
 class Sub(Add):
     """y = a - b"""
 
@@ -73,13 +82,13 @@ class Sub(Add):
 class OfNumber(TakesHalves):
     """The base class of operations with a number, which is an attribute and gets no gradient."""
 
-    of_element = True
+    of_element = True  # each element of y depends on one of x
 
     def __init__(self, number: float) -> None:
         self.number = number
 
 
-@written_once()
+@differentiable_backward()
 class AddNumber(OfNumber):
     """y = x + number"""
 
@@ -90,7 +99,7 @@ class AddNumber(OfNumber):
         return dy
 
 
-@written_once()
+@differentiable_backward()
 class NumberSub(OfNumber):
     """y = number - x"""
 
@@ -101,10 +110,11 @@ class NumberSub(OfNumber):
         return f.neg(dy)
 
 
-@written_once(a=0, b=1)
+@differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT)
 class Mul(TakesHalves):
     """y = a b"""
 
+    # saved: a for the second gradient alone, b for the first gradient alone
     reads: ClassVar = {"a": 1, "b": 0}
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -124,14 +134,16 @@ class Mul(TakesHalves):
         return da, db
 
 
-@written_once(b=1, y=RESULT)
+@differentiable_backward(b=SECOND_INPUT, y=RESULT)
 class Div(Function):
     """y = a / b"""
 
-    derived = True
-    frees_result = True
-    dtypes = Dtypes("forward")
+    derived = True  # backward reads arrays that forward has computed
+    frees_result = True  # PyTorch does not save the result
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
+    # saved: y for the second gradient alone
     reads: ClassVar = {"y": 1}
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -156,7 +168,7 @@ def _div_backward(f: Operations, dy: Value, y: Value, b: Value) -> Value:
     return -(dy * y) / b  # multiplied first, as in the kernel, so that both round in the same way
 
 
-@written_once()
+@differentiable_backward()
 class MulNumber(OfNumber):
     """y = x number"""
 
@@ -167,7 +179,7 @@ class MulNumber(OfNumber):
         return f.mul(dy, self.number)
 
 
-@written_once()
+@differentiable_backward()
 class DivNumber(OfNumber):
     """y = x / number"""
 
@@ -178,11 +190,12 @@ class DivNumber(OfNumber):
         return f.div(dy, self.number)
 
 
-@written_once(x=0, y=RESULT)
+@differentiable_backward(x=FIRST_INPUT, y=RESULT)
 class NumberDiv(OfNumber):
     """y = number / x"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -320,7 +333,7 @@ def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> T
     """
 
 
-@written_once()
+@differentiable_backward()
 class RoundedDiv(Function):
     """y = a / b rounded to a whole number, downwards or towards 0: constant between its steps"""
 
@@ -400,7 +413,9 @@ def _neg_gradient(f: Operations, dy: Value) -> Value:
     return f.neg(dy)
 
 
-@elementwise(_core.neg, _neg_gradient, numpy=np.negative, check_dtype=no_bools, backward_kernel="neg")
+@elementwise(
+    _core.neg, gradient=_neg_gradient, numpy=np.negative, check_dtype=no_bools, backward_kernel="neg"
+)
 def neg(input: TensorLike) -> Tensor:
     """-x; TypeError for bools.
 

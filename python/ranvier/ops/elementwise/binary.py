@@ -29,7 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
-from ranvier.ops.elementwise.row import KEPT, elementwise
+from ranvier.ops.elementwise.row import EVERY_DTYPE, elementwise
 from ranvier.ops.namespaces import TENSORS, Operations, Value, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16, Array
@@ -124,7 +124,7 @@ def floor_divide(input: TensorLike, other: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=np.fmax, gradient=_shared_gradients(operator.ge), dtypes=KEPT)
+@elementwise(numpy=np.fmax, gradient=_shared_gradients(operator.ge), dtypes=EVERY_DTYPE)
 def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     """The greater of a and b; where one is NaN, the other.
 
@@ -134,7 +134,7 @@ def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=np.fmin, gradient=_shared_gradients(operator.le), dtypes=KEPT)
+@elementwise(numpy=np.fmin, gradient=_shared_gradients(operator.le), dtypes=EVERY_DTYPE)
 def fmin(input: TensorLike, other: TensorLike) -> Tensor:
     """The smaller of a and b; where one is NaN, the other.
 
@@ -217,7 +217,7 @@ def _nextafter_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value
 @elementwise(
     numpy=_next,
     gradient=(_nextafter_gradient_a, 0),
-    dtypes=Dtypes("own", integers="floats"),
+    dtypes=Dtypes(halves="own", integers="floats"),
 )
 def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next number after a towards b. The gradient goes to a; it is 0 where a = b.

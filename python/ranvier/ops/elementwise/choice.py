@@ -24,8 +24,17 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import REFUSED, elementwise
-from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, formula_of, written_once
+from ranvier.ops.elementwise.row import FLOATS_ONLY, elementwise
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    SECOND_INPUT,
+    TENSORS,
+    Operations,
+    Value,
+    differentiable_backward,
+    formula_of,
+)
 from ranvier.tape.function import TakesHalves, in_dtypes
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
@@ -36,7 +45,7 @@ from ranvier.tensors.types import Number, TensorLike
 Gradients = tuple[Value | None, ...]
 
 
-@written_once(a=0, b=1)
+@differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT)
 class Maximum(TakesHalves):
     """y = max(a, b)"""
 
@@ -51,7 +60,7 @@ class Maximum(TakesHalves):
         return _of_both(self, dy, f, f.maximum_backward)
 
 
-@written_once(a=0, b=1)
+@differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT)
 class Minimum(Maximum):
     """y = min(a, b)"""
 
@@ -87,7 +96,7 @@ TENSORS.maximum_backward = _constant_slope(_core.maximum_backward)
 TENSORS.minimum_backward = _constant_slope(_core.minimum_backward)
 
 
-@written_once()
+@differentiable_backward()
 class AtLeast(TakesHalves):
     """y = max(x, low); where x and low are equal, x gets the gradient"""
 
@@ -112,7 +121,7 @@ class AtLeast(TakesHalves):
         return dx, dlimit
 
 
-@written_once()
+@differentiable_backward()
 class AtMost(AtLeast):
     """y = min(x, high); where x and high are equal, x gets the gradient"""
 
@@ -121,7 +130,7 @@ class AtMost(AtLeast):
     extremum = _core.minimum
 
 
-@written_once()
+@differentiable_backward()
 class Between(TakesHalves):
     """y = min(max(x, low), high); at equal values the gradient goes to the same input as in PyTorch"""
 
@@ -193,7 +202,9 @@ def _clamp_gradient(f: Operations, dy: Value, x: Value, low: float, high: float)
 
 
 formula_of("clip_backward")(in_dtypes()(_clamp_gradient))  # the kernels have NumPy's name
-_between_numbers = elementwise(_core.clip, _clamp_gradient, dtypes=REFUSED, backward_kernel="clip_backward")
+_between_numbers = elementwise(
+    _core.clip, gradient=_clamp_gradient, dtypes=FLOATS_ONLY, backward_kernel="clip_backward"
+)
 _BETWEEN_NUMBERS = _between_numbers.op("clamp")
 _NUMBER_OR_NONE = frozenset({int, float, type(None)})
 
@@ -263,7 +274,7 @@ def _clamp(x: Any, low: Any, high: Any) -> Tensor:
 clip = clamp
 
 
-@written_once(condition=0)
+@differentiable_backward(condition=FIRST_INPUT)
 class Where(TakesHalves):
     """y = condition ? a : b"""
 
@@ -283,7 +294,7 @@ class Where(TakesHalves):
         return None, da, db
 
 
-@written_once(mask=1)
+@differentiable_backward(mask=SECOND_INPUT)
 class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 

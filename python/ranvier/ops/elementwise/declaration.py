@@ -12,17 +12,18 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ranvier.ops.elementwise.dtypes import as_number
-from ranvier.ops.namespaces import RESULT
+from ranvier.ops.namespaces import FIRST_INPUT, RESULT, SECOND_INPUT
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor
 
-FLOATS = Dtypes(integers="floats")
-KEPT = Dtypes()
-REFUSED = Dtypes(integers="refused")
+# What an op does with integers and bools (`dtypes=` of a declaration); half floats are computed in float32.
+INTEGERS_TO_FLOATS = Dtypes(integers="floats")  # it makes floats of the default dtype of them
+EVERY_DTYPE = Dtypes(integers="kept")  # NumPy computes them as they are
+FLOATS_ONLY = Dtypes(integers="refused")  # TypeError
 
-PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}
-"""Name of an operand, or of the result, in formulas -> its index among the inputs."""
+PLACES = {"x": FIRST_INPUT, "a": FIRST_INPUT, "b": SECOND_INPUT, "y": RESULT}
+"""Name of an operand, or of the result, in formulas -> its index among the inputs, or RESULT."""
 
 
 Gradient: TypeAlias = Callable[..., Any] | int | None
@@ -41,8 +42,8 @@ class Declaration:
     numpy: NumPy's function. Beside a kernel it computes integers and bools, which are kept; without a kernel,
         floats. If it is a ufunc, the core runs its inner loops on integers; else the inner loops of `ufunc`,
         if given.
-    dtypes: KEPT: NumPy's function computes all dtypes as they are. REFUSED: the op takes floats only.
-        Otherwise integers become floats, unless there are both a kernel and a function of NumPy.
+    dtypes: what the op does with integers and bools: EVERY_DTYPE, FLOATS_ONLY or INTEGERS_TO_FLOATS. If it is
+        not given: EVERY_DTYPE if there are both a kernel and a function of NumPy, else INTEGERS_TO_FLOATS.
 
     of_integers(x, settings): computes the op of integers by other ops, instead of `numpy`.
     check_settings(settings), check_dtype(name, dtype, operands): raise an error for settings, or a dtype,
@@ -65,7 +66,7 @@ class Declaration:
     kernel: Callable[..., Array] | None = None
     gradient: Gradient | tuple[Gradient, Gradient] = None
     numpy: Any = None
-    dtypes: Any = None
+    dtypes: Any = None  # a Dtypes; None is replaced in __post_init__
     ufunc: np.ufunc | None = None
     of_integers: Callable[..., Tensor] | None = None
     check_settings: Callable[..., object] | None = None
@@ -86,9 +87,9 @@ class Declaration:
     def __post_init__(self) -> None:
         if self.dtypes is None:
             if self.kernel is None or self.numpy is None:
-                self.dtypes = FLOATS
+                self.dtypes = INTEGERS_TO_FLOATS
             else:
-                self.dtypes = KEPT
+                self.dtypes = EVERY_DTYPE
         self.settings = self._settings()
 
     @property

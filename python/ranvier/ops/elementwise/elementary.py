@@ -219,7 +219,7 @@ def _trigamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.tetragamma(x)
 
 
-@elementwise(_core.trigamma, _trigamma_gradient)
+@elementwise(_core.trigamma, gradient=_trigamma_gradient)
 def trigamma(input: TensorLike) -> Tensor:
     """The slope of digamma."""
 
@@ -228,7 +228,7 @@ def _digamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.trigamma(x)
 
 
-@elementwise(_core.digamma, _digamma_gradient)
+@elementwise(_core.digamma, gradient=_digamma_gradient)
 def digamma(input: TensorLike) -> Tensor:
     """The derivative of lgamma; nan at negative integers, -inf at 0 (Abramowitz and Stegun 6.3).
 
@@ -242,7 +242,7 @@ def _erf_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (2 / _ROOT_PI * f.exp(-x * x))
 
 
-@elementwise(_core.erf, _erf_gradient)
+@elementwise(_core.erf, gradient=_erf_gradient)
 def erf(input: TensorLike) -> Tensor:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
@@ -256,7 +256,7 @@ def _erfc_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (-2 / _ROOT_PI * f.exp(-x * x))
 
 
-@elementwise(_core.erfc, _erfc_gradient)
+@elementwise(_core.erfc, gradient=_erfc_gradient)
 def erfc(input: TensorLike) -> Tensor:
     """1 - erf(x), accurate for large x.
 
@@ -270,7 +270,7 @@ def _erfinv_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * (_ROOT_PI / 2 * f.exp(y * y))
 
 
-@elementwise(_core.erfinv, _erfinv_gradient, frees_result=True)
+@elementwise(_core.erfinv, gradient=_erfinv_gradient, frees_result=True)
 def erfinv(input: TensorLike) -> Tensor:
     """The inverse of erf on (-1, 1); inf at 1, nan outside.
 
@@ -326,7 +326,7 @@ def _lgamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.digamma(x)
 
 
-@elementwise(_core.lgamma, _lgamma_gradient)
+@elementwise(_core.lgamma, gradient=_lgamma_gradient)
 def lgamma(input: TensorLike) -> Tensor:
     """The logarithm of |gamma(x)|; inf at 0 and the negative integers.
 

@@ -16,9 +16,18 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
-from ranvier.ops.elementwise.row import KEPT, ROWS, elementwise
+from ranvier.ops.elementwise.row import EVERY_DTYPE, ROWS, elementwise
 from ranvier.ops.gradient_rules import none
-from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    RESULT,
+    SECOND_INPUT,
+    TENSORS,
+    Operations,
+    Value,
+    differentiable_backward,
+)
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import DtypeError, OpError
@@ -44,7 +53,7 @@ def _abs_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.sign(x)
 
 
-@elementwise(_core.abs, _abs_gradient, numpy=np.abs)
+@elementwise(_core.abs, gradient=_abs_gradient, numpy=np.abs)
 def abs(input: TensorLike) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
 
@@ -58,7 +67,7 @@ def _cos_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return -(dy * f.sin(x))
 
 
-@elementwise(_core.cos, _cos_gradient)
+@elementwise(_core.cos, gradient=_cos_gradient)
 def cos(input: TensorLike) -> Tensor:
     """The cosine of x radians.
 
@@ -72,7 +81,7 @@ def _exp_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return f.mul(dy, y)
 
 
-@elementwise(_core.exp, _exp_gradient, backward_kernel="mul")
+@elementwise(_core.exp, gradient=_exp_gradient, backward_kernel="mul")
 def exp(input: TensorLike) -> Tensor:
     """e^x
 
@@ -86,7 +95,7 @@ def _expm1_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * (y + 1.0)
 
 
-@elementwise(_core.expm1, _expm1_gradient)
+@elementwise(_core.expm1, gradient=_expm1_gradient)
 def expm1(input: TensorLike) -> Tensor:
     """e^x - 1, accurate near 0
 
@@ -100,7 +109,7 @@ def _log_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return f.div(dy, x)
 
 
-@elementwise(_core.log, _log_gradient, backward_kernel="div")
+@elementwise(_core.log, gradient=_log_gradient, backward_kernel="div")
 def log(input: TensorLike) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
 
@@ -114,7 +123,7 @@ def _log1p_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (x + 1.0)
 
 
-@elementwise(_core.log1p, _log1p_gradient)
+@elementwise(_core.log1p, gradient=_log1p_gradient)
 def log1p(input: TensorLike) -> Tensor:
     """log(1 + x), accurate near 0
 
@@ -128,7 +137,7 @@ def _reciprocal_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return -(dy * y * y)
 
 
-@elementwise(_core.reciprocal, _reciprocal_gradient)
+@elementwise(_core.reciprocal, gradient=_reciprocal_gradient)
 def reciprocal(input: TensorLike) -> Tensor:
     """1 / x
 
@@ -152,7 +161,7 @@ def _sin_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.cos(x)
 
 
-@elementwise(_core.sin, _sin_gradient)
+@elementwise(_core.sin, gradient=_sin_gradient)
 def sin(input: TensorLike) -> Tensor:
     """The sine of x radians.
 
@@ -166,7 +175,7 @@ def _sqrt_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy / (y * 2.0)
 
 
-@elementwise(_core.sqrt, _sqrt_gradient)
+@elementwise(_core.sqrt, gradient=_sqrt_gradient)
 def sqrt(input: TensorLike) -> Tensor:
     """The square root: nan below 0.
 
@@ -180,7 +189,7 @@ def _square_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (x * 2.0)
 
 
-@elementwise(_core.square, _square_gradient, numpy=_square_of_integers)
+@elementwise(_core.square, gradient=_square_gradient, numpy=_square_of_integers)
 def square(input: TensorLike) -> Tensor:
     """x^2
 
@@ -219,11 +228,12 @@ def _round_to(input: TensorLike, decimals: int) -> Tensor:
     return round(input * scale) / scale
 
 
-@written_once(a=0, b=1, y=RESULT)
+@differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT, y=RESULT)
 class Pow(Function):
     """y = a^b"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a = a
@@ -273,7 +283,7 @@ TENSORS.pow_backward = _pow_backward
 TENSORS.exponent_backward = _exponent_backward
 
 
-@written_once(x=0)
+@differentiable_backward(x=FIRST_INPUT)
 class PowNumber(OfNumber):
     """y = x^number"""
 
@@ -290,11 +300,12 @@ class PowNumber(OfNumber):
         return f.mul(dy, f.mul(f.pow(self.x, b - 1.0), b))
 
 
-@written_once(y=RESULT)
+@differentiable_backward(y=RESULT)
 class NumberPow(OfNumber):
     """y = number^x"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def forward(self, x: Array) -> Array:
         self.y = _core.pow(self.number, x, None)
@@ -324,7 +335,7 @@ def _power_of_integers(a: Array, b: Array) -> Array:
 # In _POWER b may be negative, so that integers need _power_of_integers. In _INTEGER_POWER b is a Python int,
 # >= 0 where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
 _POWER = elementwise(_core.pow, numpy=_power_of_integers, node=Pow).op("pow")
-_INTEGER_POWER = elementwise(numpy=_power_of_integers, dtypes=KEPT, ufunc=np.power, node=Pow).op("pow")
+_INTEGER_POWER = elementwise(numpy=_power_of_integers, dtypes=EVERY_DTYPE, ufunc=np.power, node=Pow).op("pow")
 
 
 def pow(input: TensorLike, exponent: TensorLike) -> Tensor:

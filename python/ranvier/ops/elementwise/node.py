@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.declaration import PLACES, Declaration, Gradient, p
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import diagonal, recomputed
-from ranvier.ops.namespaces import KERNELS, TENSORS, formula_of, written_once
+from ranvier.ops.namespaces import KERNELS, TENSORS, differentiable_backward, formula_of
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.higher_order import on_arrays
 from ranvier.tensors.recording import host
@@ -50,7 +50,7 @@ def node_of(row: Declaration) -> Any:
         # with a gradient is computed in float32.
         methods["dtypes"] = OWN
         if "y" in saves:
-            methods["dtypes"] = Dtypes("forward")
+            methods["dtypes"] = Dtypes(halves="forward")
     title = row.title or "".join(map(str.capitalize, row.name.split("_")))
     function = type(title, (Function,), methods)
     if row.kinks:
@@ -58,7 +58,7 @@ def node_of(row: Declaration) -> Any:
     elif row.gradient is None:
         recomputed("x", kinds=(function,))(in_dtypes()(_formula_of_node(row)))
     else:
-        written_once(**saves)(function)
+        differentiable_backward(**saves)(function)
     return function
 
 
@@ -133,7 +133,7 @@ def _by_numpy(gradient: Callable[..., Any], dy: Array, *saved: Array) -> Array:
 def _methods(row: Declaration, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:
     """The methods of a class of nodes, compiled from text.
 
-    saves: names of saved arrays (as in `written_once`). gradients: the texts from `_gradient`.
+    saves: names of saved arrays (as in `differentiable_backward`). gradients: the texts from `_gradient`.
     """
     names = ", ".join(operands)
     settings = row.settings

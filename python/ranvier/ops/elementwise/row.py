@@ -17,7 +17,11 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.compute import DIVIDES, compute
-from ranvier.ops.elementwise.declaration import KEPT as KEPT, REFUSED as REFUSED, Declaration
+from ranvier.ops.elementwise.declaration import (
+    EVERY_DTYPE as EVERY_DTYPE,
+    FLOATS_ONLY as FLOATS_ONLY,
+    Declaration,
+)
 from ranvier.ops.elementwise.node import node_of
 from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import replaced

@@ -20,7 +20,15 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.layout import AtMaxima
-from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    SECOND_INPUT,
+    TENSORS,
+    Operations,
+    Value,
+    differentiable_backward,
+)
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tape.higher_order import of_input, rule
@@ -36,8 +44,10 @@ Length = int | tuple[int]
 class Convolution(Function):
     """The base class of conv1d, conv2d and the transposed convolutions, which differ in their kernels."""
 
+    # saved: x for the second gradient alone, w for the first gradient alone
     reads: ClassVar = {"x": 1, "w": 0}
-    dtypes = Dtypes("own", "lower")
+    # half floats are computed as they are; in a block of autocast all inputs become its half float
+    dtypes = Dtypes(halves="own", autocast="lower")
     dimensions: int  # the number of dimensions of a batch; a single image or signal has one less
     kernel: Callable[..., Array]  # the kernel of forward
     gradients: str  # the name of the kernel of backward
@@ -103,7 +113,7 @@ def _convolution(
         "takes_deferred": at_maxima is not None,
         "kernel_at_maxima": at_maxima,
     }
-    function = written_once(x=0, w=1)(type(name, (Convolution,), members))
+    function = differentiable_backward(x=FIRST_INPUT, w=SECOND_INPUT)(type(name, (Convolution,), members))
     setattr(TENSORS, gradients, partial(_gradients, function))
     return function
 

@@ -269,7 +269,7 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
     if str(mode) != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # x has volumes
         if mode == "replicate":  # autocast lists no other
-            return in_dtypes(Dtypes("own", "float32"))(_of_volumes)(input, pad, mode)
+            return in_dtypes(Dtypes(halves="own", autocast="float32"))(_of_volumes)(input, pad, mode)
         return _core._without_autocast(_of_volumes, input, pad, mode)
     if value is None:
         value = 0.0

@@ -247,7 +247,7 @@ def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float
     return div(input, pow(add(mul(means, alpha), k), beta))
 
 
-@in_dtypes(Dtypes("own", "float32"))
+@in_dtypes(Dtypes(halves="own", autocast="float32"))
 def max_unpool1d(
     input: TensorLike,
     indices: TensorLike,
@@ -268,7 +268,7 @@ def max_unpool1d(
     return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
-@in_dtypes(Dtypes("own", "float32"))
+@in_dtypes(Dtypes(halves="own", autocast="float32"))
 def max_unpool2d(
     input: TensorLike,
     indices: TensorLike,

@@ -12,7 +12,15 @@ import numpy as np
 
 import ranvier.extension as extension
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
-from ranvier.ops.namespaces import KERNELS, Operations, Value, formula_of, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    SECOND_INPUT,
+    Operations,
+    Value,
+    differentiable_backward,
+    formula_of,
+)
 from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.shape.reshape import broadcast_to
 from ranvier.tape.function import Dtypes, Function
@@ -170,6 +178,7 @@ class ElementLoss(Function):
     # False: that of x, True: that of target.
     gradient: str
     slopes: tuple[Slope, Slope]  # by x and by target
+    # half floats are computed in float32, and in a block of autocast the result is float32, too
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, reduction: str, *settings: Any) -> None:
@@ -204,7 +213,7 @@ def element_loss(
     gradient = f"{kernel.__name__}_backward"
     formula_of(gradient)(partial(_by_slopes, slopes))
     members = {"loss": kernel, "gradient": gradient, "slopes": slopes}
-    return written_once(x=0, target=1)(type(name, (ElementLoss,), members))
+    return differentiable_backward(x=FIRST_INPUT, target=SECOND_INPUT)(type(name, (ElementLoss,), members))
 
 
 def exchanged(slope: Slope) -> Slope:

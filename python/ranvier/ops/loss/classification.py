@@ -55,6 +55,7 @@ class ClassLoss(Function):
     """
 
     loss: Callable[..., Any]
+    # half floats are computed in float32, and in a block of autocast the result is float32, too
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, *settings: Any) -> None:
@@ -110,7 +111,7 @@ def _one_hot(target: Tensor, x: Tensor) -> Tensor:
 
 
 class CrossEntropy(ClassLoss):
-    derived = True
+    derived = True  # backward reads arrays that forward has computed
     loss = _core.cross_entropy
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:

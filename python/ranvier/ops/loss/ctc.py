@@ -91,7 +91,7 @@ def _rows(shape: tuple[int, ...], labels: Array, lengths: Array, sizes: Array, b
     return rows
 
 
-@in_dtypes(Dtypes("own", "float32"))
+@in_dtypes(Dtypes(halves="own", autocast="float32"))
 def ctc_loss(
     log_probs: TensorLike,
     targets: TensorLike,

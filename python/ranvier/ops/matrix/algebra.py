@@ -33,7 +33,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 
-@in_dtypes(Dtypes("own", "lower"))
+@in_dtypes(Dtypes(halves="own", autocast="lower"))
 def _plus(x: TensorLike, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha a b; for half floats the sum is computed in float32 and rounded once."""
     own = a._array.dtype

@@ -46,7 +46,7 @@ class SolveTriangular(Function):
     """y = A^-1 b for a triangle A; db = A^-T dy, dA = -db y^T in the triangle of A, or with `whole`
     everywhere"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, upper: bool, unit: bool = False, whole: bool = False) -> None:
@@ -86,7 +86,7 @@ def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 class Cholesky(Function):
     """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, check: bool = True) -> None:

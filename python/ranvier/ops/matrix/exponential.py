@@ -20,7 +20,7 @@ from ranvier.tensors.types import TensorLike
 class MatrixExp(Function):
     """exp(A) (..., n, n); dA is the upper right block of exp([[A^T, dy], [0, A^T]])"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def forward(self, A: Array) -> Array:

@@ -51,7 +51,7 @@ LstsqResult = namedtuple("LstsqResult", "solution residuals rank singular_values
 class Qr(Function):
     """Q, R with Q R = A (..., m, n)"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, mode: Any) -> None:
@@ -104,7 +104,7 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
 class Eigh(Function):
     """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, uplo: Any) -> None:
@@ -219,7 +219,7 @@ def _eigenvalues(name: str, A: Array, uplo: str) -> Array:
 class Pinv(Function):
     """P = A^+ for a fixed rank; singular values up to max(atol, rtol times the greatest) count as 0"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, atol: float, rtol: float) -> None:
@@ -391,7 +391,7 @@ class Lu(Function):
     """(L and U in one matrix, pivots) with P L U = A (..., m, n); pivots[i], from 1, is the row that was
     exchanged with row i"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def forward(self, A: Array) -> Any:

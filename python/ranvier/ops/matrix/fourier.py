@@ -95,7 +95,7 @@ def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: An
 class FourierByNumPy(Fourier):
     """Fourier for sizes with other prime factors than 2, 3, 5 and 7, and for few long rows"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     transform = staticmethod(_by_numpy)
     forward = Fourier.forward
 
@@ -204,7 +204,7 @@ class OverlapAdd(Function):
     """The sum of overlapping frames (.., count, size), each `step` elements after the one before: the result
     is (.., (count - 1) step + size)"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
 
     def __init__(self, step: int) -> None:
         self.step = step

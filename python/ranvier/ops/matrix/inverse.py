@@ -18,7 +18,15 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, sum_to, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    TENSORS,
+    Operations,
+    Value,
+    differentiable_backward,
+    sum_to,
+)
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 from ranvier.tape.function import Function, in_dtypes
@@ -126,8 +134,8 @@ def _solved_without_nan(A: Array, b: Array) -> Array:
 class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); db = A^-T dy, dA = -db y^T"""
 
-    derived = True
-    by_numpy = True
+    derived = True  # backward reads arrays that forward has computed
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str) -> None:
@@ -163,7 +171,7 @@ def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 class Logabsdet(Function):
     """y (...) = log |det A|; its gradient is A^-T"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str) -> None:
@@ -184,13 +192,13 @@ def _of_matrices(values: Tensor) -> Tensor:
     return unsqueeze(unsqueeze(values, -1), -1)
 
 
-@written_once(A=0)
+@differentiable_backward(A=FIRST_INPUT)
 class Det(Function):
     """y (...) = det A; its gradient is the matrix of cofactors, also where A has no inverse"""
 
-    derived = True
+    derived = True  # backward reads arrays that forward has computed
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
 
     def forward(self, A: Array) -> Array:
         self.A = A
@@ -220,7 +228,7 @@ class Cofactors(Function):
     """The cofactors C (..., n, n) of A = U diag(s) V^T: C = U diag(p) V^T det(UV), where p_i is the product
     of all s except s_i"""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def forward(self, A: Array) -> Array:
@@ -249,7 +257,7 @@ class Minors(Function):
     det(UV), where X_ij = -p_ij H_ji for i != j, and X_ii is the sum of p_ij H_jj over j != i.
     """
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def forward(self, A: Array, G: Array) -> Array:

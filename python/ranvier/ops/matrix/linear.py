@@ -11,7 +11,14 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.namespaces import KERNELS, Operations, Value, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    SECOND_INPUT,
+    Operations,
+    Value,
+    differentiable_backward,
+)
 from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.failures import misfit
@@ -19,12 +26,14 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 
-@written_once(x=0, weight=1)
+@differentiable_backward(x=FIRST_INPUT, weight=SECOND_INPUT)
 class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
 
+    # saved: x for the second gradient alone, weight for the first gradient alone
     reads: ClassVar = {"x": 1, "weight": 0}
-    dtypes = Dtypes("own", "lower")
+    # half floats are computed as they are; in a block of autocast all inputs become its half float
+    dtypes = Dtypes(halves="own", autocast="lower")
 
     def through_view(self, place: int) -> bool:
         return place == 2 or self.x.ndim != 2

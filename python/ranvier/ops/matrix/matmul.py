@@ -10,7 +10,16 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
-from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, sum_to, written_once
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    SECOND_INPUT,
+    TENSORS,
+    Operations,
+    Value,
+    differentiable_backward,
+    sum_to,
+)
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.inplace import written
@@ -20,12 +29,14 @@ from ranvier.tensors.tensor import Tensor, by_numpy
 from ranvier.tensors.types import TensorLike
 
 
-@written_once(a=0, b=1)
+@differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT)
 class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""
 
+    # saved: a for the second gradient alone, b for the first gradient alone
     reads: ClassVar = {"a": 1, "b": 0}
-    dtypes = Dtypes("own", "lower")
+    # half floats are computed as they are; in a block of autocast all inputs become its half float
+    dtypes = Dtypes(halves="own", autocast="lower")
     alpha = 1.0
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -83,7 +94,7 @@ KERNELS.summed_product = _summed
 TENSORS.summed_product = _on_tensors
 
 
-@written_once(a=0, b=1)
+@differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT)
 class WideMatmul(Matmul):
     """y = alpha a b of half floats as float32: for sums that are rounded once, such as addmm."""
 

@@ -17,7 +17,9 @@ from ranvier.tensors.types import TensorLike
 class QuantizedLinear(Function):
     """y = x W^T + b of a matrix W in panels. The gradient is that of x alone: dx = dy W, with W's values."""
 
+    # saved: only the first gradient reads them
     reads: ClassVar = {"panels": 0, "scale": 0}
+    # half floats are computed in float32; autocast changes nothing
     dtypes = Dtypes()
 
     def __init__(self, kind: str, n: int, k: int) -> None:

@@ -60,7 +60,7 @@ class Svd(Function):
     """U, S, Vh with U diag(S) Vh = A (..., m, n). infinite: of a matrix with inf all three are NaN; without
     it such a matrix is refused."""
 
-    by_numpy = True
+    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, full: bool = False, infinite: bool = False) -> None:

@@ -346,7 +346,7 @@ def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
-@in_dtypes(Dtypes("own", "lower"))
+@in_dtypes(Dtypes(halves="own", autocast="lower"))
 def scaled_dot_product_attention(
     query: TensorLike,
     key: TensorLike,

@@ -96,7 +96,8 @@ recomputed("x1", "x2", kinds=(PairwiseDistance,))(PairwiseDistance.formula)
 class Distances(Function):
     """y[.., i, j] = the p-norm of x1[.., i, :] - x2[.., j, :] for x1 (.., m, d), x2 (.., n, d)"""
 
-    derived = True
+    derived = True  # backward reads arrays that forward has computed
+    # half floats are computed in float32, and in a block of autocast the result is float32, too
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, p: float) -> None:
@@ -131,6 +132,7 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
 class PairsOfRows(Distances):
     """y = the p-norms of x1[i] - x1[j] for x1 (n, d) and i < j"""
 
+    # half floats are computed in float32; autocast changes nothing
     dtypes = Dtypes()
 
     def formula(self, x: Tensor) -> Tensor:  # type: ignore[override]

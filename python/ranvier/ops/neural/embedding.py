@@ -25,7 +25,8 @@ from ranvier.tensors.types import TensorLike
 
 
 class Embedding(Function):
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx = padding_idx

@@ -34,6 +34,7 @@ from ranvier.tensors.views import bump
 
 
 class BatchNorm(Function):
+    # half floats are computed in float32; the inputs after x may be float32 beside them
     dtypes = Dtypes(beside=1)
 
     def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
@@ -116,6 +117,7 @@ def batch_norm(
 class GroupNorm(Function):
     """Group norm; and the base class of LayerNorm. part: the number of groups."""
 
+    # half floats are computed in float32; the inputs after x may be float32 beside them
     dtypes = Dtypes(beside=1)
     kernel: Any = _core.group_norm
 
@@ -236,7 +238,9 @@ def _moved(
 class LayerNorm(GroupNorm):
     """Layer norm. part: the sizes of the normalised last axes."""
 
-    dtypes = Dtypes("forward", beside=1)
+    # Half floats are computed as they are, but in float32 where a gradient is needed. The inputs after x may
+    # be float32 beside them.
+    dtypes = Dtypes(halves="forward", beside=1)
     kernel = _core.layer_norm
 
     def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
@@ -279,7 +283,9 @@ def layer_norm(
 
 
 class RMSNorm(Function):
-    dtypes = Dtypes("forward", beside=1)
+    # Half floats are computed as they are, but in float32 where a gradient is needed. The inputs after x may
+    # be float32 beside them.
+    dtypes = Dtypes(halves="forward", beside=1)
 
     def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
         self.normalized_shape = normalized_shape

@@ -230,7 +230,7 @@ class Prod(_SavesResult):
 
     # Backward's rule reads y. After `x.data = ...`, y would be the product of the old data: backward then
     # raises.
-    derived = True
+    derived = True  # backward reads arrays that forward has computed
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -346,7 +346,7 @@ def _product_of_integers(x: Tensor, dim: int | None, _: None, keepdim: bool, __:
 _PROD = _core._reduction(_product_of_integers, None, np.multiply, False, I64.num, 1)
 
 
-@in_dtypes(Dtypes("own", "float32"))
+@in_dtypes(Dtypes(halves="own", autocast="float32"))
 def prod(
     input: TensorLike,
     dim: int | None = None,

@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, r
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import to_dtype
-from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, written_once
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, differentiable_backward
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import index, renamed
@@ -45,7 +45,7 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
-@written_once()
+@differentiable_backward()
 class Sum(TakesHalves):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
@@ -91,7 +91,8 @@ class Extreme(Function):
     are NaN."""
 
     spread_nan = False
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, reduce: Kernel, axes: KernelAxes, keepdims: bool, spread_nan: bool = False) -> None:
         self.reduce = reduce
@@ -133,7 +134,8 @@ linear_rule(Extreme, forward=_of_shares)
 class ExtremeAlong(Function):
     """(y, i): the first max or min along one axis and its index; dy goes to that element"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, find: Kernel, axis: int, keepdims: bool) -> None:
         self.find = find

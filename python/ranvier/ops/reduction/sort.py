@@ -323,7 +323,7 @@ linear_rule(Cumsum)
 class Cumprod(Cumsum):
     """y[i] = x[0] * ... * x[i]"""
 
-    derived = True
+    derived = True  # backward reads arrays that forward has computed
     join: Callable[[Tensor, Tensor], Tensor] = operator.mul
 
     def forward(self, x: Array) -> Array:

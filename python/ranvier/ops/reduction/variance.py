@@ -26,7 +26,7 @@ from ranvier.tensors.types import Axes, TensorLike
 class Var(Function):
     """y = sum of (x - mean)^2 / (n - correction); std: its square root"""
 
-    derived = True
+    derived = True  # backward reads arrays that forward has computed
 
     def __init__(self, axes: KernelAxes, keepdims: bool, correction: float, root: bool) -> None:
         self.axes = axes

@@ -72,7 +72,8 @@ def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Arra
 class TakeRows(Function):
     """y[j, ...] = x[index[j], ...]"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, index: Array) -> None:
         self.index = index
@@ -96,7 +97,8 @@ class TakeRows(Function):
 class Pick(Function):
     """y = x[key] for a key with arrays. The axes that the arrays index become one, with one index `rows`."""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, picks: Picks, from_0: bool = False) -> None:
         self.picks = picks
@@ -156,7 +158,8 @@ def _merges(x: Array, begin: int, end: int) -> bool:
 class Gather(Function):
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis; y has the shape of index"""
 
-    dtypes = Dtypes("forward")
+    # half floats are computed as they are, but in float32 where a gradient is needed
+    dtypes = Dtypes(halves="forward")
 
     def __init__(self, axis: int, from_0: bool) -> None:
         self.axis = axis

@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, is_floating
-from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, written_once
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, differentiable_backward
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.tape.function import Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import whole
@@ -23,7 +23,7 @@ from ranvier.tensors.types import TensorLike
 _shape_of = attrgetter("shape")
 
 
-@written_once()
+@differentiable_backward()
 class Concatenate(TakesHalves):
     """y = the arrays joined along an axis"""
 
@@ -177,7 +177,7 @@ def chunk(input: TensorLike, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return _core._chunk("chunk", input, chunks, dim)
 
 
-@written_once()
+@differentiable_backward()
 class Unbind(Function):
     """y[i] = x[i] along an axis, for all i. The gradient is one join; for n calls of `getitem` it would be a
     sum of n arrays."""

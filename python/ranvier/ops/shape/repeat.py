@@ -295,7 +295,7 @@ def diagonal(input: TensorLike, offset: int = 0, dim1: int = 0, dim2: int = 1) -
     return _core._diagonal("diagonal", input, offset, dim1, dim2)
 
 
-@in_dtypes(Dtypes("own", "float32"))
+@in_dtypes(Dtypes(halves="own", autocast="float32"))
 def trace(input: TensorLike) -> Tensor:
     """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
 

@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import reinterpreted
-from ranvier.ops.namespaces import KERNELS, Operations, Value, written_once
+from ranvier.ops.namespaces import KERNELS, Operations, Value, differentiable_backward
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
@@ -34,7 +34,7 @@ from ranvier.tensors.types import Axes, DtypeLike, ShapeLike, TensorLike
 from ranvier.tensors.views import views_of
 
 
-@written_once()
+@differentiable_backward()
 class Reshape(Function):
     """y = the elements of x, in logical order, in another shape"""
 
@@ -60,7 +60,7 @@ class Reshape(Function):
         return dx
 
 
-@written_once()
+@differentiable_backward()
 class Permute(Function):
     """y = x with its dimensions in another order"""
 
@@ -78,7 +78,7 @@ class Permute(Function):
         return f.permute(dy, inverse)
 
 
-@written_once()
+@differentiable_backward()
 class Expand(Function):
     """y = x repeated to a shape, without a copy"""
 
