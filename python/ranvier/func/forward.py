@@ -26,7 +26,7 @@ import ranvier._core as _core
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
-from ranvier.ops.elementwise.row import ROWS
+from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.gradient_rules import copy_of, mapped, recomputed
 from ranvier.ops.namespaces import TENSORS
 from ranvier.tape.function import Function, Output
@@ -358,6 +358,6 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 # The functions f that the kernel `jet` has: class of the node -> (name in the kernel, the attribute of the
 # node with the array that the kernel reads: the input x or the result y).
 KERNELS: dict[Any, tuple[str, str]] = {
-    **{ROWS[name].node: (name, "y") for name in ("tanh", "sigmoid", "exp")},
-    **{ROWS[name].node: (name, "x") for name in ("sin", "cos", "softplus", "silu", "gelu")},
+    **{DECLARATIONS[name].node: (name, "y") for name in ("tanh", "sigmoid", "exp")},
+    **{DECLARATIONS[name].node: (name, "x") for name in ("sin", "cos", "softplus", "silu", "gelu")},
 }

@@ -24,8 +24,8 @@ from ranvier.onnx.shape_rules import PartialDims, result_dims
 from ranvier.onnx.sizes import Real, Size, number, size_of_axis
 from ranvier.onnx.symbols import HANDLERS
 from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
+from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
-from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.table import COMPARISONS
 from ranvier.tape.calls import Call, Calls
 from ranvier.tensors.types import TensorLike
@@ -344,7 +344,7 @@ def _recorded_kind(name: str, dtype: np.dtype[Any]) -> str:
     """The kind of a call that NumPy computes: one for all comparisons, and two for element-wise ops."""
     if name in COMPARISONS:
         return "Compare"
-    if name not in ROWS or name.startswith("is"):
+    if name not in DECLARATIONS or name.startswith("is"):
         return name
     is_logical = name.startswith("bitwise") and dtype == np.bool_
     if is_logical:

@@ -13,8 +13,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.compute import DIVIDES
+from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.elementwise.fused import FUSED, SCALED
-from ranvier.ops.elementwise.row import ROWS as ELEMENTWISE
 from ranvier.ops.making import check, convert, creation, random
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.index import getitem
@@ -104,7 +104,7 @@ def _kernels(op: str) -> tuple[Any, Any, None, Any]:
     """
     if op in _PUT:
         return _PUT[op], None, None, None
-    row = ELEMENTWISE.get(op)
+    row = DECLARATIONS.get(op)
     of_floats = row.kernel if row else None
     of_integers = None if row is None or op in DIVIDES else row.loops()
     return FUSED.get(op, of_floats), of_integers, None, SCALED.get(op)

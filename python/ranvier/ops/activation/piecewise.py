@@ -5,8 +5,8 @@ shape, dtype and memory order. Another dtype raises TypeError, except that relu,
 integers. ``inplace=True`` changes x and returns it; RuntimeError if x is a leaf that requires gradients, as
 in PyTorch.
 
-The declarations (`@elementwise`, ops/elementwise/row.py) give the kernel and the gradient of each function,
-and `@activation` (table.py) its properties.
+The declarations (`@elementwise`, ops/elementwise/decorator.py) give the kernel and the gradient of each
+function, and `@activation` (table.py) its properties.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.decorator import DECLARATIONS, FLOATS_ONLY, elementwise
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
-from ranvier.ops.elementwise.row import FLOATS_ONLY, ROWS, elementwise
 from ranvier.ops.gradient_rules import diagonal, with_zero_slope
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.namespaces import (
@@ -217,7 +217,7 @@ def _relu6_of_integers(x: Tensor) -> Tensor:
 
 
 def _relu6_node() -> Function:
-    return ROWS["hardtanh"].node(0.0, 6.0)
+    return DECLARATIONS["hardtanh"].node(0.0, 6.0)
 
 
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))

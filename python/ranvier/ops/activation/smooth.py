@@ -5,8 +5,8 @@ dtype and memory order. Integers and bools raise TypeError, except that sigmoid,
 compute them in floats of the default dtype. ``inplace=True`` changes x and returns it; RuntimeError if x is a
 leaf that requires gradients, as in PyTorch.
 
-The declarations (`@elementwise`, ops/elementwise/row.py) give the kernel and the gradient of each function,
-and `@activation` (table.py) its properties.
+The declarations (`@elementwise`, ops/elementwise/decorator.py) give the kernel and the gradient of each
+function, and `@activation` (table.py) its properties.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import math
 
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
+from ranvier.ops.elementwise.decorator import FLOATS_ONLY, elementwise
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.row import FLOATS_ONLY, elementwise
 from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import Dtypes, Function

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_number,
@@ -22,7 +23,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     with_dtype,
 )
-from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,

@@ -19,6 +19,7 @@ from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, no_bools, sub
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, lt
+from ranvier.ops.elementwise.decorator import EVERY_DTYPE, elementwise
 from ranvier.ops.elementwise.dtypes import (
     F32,
     as_operand,
@@ -29,7 +30,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
-from ranvier.ops.elementwise.row import EVERY_DTYPE, elementwise
 from ranvier.ops.namespaces import TENSORS, Operations, Value, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16, Array

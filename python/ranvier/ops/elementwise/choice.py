@@ -12,6 +12,7 @@ import ranvier._core as _core
 from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.compare import ne
+from ranvier.ops.elementwise.decorator import FLOATS_ONLY, elementwise
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -24,7 +25,6 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
-from ranvier.ops.elementwise.row import FLOATS_ONLY, elementwise
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import F64, Array
-from ranvier.ops.elementwise.row import elementwise
 from ranvier.tape.function import OWN
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor

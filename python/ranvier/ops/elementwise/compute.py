@@ -1,7 +1,7 @@
 """Computes an element-wise op in Python, for the calls that the core leaves to Python.
 
 The core answers most calls by itself (`bindings/tape/untaped.cpp`): float32 and float64 by the kernel of the
-op's declaration (`row.py`, here `row`), other dtypes by the inner loop of a ufunc of NumPy, and calls with a
+op's declaration (`decorator.py`), other dtypes by the inner loop of a ufunc of NumPy, and calls with a
 gradient by the node. `compute` answers all others: other objects, operands of several dtypes, half floats,
 calls that a recording has to note, and calls that raise an error.
 """
@@ -36,52 +36,52 @@ from ranvier.tensors.types import Number
 DIVIDES = ("floor_divide", "remainder", "fmod")  # ops that raise an error for integers divided by 0
 
 
-def compute(row: Declaration, *arguments: Any) -> Tensor:
+def compute(declaration: Declaration, *arguments: Any) -> Tensor:
     """The op of a declaration. arguments: its operands, then its settings."""
-    if row.settings:
-        return _result(row, arguments[:1], arguments[1:])
-    y = _result(row, arguments)
+    if declaration.settings:
+        return _result(declaration, arguments[:1], arguments[1:])
+    y = _result(declaration, arguments)
     if not observers:
         return y
-    name = row.name
+    name = declaration.name
     if name == "clamp":  # recorded as maximum or minimum
-        name = row.numpy.__name__
+        name = declaration.numpy.__name__
     return computed(name, arguments, y)
 
 
-def _result(row: Declaration, arguments: Sequence[Any], settings: Sequence[Any] = ()) -> Tensor:
+def _result(declaration: Declaration, arguments: Sequence[Any], settings: Sequence[Any] = ()) -> Tensor:
     """The result for operands that are Tensors, arrays or numbers, by PyTorch's promotion of dtypes."""
     try:
-        operands = [as_operand(row.name, x) for x in arguments]
+        operands = [as_operand(declaration.name, x) for x in arguments]
     except TypeError:
         if len(arguments) == 2:
-            answer = of_right_side(row.name, *arguments)
+            answer = of_right_side(declaration.name, *arguments)
             if answer is not NotImplemented:
                 return answer
         raise
     dtype = result_dtype(*operands)
-    if row.dtypes.integers == "floats" and dtype.kind in "biu":
+    if declaration.dtypes.integers == "floats" and dtype.kind in "biu":
         dtype = default.dtype
-    elif row.of_integers is not None and dtype.kind in "iu":
-        return row.of_integers(as_tensor(row.name, operands[0]), *settings)
-    if dtype.kind == "f" and row.node is not None and len(operands) == 1:
-        return row.node(*settings).apply(cast(operands[0], dtype))
-    if dtype in HALVES and row.dtypes.halves != "own":
-        return rounded(_result(row, _in_float32(operands, dtype)), dtype)
-    if dtype.kind == "f" and row.node is not None:
-        return row.node().apply(*[cast(x, dtype) for x in operands])
-    if dtype in (F32, F64) and row.kernel is not None and _has_tensor(operands):
-        return wrap(row.kernel(*[_raw(row, x, dtype) for x in operands], None))
-    if row.dtypes.integers == "refused":
-        raise DtypeError(f"[{row.name}] got x of dtype {dtype}; expected float32 or float64")
-    if row.check_dtype is not None:
-        row.check_dtype(row.name, dtype, *operands)
-    raw = [_raw(row, x, dtype) for x in operands]
-    if row.instead is not None and is_recording():
-        by_kernels = row.instead(*raw)
+    elif declaration.of_integers is not None and dtype.kind in "iu":
+        return declaration.of_integers(as_tensor(declaration.name, operands[0]), *settings)
+    if dtype.kind == "f" and declaration.node is not None and len(operands) == 1:
+        return declaration.node(*settings).apply(cast(operands[0], dtype))
+    if dtype in HALVES and declaration.dtypes.halves != "own":
+        return rounded(_result(declaration, _in_float32(operands, dtype)), dtype)
+    if dtype.kind == "f" and declaration.node is not None:
+        return declaration.node().apply(*[cast(x, dtype) for x in operands])
+    if dtype in (F32, F64) and declaration.kernel is not None and _has_tensor(operands):
+        return wrap(declaration.kernel(*[_raw(declaration, x, dtype) for x in operands], None))
+    if declaration.dtypes.integers == "refused":
+        raise DtypeError(f"[{declaration.name}] got x of dtype {dtype}; expected float32 or float64")
+    if declaration.check_dtype is not None:
+        declaration.check_dtype(declaration.name, dtype, *operands)
+    raw = [_raw(declaration, x, dtype) for x in operands]
+    if declaration.instead is not None and is_recording():
+        by_kernels = declaration.instead(*raw)
         if by_kernels is not None:
             return wrap(by_kernels)
-    return by_numpy(_of_integers, row, dtype, *raw)
+    return by_numpy(_of_integers, declaration, dtype, *raw)
 
 
 def _has_tensor(operands: Sequence[Tensor | Number]) -> bool:
@@ -105,18 +105,18 @@ def _in_float32(operands: Sequence[Tensor | Number], dtype: np.dtype[Any]) -> li
     return wide
 
 
-def _raw(row: Declaration, x: Tensor | Number, dtype: np.dtype[Any]) -> Any:
+def _raw(declaration: Declaration, x: Tensor | Number, dtype: np.dtype[Any]) -> Any:
     """An operand as a kernel or NumPy's function gets it: an array of this dtype, or a number."""
     if isinstance(x, Tensor):
         return in_dtype(x._array, dtype)
-    return row.number(row.name, x, dtype)
+    return declaration.number(declaration.name, x, dtype)
 
 
-def _of_integers(row: Declaration, dtype: np.dtype[Any], *raw: Any) -> Array:
+def _of_integers(declaration: Declaration, dtype: np.dtype[Any], *raw: Any) -> Array:
     """The result by NumPy's function. Raises ValueError for integers divided by 0."""
-    if row.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
-        raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
-    return values(row.name, row.numpy, *raw)
+    if declaration.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
+        raise OpError(f"[{declaration.name}] got integers divided by 0; expected other divisors")
+    return values(declaration.name, declaration.numpy, *raw)
 
 
 def values(name: str, function: Callable[..., Any], *operands: Array | Number) -> Array:

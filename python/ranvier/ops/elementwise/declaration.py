@@ -1,6 +1,6 @@
-"""What the declaration of an element-wise op says: the fields of ``@elementwise(...)`` (`row.py`).
+"""What the declaration of an element-wise op says: the fields of ``@elementwise(...)`` (`decorator.py`).
 
-`row.py` makes the op of it, `node.py` its Function, and `compute.py` computes it in Python.
+`decorator.py` makes the op of it, `node.py` its Function, and `compute.py` computes it in Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Elementary functions of one tensor, element by element, each a declaration (`row.py`) above its function.
+"""Elementary functions of one tensor, element by element, each declared above its function (`decorator.py`).
 
 Integers become floats of the default dtype, as in PyTorch; ceil, floor and trunc keep them. Outside its
 domain a function gives nan or inf without a warning. Kernels compute erf, erfc, erfinv, lgamma and digamma,
@@ -17,9 +17,9 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
-from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo

@@ -15,8 +15,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
+from ranvier.ops.elementwise.decorator import DECLARATIONS, EVERY_DTYPE, elementwise
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
-from ranvier.ops.elementwise.row import EVERY_DTYPE, ROWS, elementwise
 from ranvier.ops.gradient_rules import none
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
@@ -367,10 +367,10 @@ def pow(input: TensorLike, exponent: TensorLike) -> Tensor:
 
 
 _SPECIAL_POWERS: dict[float, Callable[[], Function]] = {
-    -1.0: ROWS["reciprocal"].node,
-    0.5: ROWS["sqrt"].node,
+    -1.0: DECLARATIONS["reciprocal"].node,
+    0.5: DECLARATIONS["sqrt"].node,
     1.0: partial(AddNumber, -0.0),  # x + -0.0 is x for all x, also for -0.0
-    2.0: ROWS["square"].node,
+    2.0: DECLARATIONS["square"].node,
 }
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.compare import ge, gt, le, lt, ne
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
-from ranvier.ops.elementwise.row import elementwise
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype

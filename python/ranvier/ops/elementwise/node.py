@@ -1,8 +1,22 @@
-"""Makes the class of Functions (nodes of the tape) of an element-wise op from its declaration (`row.py`).
+"""Makes the class of nodes of the tape of an element-wise op from its declaration (`decorator.py`).
 
-The texts of `forward` and `backward` are composed from the declaration and compiled (`generated.py`). So each
-class has methods that call its own kernels directly; methods of a common base class would have to
-look them up at each call. `row` is the declaration.
+The methods are composed as text and compiled (`generated.py`). For ``elu``, whose gradient reads the result
+and the setting alpha, that is::
+
+    class Elu(Function):
+        def __init__(self, alpha):
+            self.alpha = alpha
+
+        def forward(self, x, out=None):
+            self.y = y = kernel(x, self.alpha, out)
+            return y
+
+        def backward(self, dy, f=KERNELS):
+            return f.elu_backward(dy, self.y, self.alpha)
+
+With methods of a common base class, which loop over the names of settings and of saved arrays, the
+constructor and forward of an op with two settings take 0.52 us in place of 0.19 us, a third of a call on a
+small Tensor.
 """
 
 from __future__ import annotations
@@ -10,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import Parameter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,88 +42,142 @@ from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
 
 
-def node_of(row: Declaration) -> Any:
+class GradientCall(NamedTuple):
+    """How backward computes the gradient of one operand.
+
+    text: the expression, such as "f.elu_backward(dy, self.y, self.alpha)". reads: the names of the operands
+    and results in it, which forward has to save, here ["y"].
+    """
+
+    text: str
+    reads: list[str]
+
+
+def node_of(declaration: Declaration) -> type[Function] | None:
     """The class of nodes of a declaration; None if its results carry no gradient."""
-    if row.gradient is row.formula is None:
+    if declaration.gradient is None and declaration.formula is None:
         return None
-    operands = "x"
-    if len(row.gradients) > 1:
-        operands = "ab"
-    gradients = [_gradient(row, gradient, operands, i) for i, gradient in enumerate(row.gradients)]
-    calls = [call for call, _ in gradients]
-    read = [name for _, names in gradients for name in names]
-    saves = {name: PLACES[name] for name in read}
-    methods: dict[str, Any] = {"of_element": operands == "x", "frees_result": row.frees_result}
-    if operands != "x":  # the saved arrays that only one gradient reads (`Function.reads`)
-        methods["reads"] = {
-            name: i for i, (_, names) in enumerate(gradients) for name in names if read.count(name) == 1
-        }
-    methods |= {"saves": saves, "dtypes": row.dtypes, **_methods(row, operands, saves, calls)}
-    if row.kernel is not None and operands == "x":
-        # The gradient from a y that is rounded to half floats would be inexact. If backward reads y, a call
-        # with a gradient is computed in float32.
-        methods["dtypes"] = OWN
-        if "y" in saves:
-            methods["dtypes"] = Dtypes(halves="forward")
-    title = row.title or "".join(map(str.capitalize, row.name.split("_")))
-    function = type(title, (Function,), methods)
-    if row.kinks:
-        diagonal(function, kinks=True)
-    elif row.gradient is None:
-        recomputed("x", kinds=(function,))(in_dtypes()(_formula_of_node(row)))
+    is_unary = len(declaration.gradients) == 1
+    if is_unary:
+        gradients = [_unary_gradient(declaration)]
     else:
-        differentiable_backward(**saves)(function)
-    return function
+        gradients = [_binary_gradient(declaration, i) for i in range(2)]
+    saved = [name for gradient in gradients for name in gradient.reads]
+    places = {name: PLACES[name] for name in saved}
+    members: dict[str, Any] = {
+        "of_element": is_unary,
+        "saves": places,
+        "frees_result": declaration.frees_result,
+        "dtypes": _dtypes_of_node(declaration, is_unary, saved),
+    }
+    if not is_unary:
+        members["reads"] = _reads_of_one_gradient(gradients)
+    if is_unary:
+        members |= _unary_methods(declaration, saved, gradients[0])
+    else:
+        members |= _binary_methods(declaration, saved, gradients)
+    members |= _further_members(declaration)
+    title = declaration.title or "".join(map(str.capitalize, declaration.name.split("_")))
+    node: type[Function] = type(title, (Function,), members)
+    _define_rule(node, declaration, places)
+    return node
 
 
-def _formula_of_node(row: Declaration) -> Callable[[Any, Tensor], Tensor]:
+def _dtypes_of_node(declaration: Declaration, is_unary: bool, saved: Sequence[str]) -> Dtypes:
+    """`Function.dtypes`: kernels of one operand compute half floats as they are.
+
+    The gradient from a y that is rounded to half floats would be inexact. So if backward reads y, a call with
+    a gradient is computed in float32.
+    """
+    if declaration.kernel is None or not is_unary:
+        return declaration.dtypes
+    if "y" in saved:
+        return Dtypes(halves="forward")
+    return OWN
+
+
+def _reads_of_one_gradient(gradients: Sequence[GradientCall]) -> dict[str, int]:
+    """`Function.reads`: the saved arrays that only one gradient reads, and the index of that gradient."""
+    reads: dict[str, int] = {}
+    for name in PLACES:
+        readers = [i for i, gradient in enumerate(gradients) if name in gradient.reads]
+        if len(readers) == 1:
+            reads[name] = readers[0]
+    return reads
+
+
+def _define_rule(node: type[Function], declaration: Declaration, places: dict[str, int]) -> None:
+    """Says how ``create_graph=True`` differentiates the backward of the node."""
+    if declaration.kinks:
+        diagonal(node, kinks=True)
+    elif declaration.gradient is None:
+        recomputed("x", kinds=(node,))(in_dtypes()(_formula_of_node(declaration)))
+    else:
+        differentiable_backward(**places)(node)
+
+
+def _formula_of_node(declaration: Declaration) -> Callable[[Function, Tensor], Tensor]:
     """The formula of a declaration as a function of a node, which has the settings, and x."""
 
-    def formula(node: Any, x: Tensor) -> Tensor:
-        settings = [getattr(node, name) for name in row.settings]
-        return row.formula(x, *settings)
+    def formula(node: Function, x: Tensor) -> Tensor:
+        settings = [getattr(node, name) for name in declaration.settings]
+        return declaration.formula(x, *settings)
 
     return formula
 
 
-def _gradient(row: Declaration, gradient: Gradient, operands: str, i: int) -> tuple[str, list[str]]:
-    """(the text of a gradient in backward, the names of the operands and results that it reads).
+# --- gradients
 
-    operands: "x" or "ab". i: the index of the operand whose gradient it is. A formula becomes a kernel of the
-    namespaces KERNELS and TENSORS (ops/namespaces.py) under the name that the text calls.
-    """
-    shape = "dy.shape"
-    if operands == "ab":
-        shape = f"self.shapes[{i}]"
+
+def _unary_gradient(declaration: Declaration) -> GradientCall:
+    """The gradient of x."""
+    gradient = declaration.gradients[0]
+    if isinstance(gradient, int):  # constant between jumps
+        return GradientCall("f.zeros_of(dy.shape, dy)", [])
+    return _gradient_by_kernel(declaration, gradient, f"{declaration.name}_backward")
+
+
+def _binary_gradient(declaration: Declaration, i: int) -> GradientCall:
+    """The gradient of a (i = 0) or b (i = 1), summed over the dimensions in which it was broadcast."""
+    gradient = declaration.gradients[i]
+    shape = f"self.shapes[{i}]"
     if isinstance(gradient, int):
-        return f"f.zeros_of({shape}, dy)", []
-    if gradient:
-        read = [name for name in parameters_of(gradient) if name in PLACES]
-    else:
-        read = ["x"]
-    if row.backward_kernel:
-        name = row.backward_kernel
-    elif operands == "x":
-        name = f"{row.name}_backward"
-    else:
-        name = f"{row.name}_backward_of_{operands[i]}"
-    if gradient is not None and not row.backward_kernel:
-        # The steps of the formula run in float32 for half floats, and the result is rounded once.
-        once = in_dtypes()(gradient)
-        formula_of(name)(once)
-        if row.kernel is None:
-            setattr(KERNELS, name, partial(host, _by_numpy, gradient))
-        elif not hasattr(KERNELS, name):
-            setattr(KERNELS, name, _on_arrays(once))
-    attributes = [f"self.{attribute}" for attribute in (*read, *row.settings)]
+        return GradientCall(f"f.zeros_of({shape}, dy)", [])
+    operand = "ab"[i]
+    call = _gradient_by_kernel(declaration, gradient, f"{declaration.name}_backward_of_{operand}")
+    return GradientCall(f"f.sum_to({call.text}, {shape})", call.reads)
+
+
+def _gradient_by_kernel(declaration: Declaration, gradient: Gradient, name: str) -> GradientCall:
+    """A gradient as the call of a kernel of this name, or of the declaration's `backward_kernel`.
+
+    A formula becomes a kernel of the namespaces KERNELS, where the core has none, and TENSORS
+    (ops/namespaces.py). gradient: the formula; None: the core has the kernel, which reads x.
+    """
+    reads = ["x"]
+    if callable(gradient):
+        reads = [parameter for parameter in parameters_of(gradient) if parameter in PLACES]
+    if declaration.backward_kernel:
+        name = declaration.backward_kernel
+    elif callable(gradient):
+        _define_kernel(declaration, gradient, name)
+    attributes = [f"self.{attribute}" for attribute in (*reads, *declaration.settings)]
     arguments = ", ".join(["dy", *attributes])
-    call = f"f.{name}({arguments})"
-    if operands == "x":
-        return call, read
-    return f"f.sum_to({call}, {shape})", read
+    return GradientCall(f"f.{name}({arguments})", reads)
 
 
-def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Array]:
+def _define_kernel(declaration: Declaration, gradient: Callable[..., Any], name: str) -> None:
+    """Enters the formula of a gradient in the namespaces under this name."""
+    # The steps of the formula run in float32 for half floats, and the result is rounded once.
+    rounded_once = in_dtypes()(gradient)
+    formula_of(name)(rounded_once)
+    if declaration.kernel is None:
+        setattr(KERNELS, name, partial(host, _by_numpy, gradient))
+    elif not hasattr(KERNELS, name):
+        setattr(KERNELS, name, _on_arrays(rounded_once))
+
+
+def _on_arrays(formula: Callable[..., Tensor]) -> Callable[..., Array]:
     """A function of arrays that takes the place of a kernel. formula: a function of the namespace TENSORS and
     of Tensors."""
     no_node: Any = None
@@ -130,64 +198,101 @@ def _by_numpy(gradient: Callable[..., Any], dy: Array, *saved: Array) -> Array:
         return np.asarray(gradient(np, dy, *saved), dy.dtype)
 
 
-def _methods(row: Declaration, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:
-    """The methods of a class of nodes, compiled from text.
+# --- methods, compiled from text
 
-    saves: names of saved arrays (as in `differentiable_backward`). gradients: the texts from `_gradient`.
-    """
-    names = ", ".join(operands)
-    settings = row.settings
-    if row.kernel is None:
-        y = f"host(floats, name, function, {names})"
-    else:
-        arguments = ", ".join([*operands, *[f"self.{name}" for name in settings], "out"])
-        y = f"kernel({arguments})"
-    forward = [f"self.{name} = {name}" for name in operands if name in saves]
-    if operands != "x":
-        forward.append("self.shapes = (a.shape, b.shape)")
-    if "y" in saves:
-        forward += [f"self.y = y = {y}", "return y"]
-    else:
-        forward.append(f"return {y}")
-    if operands == "x":
-        backward = [f"return {gradients[0]}"]
-    else:
-        da, db = gradients
-        backward = [f"return ({da} if self.needs[0] else None), ({db} if self.needs[1] else None)"]
-    scope = {**vars(namespaces), "kernel": row.kernel, "host": host, "floats": compute.floats}
-    scope |= {"name": row.name, "function": row.numpy}
+
+def _unary_methods(declaration: Declaration, saved: Sequence[str], gradient: GradientCall) -> dict[str, Any]:
+    """forward and backward of an op of x, with the constructor of its settings."""
+    settings = declaration.settings
+    scope = _scope(declaration)
     methods = {
-        "forward": _method("forward", [*operands, _default("out", None)], forward, scope),
-        "backward": _method("backward", ["dy", _default("f", KERNELS)], backward, scope),
-        "reads_old": operands == "x" and "x" in saves,  # an op in place copies x first
+        "forward": _forward(declaration, ["x"], saved, []),
+        "backward": _method("backward", ["dy", _default("f", KERNELS)], [f"return {gradient.text}"], scope),
+        "reads_old": "x" in saved,  # an op in place copies x first
     }
     if settings:
         lines = [f"self.{name} = {name}" for name in settings]
         methods["__init__"] = _method("__init__", settings, lines, scope)
-    if row.same_slope is not None:
-        methods["reads_old"] = property(_reads_old(row.same_slope, settings))
-    if row.formula is not None:
-        formula_of_node = _formula_of_node(row)
-
-        def formula(node: Any, x: TensorLike) -> Tensor:
-            return formula_of_node(node, as_tensor(row.name, x))
-
-        methods["formula"] = formula
     return methods
 
 
-def _reads_old(same_slope: Callable[..., bool], settings: Sequence[str]) -> Callable[[Any], bool]:
+def _binary_methods(
+    declaration: Declaration, saved: Sequence[str], gradients: Sequence[GradientCall]
+) -> dict[str, Any]:
+    """forward and backward of an op of a and b."""
+    da, db = gradients
+    lines = [
+        f"da = {da.text} if self.needs[0] else None",
+        f"db = {db.text} if self.needs[1] else None",
+        "return da, db",
+    ]
+    return {
+        "forward": _forward(declaration, ["a", "b"], saved, ["self.shapes = (a.shape, b.shape)"]),
+        "backward": _method("backward", ["dy", _default("f", KERNELS)], lines, _scope(declaration)),
+        "reads_old": False,
+    }
+
+
+def _forward(
+    declaration: Declaration, operands: Sequence[str], saved: Sequence[str], further: Sequence[str]
+) -> Callable[..., Any]:
+    """forward: saves what backward reads, and calls the kernel or NumPy's function."""
+    lines = [f"self.{name} = {name}" for name in operands if name in saved]
+    lines += further
+    if declaration.kernel is None:
+        y = f"host(floats, name, function, {', '.join(operands)})"
+    else:
+        settings = [f"self.{name}" for name in declaration.settings]
+        arguments = ", ".join([*operands, *settings, "out"])
+        y = f"kernel({arguments})"
+    if "y" in saved:
+        lines += [f"self.y = y = {y}", "return y"]
+    else:
+        lines.append(f"return {y}")
+    return _method("forward", [*operands, _default("out", None)], lines, _scope(declaration))
+
+
+def _scope(declaration: Declaration) -> dict[str, Any]:
+    """The global variables of the compiled methods."""
+    return {
+        **vars(namespaces),  # with __file__, by which rv.compile knows the library's code
+        "kernel": declaration.kernel,
+        "host": host,
+        "floats": compute.floats,
+        "name": declaration.name,
+        "function": declaration.numpy,
+    }
+
+
+def _further_members(declaration: Declaration) -> dict[str, Any]:
+    """`reads_old` as it follows from the settings, and the formula of y, which exports run."""
+    members: dict[str, Any] = {}
+    if declaration.same_slope is not None:
+        members["reads_old"] = property(_reads_old(declaration.same_slope, declaration.settings))
+    if declaration.formula is not None:
+        formula_of_node = _formula_of_node(declaration)
+
+        def formula(node: Function, x: TensorLike) -> Tensor:
+            return formula_of_node(node, as_tensor(declaration.name, x))
+
+        members["formula"] = formula
+    return members
+
+
+def _reads_old(same_slope: Callable[..., bool], settings: Sequence[str]) -> Callable[[Function], bool]:
     """`Function.reads_old` of a node, from its settings."""
 
-    def reads_old(node: Any) -> bool:
+    def reads_old(node: Function) -> bool:
         return not same_slope(*[getattr(node, name) for name in settings])
 
     return reads_old
 
 
-def _method(name: str, parameters: Iterable[Any], lines: list[str], scope: dict[str, Any]) -> Any:
+def _method(
+    name: str, parameters: Iterable[str | Parameter], lines: list[str], scope: dict[str, Any]
+) -> Callable[..., Any]:
     return made(name, ["self", *parameters], "\n".join(lines), scope)
 
 
-def _default(name: str, value: Any) -> Parameter:
+def _default(name: str, value: object) -> Parameter:
     return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import Tensor
-from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tensors.types import TensorLike
 

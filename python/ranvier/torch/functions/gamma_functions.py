@@ -15,7 +15,7 @@ import numpy as np
 import ranvier as rv
 import ranvier._core as _core
 from ranvier import Tensor
-from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import in_dtypes
 from ranvier.tensors.failures import OpError

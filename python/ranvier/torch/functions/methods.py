@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.memory import Array

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ranvier import Tensor
-from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import Array, Values, rounded_once
 

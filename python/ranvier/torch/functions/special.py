@@ -12,7 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier import Tensor
-from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import Array, either, rounded_once
