@@ -135,8 +135,8 @@ tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memo
 tensors/replaced replaced; tensors/mapped_files _files
 torch/torch_function/dispatch _made _NOWRAP; torch/tensors/shared_memory _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
-onnx/registry OPERATORS WRITERS; onnx/shape_rules RULES; onnx/parts Reader
-onnx/symbols HANDLERS OF_THE_LIBRARY
+onnx/registry OPERATORS WRITERS; onnx/shape_rules RULES; onnx/execution Reader
+onnx/patching HANDLERS INTERNAL_HANDLERS
 ops/activation/table TABLE; ops/elementwise/decorator DECLARATIONS
 ops/namespaces FORMULAS RULES; tape/higher_order RULES
 torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
@@ -161,7 +161,7 @@ torch/installation/finder sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
 autograd/level _calls; compile/guarding/dynamic_names _active; compile/record casts; data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
-nn/utils/parametrize _kept; onnx/symbols _local
+nn/utils/parametrize _kept; onnx/patching _local
 tape/hooks at_end carried; tensors/recording _local; torch/torch_function/dispatch state
 observe running; data/workers _local; torch/installation/report _calls _missing
 """

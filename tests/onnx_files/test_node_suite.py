@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx_files.node_suite import Outcome, outcomes
-from ranvier.onnx.few_bits import PRODUCT, TABLE
+from ranvier.onnx.quantized_weights import PRODUCT, TABLE
 from ranvier.onnx.registry import OPERATORS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()

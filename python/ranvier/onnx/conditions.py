@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ranvier.observe import package
-from ranvier.onnx.runs import Modules, Run
-from ranvier.onnx.site import equal_calls
+from ranvier.onnx.model_run import Modules, Run
+from ranvier.onnx.traced_call import equal_calls
 from ranvier.onnx.tracing import ARITHMETIC, Trace
 from ranvier.tape.calls import Refused
 

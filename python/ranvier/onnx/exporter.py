@@ -1,8 +1,8 @@
 """`rv.onnx.export`: runs a model and writes the calls of its Functions as the nodes of an ONNX file.
 
-`all_runs.py` runs the model at several sizes; each call is then written by its function of
-`registry.WRITERS`, which gets the call of all runs (`site.Site`). At the end the file's graph is computed and
-compared with the model.
+`runs_at_sizes.py` runs the model at several sizes of its dynamic axes. Each call is then written by its
+function of `registry.WRITERS`, which gets the call as all runs have made it (`traced_call.TracedCall`). At
+the end the graph of the file is computed and compared with the model.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import ranvier.onnx.stand_ins  # fills the table of stand-ins
+import ranvier.onnx.symbolic_functions  # registers the handlers of functions that take sizes
 import ranvier.onnx.writers  # noqa: F401  # fills the table of writers
 from ranvier.nn import Module
-from ranvier.onnx.all_runs import all_runs
 from ranvier.onnx.arguments import Axes, dynamic, inputs_of, outputs_of
+from ranvier.onnx.model_run import Modules, Run
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS
-from ranvier.onnx.runs import Modules, Run
-from ranvier.onnx.site import Site, Writer, used
+from ranvier.onnx.runs_at_sizes import run_at_sizes
 from ranvier.onnx.sizes import Size
+from ranvier.onnx.traced_call import GraphBuilder, TracedCall, used
 from ranvier.onnx.values import number_of, package
 from ranvier.serialization.files import replace
 from ranvier.tape.calls import Call
@@ -52,7 +52,7 @@ def model_of(
     for one in runs:  # a later run of a function may find further modules
         weights.update(one.weights)
         buffers |= one.buffers
-    writer = Writer(onnx, version)
+    writer = GraphBuilder(onnx, version)
     for name in (*inputs, *outputs, *weights):
         if writer.reserve(name) != name:
             raise ValueError(
@@ -92,19 +92,24 @@ def model_of(
 
 
 def _nodes(
-    writer: Writer, runs: list[Run], inputs: list[str], outputs: list[str], weights: Any, axes: list[str]
+    writer: GraphBuilder,
+    runs: list[Run],
+    inputs: list[str],
+    outputs: list[str],
+    weights: Any,
+    axes: list[str],
 ) -> list[Any]:
     """The nodes of the graph, without those that no result needs."""
-    # name of a value in the traces (`runs.run` gives inputs the name "input i") -> its name in the graph
+    # name of a value in the traces (`model_run.run` gives inputs the name "input i") -> its name in the graph
     names = {**{f"input {i}": name for i, name in enumerate(inputs)}, **{name: name for name in weights}}
     _check_calls(runs)
     for calls in zip(*(r.trace.calls for r in runs), strict=True):
-        site = Site(writer, calls, names, axes)
+        site = TracedCall(writer, calls, names, axes)
         site.require_ranks()
         written = WRITERS[site.kind](site)
         results = written if isinstance(written, tuple) else (written,)
         names.update((value.name, name) for value, name in zip(calls[0].outputs, results, strict=True))
-    site = Site(writer, [_RESULT], names, axes)
+    site = TracedCall(writer, [_RESULT], names, axes)
     values = [site.operand([r.outputs[i].value for r in runs]) for i in range(len(outputs))]
     return _with_results(used(writer.nodes, values), values, outputs, onnx=writer.onnx)
 
@@ -268,7 +273,7 @@ def export(
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes, output_names or ())
     modules = Modules(target, opset_version)
-    runs = all_runs(target, modules, args, arrays, axes, symbols)
+    runs = run_at_sizes(target, modules, args, arrays, axes, symbols)
     results = outputs_of(len(runs.traced[0].outputs), output_names)
     proto = model_of(onnx, runs.traced, names, results, axes, symbols, opset_version)
     try:

@@ -1,4 +1,4 @@
-"""The cost of a node of a loaded graph. `parts.run` counts it before the node runs and stops a run at a
+"""The cost of a node of a loaded graph. `execution.run` counts it before the node runs and stops a run at a
 limit.
 
 A file of a kilobyte can describe results of terabytes, or hours of work. The unit of cost is one element of a

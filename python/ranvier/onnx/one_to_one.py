@@ -1,7 +1,7 @@
 """The operators of ONNX that correspond to one operation of the library, for reading and for writing.
 
 The tables are entered into those of `registry.py` at the end of the file. A function in them takes Tensors
-when it reads an operator, and a `site.Site`, which is one call of a Function, when it writes one.
+when it reads an operator, and one call of a Function (`traced_call.TracedCall`) when it writes one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ranvier.onnx.values import (
 )
 
 if TYPE_CHECKING:
-    from ranvier.onnx.site import Site
+    from ranvier.onnx.traced_call import TracedCall
 
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
@@ -226,123 +226,123 @@ def _folded(function: Callable[[Tensor, Tensor], Tensor], *values: Tensor) -> An
     return reduce(function, values)
 
 
-# --- Functions that are written; s is a Site, s.w its Writer
+# --- Functions that are written; s is a TracedCall, call.graph its GraphBuilder
 # operator -> its Function; the functions that read these operators are elsewhere
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
 
 
-def _write(name: str, s: Site) -> str:
-    return s.node(name, *s.inputs())
+def _write(name: str, call: TracedCall) -> str:
+    return call.node(name, *call.inputs())
 
 
 @writes("MaskedFill")
-def write_masked_fill(s: Site) -> str:
-    mask = s.input(1)
-    number = s.scalar(s.get("number"))
-    return s.node("Where", mask, number, s.input(0))
+def write_masked_fill(call: TracedCall) -> str:
+    mask = call.input(1)
+    number = call.scalar(call.get("number"))
+    return call.node("Where", mask, number, call.input(0))
 
 
 @writes("Cast")
-def write_cast(s: Site) -> str:
-    return s.w.cast(s.input(0), s.get("dtype"))
+def write_cast(call: TracedCall) -> str:
+    return call.graph.cast(call.input(0), call.get("dtype"))
 
 
 @writes("Clamp")
-def write_clamp(s: Site) -> str:
-    return _clip(s, s.get("low"), s.get("high"))
+def write_clamp(call: TracedCall) -> str:
+    return _clip(call, call.get("low"), call.get("high"))
 
 
 @writes("Hardtanh")
-def write_hardtanh(s: Site) -> str:
-    return _clip(s, s.get("min_val"), s.get("max_val"))
+def write_hardtanh(call: TracedCall) -> str:
+    return _clip(call, call.get("min_val"), call.get("max_val"))
 
 
-def _clip(s: Site, low: float, high: float) -> str:
+def _clip(call: TracedCall, low: float, high: float) -> str:
     """The node Clip without infinite bounds."""
-    least = s.scalar(low) if math.isfinite(low) else ""
-    greatest = s.scalar(high) if math.isfinite(high) else ""
+    least = call.scalar(low) if math.isfinite(low) else ""
+    greatest = call.scalar(high) if math.isfinite(high) else ""
     if least or greatest:
-        return s.node("Clip", s.input(0), least, greatest)
-    return s.input(0)
+        return call.node("Clip", call.input(0), least, greatest)
+    return call.input(0)
 
 
 @writes("Gelu")
-def write_gelu(s: Site) -> str:
-    return s.node("Gelu", s.input(0))
+def write_gelu(call: TracedCall) -> str:
+    return call.node("Gelu", call.input(0))
 
 
 @writes("GeluTanh")
-def write_gelu_tanh(s: Site) -> str:
-    return s.node("Gelu", s.input(0), approximate="tanh")
+def write_gelu_tanh(call: TracedCall) -> str:
+    return call.node("Gelu", call.input(0), approximate="tanh")
 
 
 @writes("Elu", "Celu")
-def write_elu(s: Site) -> str:
-    return s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))
+def write_elu(call: TracedCall) -> str:
+    return call.node(call.kind, call.input(0), alpha=float(call.get("alpha")))
 
 
 @writes("LeakyRelu")
-def write_leaky_relu(s: Site) -> str:
-    return s.node("LeakyRelu", s.input(0), alpha=float(s.get("negative_slope")))
+def write_leaky_relu(call: TracedCall) -> str:
+    return call.node("LeakyRelu", call.input(0), alpha=float(call.get("negative_slope")))
 
 
 @writes("Hardsigmoid")
-def write_hardsigmoid(s: Site) -> str:
-    return s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5)
+def write_hardsigmoid(call: TracedCall) -> str:
+    return call.node("HardSigmoid", call.input(0), alpha=1 / 6, beta=0.5)
 
 
 @writes("Fmod")
-def write_fmod(s: Site) -> str:
-    return s.node("Mod", *s.inputs(), fmod=1)
+def write_fmod(call: TracedCall) -> str:
+    return call.node("Mod", *call.inputs(), fmod=1)
 
 
 @writes("DropoutLayer")
-def write_dropout(s: Site) -> str:
-    x = s.input(0)
-    return s.node("Dropout", x, s.w.constant(np.float32(s.get("p"))))
+def write_dropout(call: TracedCall) -> str:
+    x = call.input(0)
+    return call.node("Dropout", x, call.graph.constant(np.float32(call.get("p"))))
 
 
 @writes("Cumsum")
-def write_cumsum(s: Site) -> str:
-    x = s.input(0)
-    return s.node("CumSum", x, s.w.constant(np.int64(s.get("axis"))))
+def write_cumsum(call: TracedCall) -> str:
+    x = call.input(0)
+    return call.node("CumSum", x, call.graph.constant(np.int64(call.get("axis"))))
 
 
 @writes("Cumprod")
-def write_cumprod(s: Site) -> str:
-    x = s.input(0)
-    return s.node("CumProd", x, s.w.constant(np.int64(s.get("axis"))))
+def write_cumprod(call: TracedCall) -> str:
+    x = call.input(0)
+    return call.node("CumProd", x, call.graph.constant(np.int64(call.get("axis"))))
 
 
 @writes("Embedding", "TakeRows")
-def write_rows(s: Site) -> str:
-    x = s.input(0)
-    return s.node("Gather", x, s.index(1), axis=0)
+def write_rows(call: TracedCall) -> str:
+    x = call.input(0)
+    return call.node("Gather", x, call.index(1), axis=0)
 
 
 @writes("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "NumberDiv", "NumberPow")
-def write_with_number(s: Site) -> str:
+def write_with_number(call: TracedCall) -> str:
     """An operation of a tensor and a number, in float32 where halves do not hold the number.
 
     In those that begin with Number the number is the first operand.
     """
-    x = s.input(0)
-    number = s.get("number")
-    dtype = s.dtype()
+    x = call.input(0)
+    number = call.get("number")
+    dtype = call.dtype()
     is_exact_number = dtype != np.float16 or _is_half(number)
     if not is_exact_number:
-        x = s.w.cast(x, np.float32)
-        constant = s.w.constant(np.array(number, np.float32))
+        x = call.graph.cast(x, np.float32)
+        constant = call.graph.constant(np.array(number, np.float32))
     else:
-        constant = s.w.constant(np.array(number, dtype))
-    op = s.kind.replace("Number", "")
-    if s.kind.startswith("Number"):
-        y = s.node(op, constant, x)
+        constant = call.graph.constant(np.array(number, dtype))
+    op = call.kind.replace("Number", "")
+    if call.kind.startswith("Number"):
+        y = call.node(op, constant, x)
     else:
-        y = s.node(op, x, constant)
+        y = call.node(op, x, constant)
     if is_exact_number:
         return y
-    return s.w.cast(y, dtype)
+    return call.graph.cast(y, dtype)
 
 
 def _is_half(number: float) -> bool:

@@ -1,7 +1,7 @@
 """`rv.onnx.load`: reads an ONNX file as an `OnnxModule`, whose weights are its parameters.
 
 The file is checked and its functions are replaced by their nodes, by the package onnx. `graph.py` turns the
-result into nodes, which `parts.py` runs.
+result into nodes, which `execution.py` runs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
+from ranvier.onnx.execution import CostBudget, Plan, Submodule, called, run
 from ranvier.onnx.graph import (
     NODES,
     Graph,
@@ -29,7 +30,6 @@ from ranvier.onnx.graph import (
     roles_of,
 )
 from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT
-from ranvier.onnx.parts import Part, Plan, Room, called, run
 from ranvier.onnx.registry import OPERATORS, find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.foreign_files import other_kind
@@ -80,7 +80,7 @@ class OnnxModule(Module):
         self._body = plan.bodies[()]
         parts: list[Module] = [self]
         for around, name, body in plan.tree:
-            parts.append(Part())
+            parts.append(Submodule())
             parts[-1]._body = body
             setattr(parts[around], name, parts[-1])
         for name, at, attribute in plan.places:
@@ -99,7 +99,7 @@ class OnnxModule(Module):
         given = [_checked(*one, x) for x, one in zip(inputs, self._inputs, strict=True)]
         if plan.unchanged(self, values):
             values.update(zip(self.input_names, given, strict=True))
-            left = Room(plan, values, self.input_names)
+            left = CostBudget(plan, values, self.input_names)
             outputs = run(self, self._body, self.nodes, plan.unused, values, left, self.output_names)
         else:
             outputs = called(self, self._body, given)
@@ -111,7 +111,7 @@ class OnnxModule(Module):
     def with_few_bits(self, kind: str) -> OnnxModule | None:
         """The copy that `rv.quantize` makes: products with matrices of this kind. None where there are
         none."""
-        from ranvier.onnx.few_bits import converted
+        from ranvier.onnx.quantized_weights import converted
 
         plan = self._body.plan
         values = dict[str, Any]()

@@ -74,8 +74,10 @@ def find(name: str, version: int) -> Operator | None:
 
 Write = Callable[[Any], Any]
 WRITERS: dict[str, Write] = {}
-"""Class name of a Function -> what writes its calls: it gets a Site, adds nodes and returns the results'
-names."""
+"""Class name of a Function -> what writes its calls.
+
+It gets a `TracedCall` (`traced_call.py`), adds nodes and returns the names of the results.
+"""
 SINCE = {"Cumprod": 26, "Gelu": 20, "GeluTanh": 20, "Hardswish": 14, "LayerNorm": 17, "Mish": 18}
 """The version of the operator set from which on ONNX has an operator for the Function.
 

@@ -1,8 +1,8 @@
 """`Trace`: a run of a model as a list of calls of Functions, in which values have names.
 
-An array that no call has made and that is no parameter is a constant. `site.py` compares it between runs with
-different inputs, and refuses it if it depends on their values or sizes. The shape of each value is known as
-sizes (`sizes.py`), which follow from those of the inputs call by call (`dims.py`).
+An array that no call has made and that is no parameter is a constant. `traced_call.py` compares it between
+runs with different inputs, and refuses it if it depends on their values or sizes. The shape of each value is
+known as sizes (`sizes.py`), which follow from those of the inputs call by call (`dims.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
 from ranvier.observe import package, place
 from ranvier.onnx.dims import Dim, Dims, is_fixed
+from ranvier.onnx.patching import HANDLERS
 from ranvier.onnx.registry import SINCE, WRITERS
 from ranvier.onnx.shape_rules import PartialDims, result_dims
 from ranvier.onnx.sizes import Real, Size, number, size_of_axis
-from ranvier.onnx.symbols import HANDLERS
 from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
 from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
@@ -77,8 +77,8 @@ class Trace(Calls):
         super().__init__()
         self.opset = opset
         self.enter = enter
-        self.called = ""  # the public function whose stand-in runs
-        self.is_silent = False  # True while a stand-in computes: its calls are not recorded
+        self.called = ""  # the public function whose handler runs
+        self.is_silent = False  # True while a handler computes: its calls are not recorded
         self.least_sizes = 0  # sizes up to this one are all compared (`compares_up_to`)
         self.conditions: list[Condition] = []  # those that sizes decide in different ways
         self.taken: list[str] = []  # the texts of numbers that were taken after the last of `answers`
@@ -183,7 +183,10 @@ class Trace(Calls):
         y: Tensor,
         dims: Dims | None,
     ) -> None:
-        """Records a call that a stand-in has computed; dims: the shape of y, None where a rule gives it."""
+        """Records a call that a handler has computed.
+
+        dims: the shape of y; None where a rule of `shape_rules.py` gives it.
+        """
         self._next_dims = dims
         self.add(kind, settings, inputs, (y,))
         if not inputs:
@@ -270,7 +273,7 @@ class Trace(Calls):
         taker = self.called or _taker()
         remedy = f"{ARITHMETIC} that goes to functions of the library"
         is_not_replaced = not self.called and taker in HANDLERS
-        if is_not_replaced:  # the stand-in is not in the place that the model has the function from
+        if is_not_replaced:  # the wrapper is not in the place that the model has the function from
             remedy = (
                 f"{taker} from its module or tensor in place of a table, a class or a default that holds it"
             )

@@ -2,7 +2,7 @@
 onnx.
 
 A value that depends on constants and shapes only is a NumPy array; all other values are Tensors. Arrays are
-computed outside the recording of a captured step (`parts._results`), so that they can be shapes there.
+computed outside the recording of a captured step (`execution._results`), so that they can be shapes there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import Tensor, wrap
 from ranvier.extension import optional
-from ranvier.onnx.symbols import active
+from ranvier.onnx.patching import active
 from ranvier.tensors.memory import Array as Array, keep
 from ranvier.tensors.reading import shortened
 from ranvier.tensors.sanitize import printable
@@ -44,7 +44,7 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 class Reader:
-    """Who reads numbers, for the errors of recorded runs: the node that is computed (`parts.py`)."""
+    """Who reads numbers, for the errors of recorded runs: the node that is computed (`execution.py`)."""
 
     name = "an ONNX operator"
 

@@ -15,8 +15,8 @@ import numpy as np
 import ranvier as rv
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
+from ranvier.onnx.patching import has_size
 from ranvier.onnx.registry import operator
-from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import (
     FLOATS,
     Value,

@@ -16,9 +16,9 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import same_dims
 from ranvier.onnx.operators.windows import elements_along, geometry
+from ranvier.onnx.patching import has_size
 from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import number
-from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import Value, array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
 
 

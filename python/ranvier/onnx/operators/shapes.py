@@ -14,9 +14,9 @@ import ranvier as rv
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, Dims, broadcast, completed
+from ranvier.onnx.patching import has_size
 from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import Size
-from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import (
     Array,
     Value,

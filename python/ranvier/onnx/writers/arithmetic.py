@@ -1,8 +1,8 @@
 """Writes arithmetic, comparisons, activations and reductions that are no row of `one_to_one.py`.
 
-A writer gets a `site.Site` (s), which is one call of a Function, adds nodes, and returns the result's name.
-Names in lower case (`where`, `argmax`) are operations that no Function computes; `tracing.Trace.computed`
-records them.
+A writer gets one call of a Function in all traced runs of the model (`TracedCall`), adds nodes, and returns
+the name of the result. Names in lower case (`where`, `argmax`) are operations that no Function computes;
+`tracing.Trace.computed` records them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from ranvier.onnx.dims import Dims, count
 from ranvier.onnx.registry import writes
-from ranvier.onnx.site import Site
 from ranvier.onnx.sizes import Size, lower_bound, smallest
+from ranvier.onnx.traced_call import TracedCall
 
 _WHOLE = {  # op on integers -> operator
     **{"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "remainder": "Mod", "fmod": "Mod"},
@@ -41,190 +41,194 @@ def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype
 
 
-def _in_dtype(s: Site, dtype: np.dtype[Any], first: int = 0) -> list[str]:
+def _in_dtype(call: TracedCall, dtype: np.dtype[Any], first: int = 0) -> list[str]:
     """The names of the operands from number `first` on, cast to a dtype."""
     names = []
-    for i in range(first, len(s.calls[0].inputs)):
-        name = s.input(i)
-        if s.dtype(i) != dtype:
-            name = s.w.cast(name, dtype)
+    for i in range(first, len(call.calls[0].inputs)):
+        name = call.input(i)
+        if call.dtype(i) != dtype:
+            name = call.graph.cast(name, dtype)
         names.append(name)
     return names
 
 
-def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
+def _exact(call: TracedCall, write: Callable[..., str], first: int = 0) -> str:
     """write(operands), computed in the dtype of the result or in int64, then cast back."""
-    dtype = s.calls[0].outputs[0].array.dtype
-    y = write(*_in_dtype(s, wide(dtype), first))
+    dtype = call.calls[0].outputs[0].array.dtype
+    y = write(*_in_dtype(call, wide(dtype), first))
     if dtype == wide(dtype):
         return y
-    return str(s.w.cast(y, dtype))
+    return str(call.graph.cast(y, dtype))
 
 
 @writes("RoundedDiv")
-def rounded_div(s: Site) -> str:
+def rounded_div(call: TracedCall) -> str:
     """Rounded down, or towards 0 as ONNX divides integers."""
-    rounds_down = s.get("mode") == "floor"
-    if s.dtype().kind != "f":
-        return _exact(s, s.w.floor_divided if rounds_down else s.w.divided)
-    y = s.node("Div", *s.inputs())
+    rounds_down = call.get("mode") == "floor"
+    if call.dtype().kind != "f":
+        return _exact(call, call.graph.floor_divided if rounds_down else call.graph.divided)
+    y = call.node("Div", *call.inputs())
     if rounds_down:
-        return s.node("Floor", y)
-    size = s.node("Floor", s.node("Abs", y))
-    return s.node("Mul", s.node("Sign", y), size)
+        return call.node("Floor", y)
+    size = call.node("Floor", call.node("Abs", y))
+    return call.node("Mul", call.node("Sign", y), size)
 
 
 @writes("Whole")
-def whole(s: Site) -> str:
+def whole(call: TracedCall) -> str:
     """Arithmetic of integers and bools."""
-    name = s.get("name")
+    name = call.get("name")
     if name == "floor_divide":
-        return _exact(s, s.w.floor_divided)
+        return _exact(call, call.graph.floor_divided)
     if name == "square":
-        return _exact(s, partial(_square, s))
+        return _exact(call, partial(_square, call))
     if name in ("floor", "ceil", "trunc", "round"):
-        return str(s.node("Identity", s.input(0)))
+        return str(call.node("Identity", call.input(0)))
     if name not in _WHOLE:
-        raise s.refuse(f"{name} of integers has no counterpart", "use floats")
+        raise call.refuse(f"{name} of integers has no counterpart", "use floats")
     if name == "fmod":
-        return _exact(s, partial(s.node, "Mod", fmod=1))
-    return _exact(s, partial(s.node, _WHOLE[name]))
+        return _exact(call, partial(call.node, "Mod", fmod=1))
+    return _exact(call, partial(call.node, _WHOLE[name]))
 
 
-def _square(s: Site, x: str) -> str:
-    return s.node("Mul", x, x)
+def _square(call: TracedCall, x: str) -> str:
+    return call.node("Mul", x, x)
 
 
 _RELATIONS = {"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}
 
 
 @writes("Compare")
-def compare(s: Site) -> str:
+def compare(call: TracedCall) -> str:
     """A comparison, in the dtype in which the library compares (`tracing.Trace.computed` sets it)."""
-    name = s.get("name")
-    operands = _in_dtype(s, wide(s.get("dtype")))
+    name = call.get("name")
+    operands = _in_dtype(call, wide(call.get("dtype")))
     op = _RELATIONS.get(name, "Equal")
-    if not s.w.has(op):  # a <= b as (a < b) or (a == b): not (a > b) would be true for NaN
-        y = s.node("Or", s.node(op.removesuffix("OrEqual"), *operands), s.node("Equal", *operands))
+    if not call.graph.has(op):  # a <= b as (a < b) or (a == b): not (a > b) would be true for NaN
+        y = call.node("Or", call.node(op.removesuffix("OrEqual"), *operands), call.node("Equal", *operands))
     else:
-        y = s.node(op, *operands)
+        y = call.node(op, *operands)
     if name == "ne":
-        return s.node("Not", y)
+        return call.node("Not", y)
     return y
 
 
 @writes("Logical")
-def logical(s: Site) -> str:
-    return s.node(s.get("name").removeprefix("bitwise_").capitalize(), *_in_dtype(s, np.dtype(np.bool_)))
+def logical(call: TracedCall) -> str:
+    return call.node(
+        call.get("name").removeprefix("bitwise_").capitalize(), *_in_dtype(call, np.dtype(np.bool_))
+    )
 
 
 @writes("where")
-def where(s: Site) -> str:
+def where(call: TracedCall) -> str:
 
     def chosen(a: str, b: str) -> str:
-        return s.node("Where", s.input(0), a, b)
+        return call.node("Where", call.input(0), a, b)
 
-    return _exact(s, chosen, 1)
+    return _exact(call, chosen, 1)
 
 
 @writes("isnan", "isinf", "isfinite")
-def kinds_of_numbers(s: Site) -> str:
-    if s.dtype().kind == "f":
-        x = s.input(0)
+def kinds_of_numbers(call: TracedCall) -> str:
+    if call.dtype().kind == "f":
+        x = call.input(0)
     else:
-        x = s.w.cast(s.input(0), np.float32)
-    if s.kind == "isnan":
-        return s.node("IsNaN", x)
-    if s.kind == "isinf":
-        return s.node("IsInf", x)
-    return s.node("Not", s.node("Or", s.node("IsNaN", x), s.node("IsInf", x)))
+        x = call.graph.cast(call.input(0), np.float32)
+    if call.kind == "isnan":
+        return call.node("IsNaN", x)
+    if call.kind == "isinf":
+        return call.node("IsInf", x)
+    return call.node("Not", call.node("Or", call.node("IsNaN", x), call.node("IsInf", x)))
 
 
 @writes("isin")
-def is_in(s: Site) -> str:
-    elements, among = _in_dtype(s, wide(s.get("dtype")))
-    elements = s.node("Unsqueeze", elements, s.w.ints(s.ndim()))
-    y = s.node("Greater", *_count(s, s.node("Equal", elements, s.w.reshape(among, -1)), s.ndim()))
-    if s.get("invert"):
-        return s.node("Not", y)
+def is_in(call: TracedCall) -> str:
+    elements, among = _in_dtype(call, wide(call.get("dtype")))
+    elements = call.node("Unsqueeze", elements, call.graph.ints(call.ndim()))
+    y = call.node(
+        "Greater", *_count(call, call.node("Equal", elements, call.graph.reshape(among, -1)), call.ndim())
+    )
+    if call.get("invert"):
+        return call.node("Not", y)
     return y
 
 
 @writes("searchsorted")
-def searchsorted(s: Site) -> str:
+def searchsorted(call: TracedCall) -> str:
     """For each value the number of elements of its sorted row that are less (right: not greater) than it.
 
     For NaN it is the number of all elements.
     """
-    rows, values = _in_dtype(s, wide(s.get("dtype")))
-    if s.ndim() > 1:
-        rows = s.node("Unsqueeze", rows, s.w.ints(s.ndim() - 1))
-    values = s.node("Unsqueeze", values, s.w.ints(s.ndim(1)))
-    beyond = s.node("Greater" if s.get("right") else "GreaterOrEqual", rows, values)
-    return _count(s, s.node("Not", beyond), s.ndim(1))[0]
+    rows, values = _in_dtype(call, wide(call.get("dtype")))
+    if call.ndim() > 1:
+        rows = call.node("Unsqueeze", rows, call.graph.ints(call.ndim() - 1))
+    values = call.node("Unsqueeze", values, call.graph.ints(call.ndim(1)))
+    beyond = call.node("Greater" if call.get("right") else "GreaterOrEqual", rows, values)
+    return _count(call, call.node("Not", beyond), call.ndim(1))[0]
 
 
-def _count(s: Site, truth: str, axis: int) -> tuple[str, str]:
+def _count(call: TracedCall, truth: str, axis: int) -> tuple[str, str]:
     """The names of the number of true elements along the axis, and of the constant 0, to compare with."""
-    counted = s.node("ReduceSum", s.w.cast(truth, np.int64), s.w.ints(axis), keepdims=0)
-    return counted, s.w.constant(np.int64(0))
+    counted = call.node("ReduceSum", call.graph.cast(truth, np.int64), call.graph.ints(axis), keepdims=0)
+    return counted, call.graph.constant(np.int64(0))
 
 
 @writes("Between")
-def between(s: Site) -> str:
-    x, low, high = s.inputs()
-    return s.node("Min", high, s.node("Max", low, x))
+def between(call: TracedCall) -> str:
+    x, low, high = call.inputs()
+    return call.node("Min", high, call.node("Max", low, x))
 
 
 @writes("Softplus")
-def softplus(s: Site) -> str:
-    beta = s.get("beta")
+def softplus(call: TracedCall) -> str:
+    beta = call.get("beta")
     if beta == 1:
-        scaled = s.input(0)
+        scaled = call.input(0)
     else:
-        scaled = s.node("Mul", s.input(0), s.scalar(beta))
-    y: str = s.node("Softplus", scaled)
+        scaled = call.node("Mul", call.input(0), call.scalar(beta))
+    y: str = call.node("Softplus", scaled)
     if beta != 1:
-        y = s.node("Div", y, s.scalar(beta))
-    if s.get("threshold") >= 20:  # beyond 20, softplus(x) equals x in float32, so no threshold is needed
+        y = call.node("Div", y, call.scalar(beta))
+    if call.get("threshold") >= 20:  # beyond 20, softplus(x) equals x in float32, so no threshold is needed
         return y
-    linear = s.node("Greater", scaled, s.scalar(s.get("threshold")))
-    return str(s.node("Where", linear, s.input(0), y))
+    linear = call.node("Greater", scaled, call.scalar(call.get("threshold")))
+    return str(call.node("Where", linear, call.input(0), y))
 
 
 @writes("Prelu")
-def prelu(s: Site) -> str:
-    slope = s.input(1)
-    if s.dims(1) != (1,):
-        slope = s.w.reshape(slope, -1, *(1,) * (s.ndim() - 2))
-    return s.node("PRelu", s.input(0), slope)
+def prelu(call: TracedCall) -> str:
+    slope = call.input(1)
+    if call.dims(1) != (1,):
+        slope = call.graph.reshape(slope, -1, *(1,) * (call.ndim() - 2))
+    return call.node("PRelu", call.input(0), slope)
 
 
 # --- reductions
-def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
+def _reduced(call: TracedCall, op: str, x: str = "", keep: bool | None = None) -> str:
     """The node of a reduction over the axes of the call.
 
     x, keep: operand and keepdims instead of the call's.
     """
-    x = x or s.input(0)
-    if s.ndim() == 0:
-        return s.node("Identity", x)
-    axes = s.get("axes")
+    x = x or call.input(0)
+    if call.ndim() == 0:
+        return call.node("Identity", x)
+    axes = call.get("axes")
     if keep is None:
-        keep = s.get("keepdims")
+        keep = call.get("keepdims")
     if axes is None:
         places = ""
     elif isinstance(axes, tuple):
-        places = s.w.ints(*axes)
+        places = call.graph.ints(*axes)
     else:
-        places = s.w.ints(axes)
-    return s.node(op, x, places, keepdims=int(keep))
+        places = call.graph.ints(axes)
+    return call.node(op, x, places, keepdims=int(keep))
 
 
-def _averaged(s: Site) -> Dims:
+def _averaged(call: TracedCall) -> Dims:
     """The sizes of the axes that the call reduces."""
-    dims = s.dims(0)
-    axes = s.get("axes")
+    dims = call.dims(0)
+    axes = call.get("axes")
     if axes is None:
         return dims
     if not isinstance(axes, tuple):
@@ -232,142 +236,144 @@ def _averaged(s: Site) -> Dims:
     return tuple(dims[axis] for axis in axes)
 
 
-def _mean(s: Site, x: str = "", keep: bool | None = None) -> str:
+def _mean(call: TracedCall, x: str = "", keep: bool | None = None) -> str:
     """The mean over the axes of the call: NaN for no elements, of which ReduceMean of onnxruntime makes 0.
 
     Arguments as of `_reduced`.
     """
-    y = _reduced(s, "ReduceMean", x, keep)
-    elements = count(_averaged(s))
+    y = _reduced(call, "ReduceMean", x, keep)
+    elements = count(_averaged(call))
     if lower_bound(elements) > 0:
         return y
-    has_some = s.w.cast(s.scalar_size(smallest(elements, 1)), s.dtype())
-    return s.node("Mul", y, s.node("Div", has_some, has_some))  # by 1, or by 0 / 0
+    has_some = call.graph.cast(call.scalar_size(smallest(elements, 1)), call.dtype())
+    return call.node("Mul", y, call.node("Div", has_some, has_some))  # by 1, or by 0 / 0
 
 
 @writes("Sum")
-def sum_or_mean(s: Site) -> str:
-    if s.get("mean"):
-        return _mean(s)
-    return _reduced(s, "ReduceSum")
+def sum_or_mean(call: TracedCall) -> str:
+    if call.get("mean"):
+        return _mean(call)
+    return _reduced(call, "ReduceSum")
 
 
 @writes("Extreme")
-def extreme(s: Site) -> str:
-    if s.get("reduce").__name__ == "max":
-        return _reduced(s, "ReduceMax")
-    return _reduced(s, "ReduceMin")
+def extreme(call: TracedCall) -> str:
+    if call.get("reduce").__name__ == "max":
+        return _reduced(call, "ReduceMax")
+    return _reduced(call, "ReduceMin")
 
 
 @writes("Logsumexp")
-def logsumexp(s: Site) -> str:
-    return _reduced(s, "ReduceLogSumExp")
+def logsumexp(call: TracedCall) -> str:
+    return _reduced(call, "ReduceLogSumExp")
 
 
 @writes("Prod")
-def prod(s: Site) -> str:
-    return _reduced(s, "ReduceProd")
+def prod(call: TracedCall) -> str:
+    return _reduced(call, "ReduceProd")
 
 
 @writes("sum", "prod", "max", "min")
-def of_integers(s: Site) -> str:
-    return _exact(s, partial(_reduced, s, f"Reduce{s.kind.capitalize()}"))
+def of_integers(call: TracedCall) -> str:
+    return _exact(call, partial(_reduced, call, f"Reduce{call.kind.capitalize()}"))
 
 
 @writes("any", "all")
-def truth(s: Site) -> str:
+def truth(call: TracedCall) -> str:
     """any: the count of true elements is above 0. all: that of false elements is 0. Sums also have a value
     for no elements."""
-    (x,) = _in_dtype(s, np.dtype(np.bool_))
+    (x,) = _in_dtype(call, np.dtype(np.bool_))
     relation = "Greater"
-    if s.kind == "all":
-        x = s.node("Not", x)
+    if call.kind == "all":
+        x = call.node("Not", x)
         relation = "Equal"
-    total = _reduced(s, "ReduceSum", s.w.cast(x, np.int64))
-    return s.node(relation, total, s.w.constant(np.int64(0)))
+    total = _reduced(call, "ReduceSum", call.graph.cast(x, np.int64))
+    return call.node(relation, total, call.graph.constant(np.int64(0)))
 
 
 @writes("cumsum", "cumprod")
-def running(s: Site) -> str:
-    axis = s.w.constant(np.int64(s.get("axis")))
-    op = {"cumsum": "CumSum", "cumprod": "CumProd"}[s.kind]
+def running(call: TracedCall) -> str:
+    axis = call.graph.constant(np.int64(call.get("axis")))
+    op = {"cumsum": "CumSum", "cumprod": "CumProd"}[call.kind]
 
     def accumulated(x: str) -> str:
-        return s.node(op, x, axis)
+        return call.node(op, x, axis)
 
-    return _exact(s, accumulated)
+    return _exact(call, accumulated)
 
 
 @writes("ExtremeAlong")
-def extreme_along(s: Site) -> tuple[str, str]:
-    kind = s.get("find").__name__.removeprefix("_").removesuffix("_along").capitalize()  # Max or Min
-    axis = s.get("axis")
-    keep = int(s.get("keepdims"))
-    values = s.node(f"Reduce{kind}", s.input(0), s.w.ints(axis), keepdims=keep)
-    return values, s.node(f"Arg{kind}", s.input(0), axis=axis, keepdims=keep)
+def extreme_along(call: TracedCall) -> tuple[str, str]:
+    kind = call.get("find").__name__.removeprefix("_").removesuffix("_along").capitalize()  # Max or Min
+    axis = call.get("axis")
+    keep = int(call.get("keepdims"))
+    values = call.node(f"Reduce{kind}", call.input(0), call.graph.ints(axis), keepdims=keep)
+    return values, call.node(f"Arg{kind}", call.input(0), axis=axis, keepdims=keep)
 
 
 @writes("argmax", "argmin")
-def place(s: Site) -> str:
-    op = {"argmax": "ArgMax", "argmin": "ArgMin"}[s.kind]
-    axis = s.get("axes")
-    (x,) = _in_dtype(s, wide(s.dtype()))
+def place(call: TracedCall) -> str:
+    op = {"argmax": "ArgMax", "argmin": "ArgMin"}[call.kind]
+    axis = call.get("axes")
+    (x,) = _in_dtype(call, wide(call.dtype()))
     if axis is not None:
-        return s.node(op, x, axis=axis, keepdims=int(s.get("keepdims")))
-    y = s.node(op, s.w.reshape(x, -1), axis=0, keepdims=0)
-    if s.get("keepdims"):
-        return s.w.reshape(y, *(1,) * s.ndim())
+        return call.node(op, x, axis=axis, keepdims=int(call.get("keepdims")))
+    y = call.node(op, call.graph.reshape(x, -1), axis=0, keepdims=0)
+    if call.get("keepdims"):
+        return call.graph.reshape(y, *(1,) * call.ndim())
     return y
 
 
 @writes("Var")
-def var(s: Site) -> str:
-    x = s.input(0)
-    apart = s.node("Sub", x, _mean(s, x, True))
-    squares = s.node("Mul", apart, apart)
-    y = _mean(s, squares)
-    correction = s.get("correction")
+def var(call: TracedCall) -> str:
+    x = call.input(0)
+    apart = call.node("Sub", x, _mean(call, x, True))
+    squares = call.node("Mul", apart, apart)
+    y = _mean(call, squares)
+    correction = call.get("correction")
     if correction:  # the sum over count - correction
-        y = _reduced(s, "ReduceSum", squares)
-        elements = count(_averaged(s))
+        y = _reduced(call, "ReduceSum", squares)
+        elements = count(_averaged(call))
         if isinstance(elements, Size):
-            left = s.node("Sub", s.w.cast(s.scalar_size(elements), s.dtype()), s.scalar(correction))
-            left = s.node("Max", left, s.scalar(0))
+            left = call.node(
+                "Sub", call.graph.cast(call.scalar_size(elements), call.dtype()), call.scalar(correction)
+            )
+            left = call.node("Max", left, call.scalar(0))
         else:
-            left = s.scalar(max(elements - correction, 0))
-        y = s.node("Div", y, left)
-    if s.get("root"):
-        return s.node("Sqrt", y)
+            left = call.scalar(max(elements - correction, 0))
+        y = call.node("Div", y, left)
+    if call.get("root"):
+        return call.node("Sqrt", y)
     return y
 
 
 @writes("Einsum")
-def einsum(s: Site) -> str:
-    return s.node("Einsum", *s.inputs(), equation=s.get("equation"))
+def einsum(call: TracedCall) -> str:
+    return call.node("Einsum", *call.inputs(), equation=call.get("equation"))
 
 
 @writes("Softmax", "LogSoftmax")
-def softmax(s: Site) -> str:
-    if s.w.opset < 13 and s.get("dim") % s.ndim() != s.ndim() - 1:
-        raise s.refuse(
+def softmax(call: TracedCall) -> str:
+    if call.graph.opset < 13 and call.get("dim") % call.ndim() != call.ndim() - 1:
+        raise call.refuse(
             "softmax along another axis than the last needs a later version", "pass opset_version=13"
         )
-    return s.node(s.kind, s.input(0), axis=s.get("dim"))
+    return call.node(call.kind, call.input(0), axis=call.get("dim"))
 
 
 @writes("Sort", "sort")
-def sort(s: Site) -> tuple[str, str]:
-    axis = s.get("axis")
-    first = s.get("first")
-    dtype = s.dtype()
-    (x,) = _in_dtype(s, wide(dtype))
-    count = s.number(s.get("last"))
-    largest = int(s.get("descending"))
-    values, places = s.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
+def sort(call: TracedCall) -> tuple[str, str]:
+    axis = call.get("axis")
+    first = call.get("first")
+    dtype = call.dtype()
+    (x,) = _in_dtype(call, wide(dtype))
+    count = call.number(call.get("last"))
+    largest = int(call.get("descending"))
+    values, places = call.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
     if first:
-        part = (s.w.ints(first), s.w.ints(2**62), s.w.ints(axis))
-        values = s.node("Slice", values, *part)
-        places = s.node("Slice", places, *part)
+        part = (call.graph.ints(first), call.graph.ints(2**62), call.graph.ints(axis))
+        values = call.node("Slice", values, *part)
+        places = call.node("Slice", places, *part)
     if dtype != wide(dtype):
-        values = s.w.cast(values, dtype)
+        values = call.graph.cast(values, dtype)
     return values, places

@@ -13,8 +13,8 @@ import numpy as np
 
 from ranvier.onnx.dims import Dim, same_size
 from ranvier.onnx.registry import writes
-from ranvier.onnx.site import Site
 from ranvier.onnx.sizes import Real, Size, exact_quotient
+from ranvier.onnx.traced_call import TracedCall
 
 
 class _Axis(NamedTuple):
@@ -31,14 +31,14 @@ class _Axis(NamedTuple):
 
 
 @writes("Interpolate")
-def interpolate(s: Site) -> str:
-    size, _, mode, corners = s.get("arguments")
-    axes = _axes(s)
+def interpolate(call: TracedCall) -> str:
+    size, _, mode, corners = call.get("arguments")
+    axes = _axes(call)
     is_nearest = mode in ("nearest", "nearest-exact")
     if is_nearest and not all(map(_is_exact, axes)):
-        return _taken(s, axes, 0.5 if mode == "nearest-exact" else 0.0)
+        return _taken(call, axes, 0.5 if mode == "nearest-exact" else 0.0)
     if mode == "bicubic" and all(map(_may_stay, axes)):
-        raise s.refuse("runtimes copy where no size changes", "use recompute_scale_factor=True")
+        raise call.refuse("runtimes copy where no size changes", "use recompute_scale_factor=True")
     how: dict[str, Any] = {"coordinate_transformation_mode": "align_corners" if corners else "half_pixel"}
     if mode == "nearest":
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -48,29 +48,29 @@ def interpolate(s: Site) -> str:
         how["cubic_coeff_a"] = -0.75
     kind = {"bicubic": "cubic", "linear": "linear", "bilinear": "linear"}.get(mode, "nearest")
     # an input that is left out
-    if s.w.opset < 13:
-        none = s.w.constant(np.zeros(0, np.float32))
+    if call.graph.opset < 13:
+        none = call.graph.constant(np.zeros(0, np.float32))
     else:
         none = ""
     # with align_corners and factors that are not whole, runtimes differ: then the sizes are written
     has_fraction = any(axis.factor is not None and axis.factor != int(axis.factor) for axis in axes)
     if size is None and not (corners and has_fraction):
-        return s.node("Resize", s.input(0), none, _scales(s, axes), mode=kind, **how)
+        return call.node("Resize", call.input(0), none, _scales(call, axes), mode=kind, **how)
     # The name of a vector with the result's shape: a constant, or computed from the sizes of the input.
-    wanted = s.shape(s.result_dims())
-    return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
+    wanted = call.shape(call.result_dims())
+    return call.node("Resize", call.input(0), none, none, wanted, mode=kind, **how)
 
 
-def _axes(s: Site) -> list[_Axis]:
-    size, scale, mode, _ = s.get("arguments")
-    count = s.ndim() - 2
+def _axes(call: TracedCall) -> list[_Axis]:
+    size, scale, mode, _ = call.get("arguments")
+    count = call.ndim() - 2
     if isinstance(scale, (tuple, list)):
         given = scale
     else:
         given = [scale] * count
     copies = mode in ("linear", "bilinear") or (mode == "nearest" and count == 2)
     found = []
-    for n, out, factor in zip(s.dims(0)[2:], s.result_dims()[2:], given, strict=True):
+    for n, out, factor in zip(call.dims(0)[2:], call.result_dims()[2:], given, strict=True):
         if size is not None:
             found.append(_Axis(n, out, None, False))
             continue
@@ -88,21 +88,21 @@ def _may_stay(axis: _Axis) -> bool:
     return isinstance(axis.size, Size) or axis.size * axis.factor < axis.size + 1
 
 
-def _scales(s: Site, axes: list[_Axis]) -> str:
+def _scales(call: TracedCall, axes: list[_Axis]) -> str:
     """The name of the vector of factors."""
     if not any(axis.may_copy for axis in axes):
-        return s.w.constant(np.array([1, 1, *(axis.factor for axis in axes)], np.float32))
-    lead = s.w.constant(np.ones(2, np.float32))
-    return s.node("Concat", lead, *(_factor(s, axis, axis.factor) for axis in axes), axis=0)
+        return call.graph.constant(np.array([1, 1, *(axis.factor for axis in axes)], np.float32))
+    lead = call.graph.constant(np.ones(2, np.float32))
+    return call.node("Concat", lead, *(_factor(call, axis, axis.factor) for axis in axes), axis=0)
 
 
-def _factor(s: Site, axis: _Axis, factor: Any) -> str:
+def _factor(call: TracedCall, axis: _Axis, factor: Any) -> str:
     """The name of a vector with the factor of an axis, or 1 where its size stays."""
-    given = s.w.constant(np.array([factor], np.float32))
+    given = call.graph.constant(np.array([factor], np.float32))
     if not axis.may_copy:
         return given
-    stays = s.node("Equal", s.number(axis.out), s.number(axis.size))
-    return s.node("Where", stays, s.w.constant(np.ones(1, np.float32)), given)
+    stays = call.node("Equal", call.number(axis.out), call.number(axis.size))
+    return call.node("Where", stays, call.graph.constant(np.ones(1, np.float32)), given)
 
 
 def _is_exact(axis: _Axis) -> bool:
@@ -124,17 +124,17 @@ def _is_whole(n: Any) -> bool:
     return n is not None and not isinstance(n, Size) and n >= 1 and float(n).is_integer()
 
 
-def _taken(s: Site, axes: list[_Axis], middle: float) -> str:
+def _taken(call: TracedCall, axes: list[_Axis], middle: float) -> str:
     """x at the elements floor((o + middle) in / out) of each axis."""
-    y = s.input(0)
+    y = call.input(0)
     for at, axis in enumerate(axes, 2):
         stays = same_size(axis.size, axis.out) and axis.factor in (None, 1.0)
         if not stays:
-            y = s.node("Gather", y, _places(s, axis, middle), axis=at)
+            y = call.node("Gather", y, _places(call, axis, middle), axis=at)
     return y
 
 
-def _places(s: Site, axis: _Axis, middle: float) -> str:
+def _places(call: TracedCall, axis: _Axis, middle: float) -> str:
     """The name of the vector of elements, computed in float32 as the library does."""
     if not isinstance(axis.size, Size) and not isinstance(axis.out, Size):
         if axis.factor is None:
@@ -142,15 +142,17 @@ def _places(s: Site, axis: _Axis, middle: float) -> str:
         else:
             step = 1 / axis.factor
         at = (np.arange(axis.out, dtype=np.float32) + np.float32(middle)) * np.float32(step)
-        return s.w.constant(np.minimum(np.floor(at).astype(np.int64), axis.size - 1))
-    zero, one = (s.w.constant(np.int64(n)) for n in (0, 1))
-    at_o = s.w.cast(s.node("Range", zero, s.scalar_size(axis.out), one), np.float32)
+        return call.graph.constant(np.minimum(np.floor(at).astype(np.int64), axis.size - 1))
+    zero, one = (call.graph.constant(np.int64(n)) for n in (0, 1))
+    at_o = call.graph.cast(call.node("Range", zero, call.scalar_size(axis.out), one), np.float32)
     if middle:
-        at_o = s.node("Add", at_o, s.w.constant(np.float32(middle)))
+        at_o = call.node("Add", at_o, call.graph.constant(np.float32(middle)))
     if axis.factor is None:
-        step_name = s.w.cast(s.scalar_size(Real.compute("truediv", axis.size, axis.out)), np.float32)
+        step_name = call.graph.cast(
+            call.scalar_size(Real.compute("truediv", axis.size, axis.out)), np.float32
+        )
     else:
-        step_name = _factor(s, axis, 1 / axis.factor)
-    places = s.w.cast(s.node("Floor", s.node("Mul", at_o, step_name)), np.int64)
-    last = s.number(axis.size - 1)
-    return s.node("Where", s.node("Less", places, last), places, last)
+        step_name = _factor(call, axis, 1 / axis.factor)
+    places = call.graph.cast(call.node("Floor", call.node("Mul", at_o, step_name)), np.int64)
+    last = call.number(axis.size - 1)
+    return call.node("Where", call.node("Less", places, last), places, last)

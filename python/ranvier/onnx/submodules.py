@@ -1,9 +1,8 @@
-"""Divides the nodes of an ONNX graph among the parts of its module (`parts.py`), and orders the nodes of each
-part.
+"""Finds the nodes of an ONNX graph for which each submodule stands, and orders them for `execution.py`.
 
-A part is the module at a prefix of the parameters' names. It can be called if the nodes that use its
-parameters, with all nodes between them, use no parameter of another part. The parts are taken from the
-innermost outwards; in the steps of an outer part the nodes of an inner one are replaced by one call of it.
+A submodule is the module at a prefix of the parameters' names. It can be called if the nodes that use its
+parameters, with all nodes between them, use no parameter of another one. Submodules are taken from the
+innermost outwards; in the steps of an outer one the nodes of an inner one are replaced by one call of it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Call(NamedTuple):
     outputs: tuple[str, ...]
 
 
-class Filling(NamedTuple):
+class Subgraph(NamedTuple):
     """The steps of a part.
 
     unused: for each step the values that may be deleted after it. places: each parameter that the steps use,
@@ -65,15 +64,15 @@ class _Region(NamedTuple):
 
     path: Path
     nodes: frozenset[int]
-    filling: Filling
+    subgraph: Subgraph
 
 
 class _Cycle(Exception):
     """Raised with the paths of parts whose calls need each other's results, so that not all can be called."""
 
 
-class Division:
-    """Finds the calls of parts in the graph of a `Plan` (`parts.py`).
+class Partition:
+    """Finds the calls of parts in the graph of a `Plan` (`execution.py`).
 
     A value is active if it depends on an input of the graph. A value that is not active depends on parameters
     and constants only, and is computed in each part that uses it.
@@ -113,7 +112,7 @@ class Division:
                 self.same[v] = (number, k)
         self.active.discard("")
 
-    def fillings(self) -> dict[Path, Filling]:
+    def subgraphs(self) -> dict[Path, Subgraph]:
         """The steps of the module, whose path is (), and of each part that can be called, by path."""
         left_out: set[Path] = set()
         while True:
@@ -122,7 +121,7 @@ class Division:
             except _Cycle as cycle:
                 left_out.update(cycle.args[0])
 
-    def _accepted(self, left_out: set[Path]) -> dict[Path, Filling]:
+    def _accepted(self, left_out: set[Path]) -> dict[Path, Subgraph]:
         """The steps of the module and of all callable parts except `left_out`; inner parts before outer ones.
 
         Raises _Cycle: calls of parts that need each other's results.
@@ -133,17 +132,17 @@ class Division:
                 paths = [self.plan.paths[v] for v in self.used[i]]
                 for path in {p[:n] for p in paths for n in range(1, len(p))} - left_out:
                     users.setdefault(path, []).extend((*self._product(i), i))
-        made: dict[Path, Filling] = {}
+        made: dict[Path, Subgraph] = {}
         outer: dict[int, _Region] = {}  # node -> the outermost call so far that contains it
         for path in sorted(users, key=len, reverse=True):
             regions = [self._region(path, nodes, outer) for nodes in self._calls(users[path])]
             found = [r for r in regions if r is not None]
             if len(found) == len(regions):
-                made[path] = found[0].filling
+                made[path] = found[0].subgraph
                 for region in found:
                     outer.update(dict.fromkeys(region.nodes, region))
         every = frozenset(i for i, node in enumerate(self.nodes) if not self.active.isdisjoint(node.outputs))
-        whole = self._filling((), every, _distinct(outer, every))
+        whole = self._subgraph((), every, _distinct(outer, every))
         assert whole is not None
         return {**made, (): whole}
 
@@ -232,13 +231,13 @@ class Division:
         inside = _distinct(outer, nodes)
         if any(not r.nodes <= nodes or r.path[: len(path)] != path or r.path == path for r in inside):
             return None
-        filling = self._filling(path, nodes, inside)
-        if filling is None:
+        subgraph = self._subgraph(path, nodes, inside)
+        if subgraph is None:
             return None
-        return _Region(path, nodes, filling)
+        return _Region(path, nodes, subgraph)
 
     # --- the steps of a call
-    def _filling(self, path: Path, nodes: frozenset[int], inside: list[_Region]) -> Filling | None:
+    def _subgraph(self, path: Path, nodes: frozenset[int], inside: list[_Region]) -> Subgraph | None:
         """The steps of the part at `path` for these nodes, with calls for the regions inside it.
 
         Values that are not active, and sizes that follow from shapes of the inputs, are computed in the part.
@@ -248,7 +247,7 @@ class Division:
         for region in inside:
             for i in region.nodes:
                 del steps[i]
-            inner = region.filling
+            inner = region.subgraph
             steps[min(region.nodes)] = Call(region.path[len(path) :], inner.inputs, inner.outputs)
         here = {v for step in steps.values() for v in step.outputs}
         wanted = [v for i in sorted(steps) for v in steps[i].inputs if v]
@@ -283,7 +282,7 @@ class Division:
             return None
         order = _ordered(steps, path)
         found = [(v, place[len(path) :]) for v, place in places.items()]
-        return Filling(tuple(inputs), tuple(outputs), order, last_uses(order, outputs), found, constants)
+        return Subgraph(tuple(inputs), tuple(outputs), order, last_uses(order, outputs), found, constants)
 
     def _behind(self, values: list[str], given: set[str]) -> set[int] | None:
         """The nodes that compute these sizes from shapes of the values; None if they need others."""

@@ -1,9 +1,11 @@
-"""Runs the nodes of a loaded graph: `run` executes a list of them, `Part` is a module inside an `OnnxModule`.
+"""Runs the nodes of a loaded graph.
 
-A part is the module at a prefix of the parameters' names. If the nodes that use its parameters, with all
-nodes between them, use no other parameters, the part stands for these nodes and can be called (`division.py`
-finds them). While all parts are as they were loaded, the nodes of the file run one after another and no part
-is called. After a part was hooked or replaced, the parts are called.
+`run` executes a list of nodes. A `Submodule` is a module inside an `OnnxModule` (`reader.py`): the one at a
+prefix of the parameters' names, "encoder.0" for "encoder.0.weight". If the nodes that use its parameters,
+with all nodes between them, use no other parameters, the submodule stands for these nodes and can be called;
+`submodules.py` finds them. While all submodules are as they were loaded, the nodes of the file run one after
+another and no submodule is called. After one was hooked or replaced, submodules are called, so that the
+change has its effect. Error messages call a submodule a part.
 """
 
 from __future__ import annotations
@@ -18,17 +20,17 @@ from typing import Any
 from ranvier.autograd import Tensor
 from ranvier.nn import Module
 from ranvier.observe import observers
-from ranvier.onnx.division import Call, Division, Filling, Path, last_uses
 from ranvier.onnx.graph import STATISTICS, Graph, Node
 from ranvier.onnx.limits import BY_VALUES, STEP, cost
 from ranvier.onnx.operators.sizes import as_operands, in_numbers, is_sized, of_sizes
+from ranvier.onnx.patching import active, followed
 from ranvier.onnx.registry import find
-from ranvier.onnx.symbols import active, followed
+from ranvier.onnx.submodules import Call, Partition, Path, Subgraph, last_uses
 from ranvier.onnx.values import Reader, raw, shown
 from ranvier.tensors.recording import paused
 
 
-class Part(Module):
+class Submodule(Module):
     """A module for a part of the parameters' names."""
 
     step_constants = ("_body",)
@@ -36,10 +38,10 @@ class Part(Module):
 
     def forward(self, *inputs: Any) -> Any:
         name = ".".join(self._body.path)
-        filling = self._body.filling
-        if not filling.steps:
+        subgraph = self._body.subgraph
+        if not subgraph.steps:
             raise ValueError(f"[onnx] part '{name}' is not one function: {_REMEDY}")
-        if len(inputs) != (count := len(filling.inputs)):
+        if len(inputs) != (count := len(subgraph.inputs)):
             raise TypeError(f"[onnx] part '{name}' got {len(inputs)} inputs; expected {count}")
         results = called(self, self._body, inputs)
         if len(results) > 1:
@@ -65,11 +67,11 @@ class Body:
         return self  # copies of a module share the plan
 
     @property
-    def filling(self) -> Filling:
-        return self.plan.fillings.get(self.path, _NOTHING)
+    def subgraph(self) -> Subgraph:
+        return self.plan.subgraphs.get(self.path, _NOTHING)
 
 
-_NOTHING = Filling((), (), (), (), (), {})
+_NOTHING = Subgraph((), (), (), (), (), {})
 
 
 class Plan:
@@ -112,9 +114,9 @@ class Plan:
         return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
 
     @cached_property
-    def fillings(self) -> dict[Path, Filling]:
+    def subgraphs(self) -> dict[Path, Subgraph]:
         """The steps of each part that can be called, by path."""
-        return Division(self).fillings()
+        return Partition(self).subgraphs()
 
     def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
         """True if no part was replaced, hooked or put in another mode; then puts parameters into `values`."""
@@ -122,7 +124,7 @@ class Plan:
         training = module.training
         for around, name, body in self.tree:
             part = parts[around].get(name)
-            if part.__class__ is not Part or part._body is not body or part._rv_hooks is not None:
+            if part.__class__ is not Submodule or part._body is not body or part._rv_hooks is not None:
                 return False
             own = part.__dict__
             if "forward" in own or own["training"] is not training:
@@ -138,15 +140,15 @@ class Plan:
 # --- running
 def called(module: Module, body: Body, inputs: Iterable[Any]) -> tuple[Any, ...]:
     """The part's steps, with calls of the parts inside it."""
-    filling = body.filling
-    values = {"": None, **filling.constants, **dict(zip(filling.inputs, inputs, strict=True))}
-    for value, path in filling.places:
+    subgraph = body.subgraph
+    values = {"": None, **subgraph.constants, **dict(zip(subgraph.inputs, inputs, strict=True))}
+    for value, path in subgraph.places:
         values[value] = _found(module, body, path)
-    left = Room(body.plan, values, filling.inputs)
-    return run(module, body, filling.steps, filling.unused, values, left, filling.outputs)
+    left = CostBudget(body.plan, values, subgraph.inputs)
+    return run(module, body, subgraph.steps, subgraph.unused, values, left, subgraph.outputs)
 
 
-class Room:
+class CostBudget:
     """The cost that the rest of a run may have, in the units of `limits.py`."""
 
     def __init__(self, plan: Plan, values: dict[str, Any], inputs: Iterable[str]) -> None:
@@ -167,7 +169,7 @@ def run(
     steps: Sequence[Node | Call],
     unused: Iterable[Sequence[str]],
     values: dict[str, Any],
-    left: Room,
+    left: CostBudget,
     outputs: Iterable[str],
 ) -> tuple[Any, ...]:
     """Runs the steps, and returns the values that `outputs` names.
@@ -217,7 +219,7 @@ def _found(module: Any, body: Body, path: Path) -> Any:
     bodies = body.plan.bodies
     for i, name in enumerate(path):
         at = (*body.path, *path[:i])
-        whole = isinstance(module, Part) and module._body is bodies[at]
+        whole = isinstance(module, Submodule) and module._body is bodies[at]
         if i and (not whole or module._rv_hooks is not None or "forward" in vars(module)):
             raise ValueError(
                 f"[onnx] part '{'.'.join(at)}' is hooked or replaced, and not one function: {_REMEDY}"
@@ -243,7 +245,9 @@ def _aside() -> Iterator[None]:
                 one.thread = get_ident()
 
 
-def _results(module: Module, body: Body, node: Node, operands: list[Any], left: Room) -> tuple[Any, ...]:
+def _results(
+    module: Module, body: Body, node: Node, operands: list[Any], left: CostBudget
+) -> tuple[Any, ...]:
     """The results of a node. They are NumPy arrays if no operand is a Tensor."""
     operator = find(node.op, node.version)
     assert operator is not None
@@ -283,7 +287,13 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
 
 
 def _computed(
-    module: Module, body: Body, node: Node, scope: dict[str, Any], left: Room, graph: Graph, *inputs: Any
+    module: Module,
+    body: Body,
+    node: Node,
+    scope: dict[str, Any],
+    left: CostBudget,
+    graph: Graph,
+    *inputs: Any,
 ) -> tuple[Any, ...]:
     """The results of `graph`, which is in an attribute of the node; scope: values of the graph around it."""
     left.take(STEP * (1 + len(graph.nodes)), node)

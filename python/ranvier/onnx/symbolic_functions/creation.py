@@ -1,4 +1,4 @@
-"""Stand-ins of the functions that make new tensors."""
+"""Handlers of the functions that make new tensors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, Dims, is_fixed
+from ranvier.onnx.patching import INTERNAL_HANDLERS, Original, handles, has_size
 from ranvier.onnx.sizes import Real, Size, SymbolicNumber, greatest
-from ranvier.onnx.stand_ins.common import SizesLike, as_number, is_dynamic, listed, recorded
-from ranvier.onnx.symbols import OF_THE_LIBRARY, Original, handles, has_size
+from ranvier.onnx.symbolic_functions.common import SizesLike, as_number, is_dynamic, listed, recorded
 from ranvier.ops.neural.attention import seen_by
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _seen_by(trace: Trace, call: Original, scores: Tensor) -> Any:
     return rv.tril(rv.ones((rows, columns), dtype=np.bool_))
 
 
-OF_THE_LIBRARY.append((seen_by, _seen_by))
+INTERNAL_HANDLERS.append((seen_by, _seen_by))
 
 
 # --- sizes as tensors

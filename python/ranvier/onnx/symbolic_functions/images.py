@@ -1,4 +1,4 @@
-"""Stand-ins of interpolation, pools, and shuffles of pixels and channels."""
+"""Handlers of interpolation, pools, and shuffles of pixels and channels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, is_fixed, same_size, scaled
+from ranvier.onnx.patching import Original, handles, has_size
 from ranvier.onnx.sizes import Size, number
-from ranvier.onnx.stand_ins.common import SizesLike, for_each_axis, is_dynamic
-from ranvier.onnx.symbols import Original, handles, has_size
+from ranvier.onnx.symbolic_functions.common import SizesLike, for_each_axis, is_dynamic
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

@@ -13,8 +13,8 @@ from ranvier.autograd import no_grad, wrap
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
 from ranvier.onnx.arguments import Axes, filled, flat
 from ranvier.onnx.dims import Dim, Dims
+from ranvier.onnx.patching import concrete, followed, has_size, recording
 from ranvier.onnx.sizes import Size, size_of_axis
-from ranvier.onnx.symbols import concrete, followed, has_size, recording
 from ranvier.onnx.tracing import Trace
 from ranvier.onnx.values import Array
 

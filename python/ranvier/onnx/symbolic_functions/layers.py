@@ -1,4 +1,4 @@
-"""Stand-ins of einsum and of layer_norm, whose code in the library computes shapes from numbers."""
+"""Handlers of einsum and of layer_norm, whose code in the library computes shapes from numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, Dims, is_fixed, same_size
-from ranvier.onnx.stand_ins.common import SizesLike, for_each_axis, recorded
-from ranvier.onnx.symbols import Original, handles, has_size
+from ranvier.onnx.patching import Original, handles, has_size
+from ranvier.onnx.symbolic_functions.common import SizesLike, for_each_axis, recorded
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

@@ -1,4 +1,4 @@
-"""Stand-in of the ops on elements, for a size among their operands."""
+"""Handler of the ops on elements, for a size among their operands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.autograd import Tensor
+from ranvier.onnx.patching import Original, handles, has_size
 from ranvier.onnx.sizes import Real, Size
-from ranvier.onnx.stand_ins.common import as_number
-from ranvier.onnx.symbols import Original, handles, has_size
+from ranvier.onnx.symbolic_functions.common import as_number
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

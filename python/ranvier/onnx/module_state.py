@@ -91,7 +91,9 @@ def _is_same(a: Any, b: Any) -> bool:
     return isinstance(a, (bool, int, float, str, set)) and a == b
 
 
-def require_no_first_size(before: State, is_lazy: bool, results: Iterable[Callable[[], list[Any]]]) -> None:
+def require_independent_of_first_call(
+    before: State, is_lazy: bool, results: Iterable[Callable[[], list[Any]]]
+) -> None:
     """Raises ValueError where the results depend on the size of the model's first call.
 
     before: the state before the first call, with the example, which has been made. is_lazy: True if that call

@@ -1,7 +1,8 @@
-"""What the functions that write nodes work with: `Writer` collects nodes, `Site` is one call of the model.
+"""What the functions that write nodes work with.
 
-A Site holds the same call in each traced run (`runs.py`). What is equal in all runs is written as a constant,
-and a size (`sizes.py`) as the nodes that compute it. What differs otherwise is refused.
+A `GraphBuilder` collects nodes. A `TracedCall` is one call of a Function, as each traced run of the model has
+made it (`model_run.py`). What is equal in all runs is written as a constant, and a size (`sizes.py`) as the
+nodes that compute it. What differs otherwise is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ranvier.tensors.types import ArrayLike, DtypeLike, Number
 Array = np.ndarray[Any, Any]
 
 
-class Writer:
+class GraphBuilder:
     """Collects the nodes of a graph. Values are named by strings; "" is an input that is left out.
 
     onnx: the package. opset: the version of the operator set. `node` takes inputs and attributes as in the
@@ -146,7 +147,7 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
     return found[::-1]
 
 
-class Site:
+class TracedCall:
     """A call that is written. Its methods raise ValueError where a setting depends on a dynamic size.
 
     calls: the call in each run. names: name of a value in the traces -> its name in the graph. axes: the
@@ -154,9 +155,9 @@ class Site:
     """
 
     def __init__(
-        self, writer: Writer, calls: Sequence[Call], names: dict[str, str], axes: Sequence[str]
+        self, writer: GraphBuilder, calls: Sequence[Call], names: dict[str, str], axes: Sequence[str]
     ) -> None:
-        self.w = writer
+        self.graph = writer
         self.calls = calls
         self._names = names
         self._axes = axes
@@ -245,7 +246,7 @@ class Site:
         """The name of an operand that holds indices, cast to int64 if it has none of these dtypes."""
         if self.dtype(i).name in dtypes:
             return self.input(i)
-        return self.w.cast(self.input(i), np.int64)
+        return self.graph.cast(self.input(i), np.int64)
 
     def operand(self, values: Sequence[Value | None]) -> str:
         """The name in the graph of an operand, given as its value in each run; a constant is added."""
@@ -263,7 +264,7 @@ class Site:
         """The name of an array that no call made, given in each run; it has to be the same in all of them."""
         first = arrays[0]
         if all(_equal(a, first) for a in arrays[1:]):
-            return self.w.constant(first)
+            return self.graph.constant(first)
         if _equal(first, arrays[1]):  # the first two runs have the same sizes and other values
             raise self.depends(f"a constant of shape {first.shape}")
         raise self.refuse(
@@ -274,7 +275,7 @@ class Site:
 
     def scalar(self, value: Number, i: int = 0) -> str:
         """A constant in the dtype of an operand."""
-        return self.w.constant(np.array(value, self.dtype(i)))
+        return self.graph.constant(np.array(value, self.dtype(i)))
 
     # --- shapes
     def shape(self, dims: Dims, of: str = "", of_dims: Dims = (), free: bool = False) -> str:
@@ -286,7 +287,7 @@ class Site:
         if free:
             numbers = _free_target(dims, of_dims)
             if numbers is not None:
-                return self.w.ints(*numbers)
+                return self.graph.ints(*numbers)
         return self.joined([self._name_or_number(n) for n in dims])
 
     def _name_or_number(self, n: Dim) -> str | int:
@@ -298,13 +299,13 @@ class Site:
         """The name of a vector joined from numbers and from names of vectors of one element."""
         plain = [n for n in numbers if not isinstance(n, str)]
         if len(plain) == len(numbers):
-            return self.w.ints(*plain)
+            return self.graph.ints(*plain)
         names: list[str] = []
         for n in numbers:
             if isinstance(n, str):
                 names.append(n)
             else:
-                names.append(self.w.ints(n))
+                names.append(self.graph.ints(n))
         if len(names) > 1:
             return self.node("Concat", *names, axis=0)
         return names[0]
@@ -312,7 +313,7 @@ class Site:
     def reshaped(self, x: str, before: Dims, after: Dims) -> str:
         """The name of x, of the shape `before`, reshaped to `after`."""
         may_be_empty = any(lower_bound(n) <= 0 for n in after)
-        if self.w.opset > 13 and may_be_empty:  # allowzero: a 0 is a size
+        if self.graph.opset > 13 and may_be_empty:  # allowzero: a 0 is a size
             return self.node("Reshape", x, self.shape(after), allowzero=1)
         return self.node("Reshape", x, self.shape(after, x, before, free=True))
 
@@ -321,11 +322,11 @@ class Site:
         """The name of an int64 vector of one element that holds a size, made by the operations that it is
         made of."""
         if not isinstance(n, Size):
-            return self.w.ints(n)
-        if n.key not in self.w.sizes:
+            return self.graph.ints(n)
+        if n.key not in self.graph.sizes:
             terms = [self._term(n, product, factor) for product, factor in n.terms.items()]
-            self.w.sizes[n.key] = reduce(partial(self.node, "Add"), terms)
-        return self.w.sizes[n.key]
+            self.graph.sizes[n.key] = reduce(partial(self.node, "Add"), terms)
+        return self.graph.sizes[n.key]
 
     def scalar_size(self, n: Dim | Real) -> str:
         """The name of a scalar that holds a size (int64) or a number with a fraction (float64)."""
@@ -334,8 +335,8 @@ class Site:
         elif isinstance(n, Size):
             made = self.number(n)
         else:
-            return self.w.constant(np.int64(n))
-        return self.node("Squeeze", made, self.w.ints(0))
+            return self.graph.constant(np.int64(n))
+        return self.node("Squeeze", made, self.graph.ints(0))
 
     def vector(self, values: Sequence[Any]) -> str:
         """The name of a vector of sizes (int64), or of fractions among them (float64)."""
@@ -349,28 +350,28 @@ class Site:
     def _term(self, n: Size, product: tuple[str, ...], factor: int) -> str:
         """A product of atoms, times a number."""
         if not product:
-            return self.w.ints(factor)
+            return self.graph.ints(factor)
         made = reduce(partial(self.node, "Mul"), [self._atom(n.atoms[key]) for key in product])
         if factor == 1:
             return made
-        return self.node("Mul", made, self.w.ints(factor))
+        return self.node("Mul", made, self.graph.ints(factor))
 
     def _atom(self, atom: Atom) -> str:
-        if atom.key not in self.w.sizes:
-            self.w.sizes[atom.key] = getattr(self, f"_{atom.op}")(*atom.operands)
-        return self.w.sizes[atom.key]
+        if atom.key not in self.graph.sizes:
+            self.graph.sizes[atom.key] = getattr(self, f"_{atom.op}")(*atom.operands)
+        return self.graph.sizes[atom.key]
 
     def _axis(self, value: str, at: int) -> str:
         if value not in self._names:
             raise self.depends("a size")
-        return self.node("Gather", self.node("Shape", self._names[value]), self.w.ints(at), axis=0)
+        return self.node("Gather", self.node("Shape", self._names[value]), self.graph.ints(at), axis=0)
 
     def _floordiv(self, a: Dim, b: Dim) -> str:
         dividend = self.number(a)
         divisor = self.number(b)
-        is_number = not isinstance(a, Size)  # which may be 1 (`Writer.divided`)
+        is_number = not isinstance(a, Size)  # which may be 1 (`GraphBuilder.divided`)
         if lower_bound(a) < 0 or lower_bound(b) <= 0 or is_number:  # Div rounds towards 0
-            return self.w.floor_divided(dividend, divisor)
+            return self.graph.floor_divided(dividend, divisor)
         return self.node("Div", dividend, divisor)
 
     def _min(self, a: Dim, b: Dim) -> str:
@@ -382,29 +383,29 @@ class Site:
     def _chosen(self, op: str, relation: str, a: Dim, b: Dim) -> str:
         first = self.number(a)
         second = self.number(b)
-        if self.w.opset > 11:
+        if self.graph.opset > 11:
             return self.node(op, first, second)
         is_first = self.node(relation, first, second)
         return self.node("Where", is_first, first, second)  # Min of integers came later
 
     def _floor(self, x: Real) -> str:
-        return self.w.cast(self.node("Floor", self._real(x)), np.int64)
+        return self.graph.cast(self.node("Floor", self._real(x)), np.int64)
 
     def _ceil(self, x: Real) -> str:
-        return self.w.cast(self.node("Ceil", self._real(x)), np.int64)
+        return self.graph.cast(self.node("Ceil", self._real(x)), np.int64)
 
     def _round(self, x: Real) -> str:
-        return self.w.cast(self.node("Round", self._real(x)), np.int64)
+        return self.graph.cast(self.node("Round", self._real(x)), np.int64)
 
     def _trunc(self, x: Real) -> str:
-        return self.w.cast(self._real(x), np.int64)
+        return self.graph.cast(self._real(x), np.int64)
 
     def _real(self, x: SymbolicNumber) -> str:
         """The name of a float64 vector of one element."""
         if isinstance(x, Size):
             return self._real_of_size(x)
         if not isinstance(x, Real):
-            return self.w.constant(np.array([x], np.float64))
+            return self.graph.constant(np.array([x], np.float64))
         operands = [self._real(operand) for operand in x.operands]
         if x.op == "float":
             return operands[0]
@@ -420,10 +421,10 @@ class Site:
     def _real_of_size(self, n: Size) -> str:
         """The name of a float64 vector of one element. The factors of what int64 may not hold are floats."""
         if not n.may_be_huge:
-            return self.w.cast(self.number(n), np.float64)
+            return self.graph.cast(self.number(n), np.float64)
         terms = []
         for product, factor in n.terms.items():
-            atoms = [self.w.cast(self._atom(n.atoms[key]), np.float64) for key in product]
+            atoms = [self.graph.cast(self._atom(n.atoms[key]), np.float64) for key in product]
             terms.append(reduce(partial(self.node, "Mul"), [self._real(factor), *atoms]))
         return reduce(partial(self.node, "Add"), terms)
 

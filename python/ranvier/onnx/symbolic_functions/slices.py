@@ -1,4 +1,4 @@
-"""Stand-ins of the functions that take slices of a tensor."""
+"""Handlers of the functions that take slices of a tensor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, key_of_axes
+from ranvier.onnx.patching import Original, handles, has_size
 from ranvier.onnx.sizes import Size, greatest, smallest
-from ranvier.onnx.stand_ins.common import axis_from_front, call_on, is_dynamic, recorded, section
-from ranvier.onnx.symbols import Original, handles, has_size
+from ranvier.onnx.symbolic_functions.common import axis_from_front, call_on, is_dynamic, recorded, section
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

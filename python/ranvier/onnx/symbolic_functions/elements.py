@@ -1,4 +1,4 @@
-"""Stand-ins of the functions that move, order or mask elements."""
+"""Handlers of the functions that move, order or mask elements."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim
+from ranvier.onnx.patching import Original, handles, has_size
 from ranvier.onnx.sizes import number
-from ranvier.onnx.stand_ins.common import SizesLike, axis_from_front, is_dynamic, listed, recorded, section
-from ranvier.onnx.symbols import Original, handles, has_size
+from ranvier.onnx.symbolic_functions.common import (
+    SizesLike,
+    axis_from_front,
+    is_dynamic,
+    listed,
+    recorded,
+    section,
+)
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

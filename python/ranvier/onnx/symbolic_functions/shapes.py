@@ -1,4 +1,4 @@
-"""Stand-ins of the functions that change a shape, and repeat what is there."""
+"""Handlers of the functions that change a shape, and repeat what is there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, broadcast, completed, count
+from ranvier.onnx.patching import Original, handles, has_size
 from ranvier.onnx.sizes import Size
-from ranvier.onnx.stand_ins.common import (
+from ranvier.onnx.symbolic_functions.common import (
     SizesLike,
     axis_from_front,
     call_on,
@@ -20,7 +21,6 @@ from ranvier.onnx.stand_ins.common import (
     recorded_expand,
     recorded_reshape,
 )
-from ranvier.onnx.symbols import Original, handles, has_size
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

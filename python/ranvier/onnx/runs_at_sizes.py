@@ -21,8 +21,8 @@ from ranvier.onnx.example_inputs import (
     first_sizes,
     traced_sizes,
 )
-from ranvier.onnx.kept import require_no_first_size, state_of
-from ranvier.onnx.runs import Modules, Run, plain_run, run
+from ranvier.onnx.model_run import Modules, Run, plain_run, run
+from ranvier.onnx.module_state import require_independent_of_first_call, state_of
 from ranvier.onnx.values import Array
 from ranvier.tape.calls import Call, Refused
 from ranvier.tape.variations import FAILURES, accepted
@@ -57,7 +57,7 @@ class _Model(NamedTuple):
         return [array for _, array in self.plain(arrays).outputs]
 
 
-def all_runs(
+def run_at_sizes(
     target: Callable[..., Any],
     modules: Modules,
     args: Any,
@@ -128,7 +128,7 @@ def _run_once(
         first_calls = []
         for sizes in first_sizes(example_sizes):
             first_calls.append(partial(model.results, inputs.make(sizes, 3, narrow)))
-        require_no_first_size(before, is_lazy, first_calls)
+        require_independent_of_first_call(before, is_lazy, first_calls)
     return works
 
 

@@ -1,4 +1,4 @@
-"""What the stand-ins have in common: how they read their arguments, and how they record a result."""
+"""What the handlers have in common: how they read their arguments, and how they record a result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import Dim, Dims, is_fixed
+from ranvier.onnx.patching import Original
 from ranvier.onnx.sizes import Real, SymbolicNumber, number
-from ranvier.onnx.symbols import Original
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace

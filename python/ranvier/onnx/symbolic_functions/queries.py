@@ -1,4 +1,4 @@
-"""Stand-ins of the methods that return sizes, and of those that need a number of slices."""
+"""Handlers of the methods that return sizes, and of those that need a number of slices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import ranvier as rv
 from ranvier.autograd import Tensor
 from ranvier.onnx.dims import count
+from ranvier.onnx.patching import Original, from_library, handles
 from ranvier.onnx.sizes import Size
-from ranvier.onnx.stand_ins.common import axis_from_front, is_dynamic
-from ranvier.onnx.symbols import Original, from_library, handles
+from ranvier.onnx.symbolic_functions.common import axis_from_front, is_dynamic
 
 if TYPE_CHECKING:
     from ranvier.onnx.tracing import Trace
