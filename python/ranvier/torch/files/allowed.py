@@ -1,16 +1,23 @@
-"""The classes and functions that a program allows in PyTorch's files."""
+"""The classes and functions that a program allows in PyTorch's files, beside those of files with weights.
+
+The list is a setting of the process: a compiled step that reads it is recorded anew after a change
+(`defined`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 from ranvier.settings import defined
 
-_safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
+Safe: TypeAlias = type | Callable[..., Any] | tuple[type | Callable[..., Any], str]
+"""A class or function, or a pair of it and the path that files have for it."""
+
+_safe: set[Safe] = set()  # what programs have added
 
 
-def add_safe_globals(safe_globals: list[Any]) -> None:
+def add_safe_globals(safe_globals: Iterable[Safe]) -> None:
     """Allows :func:`ranvier.load` to call these classes and functions for PyTorch's files.
 
     An entry may be a pair of a class or function and the path that files have for it.
@@ -24,7 +31,7 @@ def add_safe_globals(safe_globals: list[Any]) -> None:
     defined()
 
 
-def get_safe_globals() -> list[Any]:
+def get_safe_globals() -> list[Safe]:
     """The objects that :func:`add_safe_globals` has added."""
     return list(_safe)
 
@@ -38,7 +45,7 @@ def clear_safe_globals() -> None:
 class safe_globals:
     """A block in which classes and functions count as added by :func:`add_safe_globals`."""
 
-    def __init__(self, safe_globals: list[Any]) -> None:
+    def __init__(self, safe_globals: Iterable[Safe]) -> None:
         self.added = [value for value in safe_globals if value not in _safe]
 
     def __enter__(self) -> None:
@@ -53,7 +60,10 @@ def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
     """The objects that programs have added, by the paths that files have for them."""
     paths = {}
     for added in _safe:
-        value, path = added if isinstance(added, tuple) else (added, name_of(added))
+        if isinstance(added, tuple):
+            value, path = added
+        else:
+            value, path = added, name_of(added)
         paths[path] = value
     return paths
 

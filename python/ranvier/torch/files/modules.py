@@ -1,16 +1,18 @@
 """Translates the attributes of Modules and the state of optimizers to those of PyTorch's classes, and back.
 
-`state_for_torch` is used when a file is written, `state_from_torch` when one is read. Most attributes have
-the same names in both libraries; the tables have those that differ, by the name of the class.
+A pickle has the attributes of a Module (its `__dict__`), so a file that PyTorch reads must have those of
+PyTorch's class. `state_for_torch` is used when a file is written, `state_from_torch` when one is read. Most
+attributes have the same names in both libraries; the tables have those that differ, by the name of the class.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
+from itertools import chain
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,74 +21,91 @@ from ranvier import nn
 from ranvier.nn import Module
 from ranvier.nn.hooks import Hooks
 
+if TYPE_CHECKING:
+    from ranvier.nn.state_dicts import StateHooks
+
+State: TypeAlias = dict[str, Any]
+"""The attributes of a Module, by name."""
+
+ComputeAttributes: TypeAlias = Callable[[State], State]
+"""Computes some attributes of a layer from its others."""
+
+# the attributes of a Module that hold its values, and those that every Module has here
 _VALUES = ("_parameters", "_buffers", "_modules")
 OWN = {*_VALUES, "_non_persistent_buffers_set", "training", "_rv_hooks", "_rv_state_hooks", "_info"}
-_HOOKS = (
-    *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
-    *("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"),
-    *("_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks"),
-    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+# the attributes of PyTorch's Modules that hold hooks on calls, and on state dicts, in PyTorch's order
+_FULL_BACKWARD = "_is_full_backward_hook"  # a flag: which of PyTorch's two kinds `_backward_hooks` has
+_CALL_HOOKS = (
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    _FULL_BACKWARD,
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
 )
-_RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
+_STATE_DICT_HOOKS = (
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+# weights of each layer and direction of an RNN
+_RNN_WEIGHTS = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
 
 
-Attributes: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
-"""Computes attributes of a layer from its other attributes."""
+# --- attributes that only PyTorch's layers have, computed from the attributes of the layer here
+def _conv(state: State) -> State:
+    layer = SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state})
+    padding: Any = nn.Conv1d._around(layer)  # of the last axis first, before and after each
+    if isinstance(state["padding"], str):
+        padding = list(padding)
+    return {"transposed": False, "_reversed_padding_repeated_twice": padding}
 
 
-def _conv(state: dict[str, Any]) -> dict[str, Any]:
-    """The further attributes of PyTorch's convolutions; likewise the functions below.
-
-    state: the attributes of the layer here.
-    """
-    around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))
-    return {
-        "transposed": False,
-        "_reversed_padding_repeated_twice": list(around) if isinstance(state["padding"], str) else around,
-    }
+def _transposed(state: State) -> State:
+    return {**_conv(state), "transposed": True}
 
 
-def _transposed(state: dict[str, Any]) -> dict[str, Any]:
-    twice = "_reversed_padding_repeated_twice"
-    return {"transposed": True, twice: _conv(state)[twice]}
+def _attention(state: State) -> State:
+    attributes: State = {"_qkv_same_embed_dim": state["kdim"] == state["vdim"] == state["embed_dim"]}
+    for name in ("bias_k", "bias_v"):
+        if state.get(name) is None:  # then a plain attribute in PyTorch, and a parameter here
+            attributes[name] = None
+    return attributes
 
 
-def _attention(state: dict[str, Any]) -> dict[str, Any]:
-    one = state["kdim"] == state["vdim"] == state["embed_dim"]
-    none = {name: None for name in ("bias_k", "bias_v") if state.get(name) is None}
-    return {"_qkv_same_embed_dim": one, **none}
-
-
-def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
-    names: list[list[str]] = []
+def _recurrent(state: State) -> State:
+    directions = ("", "_reverse") if state["bidirectional"] else ("",)
+    groups: list[list[str]] = []  # the names of each layer's weights in one direction
     for layer in range(state["num_layers"]):
-        for end in ("", "_reverse")[: 1 + bool(state["bidirectional"])]:
-            names.append([f"{name}{layer}{end}" for name in _RNN if f"{name}{layer}{end}" in state])
-    flat: list[str] = []
-    for part in names:
-        flat += part
+        for direction in directions:
+            names = [f"{weight}{layer}{direction}" for weight in _RNN_WEIGHTS]
+            groups.append([name for name in names if name in state])
+    flat = [*chain.from_iterable(groups)]
     weights = [state[name] for name in flat]
-    return {"_flat_weights_names": flat, "_all_weights": names, "_flat_weights": weights}
+    return {"_flat_weights_names": flat, "_all_weights": groups, "_flat_weights": weights}
 
 
-def _rnn_cell(state: dict[str, Any]) -> dict[str, Any]:
-    return {"_name": "rnncell", "_mode": f"RNN_{state['nonlinearity'].upper()}"}
-
-
-def _always(**attributes: Any) -> Attributes:
+def _always(**attributes: Any) -> ComputeAttributes:
     """A function that gives these attributes, whatever the others are."""
 
-    def given(state: dict[str, Any]) -> dict[str, Any]:
+    def compute(state: State) -> State:
         return dict(attributes)
 
-    return given
+    return compute
 
 
 # Class -> a function that computes, from the attributes here, those that only PyTorch's class has.
-_EXTRA: dict[str, Attributes] = {
-    **dict.fromkeys(("Conv1d", "Conv2d"), _conv),
-    **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), _transposed),
-    **dict.fromkeys(("RNN", "LSTM", "GRU"), _recurrent),
+_TORCH_ATTRIBUTES: dict[str, ComputeAttributes] = {
+    "Conv1d": _conv,
+    "Conv2d": _conv,
+    "ConvTranspose1d": _transposed,
+    "ConvTranspose2d": _transposed,
+    "RNN": _recurrent,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
     "MultiheadAttention": _attention,
     "Upsample": _always(name="Upsample"),
     "UpsamplingNearest2d": _always(name="UpsamplingNearest2d"),
@@ -94,8 +113,14 @@ _EXTRA: dict[str, Attributes] = {
     "ReLU6": _always(min_val=0.0, max_val=6.0),
     "SyncBatchNorm": _always(process_group=None),
 }
+
+
+def _rnn_cell(state: State) -> State:
+    return {"_name": "rnncell", "_mode": f"RNN_{state['nonlinearity'].upper()}"}
+
+
 # Class -> a function that computes, from the common attributes, those that only this library's class has.
-_PRIVATE: dict[str, Attributes] = {
+_ATTRIBUTES_HERE: dict[str, ComputeAttributes] = {
     "RNN": _always(_name="rnn"),
     "LSTM": _always(_name="lstm"),
     "GRU": _always(_name="gru"),
@@ -106,37 +131,50 @@ _PRIVATE: dict[str, Attributes] = {
 
 
 # Class -> settings that PyTorch added in later versions: old files lack them.
-_LATER = {
-    **dict.fromkeys(("Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"), ("padding_mode",)),
-    **dict.fromkeys(("RNN", "LSTM", "GRU"), ("proj_size",)),
-    **dict.fromkeys(("TransformerEncoderLayer", "TransformerDecoderLayer"), ("norm_first",)),
+_LATER_SETTINGS = {
+    "Conv1d": ("padding_mode",),
+    "Conv2d": ("padding_mode",),
+    "ConvTranspose1d": ("padding_mode",),
+    "ConvTranspose2d": ("padding_mode",),
+    "RNN": ("proj_size",),
+    "LSTM": ("proj_size",),
+    "GRU": ("proj_size",),
+    "TransformerEncoderLayer": ("norm_first",),
+    "TransformerDecoderLayer": ("norm_first",),
     "MultiheadAttention": ("batch_first",),
     "Upsample": ("recompute_scale_factor",),
 }
 
+T = TypeVar("T")
 
-def _row(kind: type, table: dict[str, Any]) -> Any:
+
+def _row(cls: type, table: dict[str, T]) -> T | None:
     """The table's row for a class: that of its first base class that is a layer here, or None."""
-    ours = [c.__name__ for c in kind.__mro__ if getattr(nn, c.__name__, None) is c]
-    return next((table[name] for name in ours if name in table), None)
+    for base in cls.__mro__:
+        name = base.__name__
+        if name in table and getattr(nn, name, None) is base:
+            return table[name]
+    return None
 
 
-def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
+def state_for_torch(cls: type, state: State) -> State:
     """The attributes of a Module, as an instance of PyTorch's class has them."""
-    parameters, buffers, modules = ({**state[kind]} for kind in _VALUES)
-    hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS}
+    parameters = {**state["_parameters"]}
+    buffers = {**state["_buffers"]}
+    modules = {**state["_modules"]}
+    hooks: State = {name: OrderedDict() for name in (*_CALL_HOOKS, *_STATE_DICT_HOOKS)}
     hooks |= _hooks_for_torch(state.get("_rv_hooks"))
     hooks |= _state_hooks_for_torch(state.get("_rv_state_hooks"))
-    private = _row(kind, _PRIVATE)
-    private = {} if private is None else private(state)
-    gone = {*OWN, *private, *parameters, *buffers, *modules}
-    rest = {name: value for name, value in state.items() if name not in gone}
-    extra = _row(kind, _EXTRA)
-    if extra is not None:
-        added = extra(state)
-        for name in added.keys() & parameters.keys():  # attributes of PyTorch's class that are None
+    compute_here = _row(cls, _ATTRIBUTES_HERE)
+    only_here = {} if compute_here is None else compute_here(state)
+    left_out = {*OWN, *only_here, *parameters, *buffers, *modules}
+    settings = {name: value for name, value in state.items() if name not in left_out}
+    compute_torch = _row(cls, _TORCH_ATTRIBUTES)
+    if compute_torch is not None:
+        only_torch = compute_torch(state)
+        for name in only_torch.keys() & parameters.keys():  # attributes of PyTorch's class that are None
             del parameters[name]
-        rest |= added
+        settings |= only_torch
     return {
         "training": state["training"],
         "_parameters": parameters,
@@ -144,51 +182,58 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
         "_non_persistent_buffers_set": set(state["_non_persistent_buffers_set"]),
         **hooks,
         "_modules": modules,
-        **rest,
+        **settings,
     }
 
 
-def state_from_torch(module: Module, state: dict[str, Any]) -> dict[str, Any]:
+def state_from_torch(module: Module, state: State) -> State:
     """The attributes that a Module has here, from those of an instance of PyTorch's class."""
-    kind = type(module)
-    parameters, buffers, modules = ({**state.get(name, {})} for name in _VALUES)
-    gone = {*_VALUES, *_HOOKS, "_flat_weight_refs", "all_weights"}
-    own = {name: value for name, value in state.items() if name not in gone}
-    own = {**_defaults(kind), **own, **parameters, **buffers, **modules}
-    extra = _row(kind, _EXTRA)
-    private = _row(kind, _PRIVATE)
-    for name in extra(own) if extra is not None else ():
-        own.pop(name, None)
-    for name in ("bias_k", "bias_v") if extra is _attention else ():
-        parameters.setdefault(name, own.setdefault(name, None))
-    own |= private(own) if private is not None else {}
-    own |= dict(zip(_VALUES, (parameters, buffers, modules), strict=True))
-    own.setdefault("_non_persistent_buffers_set", set())
+    cls = type(module)
+    parameters = {**state.get("_parameters", {})}
+    buffers = {**state.get("_buffers", {})}
+    modules = {**state.get("_modules", {})}
+    left_out = {*_VALUES, *_CALL_HOOKS, *_STATE_DICT_HOOKS, "_flat_weight_refs", "all_weights"}
+    settings = {name: value for name, value in state.items() if name not in left_out}
+    # here a module's values are attributes, too
+    attributes = {**_defaults(cls), **settings, **parameters, **buffers, **modules}
+    compute_torch = _row(cls, _TORCH_ATTRIBUTES)
+    if compute_torch is not None:
+        for name in compute_torch(attributes):
+            attributes.pop(name, None)
+    if compute_torch is _attention:
+        for name in ("bias_k", "bias_v"):
+            attributes.setdefault(name, None)
+            parameters.setdefault(name, attributes[name])
+    compute_here = _row(cls, _ATTRIBUTES_HERE)
+    if compute_here is not None:
+        attributes |= compute_here(attributes)
+    attributes |= {"_parameters": parameters, "_buffers": buffers, "_modules": modules}
+    attributes.setdefault("_non_persistent_buffers_set", set())
     hooks = _hooks_from_torch(state)
     if hooks is not None:
-        own["_rv_hooks"] = hooks
+        attributes["_rv_hooks"] = hooks
     state_hooks = _state_hooks_from_torch(state)
     if state_hooks is not None:
-        own["_rv_state_hooks"] = state_hooks
-    return own
+        attributes["_rv_state_hooks"] = state_hooks
+    return attributes
 
 
-def state_here(value: Any, state: dict[str, Any]) -> Any:
+def state_here(value: object, state: Any) -> Any:
     """The state for an object of a pickle: that of PyTorch's Module is translated, any other is unchanged."""
-    of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
-    if of_torch:
+    if isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state:
         return state_from_torch(value, state)
     return state
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    """The default values of settings that old files lack (`_LATER`)."""
-    usual: dict[str, Any] = getattr(kind, "_usual", {})
-    return {name: usual[name] for name in _row(kind, _LATER) or ()}
+def _defaults(cls: type) -> State:
+    """The default values of settings that old files lack."""
+    defaults: State = getattr(cls, "_usual", {})  # of all settings of a layer here
+    later_settings = _row(cls, _LATER_SETTINGS) or ()
+    return {name: defaults[name] for name in later_settings}
 
 
-# --- hooks: PyTorch's attribute -> the attribute of nn.hooks.Hooks here
-_CALLED = {
+# --- hooks on calls: PyTorch's attribute -> the attribute of nn.hooks.Hooks here
+_HOOK_ATTRIBUTES = {
     "_forward_pre_hooks": "before",
     "_forward_hooks": "after",
     "_forward_hooks_always_called": "always",
@@ -197,28 +242,33 @@ _CALLED = {
 }
 
 
-def _hooks_for_torch(hooks: Any) -> dict[str, Any]:
+def _hooks_for_torch(hooks: Hooks | None) -> State:
     if hooks is None:
-        return {"_is_full_backward_hook": None}
-    keywords = hooks.keywords
-    return {
-        "_is_full_backward_hook": True if hooks.backward else None,
-        **{name: OrderedDict(getattr(hooks, own)) for name, own in _CALLED.items()},
-        **{
-            f"{name}_with_kwargs": OrderedDict((key, True) for key in getattr(hooks, own) if key in keywords)
-            for name, own in [*_CALLED.items()][:2]
-        },
-    }
+        return {_FULL_BACKWARD: None}
+    attributes: State = {_FULL_BACKWARD: True if hooks.backward else None}
+    for name, name_here in _HOOK_ATTRIBUTES.items():
+        attributes[name] = OrderedDict(getattr(hooks, name_here))
+    # the hooks that take keyword arguments, by their keys
+    attributes["_forward_pre_hooks_with_kwargs"] = _marked(hooks.before, hooks.keywords)
+    attributes["_forward_hooks_with_kwargs"] = _marked(hooks.after, hooks.keywords)
+    return attributes
 
 
-def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
-    here: dict[str, Any] = {name: state.get(name) or {} for name in _HOOKS}
-    if not any(here[name] for name in _HOOKS if name[:3] in ("_fo", "_ba")):
+def _marked(hooks: dict[int, Any], keys: Container[int]) -> OrderedDict[int, bool]:
+    """True for each hook whose key is among these."""
+    return OrderedDict((key, True) for key in hooks if key in keys)
+
+
+def _hooks_from_torch(state: State) -> Hooks | None:
+    if not any(state.get(name) for name in _CALL_HOOKS if name != _FULL_BACKWARD):
         return None
     hooks = Hooks()
-    for name, own in _CALLED.items():
-        setattr(hooks, own, dict(here[name]))
-    hooks.keywords = {**here["_forward_pre_hooks_with_kwargs"], **here["_forward_hooks_with_kwargs"]}
+    for name, name_here in _HOOK_ATTRIBUTES.items():
+        setattr(hooks, name_here, dict(state.get(name) or {}))
+    hooks.keywords = {
+        **(state.get("_forward_pre_hooks_with_kwargs") or {}),
+        **(state.get("_forward_hooks_with_kwargs") or {}),
+    }
     return hooks
 
 
@@ -237,15 +287,17 @@ class WrappedHook:
             return self.hook(*args)
         return self.hook(self.module, *args)
 
-    def __getstate__(self) -> dict[str, Any]:
-        bound = {} if self.module is None else {"module": self.module}
-        return {"hook": self.hook, "with_module": self.module is not None, **bound}
+    def __getstate__(self) -> State:
+        if self.module is None:
+            return {"hook": self.hook, "with_module": False}
+        return {"hook": self.hook, "with_module": True, "module": self.module}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["hook"], state.get("module"))  # type: ignore[misc]
+    def __setstate__(self, state: State) -> None:
+        self.hook = state["hook"]
+        self.module = state.get("module")
 
 
-_STATE_HOOKS = {  # PyTorch's attribute -> the attribute of nn.state_dicts.StateHooks here
+_STATE_HOOK_ATTRIBUTES = {  # PyTorch's attribute -> the attribute of nn.state_dicts.StateHooks here
     "_state_dict_hooks": "after_saving",
     "_state_dict_pre_hooks": "before_saving",
     "_load_state_dict_pre_hooks": "before_loading",
@@ -253,60 +305,68 @@ _STATE_HOOKS = {  # PyTorch's attribute -> the attribute of nn.state_dicts.State
 }
 
 
-def _state_hooks_for_torch(hooks: Any) -> dict[str, Any]:
+def _state_hooks_for_torch(hooks: StateHooks | None) -> State:
+    attributes: State = {}
     if hooks is None:
-        return {}
-    return {
-        name: OrderedDict((key, _unbound(hook, own)) for key, hook in getattr(hooks, own).items())
-        for name, own in _STATE_HOOKS.items()
-    }
+        return attributes
+    for name, name_here in _STATE_HOOK_ATTRIBUTES.items():
+        attributes[name] = OrderedDict()
+        for key, hook in getattr(hooks, name_here).items():
+            attributes[name][key] = _hook_for_torch(hook, name_here)
+    return attributes
 
 
-def _unbound(hook: Callable[..., Any], kind: str) -> Any:
-    """A hook in the form in which PyTorch keeps it; kind: the attribute that has it here."""
+def _hook_for_torch(hook: Callable[..., Any], name_here: str) -> Callable[..., Any]:
+    """A hook as PyTorch stores it. name_here: the attribute that has it here."""
     if isinstance(hook, partial) and hook.func.__module__ == "ranvier.nn.state_dicts":
-        return hook.args[-1]  # here the program's hook is wrapped in a function that checks its result
-    if kind != "before_loading" or isinstance(hook, WrappedHook):
+        program_hook: Callable[..., Any] = hook.args[-1]  # here it is wrapped, to check its result
+        return program_hook
+    if name_here != "before_loading" or isinstance(hook, WrappedHook):
         return hook
     if isinstance(hook, partial) and len(hook.args) == 1 and isinstance(hook.args[0], nn.Module):
         return WrappedHook(hook.func, hook.args[0])
     return WrappedHook(hook)
 
 
-def _state_hooks_from_torch(state: dict[str, Any]) -> Any:
-    if not any(state.get(name) for name in _STATE_HOOKS):
+def _state_hooks_from_torch(state: State) -> StateHooks | None:
+    if not any(state.get(name) for name in _STATE_HOOK_ATTRIBUTES):
         return None
     from ranvier.nn.state_dicts import StateHooks
 
     hooks = StateHooks()
-    for name, own in _STATE_HOOKS.items():
-        setattr(hooks, own, dict(state.get(name) or {}))
+    for name, name_here in _STATE_HOOK_ATTRIBUTES.items():
+        setattr(hooks, name_here, dict(state.get(name) or {}))
     return hooks
 
 
 # --- optimizers
-def optimizer_state(values: dict[str, Any]) -> dict[str, Any]:
+def optimizer_state(values: State) -> State:
     """An optimizer's state of one parameter, as in PyTorch: Tensors, and the number of steps in float32."""
-    return {name: _tensors(value, name) for name, value in values.items()}
+    return {name: _optimizer_value(value, name) for name, value in values.items()}
 
 
-def _tensors(value: Any, name: str) -> Any:
+def _optimizer_value(value: object, name: str) -> object:
+    """A value of the state as in PyTorch; numbers and others as they are."""
     if isinstance(value, list):
-        return [_tensors(item, name) for item in value]
+        return [_optimizer_value(item, name) for item in value]
+    if name == "step":
+        if isinstance(value, np.ndarray):
+            return rv.tensor(value, dtype=np.float32)
+        if isinstance(value, rv.Tensor) and value.ndim == 0 and value.is_floating_point():
+            return value.detach().to(rv.float32)
     if isinstance(value, np.ndarray):
-        return rv.tensor(value, dtype=np.float32 if name == "step" else value.dtype)
-    if name == "step" and isinstance(value, rv.Tensor) and value.ndim == 0 and value.is_floating_point():
-        return value.detach().to(rv.float32)
+        return rv.tensor(value, dtype=value.dtype)
     return value
 
 
-def is_optimizer_state(value: Any) -> bool:
+def is_optimizer_state(value: dict[Any, Any]) -> bool:
     """True if this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
-    if value.keys() == {"state", "param_groups"}:
-        states = value["state"]
-    else:
-        states = None
-    return isinstance(states, dict) and any(
-        isinstance(state, dict) and any(isinstance(x, (np.ndarray, rv.Tensor, list)) for x in state.values())
-        for state in states.values()
-    )
+    if value.keys() != {"state", "param_groups"} or not isinstance(value["state"], dict):
+        return False
+    return any(_has_tensors(state) for state in value["state"].values())
+
+
+def _has_tensors(state: object) -> bool:
+    if not isinstance(state, dict):
+        return False
+    return any(isinstance(value, (np.ndarray, rv.Tensor, list)) for value in state.values())

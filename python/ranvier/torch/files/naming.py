@@ -1,5 +1,8 @@
 """Translates between the classes and functions of this library and the paths by which PyTorch's files name
-them."""
+them: `path_of` for writing, `find_class` for reading.
+
+A path is a module and a name: "torch.nn.modules.linear.Linear".
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from ranvier.torch.files.values import CLASSES as IN_FILES_OF_WEIGHTS, KNOWN, Kn
 from ranvier.torch.installation.finder import homes_of, is_installed, value_of
 
 # pattern of a layer's name -> the file of torch.nn.modules that has the layer; the first row that matches
-# counts
-_FILES = {
+# counts, and "activation" has the others
+_LAYER_FILES = {
     "Pool|Unpool": "pooling",
     "Dropout": "dropout",
     "Loss$": "loss",
@@ -41,20 +44,32 @@ _FILES = {
 }
 # other modules of PyTorch in which `path_of` looks, in this order
 _MODULES = (
-    *("nn.functional", "", "optim.lr_scheduler", "optim.swa_utils", "optim", "utils.data", "distributions"),
-    *("nn.init", "nn.utils.rnn", "nn.utils", "nn.parallel"),
+    "nn.functional",
+    "",
+    "optim.lr_scheduler",
+    "optim.swa_utils",
+    "optim",
+    "utils.data",
+    "distributions",
+    "nn.init",
+    "nn.utils.rnn",
+    "nn.utils",
+    "nn.parallel",
 )
-_OUT = "NonDynamicallyQuantizableLinear"
+_ATTENTION_OUTPUT = "NonDynamicallyQuantizableLinear"  # PyTorch's class of a MultiheadAttention's out_proj
+# The classes that files name by another path than `path_of` would find.
 CLASSES = IN_FILES_OF_WEIGHTS | {
-    f"torch.nn.modules.linear.{_OUT}": value_of("torch", "nn.modules.linear", _OUT, []),
+    f"torch.nn.modules.linear.{_ATTENTION_OUTPUT}": value_of(
+        "torch", "nn.modules.linear", _ATTENTION_OUTPUT, []
+    ),
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
-_PATHS = {value: path for path, value in CLASSES.items()}
+_PATHS = {cls: path for path, cls in CLASSES.items()}
 # PyTorch's classes of built-in functions: a pickle names torch.tanh as a method of such a class
 _BUILT_IN = {"torch._C._VariableFunctionsClass", "torch._C._VariableFunctions"}
 
 
-def path_of(value: Any) -> str:
+def path_of(value: type | Callable[..., Any]) -> str:
     """The path by which a pickle names a class or function: PyTorch's, for what PyTorch has."""
     module = str(value.__module__)
     name = str(value.__qualname__)
@@ -64,15 +79,22 @@ def path_of(value: Any) -> str:
         if value in _PATHS:
             return _PATHS[value]
         if issubclass(value, nn.Module) and getattr(nn, name, None) is value:
-            rows = (file for pattern, file in _FILES.items() if re.search(pattern, name))
-            return f"torch.nn.modules.{next(rows, 'activation')}.{name}"
+            return f"torch.nn.modules.{_layer_file(name)}.{name}"
         if getattr(rv.optim, name, None) is value:
             return f"torch.optim.{name.lower()}.{name}"
     for path in _MODULES:
-        root = f"torch.{path}".rstrip(".")
-        if _here(root, name) == value:  # true also for the wrapper that `torch` hands out
-            return f"{root}.{name}"
+        torch_module = f"torch.{path}".rstrip(".")
+        if _find_here(torch_module, name) == value:  # true also for the wrapper that `torch` hands out
+            return f"{torch_module}.{name}"
     return f"{module}.{name}"
+
+
+def _layer_file(name: str) -> str:
+    """The file of torch.nn.modules that has the layer of this name."""
+    for pattern, file in _LAYER_FILES.items():
+        if re.search(pattern, name):
+            return file
+    return "activation"
 
 
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
@@ -81,6 +103,7 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
     if path in CLASSES:
         return CLASSES[path]
     root = module.partition(".")[0]
+    # where `import torch` gives this library, Python's own search finds its objects
     if root not in ("torch", "torchvision") or is_installed(root):
         return otherwise(module, name)
     if path in KNOWN:
@@ -90,21 +113,21 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
         return value
     if path in _BUILT_IN:
         return rv
-    for part in name.split("."):
-        value = _here(module, part)
+    for attribute in name.split("."):
+        value = _find_here(module, attribute)
         if value is None:
             raise AttributeError(f"[load] the file has {path}, which ranvier does not have")
-        module = f"{module}.{part}"
-    is_public = type(value) is _core.PublicFunction  # layers here hold the function that it wraps
-    if is_public:
+        module = f"{module}.{attribute}"
+    is_public = type(value) is _core.PublicFunction
+    if is_public:  # layers here hold the function that it wraps
         return value.__wrapped__
     return value
 
 
-def _here(path: str, name: str) -> Any:
+def _find_here(module: str, name: str) -> Any:
     """This library's object for a name in a module of PyTorch, or in one around it; None for nothing."""
-    root, _, inner = path.replace("torch._C._nn", "torch.nn.functional").partition(".")
-    homes: list[ModuleType] = homes_of(root, inner)
+    root, _, inner = module.replace("torch._C._nn", "torch.nn.functional").partition(".")
+    homes: list[ModuleType] = homes_of(root, inner)  # this library's modules that stand for PyTorch's
     try:
         if homes:
             return value_of(root, inner, name, homes)
@@ -112,5 +135,5 @@ def _here(path: str, name: str) -> Any:
         pass
     outer = inner.rpartition(".")[0]
     if outer:
-        return _here(f"{root}.{outer}", name)
+        return _find_here(f"{root}.{outer}", name)
     return None

@@ -1,10 +1,12 @@
-"""`torch._utils` and `torch.storage`: what pickles name that were written without `torch.save`."""
+"""`torch._utils` and `torch.storage`: what pickles name that were written without `torch.save`, and a few
+private functions of PyTorch that programs use."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,8 @@ from ranvier.torch.files import load
 from ranvier.torch.files.values import KNOWN
 
 # The functions of `torch._utils` that files of `torch.save` name, too.
-_PATHS = [path for path in KNOWN if path.startswith("torch._utils.")]
-_FUNCTIONS = {path.rpartition(".")[2]: KNOWN[path].call for path in _PATHS}
+_PREFIX = "torch._utils."
+_FUNCTIONS = {path.removeprefix(_PREFIX): KNOWN[path].call for path in KNOWN if path.startswith(_PREFIX)}
 
 
 def _load_from_bytes(content: bytes) -> Any:
@@ -31,15 +33,15 @@ def __getattr__(name: str) -> Any:
     return _FUNCTIONS[name]
 
 
-def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Any:
+def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:
     """The elements of all tensors, one after the other."""
     return rv.cat([x.reshape(-1) for x in tensors])
 
 
-def _unflatten_dense_tensors(flat: Any, tensors: Sequence[Tensor]) -> tuple[Any, ...]:
+def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The inverse: the elements divided into tensors with the shapes of these."""
-    parts = flat.split([x.numel() for x in tensors])
-    return tuple(part.view(x.shape) for part, x in zip(parts, tensors, strict=True))
+    sections = flat.split([x.numel() for x in tensors])
+    return tuple(section.view(x.shape) for section, x in zip(sections, tensors, strict=True))
 
 
 def _get_device_index(device: DeviceLike, optional: bool = False, allow_cpu: bool = False) -> int:
@@ -56,11 +58,19 @@ def _element_size(dtype: rv.dtype | np.dtype[Any]) -> int:
 
 
 class ExceptionWrapper:
-    """Keeps the exception that is being handled, so that it can be raised again in another place."""
+    """Keeps the exception that is being handled, so that it can be raised again in another place.
 
-    def __init__(self, exc_info: Any = None, where: str = "in background") -> None:
-        self._error: Any = (exc_info or sys.exc_info())[1]
-        self.exc_type = type(self._error)
+    exc_info: as of ``sys.exc_info()``; None: that of now. where: a text that says where it was raised.
+    """
+
+    def __init__(
+        self,
+        exc_info: tuple[type[BaseException], BaseException, TracebackType | None] | None = None,
+        where: str = "in background",
+    ) -> None:
+        _, error, _ = exc_info or sys.exc_info()
+        self._error: Any = error
+        self.exc_type = type(error)
         self.where = where
 
     def reraise(self) -> None:
@@ -70,8 +80,10 @@ class ExceptionWrapper:
 class classproperty:
     """A property that is read from the class."""
 
-    def __init__(self, fget: Any) -> None:
+    def __init__(self, fget: Callable[[Any], Any]) -> None:
         self.fget = fget
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self.fget(owner if owner is not None else type(instance))
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if owner is None:
+            owner = type(instance)
+        return self.fget(owner)
