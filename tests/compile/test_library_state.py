@@ -140,7 +140,7 @@ onnx/patching HANDLERS INTERNAL_HANDLERS
 ops/activation/table TABLE; ops/elementwise/decorator DECLARATIONS
 ops/namespaces FORMULAS RULES; tape/higher_order RULES
 torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
-nn/functional _OWN; nn/registry _TREES
+nn/functional _OWN; nn/registry _TREE_LIBRARIES
 func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL

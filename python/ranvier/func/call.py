@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ranvier.nn.registry import put
+from ranvier.nn.registry import set_tensor
 from ranvier.observe import Lock
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.failures import OpError
@@ -147,11 +147,11 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
     before = [(owner, name, owner.get(name, _ABSENT)) for owner, name in places.values()]
     try:
         for (owner, name), value in zip(places.values(), values.values(), strict=True):
-            put(owner, name, value)
+            set_tensor(owner, name, value)
         yield places
     finally:
         for owner, name, value in reversed(before):
             if value is _ABSENT:
                 owner.pop(name, None)
             else:
-                put(owner, name, value)
+                set_tensor(owner, name, value)

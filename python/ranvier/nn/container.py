@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import MODULES, OTHER_FORM, ByItems
+from ranvier.nn.registry import AS_PARAMETER, MODULES, ByItems
 from ranvier.nn.table import LAYERS
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
@@ -364,7 +364,7 @@ def _parameter(value: Any) -> Any:
     """A Tensor or an array as a parameter, another value as it is."""
     if isinstance(value, Parameter):
         return value
-    if isinstance(value, (np.ndarray, Tensor)) or hasattr(value, OTHER_FORM):
+    if isinstance(value, (np.ndarray, Tensor)) or hasattr(value, AS_PARAMETER):
         return Parameter(value)
     refuse_torch("Parameter", "a value", value)  # A copy would be a different parameter from PyTorch's.
     return value

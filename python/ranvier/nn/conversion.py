@@ -11,7 +11,7 @@ import numpy as np
 
 from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
-from ranvier.nn.registry import put
+from ranvier.nn.registry import set_tensor
 from ranvier.ops.making.creation import empty_like
 from ranvier.tensors.data import as_dtype
 from ranvier.tensors.memory import BF16, F16, F32, in_float, plain, require_numbers
@@ -91,7 +91,7 @@ class Conversions:
                 new = fn(tensor)
             if new.is_meta != tensor.is_meta:  # The module gets a new object, as in PyTorch.
                 is_parameter = isinstance(tensor, Parameter)
-                put(attributes, name, Parameter(new, tensor.requires_grad) if is_parameter else new)
+                set_tensor(attributes, name, Parameter(new, tensor.requires_grad) if is_parameter else new)
             elif new is not tensor:
                 tensor._array = new._array
                 if tensor.grad is not None:

@@ -1,16 +1,19 @@
 """Hooks on modules: functions that are called before and after forward, or with gradients in backward.
 
-For hooks on gradients, the inputs and outputs of a call pass through Functions (`Watch`), which do not change
-them; the backward of such a Function calls the hooks.
+`HookRegistration` is the base of Module that registers them, and `Hooks` are those of one module. A module
+with hooks is called by `Hooks.call` in place of ``forward``.
+
+Hooks on gradients need a place in the graph of the backward pass. So the inputs and outputs of a call pass
+through Functions (`Watch`), which do not change them, and whose backward calls the hooks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranvier.grad_mode import no_grad
-from ranvier.nn.registry import BUFFERS, MODULES, PARAMETERS
+from ranvier.nn.registry import BUFFERS, MODULES, PARAMETERS, ModuleLike
 from ranvier.observe import Observer, refuse
 from ranvier.tape.function import TakesHalves
 from ranvier.tape.higher_order import of_program, rule
@@ -18,43 +21,57 @@ from ranvier.tape.hooks import RemovableHandle, kept, replaced, tensor_of
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import view_of_several
 
+if TYPE_CHECKING:
+    from ranvier.tensors.types import Array
+
 Hook = Callable[..., Any]
 Gradients = tuple[Tensor | None, ...]
 
 
 class Hooks:
-    """The hooks of one module, by kind, in the order of their calls."""
+    """The hooks of one module: for each event a dictionary {number: hook}, in the order of the calls.
+
+    The numbers are those of the `RemovableHandle` of each hook.
+    """
 
     def __init__(self) -> None:
-        self.before: dict[int, Hook] = {}
-        self.after: dict[int, Hook] = {}
-        self.backward: dict[int, Hook] = {}
-        self.before_backward: dict[int, Hook] = {}
-        self.keywords: dict[int, bool] = {}  # the numbers of hooks of forward that take keywords
-        self.always: dict[int, bool] = {}  # the hooks after forward that are called after an exception, too
+        self.before: dict[int, Hook] = {}  # before forward
+        self.after: dict[int, Hook] = {}  # after forward
+        self.backward: dict[int, Hook] = {}  # when backward has left the module
+        self.before_backward: dict[int, Hook] = {}  # when backward enters the module
+        # Sets of numbers, as dictionaries, because a handle removes its number from a dictionary.
+        self.keywords: dict[int, bool] = {}  # hooks of forward that also take the keyword arguments
+        self.always: dict[int, bool] = {}  # hooks after forward that are called after an exception, too
 
     def is_empty(self) -> bool:
         return not (self.before or self.after or self.backward or self.before_backward)
 
-    def with_those(self, others: Hooks) -> Hooks:
+    def merged_after(self, others: Hooks) -> Hooks:
         """The hooks of both, those of the others first."""
         both = Hooks()
-        for name, own in vars(self).items():
-            getattr(both, name).update(getattr(others, name))
-            getattr(both, name).update(own)
+        for hooks in (others, self):
+            both.before.update(hooks.before)
+            both.after.update(hooks.after)
+            both.backward.update(hooks.backward)
+            both.before_backward.update(hooks.before_backward)
+            both.keywords.update(hooks.keywords)
+            both.always.update(hooks.always)
         return both
 
-    def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """module.forward between the hooks, and those of all modules around them."""
+    def call(self, module: ModuleLike, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls module.forward and these hooks, together with the hooks of all modules."""
         if _of_all.is_empty():
             if self is _of_all:  # The last hook of all modules has been removed.
                 HookRegistration._rv_hooks = None
             return self._around_forward(module, args, kwargs)
         refuse("hooks of all modules", "remove them before the step is captured")
-        hooks = self if self is _of_all else self.with_those(_of_all)
+        if self is _of_all:
+            hooks = self
+        else:
+            hooks = self.merged_after(_of_all)
         return hooks._around_forward(module, args, kwargs)
 
-    def _around_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _around_forward(self, module: ModuleLike, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for key, hook in list(self.before.items()):
             if key in self.keywords:
                 changed = hook(module, args, kwargs)
@@ -84,28 +101,37 @@ class Hooks:
                     y = changed
         except Exception:
             for key, hook in list(self.after.items()):
-                if key in self.always and key not in called:
-                    hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
+                if key not in self.always or key in called:
+                    continue
+                if key in self.keywords:
+                    hook(module, args, kwargs, y)
+                else:
+                    hook(module, args, y)
             raise
         if passage is None:
             return y
         return passage.leave(y)
 
 
-_of_all = Hooks()  # the hooks of all modules
+# The hooks that are called for every module: `register_module_forward_hook` and so on add to them.
+_of_all = Hooks()
 
 
 class Outputs(Observer):
-    """A block in which ``note(name, module, args, output)`` is called after each call of the given modules.
-    What note returns, if not None, replaces the output. modules: pairs (name, module)."""
+    """A block in which ``note(name, module, args, output)`` is called after each call of some modules.
 
-    def __init__(self, modules: Iterable[tuple[str, Any]], note: Hook) -> None:
+    modules: pairs (name, module). What note returns, if not None, replaces the output.
+    """
+
+    def __init__(self, modules: Iterable[tuple[str, ModuleLike]], note: Hook) -> None:
         self.names = {id(module): name for name, module in modules}
         self.note = note
 
-    def call(self, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, run: Callable[..., Any], module: ModuleLike, *args: Any, **kwargs: Any) -> Any:
+        """Called in place of each call of a module (see `Observer`); ``run`` calls the module."""
         output = run(*args, **kwargs)
-        if (name := self.names.get(id(module))) is None:
+        name = self.names.get(id(module))
+        if name is None:
             return output
         changed = self.note(name, module, args, output)
         if changed is None:
@@ -115,130 +141,159 @@ class Outputs(Observer):
 
 class Passage:
     """One call of a module with backward hooks. Its inputs pass through one Function and its outputs through
-    another, whose backward passes are `leave_backward` and `enter_backward`."""
+    another, whose backward passes are `leave_backward` and `enter_backward`.
 
-    def __init__(self, hooks: Hooks, module: Any) -> None:
+    Only the inputs and outputs that require gradients pass through: `input_places` and `output_places` are
+    their places among all inputs and all outputs.
+    """
+
+    def __init__(self, hooks: Hooks, module: ModuleLike) -> None:
         self.hooks = hooks
         self.module = module
-        self.input_places: tuple[int, ...]
-        self.output_places: tuple[int, ...]
-        self.at_output: Gradients | None = None  # the gradients of the outputs, while backward is inside
-        # the number of inputs, and which require a gradient
-        self.inputs = 0
-        self.input_places = ()
-        self.outputs = 0
-        self.output_places = ()
+        self.input_count = 0
+        self.input_places: tuple[int, ...] = ()
+        self.output_count = 0
+        self.output_places: tuple[int, ...] = ()
+        # the gradients of the outputs, from the time when backward enters the module until it leaves it
+        self.at_output: Gradients | None = None
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        self.inputs = len(args)
-        self.input_places = _wanting(args)
+        """The inputs of the module, after the first Function."""
+        self.input_count = len(args)
+        self.input_places = _places_with_gradient(args)
         return _through(Watch(self.leave_backward), args, self.input_places)
 
     def leave(self, y: Any) -> Any:
+        """The output of the module, after the second Function."""
         outputs = y if isinstance(y, tuple) else (y,)
-        self.outputs, self.output_places = len(outputs), _wanting(outputs)
+        self.output_count = len(outputs)
+        self.output_places = _places_with_gradient(outputs)
         passed = _through(Watch(self.enter_backward), outputs, self.output_places)
         if isinstance(y, tuple):
             return passed
         return passed[0]
 
     def enter_backward(self, passed: Gradients) -> Gradients:
-        gradients = _placed(passed, self.output_places, self.outputs)
+        """Called in backward with the gradients of the outputs; returns what the hooks make of them."""
+        gradients = _placed(passed, self.output_places, self.output_count)
         for hook in list(self.hooks.before_backward.values()):
             gradients = replaced(hook(self.module, gradients), gradients)
         self.at_output = gradients
         if not self.input_places:  # No input requires a gradient, so backward ends inside the module.
             for hook in list(self.hooks.backward.values()):
-                hook(self.module, (None,) * self.inputs, gradients)
+                hook(self.module, (None,) * self.input_count, gradients)
         return tuple(gradients[place] for place in self.output_places)
 
     def leave_backward(self, passed: Gradients) -> Gradients:
+        """Called in backward with the gradients of the inputs; returns what the hooks make of them."""
         if self.at_output is None:  # A second derivative: it enters at values that the module has saved.
             return passed
-        at_input = _placed(passed, self.input_places, self.inputs)
+        at_input = _placed(passed, self.input_places, self.input_count)
         for hook in list(self.hooks.backward.values()):
             at_input = replaced(hook(self.module, at_input, self.at_output), at_input)
         self.at_output = None
         return tuple(at_input[place] for place in self.input_places)
 
 
-def _wanting(values: tuple[Any, ...]) -> tuple[int, ...]:
+def _places_with_gradient(values: tuple[Any, ...]) -> tuple[int, ...]:
     """The places of the Tensors that require gradients."""
     return tuple(i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad)
 
 
 def _placed(passed: Gradients, places: tuple[int, ...], count: int) -> Gradients:
     """The gradients at their places, None at all others."""
-    whole: list[Tensor | None] = [None] * count
+    gradients: list[Tensor | None] = [None] * count
     for place, gradient in zip(places, passed, strict=True):
-        whole[place] = gradient
-    return tuple(whole)
+        gradients[place] = gradient
+    return tuple(gradients)
 
 
 def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> tuple[Any, ...]:
-    """The values. Only the values at these places pass through the Function."""
+    """All values, of which those at these places have passed through the Function."""
     if not places:
         return values
     passed = watch.apply(*(values[i] for i in places))
     if not isinstance(passed, tuple):
         passed = (passed,)
-    whole = list(values)
+    results = list(values)
     for place, tensor in zip(places, passed, strict=True):
-        view_of_several(values[place], tensor, _WATCHED)
-        whole[place] = tensor
-    return tuple(whole)
+        # The result shares the memory of the value. A change in place would not reach the graph of the other.
+        view_of_several(values[place], tensor, _NO_CHANGE_IN_PLACE)
+        results[place] = tensor
+    return tuple(results)
 
 
-_WATCHED = (
+_NO_CHANGE_IN_PLACE = (
     "an input or output of a module with backward hooks, which is a view of what the module got or gave; "
     "expected no change in place: clone() it"
 )
 
 
 class Watch(TakesHalves):
-    """y = x for each input, in the same memory. dx = see(dy), for all inputs together."""
+    """The Function y = x for each input, in the same memory; dx = replace(dy), for all inputs together."""
 
-    def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
-        self.see = see
+    def __init__(self, replace: Callable[[Gradients], Gradients]) -> None:
+        self.replace = replace
 
-    def forward(self, *arrays: Any) -> Any:
+    def forward(self, *arrays: Array) -> Array | tuple[Array, ...]:
         if len(arrays) > 1:
             return arrays
         return arrays[0]
 
-    def backward(self, *gradients: Any) -> Any:
+    def backward(self, *gradients: Array | None) -> tuple[Any, ...]:
+        tensors: list[Tensor | None] = []
+        for gradient in gradients:
+            tensors.append(None if gradient is None else tensor_of(gradient))
         with no_grad():
-            passed = self.see(tuple(None if g is None else tensor_of(g) for g in gradients))
-        return tuple(kept(g) if isinstance(g, Tensor) else g for g in passed)
+            replacements = self.replace(tuple(tensors))
+        results: list[Any] = []
+        for replacement in replacements:
+            if isinstance(replacement, Tensor):
+                results.append(kept(replacement))  # an array that stays valid after the hook
+            else:
+                results.append(replacement)
+        return tuple(results)
 
     def release(self) -> None:
-        """Does nothing: the function holds no arrays, and backward may run again."""
+        """Does nothing: the function has no arrays, and backward may run again."""
 
 
+# The backward of `Watch` for gradients that are Tensors, where they are differentiated again.
 @rule(Watch)
 @of_program
-def _on_tensors(node: Watch, *gradients: Any) -> Any:
-    return node.see(gradients)
+def _on_tensors(node: Watch, *gradients: Tensor | None) -> Gradients:
+    return node.replace(gradients)
 
 
-def _of(kind: str) -> Any:
-    """A property: the dict {number: hook} of one kind, which programs may change, replace or clear."""
-    return property(
-        lambda module: getattr(module._rv_own_hooks(), kind),
-        lambda module, new: setattr(module._rv_own_hooks(), kind, new),
-    )
+def _hooks_property(event: str) -> Any:
+    """The property of a module that is one dictionary of its `Hooks`, which programs may change, replace or
+    clear. event: the name of the attribute of `Hooks`."""
+
+    def get(module: HookRegistration) -> dict[int, Any]:
+        return getattr(module._rv_own_hooks(), event)
+
+    def set(module: HookRegistration, new: dict[int, Any]) -> None:
+        setattr(module._rv_own_hooks(), event, new)
+
+    return property(get, set)
 
 
 class HookRegistration:
-    """The part of Module that registers hooks; ``_rv_hooks`` is created with the first one."""
+    """The base of Module that registers hooks.
+
+    ``_rv_hooks`` is None until the module gets its first hook, so that a call without hooks costs one look.
+    While there are hooks of all modules, the attribute of this class is `_of_all`.
+    """
 
     _rv_hooks: Hooks | None = None
-    _forward_pre_hooks = _of("before")
-    _forward_hooks = _of("after")
-    _backward_hooks = _of("backward")
-    _backward_pre_hooks = _of("before_backward")
-    _forward_hooks_with_kwargs = _forward_pre_hooks_with_kwargs = _of("keywords")
-    _forward_hooks_always_called = _of("always")
+    # PyTorch's names of the dictionaries.
+    _forward_pre_hooks = _hooks_property("before")
+    _forward_hooks = _hooks_property("after")
+    _backward_hooks = _hooks_property("backward")
+    _backward_pre_hooks = _hooks_property("before_backward")
+    _forward_hooks_with_kwargs = _hooks_property("keywords")
+    _forward_pre_hooks_with_kwargs = _hooks_property("keywords")
+    _forward_hooks_always_called = _hooks_property("always")
 
     @property
     def _is_full_backward_hook(self) -> bool | None:
@@ -248,17 +303,22 @@ class HookRegistration:
         return None
 
     def _get_backward_hooks(self) -> tuple[list[Hook], list[Hook]]:
-        """The hooks of backward, and those of PyTorch's older kind, of which there are none."""
+        """The hooks of backward, and PyTorch's older, not full ones, of which there are none."""
+        hooks = list(_of_all.backward.values())
         own = self.__dict__.get("_rv_hooks")
-        table = {} if own is None else own.backward
-        return [*_of_all.backward.values(), *table.values()], []
+        if own is not None:
+            hooks += own.backward.values()
+        return hooks, []
 
     def _get_backward_pre_hooks(self) -> list[Hook]:
+        hooks = list(_of_all.before_backward.values())
         own = self.__dict__.get("_rv_hooks")
-        table = {} if own is None else own.before_backward
-        return [*_of_all.before_backward.values(), *table.values()]
+        if own is not None:
+            hooks += own.before_backward.values()
+        return hooks
 
     def _rv_own_hooks(self) -> Hooks:
+        """The hooks of this module, without those of all modules; made at the first call."""
         own: Hooks | None = self.__dict__.get("_rv_hooks")
         if own is None:
             own = self._rv_hooks = Hooks()
@@ -272,7 +332,7 @@ class HookRegistration:
         with_kwargs: calls ``hook(module, args, kwargs)``, which may return (args, kwargs).
         """
         hooks = self._rv_own_hooks()
-        handle = added(hooks.before, hook, prepend)
+        handle = add_hook(hooks.before, hook, prepend)
         if with_kwargs:
             hooks.keywords[handle.id] = True
         return handle
@@ -287,7 +347,7 @@ class HookRegistration:
         is called also if forward or an earlier hook raises. output is then the output so far, or None.
         """
         hooks = self._rv_own_hooks()
-        handle = added(hooks.after, hook, prepend)
+        handle = add_hook(hooks.after, hook, prepend)
         if with_kwargs:
             hooks.keywords[handle.id] = True
         if always_call:
@@ -300,29 +360,31 @@ class HookRegistration:
         Both are tuples, with None where there is no gradient. A tuple that the hook returns replaces
         grad_input. Where no input requires a gradient the hook is called when grad_output is complete.
         """
-        return added(self._rv_own_hooks().backward, hook, prepend)
+        return add_hook(self._rv_own_hooks().backward, hook, prepend)
 
     register_backward_hook = register_full_backward_hook
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` before backward enters the module. A tuple that the hook
         returns replaces grad_output."""
-        return added(self._rv_own_hooks().before_backward, hook, prepend)
+        return add_hook(self._rv_own_hooks().before_backward, hook, prepend)
 
 
 # --- hooks of all modules: PyTorch's names
-def _table_of_all(kind: str) -> dict[int, Any]:
-    """The hooks of all modules of one kind, to which one will be added. From then on each call of a module
-    without hooks of its own asks them, until the last one is removed."""
+def _add_to_all_modules(event: str, hook: Hook) -> RemovableHandle:
+    """Adds a hook of all modules. event: the attribute of `Hooks`.
+
+    From now on each module without hooks of its own calls `_of_all`, until the last hook is removed.
+    """
     HookRegistration._rv_hooks = _of_all
-    table: dict[int, Any] = getattr(_of_all, kind)
-    return table
+    hooks: dict[int, Any] = getattr(_of_all, event)
+    return add_hook(hooks, hook, prepend=False)
 
 
 def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, args)`` before each forward of any module; see
     :meth:`Module.register_forward_pre_hook`."""
-    return added(_table_of_all("before"), hook, False)
+    return _add_to_all_modules("before", hook)
 
 
 def register_module_forward_hook(
@@ -330,7 +392,7 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Calls ``hook(module, args, output)`` after each forward of any module; see
     :meth:`Module.register_forward_hook`."""
-    handle = added(_table_of_all("after"), hook, False)
+    handle = _add_to_all_modules("after", hook)
     if with_kwargs:
         _of_all.keywords[handle.id] = True
     if always_call:
@@ -340,7 +402,7 @@ def register_module_forward_hook(
 
 def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, grad_input, grad_output)`` in the backward of any module."""
-    return added(_table_of_all("backward"), hook, False)
+    return _add_to_all_modules("backward", hook)
 
 
 register_module_backward_hook = register_module_full_backward_hook
@@ -348,17 +410,18 @@ register_module_backward_hook = register_module_full_backward_hook
 
 def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, grad_output)`` before backward enters any module."""
-    return added(_table_of_all("before_backward"), hook, False)
+    return _add_to_all_modules("before_backward", hook)
 
 
-# --- hooks of registrations, of all modules: kind of the registry -> {number: hook(module, name, value)}
+# --- hooks that are called where any module registers a value:
+# {name of the registry: {number: hook(module, name, value)}}
 _registrations: dict[str, dict[int, Hook]] = {PARAMETERS: {}, BUFFERS: {}, MODULES: {}}
 
 
-def registered(kind: str, module: Any, name: str, value: Any) -> Any:
-    """The value that a module gets under a name, after the hooks: what one returns, if not None, replaces
-    it."""
-    for hook in list(_registrations[kind].values()):
+def apply_registration_hooks(registry: str, module: ModuleLike, name: str, value: Any) -> Any:
+    """Calls the hooks for a value that a module is about to register; returns the value, or what the last
+    hook with a result has returned in its place. registry: PARAMETERS, BUFFERS or MODULES."""
+    for hook in list(_registrations[registry].values()):
         changed = hook(module, name, value)
         if changed is not None:
             value = changed
@@ -366,29 +429,30 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
 
 
 def tables_of_all() -> list[dict[int, Any]]:
-    """The dictionaries of hooks of all modules, which guards of captured steps compare."""
+    """All dictionaries of hooks of all modules, which the guards of captured steps compare."""
     return [*vars(_of_all).values(), *_registrations.values()]
 
 
 def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, name, parameter)`` where a module gets a parameter."""
-    return added(_registrations[PARAMETERS], hook, False)
+    return add_hook(_registrations[PARAMETERS], hook, prepend=False)
 
 
 def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, name, buffer)`` where a module gets a buffer."""
-    return added(_registrations[BUFFERS], hook, False)
+    return add_hook(_registrations[BUFFERS], hook, prepend=False)
 
 
 def register_module_module_registration_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, name, submodule)`` where a module gets a module."""
-    return added(_registrations[MODULES], hook, False)
+    return add_hook(_registrations[MODULES], hook, prepend=False)
 
 
-def added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+def add_hook(hooks: dict[int, Any], hook: Hook, prepend: bool) -> RemovableHandle:
     """Puts a hook into a dictionary of hooks: last, or with prepend first."""
     handle = RemovableHandle(hooks, hook)
     if prepend:
-        for key in [key for key in hooks if key != handle.id]:
+        others = [key for key in hooks if key != handle.id]
+        for key in others:  # A dict lists its keys in the order in which they were added.
             hooks[key] = hooks.pop(key)
     return handle

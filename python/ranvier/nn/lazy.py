@@ -17,7 +17,7 @@ from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
-from ranvier.nn.registry import KINDS
+from ranvier.nn.registry import REGISTRIES
 from ranvier.nn.table import LAYERS
 from ranvier.observe import pass_over
 from ranvier.tensors.failures import OpError, misfit
@@ -88,7 +88,7 @@ class _Lazy(Module):
             if isinstance(own, UninitializedParameter):
                 own.__class__ = Parameter  # type: ignore[assignment]
             bump(own)
-        kept = {*KINDS, *made._parameters, *made._buffers, "training", "_rv_hooks"}
+        kept = {*REGISTRIES, *made._parameters, *made._buffers, "training", "_rv_hooks"}
         for name, value in made.__dict__.items():
             if name not in kept:
                 self.__dict__[name] = value

@@ -1,11 +1,12 @@
 """Module: a layer or network with its parameters, buffers and children, as in PyTorch.
 
-Parameters, buffers and children are ordinary attributes, which is fast. Three registries have them by name.
+Parameters, buffers and children are ordinary attributes, which is fast. Three registries have them by name
+(nn/registry.py). Names that begin with ``_rv_`` are those of this library that PyTorch's Module lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -16,29 +17,29 @@ from ranvier.extension import belongs_to, provider
 from ranvier.grad_mode import mode
 from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
 from ranvier.nn.conversion import Conversions
-from ranvier.nn.hooks import HookRegistration, registered
+from ranvier.nn.hooks import HookRegistration, apply_registration_hooks
 from ranvier.nn.often import REPLAY, called
 from ranvier.nn.parameter import Buffer, Parameter
 from ranvier.nn.registry import (
+    AS_PARAMETER,
     BUFFERS,
-    KINDS,
     MODULES,
-    OTHER_FORM,
     PARAMETERS,
+    REGISTRIES,
     TRANSIENT,
     CallSignature,
     Registry,
     Transient,
-    check,
-    items_of,
-    look_up,
-    place,
-    registry,
-    replace,
+    check_registration,
+    clear_value,
+    distinct_values,
+    enable_getattr,
+    named_values,
+    register_value,
+    registry_property,
     set_submodule,
     submodule,
     value_at,
-    values_of,
 )
 from ranvier.nn.state_dicts import StateDicts
 from ranvier.observe import is_replaced, observed, observers
@@ -47,8 +48,8 @@ from ranvier.tensors.tensor import Tensor
 __all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
-# Common types of values that are in no registry. `__setattr__` looks at the types of the new and the present
-# value first, which is fast, because most assignments concern no registry.
+# Common types of values that are never in a registry. `__setattr__` looks at the types of the new and the
+# present value first, which is fast, because most assignments concern no registry.
 _PLAIN = frozenset({bool, int, float, str, tuple, list, dict})
 # A new value of these types adds no name to a registry: None and a Tensor only replace what has the name.
 _ADDS_NO_NAME = _PLAIN | {type(None), Tensor}
@@ -73,10 +74,13 @@ class Module(HookRegistration, StateDicts, Conversions):
     call_super_init: bool = False  # PyTorch's setting of a class: read by programs, without effect
     dump_patches: bool = False  # likewise
     _non_persistent_buffers_set: set[str]  # the names of buffers that are no part of the state dict
-    _shown: tuple[str, ...] = ()  # see `settings_text`
-    _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
+    # The settings that repr shows: "name", "*name" without the name, "name?" unless it is the default.
+    _shown: tuple[str, ...] = ()
+    # {argument of the constructor: attribute that has its value}, where the names differ: files of models
+    # store the arguments. None: the layer cannot be made from a file.
+    _paths: ClassVar[dict[str, str] | None] = {}
     __signature__ = CallSignature()
-    # True if `often.py` counts calls, to replay them: for a program's classes with a forward of their own.
+    # True if nn/often.py counts the calls, to replay them: for a program's classes that define forward.
     _rv_may_repeat: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -89,15 +93,17 @@ class Module(HookRegistration, StateDicts, Conversions):
         if "_call_impl" in vars(cls) and "__call__" not in vars(cls):
             cls.__call__ = _call_by_impl  # type: ignore[method-assign]
         # ``super().__getattr__(name)`` needs a base that has it. Others do without: it makes lookups slow.
-        codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
-        if any(code and "__getattr__" in code.co_names for code in codes):
-            look_up(cls)
+        for value in vars(cls).values():
+            code = getattr(value, "__code__", None)
+            if code is not None and "__getattr__" in code.co_names:
+                enable_getattr(cls)
+                break
 
     def __init__(self) -> None:
         attributes = self.__dict__
         if MODULES not in attributes:  # A second call, by another base, keeps what there is.
-            for kind in KINDS:
-                attributes[kind] = Registry(self, kind)
+            for registry in REGISTRIES:
+                attributes[registry] = Registry(self, registry)
             attributes[TRANSIENT] = Transient()
         self.training = True
 
@@ -111,9 +117,10 @@ class Module(HookRegistration, StateDicts, Conversions):
             if isinstance(arg, ndarray):
                 args = self._rv_cast(args)
                 break
-        # zip leaves out args, which come last: they are passed as a Tensor among them may give the dtype.
         if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
-            kwargs = dict(zip(kwargs, self._rv_cast((*kwargs.values(), *args)), strict=False))
+            # args are cast, too, because a Tensor among them may give the dtype; zip leaves them out again.
+            cast = self._rv_cast((*kwargs.values(), *args))
+            kwargs = dict(zip(kwargs, cast, strict=False))
         try:
             if self._rv_hooks is not None:
                 return self._rv_hooks.call(self, args, kwargs)
@@ -137,8 +144,8 @@ class Module(HookRegistration, StateDicts, Conversions):
     def _rv_some_parameters(self) -> Iterator[Any]:
         """The parameters one by one: the first is found without a look at all modules."""
         cls = type(self)
-        own = cls.parameters, cls.named_parameters, cls.named_modules
-        if own != (Module.parameters, Module.named_parameters, Module.named_modules):
+        methods = (cls.parameters, cls.named_parameters, cls.named_modules)
+        if methods != (Module.parameters, Module.named_parameters, Module.named_modules):
             yield from self.parameters()
             return
         stack: list[Any] = [self]
@@ -149,12 +156,24 @@ class Module(HookRegistration, StateDicts, Conversions):
             stack += [child for child in reversed(children) if child is not None]
 
     def _rv_locate(self, error: Exception) -> None:
-        """Adds the path of the layer that raised an error to its message."""
+        """Adds the path of the layer that raised an error to its message.
+
+        Each module through which the error passes calls this, from the inside out, so the path grows at its
+        front. The error remembers the last of these modules, the path so far and its first message.
+        """
         trail = error.__dict__
-        raised_in, path = trail.get("_layer"), trail.get("_path", "")
+        raised_in = trail.get("_layer")
+        path = trail.get("_path", "")
         if raised_in is not None and raised_in is not self:
-            name = next((name for name, child in self.named_modules() if child is raised_in), "")
-            path = ".".join(part for part in (name, path) if part)
+            name = ""
+            for child_name, child in self.named_modules():
+                if child is raised_in:
+                    name = child_name
+                    break
+            if name and path:
+                path = f"{name}.{path}"
+            else:
+                path = name or path
             if path and len(error.args) == 1 and isinstance(error.args[0], str):
                 trail.setdefault("_message", error.args[0])
                 error.args = (f'{trail["_message"]} (in layer "{path}")',)
@@ -162,7 +181,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         trail["_path"] = path
 
     def _example(self) -> tuple[Any, ...] | None:
-        """Empty inputs, with which a layer of this package is called when it is made: see check_arguments."""
+        """Inputs without elements. A new layer of this package is called with them once, so that its op
+        refuses wrong settings at once (`check_arguments` in nn/arguments.py). None: no such call."""
         return None
 
     # --- registration
@@ -171,12 +191,14 @@ class Module(HookRegistration, StateDicts, Conversions):
         if type(value) not in _ADDS_NO_NAME:
             if isinstance(value, (Module, Parameter)):
                 if MODULES not in attributes:
-                    kind = "module" if isinstance(value, Module) else "parameters"
-                    raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
+                    noun = "module" if isinstance(value, Module) else "parameters"
+                    raise AttributeError(f"cannot assign {noun} before Module.__init__() call")
                 if isinstance(value, Module):
-                    return place(self, MODULES, name, registered(MODULES, self, name, value))
+                    value = apply_registration_hooks(MODULES, self, name, value)
+                    return register_value(self, MODULES, name, value)
                 if type(self).register_parameter is _register_parameter:
-                    return place(self, PARAMETERS, name, registered(PARAMETERS, self, name, value))
+                    value = apply_registration_hooks(PARAMETERS, self, name, value)
+                    return register_value(self, PARAMETERS, name, value)
                 if name in attributes and name not in attributes[PARAMETERS]:
                     Module.__delattr__(self, name)  # register_parameter takes only names that are free.
                 return self.register_parameter(name, value)
@@ -184,13 +206,15 @@ class Module(HookRegistration, StateDicts, Conversions):
                 attributes.pop(name, None)
                 return self.register_buffer(name, value, value.persistent)
         # An attribute that is new counts as an int (the default 0), because its name is in no registry.
-        if type(attributes.get(name, 0)) not in _PLAIN and (buffers := attributes.get(BUFFERS)) is not None:
-            if name in buffers and (value is None or isinstance(value, Tensor) or hasattr(value, OTHER_FORM)):
+        if type(attributes.get(name, 0)) not in _PLAIN and BUFFERS in attributes:
+            buffers = attributes[BUFFERS]
+            is_tensor = isinstance(value, Tensor) or hasattr(value, AS_PARAMETER)
+            if name in buffers and (value is None or is_tensor):
                 dict.__setitem__(buffers, name, value)
-                attributes[name] = value  # This holds also for the name of a property, as in `place`.
+                attributes[name] = value  # also for the name of a property, as in `register_value`
                 return
             if name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
-                replace(self, name, value)
+                clear_value(self, name, value)
                 attributes[name] = value
                 return
         object.__setattr__(self, name, value)
@@ -200,10 +224,11 @@ class Module(HookRegistration, StateDicts, Conversions):
             state = provider("files of PyTorch").state_from_torch(self, state)
         attributes = self.__dict__
         attributes.update(state)  # Without this method, pickle would ask ``__getattr__`` for it.
-        for kind in KINDS:
-            attributes[kind] = Registry(self, kind, attributes.get(kind, ()))
-            if any(isinstance(getattr(type(self), name, None), property) for name in attributes[kind]):
-                look_up(type(self))  # `place` does the same where it adds a name.
+        for registry in REGISTRIES:
+            names = Registry(self, registry, attributes.get(registry, ()))
+            attributes[registry] = names
+            if any(isinstance(getattr(type(self), name, None), property) for name in names):
+                enable_getattr(type(self))  # `register_value` does the same where it adds a name.
         attributes[TRANSIENT] = Transient(attributes.get(TRANSIENT, ()))
 
     def __delattr__(self, name: str) -> None:
@@ -218,31 +243,37 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter under a name; None keeps the name without a parameter."""
-        check(self, "parameter", name, self.__dict__[PARAMETERS], param, Parameter)
-        place(self, PARAMETERS, name, None if param is None else registered(PARAMETERS, self, name, param))
+        check_registration(self, "parameter", name, self.__dict__[PARAMETERS], param, Parameter)
+        if param is not None:
+            param = apply_registration_hooks(PARAMETERS, self, name, param)
+        register_value(self, PARAMETERS, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
-        check(self, "buffer", name, self.__dict__[BUFFERS], tensor, Tensor)
-        place(self, BUFFERS, name, registered(BUFFERS, self, name, tensor))
-        (set.discard if persistent else set.add)(self._non_persistent_buffers_set, name)
+        check_registration(self, "buffer", name, self.__dict__[BUFFERS], tensor, Tensor)
+        register_value(self, BUFFERS, name, apply_registration_hooks(BUFFERS, self, name, tensor))
+        if persistent:
+            self._non_persistent_buffers_set.discard(name)
+        else:
+            self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        check(self, "module", name, self.__dict__[MODULES], module, Module)
-        place(self, MODULES, name, registered(MODULES, self, name, module))
+        """Adds a child under a name; None keeps the name without a module."""
+        check_registration(self, "module", name, self.__dict__[MODULES], module, Module)
+        register_value(self, MODULES, name, apply_registration_hooks(MODULES, self, name, module))
 
     def register_module(self, name: str, module: Module | None) -> None:
         self.add_module(name, module)
 
-    _parameters: dict[str, Parameter | None] = registry(PARAMETERS)
-    _buffers: dict[str, Tensor | None] = registry(BUFFERS)
-    _modules: dict[str, Any] = registry(MODULES)
+    _parameters: dict[str, Parameter | None] = registry_property(PARAMETERS)
+    _buffers: dict[str, Tensor | None] = registry_property(BUFFERS)
+    _modules: dict[str, Any] = registry_property(MODULES)
 
     # --- walking
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, each module once."""
         names: dict[Module, str] = {}
-        for name, module in items_of(MODULES, self):
+        for name, module in named_values(MODULES, self):
             if module is not None:
                 names.setdefault(module, name)
         return ((name, module) for module, name in names.items())
@@ -250,7 +281,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     def children(self) -> Iterator[Module]:
         if type(self).named_children is not Module.named_children:
             return (module for _, module in self.named_children())
-        return values_of([self], MODULES)
+        return distinct_values([self], MODULES)
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -286,6 +317,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def _rv_tree(self) -> Iterator[Module]:
+        """As `modules`, and quicker, but only for classes that do not override :meth:`named_modules`."""
         seen: set[Any] = {None}
         stack: list[Any] = [self]
         while stack:
@@ -297,39 +329,51 @@ class Module(HookRegistration, StateDicts, Conversions):
                 stack += [attributes[name] for name in reversed(attributes[MODULES])]
 
     def _named_members(
-        self, get_members_fn: Any, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+        self,
+        get_members_fn: Callable[[Module], Iterable[tuple[str, Any]]],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, Any]]:
         """(path, value) for all (name, value) pairs that get_members_fn gives for each module."""
         seen: set[int] = set()
-        places = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-        for path, module in places if recurse else [(prefix, self)]:
+        modules: Iterable[tuple[str, Module]] = [(prefix, self)]
+        if recurse:
+            modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        for path, module in modules:
+            dot = f"{path}." if path else ""
             for name, value in get_members_fn(module):
-                if value is not None and not (remove_duplicate and id(value) in seen):
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value
+                if value is None or (remove_duplicate and id(value) in seen):
+                    continue
+                seen.add(id(value))
+                yield dot + name, value
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) of every parameter, a shared one once unless remove_duplicate is False."""
-        return self._named_members(partial(items_of, PARAMETERS), prefix, recurse, remove_duplicate)
+        return self._named_members(partial(named_values, PARAMETERS), prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
         cls = type(self)
         if cls.named_parameters is Module.named_parameters and cls.named_modules is Module.named_modules:
-            return values_of(self._rv_tree() if recurse else [self], PARAMETERS)
+            modules = self._rv_tree() if recurse else [self]
+            return distinct_values(modules, PARAMETERS)
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        return self._named_members(partial(items_of, BUFFERS), prefix, recurse, remove_duplicate)
+        """(path, buffer) of every buffer, a shared one once unless remove_duplicate is False."""
+        return self._named_members(partial(named_values, BUFFERS), prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Every buffer, a shared one once, in the order of :meth:`named_buffers`."""
         cls = type(self)
         if cls.named_buffers is Module.named_buffers and cls.named_modules is Module.named_modules:
-            return values_of(self._rv_tree() if recurse else [self], BUFFERS)
+            modules = self._rv_tree() if recurse else [self]
+            return distinct_values(modules, BUFFERS)
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
@@ -361,13 +405,16 @@ class Module(HookRegistration, StateDicts, Conversions):
                 module.training = bool(mode)
             for name in reversed(attributes[MODULES]):
                 child = attributes[name]
-                if child is not None and type(child).train is Module.train:
+                if child is None:
+                    continue
+                if type(child).train is Module.train:
                     stack.append(child)
-                elif child is not None:
+                else:  # The class of a program overrides `train`.
                     child.train(mode)
         return self
 
     def eval(self: Self) -> Self:
+        """Evaluation mode: dropout is off, and batch norms use their running statistics."""
         return self.train(False)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -397,7 +444,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         return type(self).__name__
 
     def extra_repr(self) -> str:
-        """The text between the parentheses: the settings that the class lists in ``_shown``."""
+        """The text between the parentheses of repr: the settings that the class lists in ``_shown``."""
         return settings_text(self, type(self)._shown)
 
     def __repr__(self) -> str:
@@ -414,11 +461,13 @@ for _base in Module.__mro__[:-1]:
 
 
 def _call_by_impl(self: Module, *args: Any, **kwargs: Any) -> Any:
-    """``__call__`` of a class with a ``_call_impl`` of its own."""
+    """``__call__`` of a class that overrides ``_call_impl``."""
     return self._call_impl(*args, **kwargs)
 
 
-_register_parameter = Module.register_parameter  # `__setattr__` compares with it: programs may replace that
-# The core makes `Module.__call__`: `called` gets calls without gradients, if `_rv_may_repeat`; REPLAY names
-# the attribute of a recorded call; the last function gets all calls while there is an observer.
+# `__setattr__` compares with it, to find out whether a program has replaced `register_parameter`.
+_register_parameter = Module.register_parameter
+# From here on `Module.__call__` is a method of the core (cpp/bindings/replay/module_call.cpp). It calls
+# `called` without gradients if the class has `_rv_may_repeat`; REPLAY names the attribute of a recorded call;
+# the last function, the method above, gets the calls with hooks or arrays, and all while an observer follows.
 _core._set_module_class(Module, called, REPLAY, observed("call", Module.__call__))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from ranvier.nn.hooks import added
+from ranvier.nn.hooks import add_hook
 from ranvier.tape.hooks import RemovableHandle
 
 Hook = Callable[..., Any]
@@ -45,7 +45,7 @@ class HookedOptimizer:
         return vars(self).setdefault("_hooks", {}).setdefault(kind, {})
 
     def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        handle = added(self._own_hooks(kind), hook, prepend)
+        handle = add_hook(self._own_hooks(kind), hook, prepend)
         if "step" in kind:
             self._between_hooks()
         return handle
@@ -120,7 +120,7 @@ class _Step:
 
 def of_all(kind: str, hook: Hook) -> RemovableHandle:
     """Adds a hook for all optimizers, also later ones. kind: "before step" or "after step"."""
-    handle = added(_OF_ALL[kind], hook, False)
+    handle = add_hook(_OF_ALL[kind], hook, False)
     for optimizer in list(_ALL):
         optimizer._between_hooks()
     return handle

@@ -13,7 +13,7 @@ from ranvier.grad_mode import no_grad
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
 from ranvier.nn.quantized.values import Values
-from ranvier.nn.registry import BUFFERS, place
+from ranvier.nn.registry import BUFFERS, register_value
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import arange, zeros
 from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
@@ -164,7 +164,7 @@ class Linear(Quantized):
         self.in_features = count("linear", "in_features", in_features, 0)
         self.out_features = count("linear", "out_features", out_features, 0)
         self._make(kind, out_features, in_features, weight_dtype=weight_dtype)
-        place(self, BUFFERS, "bias", zeros(out_features) if bias else None)  # may be a property, too
+        register_value(self, BUFFERS, "bias", zeros(out_features) if bias else None)  # may be a property, too
 
     @classmethod
     def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
@@ -190,7 +190,7 @@ class Linear(Quantized):
             bias = as_tensor("Linear", bias).detach().float().clone()
             if bias.shape != (n,):
                 raise misfit("Linear", {"bias": bias.shape}, str((n,)))
-        place(made, BUFFERS, "bias", bias)
+        register_value(made, BUFFERS, "bias", bias)
         return made
 
     @classmethod

@@ -127,7 +127,7 @@ def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]
     except AttributeError:
         raise TypeError(f"[{name}] got parameters {every[:3]}; expected Tensors") from None
     # `grad` is read first, because an export records this. For numbers in another form than a Tensor
-    # (`OTHER_FORM` of nn/registry.py), `_grad` is the Tensor that has the gradient.
+    # (`AS_PARAMETER` of nn/registry.py), `_grad` is the Tensor that has the gradient.
     return [gradient if isinstance(gradient, Tensor) else p._grad for p, gradient in found]
 
 
