@@ -1,7 +1,8 @@
 """The arguments of the constructors of layers.
 
-`check_arguments` makes each new layer try its op, so that a wrong argument is an error at once.
-`arguments_of` reads the arguments from the attributes of a layer, for files. `settings_text` shows them.
+Module (nn/module.py) calls `check_arguments` for each class of this package: a new layer then tries its op,
+so that a wrong argument is an error at once. `arguments_of` reads the arguments from the attributes of a
+layer, for files of models. `settings_text` shows them.
 """
 
 from __future__ import annotations
@@ -36,63 +37,74 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def check_arguments(cls: Any) -> None:
-    """Wraps the ``__init__`` of a class: it then takes the argument ``device`` of PyTorch, too, and calls the
-    new layer once on ``_example()``, so that the op refuses wrong settings at once."""
+    """Wraps the ``__init__`` of a class of layers.
+
+    It then takes the argument ``device`` of PyTorch, too, refuses arrays where True or False is expected, and
+    calls the new layer once on ``_example()``, so that the op refuses wrong settings at once. The class
+    attributes ``_maker`` (the class whose ``__init__`` runs last) and ``_usual`` (the defaults) are set.
+    """
     if "__init__" not in cls.__dict__:
         return
     init = cls.__init__  # This lookup makes a function of a partialmethod.
     signature = inspect.signature(init)
-    takes = frozenset(signature.parameters)
+    names = list(signature.parameters)  # with "self"
     flags = {name for name, parameter in signature.parameters.items() if isinstance(parameter.default, bool)}
-    if "dtype" in takes:
-        most = [*signature.parameters].index("dtype")
-    else:
-        most = 2**31
+    takes_dtype = "dtype" in names
+    takes_device = "device" in names
+    dtype_place = names.index("dtype") if takes_dtype else 2**31  # counted with self
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         device = None
-        # No layer of this package stores it.
-        if "device" in kwargs and "device" not in takes and "dtype" in takes:
-            kwargs, device = dict(kwargs), kwargs["device"]
-            del kwargs["device"]
-        if len(args) >= most:  # In PyTorch the last arguments are device and dtype.
-            args, device = _without_device(args, most, device)
+        if "device" in kwargs and takes_dtype and not takes_device:
+            kwargs = dict(kwargs)
+            device = kwargs.pop("device")  # No layer of this package stores it.
+        if len(args) >= dtype_place:  # In PyTorch the last arguments are device and dtype.
+            args, device = _without_device(args, dtype_place, device)
         if device is not None:
             if not is_meta(device):
                 require_cpu(device)
             if contexts or is_meta(device):
                 with on_device(device):
                     return __init__(self, *args, **kwargs)
-        kind = type(self)
-        if kind._maker is not cls:  # The __init__ of a subclass calls this one, and checks its own arguments.
+        layer_class = type(self)
+        if layer_class._maker is not cls:  # The __init__ of a subclass calls this one, and checks, too.
             return init(self, *args, **kwargs)
         try:
-            for name, value in (*zip([*signature.parameters][1:], args, strict=False), *kwargs.items()):
+            by_place = zip(names[1:], args, strict=False)
+            for name, value in (*by_place, *kwargs.items()):
                 if name in flags and getattr(value, "ndim", False):
-                    raise TypeError(f"[{kind.__name__}] got {name} {value!r}; expected True or False")
+                    raise TypeError(f"[{layer_class.__name__}] got {name} {value!r}; expected True or False")
             init(self, *args, **kwargs)
             # `contexts` also has the devices of other threads, and one of its devices may be the CPU.
-            skips = observers or (contexts and get_default_device() != CPU)
-            if not skips and belongs_to(kind.__module__, "ranvier.nn"):
-                example = None if F._is_replaced() else self._example()
-                on_meta = (x is not None and x.is_meta for x in self._parameters.values())
-                if example is not None and not any(on_meta):
-                    self.training = False  # So forward draws no random numbers and changes no statistics.
-                    self.forward(*example)
-                    self.training = True
+            on_other_device = contexts and get_default_device() != CPU
+            if not observers and not on_other_device and belongs_to(layer_class.__module__, "ranvier.nn"):
+                _try_forward(self)
         except Exception as error:
             # An error without a further frame is of Python: the arguments do not fit the signature. Its
             # message has the name of the function.
             no_call = error.__traceback__.tb_next is None  # type: ignore[union-attr]
-            if no_call or not belongs_to(kind.__module__, "ranvier"):
+            if no_call or not belongs_to(layer_class.__module__, "ranvier"):
                 raise
-            raise errors.renamed(error, kind.__name__, init, (self, *args), kwargs) from None
+            raise errors.renamed(error, layer_class.__name__, init, (self, *args), kwargs) from None
 
     cls.__init__ = __init__
     cls._maker = cls
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
     cls._usual = {**getattr(cls, "_usual", {}), **defaults}
+
+
+def _try_forward(layer: Any) -> None:
+    """Calls a new layer on its example, if it has one, so that its op checks the settings."""
+    if F._is_replaced():  # The functions of a program may count their calls.
+        return
+    example = layer._example()
+    on_meta = (parameter is not None and parameter.is_meta for parameter in layer._parameters.values())
+    if example is None or any(on_meta):
+        return
+    layer.training = False  # So forward draws no random numbers and changes no statistics.
+    layer.forward(*example)
+    layer.training = True
 
 
 def evaluate_annotations(cls: Any) -> None:
@@ -102,13 +114,19 @@ def evaluate_annotations(cls: Any) -> None:
     for name, text in vars(cls).get("__annotations__", {}).items():
         # A name may be missing here: it is imported only for type checkers, or its class is defined later.
         with suppress(NameError):
-            cls.__annotations__[name] = Any
-            cls.__annotations__[name] = eval(text, space) if isinstance(text, str) else text
+            cls.__annotations__[name] = Any  # This stays if the evaluation fails.
+            if isinstance(text, str):
+                cls.__annotations__[name] = eval(text, space)
+            else:
+                cls.__annotations__[name] = text
 
 
 def settings_text(module: Any, shown: tuple[str, ...]) -> str:
-    """The text of settings for repr. shown has their names: "*name" shows only the value, and "name?" shows
-    the setting only if it is not the default of the constructor."""
+    """The text of a layer's settings for repr, as "8, eps=1e-05".
+
+    shown: their names. "*name" shows only the value, and "name?" shows the setting only if it is not the
+    default of the constructor.
+    """
     if shown and "inplace" not in " ".join(shown) and module.__dict__.get("inplace"):
         shown = (*shown, "inplace")
     words = []
@@ -118,20 +136,30 @@ def settings_text(module: Any, shown: tuple[str, ...]) -> str:
         if name == "bias" and not isinstance(value, bool):
             value = value is not None
         is_array = getattr(value, "shape", ()) != ()
-        if entry[-1] != "?" or is_array or value != type(module)._usual[name]:
-            text = repr(value) if isinstance(value, str) else str(value)
-            words.append(text if entry[0] == "*" else f"{name}={text}")
+        if entry.endswith("?") and not is_array and value == type(module)._usual[name]:
+            continue
+        text = repr(value) if isinstance(value, str) else str(value)
+        if entry.startswith("*"):
+            words.append(text)
+        else:
+            words.append(f"{name}={text}")
     return ", ".join(words)
 
 
 def _without_device(
-    args: tuple[Any, ...], most: int, device: DeviceLike | None
+    args: tuple[Any, ...], dtype_place: int, device: DeviceLike | None
 ) -> tuple[tuple[Any, ...], Any]:
-    """(arguments without the device, device). PyTorch has device before dtype, and a call may give only
-    device. most: the place of dtype among the arguments, counted with self."""
-    given = args[most - 1]
-    if len(args) == most + 1 or (isinstance(given, str) and given.startswith(("cpu", "cuda", "mps", "meta"))):
-        return (*args[: most - 1], *args[most:]), given
+    """(arguments without the device, device).
+
+    PyTorch has device before dtype, and a call may give only device. dtype_place: the place of dtype in the
+    signature, counted with self; args are without self.
+    """
+    place = dtype_place - 1
+    value = args[place]  # a device or a dtype
+    has_both = len(args) == dtype_place + 1
+    names_device = isinstance(value, str) and value.startswith(("cpu", "cuda", "mps", "meta"))
+    if has_both or names_device:
+        return (*args[:place], *args[place + 1 :]), value
     return args, device
 
 
@@ -139,8 +167,8 @@ def arguments_of(module: Any) -> dict[str, Any]:
     """The arguments of the constructor that are not the defaults, for JSON; they make an equal layer.
 
     An argument is read from the attribute with its name, or from the attribute path that ``_paths`` of the
-    class has for it. Raises TypeError for a class from outside this package, or an argument that JSON cannot
-    hold.
+    class has for it, as "norm1.eps". Raises TypeError for a class from outside this package, or an argument
+    that JSON cannot hold.
     """
     cls = module.__class__
     if not cls.__module__.startswith("ranvier."):
@@ -150,11 +178,14 @@ def arguments_of(module: Any) -> dict[str, Any]:
     if cls._paths is None:
         raise TypeError(f"[config] got a {cls.__name__} without sizes; expected a call of the model first")
     arguments = {}
-    for name, parameter in [*inspect.signature(cls.__init__).parameters.items()][1:]:
+    parameters = inspect.signature(cls.__init__).parameters
+    for name, parameter in parameters.items():
+        if name == "self":
+            continue
         if name == "dtype":
-            dtypes = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.dtype.kind == "f"]
-            if dtypes and dtypes[0] != default.dtype:
-                arguments[name] = dtypes[0].name
+            dtype = _float_dtype(module)
+            if dtype is not None and dtype != default.dtype:
+                arguments[name] = dtype.name
             continue
         try:
             value = operator.attrgetter(cls._paths.get(name, name))(module)
@@ -162,16 +193,28 @@ def arguments_of(module: Any) -> dict[str, Any]:
             continue
         if isinstance(parameter.default, bool) and not isinstance(value, bool):  # a bias: a Tensor or None
             value = value is not None
-        if parameter.kind is not inspect.Parameter.VAR_POSITIONAL and not _same(value, parameter.default):
+        is_star = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        if not is_star and not _is_default(value, parameter.default):
             arguments[name] = _plain(cls.__name__, name, value)
     return arguments
 
 
-def _same(value: Any, usual: Any) -> bool:
-    return value is usual or (type(value) is type(usual) and type(value) in _PLAIN and value == usual)
+def _float_dtype(module: Any) -> np.dtype[Any] | None:
+    """The dtype of the first parameter or buffer of floats."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dtype.kind == "f":
+            return tensor.dtype
+    return None
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    if value is default:
+        return True
+    return type(value) is type(default) and type(value) in _PLAIN and value == default
 
 
 def _plain(layer: str, name: str, value: Any) -> Any:
+    """The value of an argument as JSON can hold it. layer, name: of the argument, for the error."""
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, (tuple, list)):

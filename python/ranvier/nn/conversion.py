@@ -1,5 +1,7 @@
-"""The methods of Module that give its parameters and buffers new memory: casts, layouts, `to_empty`. Also
-the cast of arrays that a module is called with."""
+"""The methods of Module that give its parameters and buffers new memory: casts, layouts, `to_empty`.
+
+Also the cast of NumPy arrays that a module is called with. `Conversions` is a base of Module (nn/module.py).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from ranvier.ops.making.creation import empty_like
 from ranvier.tensors.data import as_dtype
 from ranvier.tensors.memory import BF16, F16, F32, in_float, plain, require_numbers
 from ranvier.tensors.tensor import Tensor, borrowed
-from ranvier.tensors.types import DeviceLike
+from ranvier.tensors.types import DeviceLike, DtypeLike
 
 Self = TypeVar("Self", bound="Conversions")
 Conversion = Callable[[Tensor], Tensor]
@@ -44,9 +46,10 @@ def _cast(method: str, dtype: np.dtype[Any]) -> Conversion:
 
 
 class Conversions:
-    """The part of Module that converts. ``_apply`` converts the tensors of the module, and a subclass may
+    """The base of Module that converts. ``_apply`` converts the tensors of the module, and a subclass may
     override it. ``_rv_cast`` converts arrays that the module is called with."""
 
+    # The methods of Module that these methods call.
     children: Any
     modules: Any
     _rv_some_parameters: Any
@@ -54,13 +57,15 @@ class Conversions:
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
         """Casts floating parameters and buffers, as :meth:`Tensor.to`. memory_format "channels_last" changes
         only tensors of 4 dimensions, "channels_last_3d" those of 5."""
-        own = {"channels_last": 4, "channels_last_3d": 5}.get(memory_format)
+        dimensions = {"channels_last": 4, "channels_last_3d": 5}.get(memory_format)
 
         def convert(tensor: Tensor) -> Tensor:
             if tensor.dtype.kind == "c":
                 return tensor
-            laid_out = own is None or tensor.ndim == own
-            new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
+            layout = memory_format
+            if dimensions is not None and tensor.ndim != dimensions:
+                layout = None
+            new = tensor.detach().to(*args, memory_format=layout, **kwargs)
             if tensor.dtype.kind != "f":
                 if new.is_meta == tensor.is_meta:
                     return tensor
@@ -90,8 +95,9 @@ class Conversions:
             with no_grad():
                 new = fn(tensor)
             if new.is_meta != tensor.is_meta:  # The module gets a new object, as in PyTorch.
-                is_parameter = isinstance(tensor, Parameter)
-                set_tensor(attributes, name, Parameter(new, tensor.requires_grad) if is_parameter else new)
+                if isinstance(tensor, Parameter):
+                    new = Parameter(new, tensor.requires_grad)
+                set_tensor(attributes, name, new)
             elif new is not tensor:
                 tensor._array = new._array
                 if tensor.grad is not None:
@@ -100,7 +106,11 @@ class Conversions:
 
     def to_empty(self: Self, *, device: DeviceLike | None, recurse: bool = True) -> Self:
         """Gives parameters and buffers new memory without values."""
-        return self._apply(_named("to_empty", lambda tensor: empty_like(tensor, device=device)), recurse)
+
+        def convert(tensor: Tensor) -> Tensor:
+            return empty_like(tensor, device=device)
+
+        return self._apply(_named("to_empty", convert), recurse)
 
     def float(self: Self) -> Self:
         return self._apply(_cast("float", np.dtype(np.float32)))
@@ -114,7 +124,7 @@ class Conversions:
     def bfloat16(self: Self) -> Self:
         return self._apply(_cast("bfloat16", BF16))
 
-    def type(self: Self, dst_type: Any) -> Self:
+    def type(self: Self, dst_type: DtypeLike) -> Self:
         """Casts all parameters and buffers to a dtype, also those of whole numbers, as in PyTorch.
 
         Raises TypeError for a parameter that requires gradients, if the dtype is not one of floats.
@@ -140,20 +150,30 @@ class Conversions:
         raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")
 
     def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments with arrays as Tensors. Floating arrays get the dtype of the first floating
-        parameter, or without one that of the first floating Tensor argument. Arrays of Python objects are
-        passed on to the user's own classes and refused by layers."""
-        tensors = itertools.chain(self._rv_some_parameters(), args)
+        """The arguments with arrays as Tensors.
+
+        Floating arrays get the dtype of the first floating parameter, or without one that of the first
+        floating Tensor argument. Arrays of Python objects are passed on to the user's own classes and refused
+        by layers.
+        """
         name = type(self).__name__
         is_layer = type(self).__module__.startswith("ranvier.")
-        numbers = []
-        for arg in args:
-            is_array = isinstance(arg, np.ndarray) and (is_layer or not arg.dtype.hasobject)
-            numbers.append(is_array)
-            if is_array:
+        array_places = []
+        for place, arg in enumerate(args):
+            if isinstance(arg, np.ndarray) and (is_layer or not arg.dtype.hasobject):
                 require_numbers(name, plain(name, arg).dtype)
-        wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
-        if wanted is None and any(hasattr(type(m), "quantized_weight") for m in self.modules()):
-            wanted = F32  # which layers of 8 and 4 bits compute in: they have no parameters
-        pairs = zip(args, numbers, strict=True)
-        return tuple(borrowed(in_float(arg, wanted)) if is_array else arg for arg, is_array in pairs)
+                array_places.append(place)
+        dtype = self._rv_float_dtype(args)
+        cast = list(args)
+        for place in array_places:
+            cast[place] = borrowed(in_float(args[place], dtype))
+        return tuple(cast)
+
+    def _rv_float_dtype(self, args: tuple[Any, ...]) -> np.dtype[Any] | None:
+        """The dtype in which the module computes with these arguments; None if nothing says it."""
+        for tensor in itertools.chain(self._rv_some_parameters(), args):
+            if isinstance(tensor, Tensor) and tensor.dtype.kind == "f":
+                return tensor.dtype
+        if any(hasattr(type(module), "quantized_weight") for module in self.modules()):
+            return F32  # Layers of 8 and 4 bits have no parameters, and compute in float32.
+        return None

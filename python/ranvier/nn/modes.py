@@ -32,7 +32,7 @@ __all__ = [
 class _Evaluation:
     """The evaluations of one model that are running, and the modes before the first of them."""
 
-    before: list[tuple[Any, bool]]
+    before: list[tuple[Module, bool]]
     threads: list[int] = field(default_factory=list)
 
 
@@ -46,7 +46,8 @@ class _State:
 
     def forked(self) -> None:
         """Called in a forked child. It has one thread, so the calls of all other threads have ended."""
-        self.lock, mine = RLock(), get_ident()
+        self.lock = RLock()
+        mine = get_ident()
         self.trained = {key: thread for key, thread in self.trained.items() if thread == mine}
         for key, running in list(self.evaluated.items()):
             running.threads = [thread for thread in running.threads if thread == mine]
@@ -60,11 +61,12 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork.
     os.register_at_fork(after_in_child=_state.forked)
 
 
-def _modes(model: Module) -> list[tuple[Any, bool]]:
+def _modes(model: Module) -> list[tuple[Module, bool]]:
+    """(module, whether it is in training mode) for all modules of a model."""
     return [(module, module.training) for module in model.modules()]
 
 
-def _restore(modes: list[tuple[Any, bool]]) -> None:
+def _restore(modes: list[tuple[Module, bool]]) -> None:
     for module, training in modes:
         module.training = training
 
@@ -97,7 +99,8 @@ def training(model: Module, name: str) -> Iterator[None]:
     Raises:
         RuntimeError: another thread trains or evaluates the model.
     """
-    mine, key = get_ident(), id(model)
+    mine = get_ident()
+    key = id(model)
     with _state.lock:
         if _state.trained.get(key, mine) != mine:
             raise RuntimeError(
@@ -127,7 +130,8 @@ def evaluating(model: Module, name: str = "") -> Iterator[None]:
     Raises:
         RuntimeError: another thread trains the model.
     """
-    mine, key = get_ident(), id(model)
+    mine = get_ident()
+    key = id(model)
     with _state.lock:
         require_untrained(model, name)
         running = _state.evaluated.get(key)
@@ -154,7 +158,9 @@ class ShortCalls:
     """
 
     def __init__(self, model: Module) -> None:
-        self._own: list[dict[str, Any]] = [m.__dict__ for m in model.modules() if "training" in m.__dict__]
+        # The dictionaries of attributes: a write there costs less than an assignment to the module.
+        attributes = [module.__dict__ for module in model.modules()]
+        self._attributes = [names for names in attributes if "training" in names]
 
     def run(self, training: bool, function: Callable[..., Any], *args: Any) -> Any:
         """function(*args) in this mode. Returns None, without a call, while any model is trained or
@@ -165,14 +171,14 @@ class ShortCalls:
         with _state.lock:
             if _state.trained or _state.evaluated:
                 return None
-            switched = [own for own in self._own if own["training"] is not training]
-            for own in switched:
-                own["training"] = training
+            switched = [names for names in self._attributes if names["training"] is not training]
+            for names in switched:
+                names["training"] = training
             try:
                 return function(*args)
             finally:
-                for own in switched:
-                    own["training"] = not training
+                for names in switched:
+                    names["training"] = not training
 
 
 @dataclass
@@ -202,18 +208,21 @@ def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
     """
     calls: list[LayerCall] = []
 
-    def note(name: str, layer: Module, args: Any, output: Any) -> Any:
-        shape = tuple(getattr(args[0], "shape", ())) if args else ()
+    def note(name: str, layer: Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
+        shape: tuple[int, ...] = ()
+        if args and hasattr(args[0], "shape"):
+            shape = tuple(args[0].shape)
         calls.append(LayerCall(name, layer, shape, output))
         if isinstance(output, Tensor):
             return output.clone()
         return None
 
-    watched = [
-        (name, layer)
-        for name, layer in model.named_modules()
-        if any(p is not None for p in layer._parameters.values()) or not any(True for _ in layer.children())
-    ]
+    watched = []
+    for name, layer in model.named_modules():
+        has_parameters = any(parameter is not None for parameter in layer._parameters.values())
+        has_children = any(child is not None for child in layer._modules.values())
+        if has_parameters or not has_children:
+            watched.append((name, layer))
     with Outputs(watched, note):
         yield calls
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ranvier.nn.module import Parameter
-from ranvier.nn.recurrent import GATES, Recurrent
+from ranvier.nn.recurrent import GATES, Recurrent, States, StatesLike, unsqueezed
 from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
@@ -19,7 +19,10 @@ __all__ = LAYERS["recurrent_cell"]
 
 
 class RNNCellBase(Recurrent):
-    """The base class of the cells: the parameters, and `_step`, which computes one step."""
+    """The base class of the cells: the parameters, and `_step`, which computes one step.
+
+    num_chunks: the number of gates, by which PyTorch's base class says which cell it is.
+    """
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None
@@ -29,39 +32,42 @@ class RNNCellBase(Recurrent):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, dtype: DtypeLike | None = None
     ) -> None:
-        input_size, hidden_size = self._begin(type(self).__name__.lower(), input_size, hidden_size)
-        if not hasattr(self, "_mode"):
+        self._set_sizes(type(self).__name__.lower(), input_size, hidden_size)
+        if not hasattr(self, "_mode"):  # the class of a program, derived from this one
             self._mode = {4: "LSTM", 3: "GRU"}.get(num_chunks, "RNN_TANH")
         self.bias = bias
-        self._add_weights(GATES[self._mode] * hidden_size, dtype)
+        self._add_weights(GATES[self._mode] * self.hidden_size, dtype)
         self.reset_parameters()
 
-    def _add_weights(self, width: int, dtype: DtypeLike | None) -> None:
-        """Makes the parameters, without values; width: rows of the weights."""
-        self.weight_ih = Parameter(empty(width, self.input_size, dtype=dtype))
-        self.weight_hh = Parameter(empty(width, self.hidden_size, dtype=dtype))
+    def _add_weights(self, rows: int, dtype: DtypeLike | None) -> None:
+        """Makes the parameters, without values; rows: of the weights."""
+        self.weight_ih = Parameter(empty(rows, self.input_size, dtype=dtype))
+        self.weight_hh = Parameter(empty(rows, self.hidden_size, dtype=dtype))
         for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(empty(width, dtype=dtype)) if self.bias else None)
+            bias = Parameter(empty(rows, dtype=dtype)) if self.bias else None
+            self.register_parameter(name, bias)
 
-    def _step(self, input: TensorLike, hx: TensorLike | None) -> list[Tensor]:
+    def _step(self, input: TensorLike, hx: StatesLike | None) -> list[Tensor]:
+        """The states after one step: [h], or for an LSTM [h, c]. hx: those before, None for zeros."""
         x = as_tensor(self._name, input)
-        states: list[Any] = [None] if hx is None else self._states(hx, self._mode)
+        states: States = self._states(hx, self._mode)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise misfit(self._name, {"x": x.shape}, f"(N, {self.input_size}) or ({self.input_size},)")
-        for name, s in zip(("h", "c"), states, strict=False):
-            if s is not None and s.shape != (*x.shape[:-1], self.hidden_size):
-                raise misfit(self._name, {name: s.shape}, (*x.shape[:-1], self.hidden_size))
-        single = x.ndim == 1
-        if single:
+        expected = (*x.shape[:-1], self.hidden_size)
+        for name, state in zip(("h", "c"), states, strict=False):
+            if state is not None and state.shape != expected:
+                raise misfit(self._name, {name: state.shape}, expected)
+        without_batch = x.ndim == 1
+        if without_batch:  # It is computed as a batch of 1.
             x = x.unsqueeze(0)
-            states = [s if s is None else s.unsqueeze(0) for s in states]
-        _, *last = self._computed(x.unsqueeze(0), tuple(states))
-        if single:
-            return [s.squeeze(0) for s in last]
+            states = [unsqueezed(state, 0) for state in states]
+        _, *last = self._run_step(x.unsqueeze(0), tuple(states))
+        if without_batch:
+            return [state.squeeze(0) for state in last]
         return last
 
-    def _computed(self, x: Tensor, state: tuple[Any, ...]) -> Any:
-        """A sequence of one step, as :func:`recurrent`."""
+    def _run_step(self, x: Tensor, state: tuple[Any, ...]) -> Any:
+        """A sequence x (1, N, input_size) of one step, as :func:`recurrent`."""
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return recurrent(self._mode.lower(), x, state, weights, alone=True)
 
@@ -86,14 +92,17 @@ class RNNCell(RNNCellBase):
     ) -> None:
         one_of("rnncell", "nonlinearity", nonlinearity, ("tanh", "relu"))
         self._mode = f"RNN_{nonlinearity.upper()}"
-        super().__init__(input_size, hidden_size, bias, 1, dtype)
+        super().__init__(input_size, hidden_size, bias, num_chunks=1, dtype=dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, input: TensorLike, hx: TensorLike | None = None) -> Tensor:
         return self._step(input, hx)[0]
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else ", nonlinearity=relu")
+        text = super().extra_repr()
+        if self.nonlinearity == "tanh":
+            return text
+        return f"{text}, nonlinearity=relu"
 
 
 class LSTMCell(RNNCellBase):
@@ -114,9 +123,11 @@ class LSTMCell(RNNCellBase):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: DtypeLike | None = None
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, 4, dtype)
+        super().__init__(input_size, hidden_size, bias, num_chunks=4, dtype=dtype)
 
-    def forward(self, input: TensorLike, hx: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, input: TensorLike, hx: tuple[TensorLike, TensorLike] | None = None
+    ) -> tuple[Tensor, Tensor]:
         h, c = self._step(input, hx)
         return h, c
 
@@ -136,7 +147,7 @@ class GRUCell(RNNCellBase):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: DtypeLike | None = None
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, 3, dtype)
+        super().__init__(input_size, hidden_size, bias, num_chunks=3, dtype=dtype)
 
     def forward(self, input: TensorLike, hx: TensorLike | None = None) -> Tensor:
         return self._step(input, hx)[0]

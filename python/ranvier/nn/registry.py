@@ -139,12 +139,12 @@ class Registry(ByItems, dict[str, Any]):
 
     They are also attributes of the module: setting or deleting a value here changes the module.
 
-    Parameters
-    ----------
-    module : the module, to which the registry has a weak reference.
-    registry : the name of this registry, PARAMETERS, BUFFERS or MODULES. A program that copies a dict by
-        ``type(values)(pairs)`` gives pairs alone, in the place of the module: that copy belongs to no module.
-    values : the first values, which are attributes of the module already.
+    Args:
+        module: the module, to which the registry has a weak reference.
+        registry: the name of this registry, PARAMETERS, BUFFERS or MODULES. A program that copies a dict
+            by ``type(values)(pairs)`` gives pairs alone, in the place of the module: that copy belongs to no
+            module.
+        values: the first values, which are attributes of the module already.
     """
 
     __slots__ = ("_owner", "_registry")

@@ -1,7 +1,8 @@
 """State dicts of modules: what is saved and loaded, with PyTorch's hooks and methods to override.
 
-`state_dict` calls `_save_to_state_dict`, and `state_dict` of each child. `load_state_dict` calls
-`_load_from_state_dict` of each module. `_metadata` of a state dict has the versions of the modules.
+`StateDicts` is a base of Module (nn/module.py). `state_dict` calls `_save_to_state_dict`, and `state_dict` of
+each child. `load_state_dict` calls `_load_from_state_dict` of each module. The attribute `_metadata` of a
+state dict has the versions of the modules: {path: {"version": number}}.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ranvier.tensors.sanitize import printable
 from ranvier.tensors.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]
-EXTRA = "_extra_state"
+EXTRA = "_extra_state"  # the name in a state dict of what `get_extra_state` returns
 
 
 class LoadResult(NamedTuple):
@@ -38,7 +39,7 @@ class LoadResult(NamedTuple):
 
 
 class StateHooks:
-    """The hooks of one module on its state dict, by kind."""
+    """The hooks of one module on its state dict: for each event a dictionary {number: hook}."""
 
     def __init__(self) -> None:
         self.before_saving: dict[int, Hook] = {}
@@ -47,29 +48,34 @@ class StateHooks:
         self.after_loading: dict[int, Hook] = {}
 
 
-_NONE = StateHooks()
+_NO_HOOKS = StateHooks()
 
 
 def _require_whole(name: str, values: Iterable[Any]) -> None:
+    """Raises an error if a value lies in a file that has been cut off since it was loaded."""
     from ranvier.tensors.mapped_files import require_whole  # It is here because it takes a millisecond.
 
     require_whole(name, values)
 
 
-def _of(kind: str) -> Any:
-    """A property: the dict {number: hook} of one kind of hooks."""
-    return property(lambda module: getattr(module._rv_own_state_hooks(), kind))
+def _hooks_property(event: str) -> Any:
+    """The property of a module that is one dictionary of its `StateHooks`."""
+
+    def get(module: StateDicts) -> dict[int, Hook]:
+        return getattr(module._rv_own_state_hooks(), event)
+
+    return property(get)
 
 
 class StateDicts:
-    """The part of Module that saves and loads; ``_rv_state_hooks`` is created with the first hook."""
+    """The base of Module that saves and loads. ``_rv_state_hooks`` is None until the first hook."""
 
     _version: ClassVar[int] = 1
     _rv_state_hooks: StateHooks | None = None
-    _state_dict_pre_hooks = _of("before_saving")
-    _state_dict_hooks = _of("after_saving")
-    _load_state_dict_pre_hooks = _of("before_loading")
-    _load_state_dict_post_hooks = _of("after_loading")
+    _state_dict_pre_hooks = _hooks_property("before_saving")
+    _state_dict_hooks = _hooks_property("after_saving")
+    _load_state_dict_pre_hooks = _hooks_property("before_loading")
+    _load_state_dict_post_hooks = _hooks_property("after_loading")
 
     # --- saving
     def get_extra_state(self) -> Any:
@@ -83,30 +89,34 @@ class StateDicts:
     def state_dict(
         self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> Any:
-        """{path: Tensor} of all parameters and persistent buffers, without copies. A shared one is there
-        with each of its paths.
+        """{path: Tensor} of all parameters and persistent buffers, without copies.
 
-        destination: a dict to add to. keep_vars: gives the parameters themselves, not detached Tensors.
+        A shared Tensor is there with each of its paths.
+
+        Args:
+            destination: a dict to add to; a new OrderedDict if it is not given.
+            prefix: what all paths begin with.
+            keep_vars: whether the values are the parameters themselves, not detached Tensors.
         """
-        if args:  # the former signature of PyTorch
-            given: list[Any] = [*args, *(destination, prefix, keep_vars)[len(args) :]]
-            destination, prefix, keep_vars = given
+        if args:  # the former signature of PyTorch: the same three arguments by place
+            arguments = [*args, *(destination, prefix, keep_vars)[len(args) :]]
+            destination, prefix, keep_vars = arguments
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
         version = {"version": self._version}
-        hooks = self._rv_state_hooks
+        hooks = self._rv_state_hooks or _NO_HOOKS
         attributes = self.__dict__
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = version
-        for hook in [*hooks.before_saving.values()] if hooks else ():
+        for hook in list(hooks.before_saving.values()):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name in attributes["_modules"]:
             child = attributes[name]
             if child is not None:
                 child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in [*hooks.after_saving.values()] if hooks else ():
+        for hook in list(hooks.after_saving.values()):
             changed = hook(self, destination, prefix, version)
             if changed is not None:
                 destination = changed
@@ -115,36 +125,50 @@ class StateDicts:
         return destination
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        """Adds the module's own values, without those of its children."""
+        """Adds the values of this module, without those of its children."""
         attributes = self.__dict__
-        for name in self._rv_kept_names() if attributes["_buffers"] else attributes["_parameters"]:
+        names = attributes["_parameters"]
+        if attributes["_buffers"]:
+            names = self._rv_saved_names()
+        for name in names:
             value = attributes[name]
             if value is not None:
                 destination[prefix + name] = value if keep_vars else value.detach()
         if type(self).get_extra_state is not StateDicts.get_extra_state:
             destination[prefix + EXTRA] = self.get_extra_state()
 
-    def _rv_kept_names(self) -> list[str]:
-        """The names of the module's own values in a state dict."""
+    def _rv_saved_names(self) -> list[str]:
+        """The names of this module's parameters and persistent buffers."""
         attributes: Any = self.__dict__
         transient = attributes["_non_persistent_buffers_set"]
-        lasting = [name for name in attributes["_buffers"] if name not in transient]
-        return [*attributes["_parameters"], *lasting]
+        persistent = [name for name in attributes["_buffers"] if name not in transient]
+        return [*attributes["_parameters"], *persistent]
 
     # --- loading
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
         """Copies values by path into the memory of the parameters and buffers.
 
-        state_dict: a mapping to Tensors, NumPy arrays or torch tensors; they are cast to the dtypes of the
-            module.
-        strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
-        assign: the values become the parameters and buffers, and are not copied into the present ones.
         As in PyTorch, what fits is loaded before an error is raised, which names all that does not fit.
-        Returns ``(missing_keys, unexpected_keys)``.
+
+        Args:
+            state_dict: a mapping of paths to Tensors, NumPy arrays or torch tensors; they are cast to the
+                dtypes of the module.
+            strict: whether missing and unexpected names are an error.
+            assign: whether the values become the parameters and buffers, in place of a copy into the present
+                ones.
+
+        Returns:
+            ``(missing_keys, unexpected_keys)``, a named tuple.
+
+        Raises:
+            RuntimeError: a wrong shape; with strict, also missing or unexpected names.
+            TypeError: no mapping, or names that are no strings.
         """
         if not hasattr(state_dict, "keys"):
-            remedy = "; its method state_dict gives one" * isinstance(state_dict, StateDicts)
-            if isinstance(state_dict, (str, PathLike)):
+            remedy = ""
+            if isinstance(state_dict, StateDicts):
+                remedy = "; its method state_dict gives one"
+            elif isinstance(state_dict, (str, PathLike)):
                 remedy = "; rv.load reads a file"
             raise TypeError(
                 f"[load_state_dict] got {type(state_dict).__name__}; expected a mapping of names to arrays"
@@ -172,23 +196,25 @@ class StateDicts:
 
     def _load_from_state_dict(
         self,
-        state_dict: Any,
+        state_dict: Mapping[str, Any],
         prefix: str,
-        local_metadata: Any,
+        local_metadata: dict[str, Any],
         strict: bool,
         missing_keys: list[str],
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Loads the module's own values, without those of its children; adds to the three lists."""
-        for hook in list((self._rv_state_hooks or _NONE).before_loading.values()):
+        """Loads the values of this module, without those of its children; adds to the three lists."""
+        hooks = self._rv_state_hooks or _NO_HOOKS
+        for hook in list(hooks.before_loading.values()):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
-        own = [name for name in self._rv_kept_names() if self.__dict__[name] is not None]
-        for name in own:
+        expected = [name for name in self._rv_saved_names() if self.__dict__[name] is not None]
+        for name in expected:
             path = prefix + name
             if path in state_dict:
-                if problem := _copy(self, name, path, state_dict[path], assign):
+                problem = _load_value(self, name, path, state_dict[path], assign)
+                if problem:
                     error_msgs.append(problem)
             # Old files, and the files of most converters, lack num_batches_tracked.
             elif strict and name != "num_batches_tracked":
@@ -198,15 +224,22 @@ class StateDicts:
                 self.set_extra_state(state_dict[prefix + EXTRA])
             elif strict:
                 missing_keys.append(prefix + EXTRA)
-            own.append(EXTRA)
+            expected.append(EXTRA)
         if strict:
             for path in state_dict:
-                name, dot, _ = path[len(prefix) :].partition(".")
-                if path.startswith(prefix) and name not in (self.__dict__["_modules"] if dot else own):
+                if not path.startswith(prefix):
+                    continue
+                name, dot, _ = path.removeprefix(prefix).partition(".")
+                if dot:  # The value is of a child, if there is one of this name.
+                    is_expected = name in self.__dict__["_modules"]
+                else:
+                    is_expected = name in expected
+                if not is_expected:
                     unexpected_keys.append(path)
 
     # --- hooks
     def _rv_own_state_hooks(self) -> StateHooks:
+        """The hooks of this module; made at the first call."""
         if self._rv_state_hooks is None:
             self._rv_state_hooks = StateHooks()
         return self._rv_state_hooks
@@ -254,41 +287,49 @@ class Loading:
         self.problems: list[str] = []
 
     def load(self, module: Any, values: dict[str, Any], prefix: str) -> None:
+        """Loads a module and its children. values: those whose path begins with prefix, the module's path."""
         if f"{prefix}weight" in values and hasattr(module, "_materialise_from"):  # a lazy layer
             module._materialise_from(values[f"{prefix}weight"])
-        local = dict(self.metadata.get(prefix[:-1], {}))
+        local_metadata = dict(self.metadata.get(prefix[:-1], {}))
         if self.assign:
-            local["assign_to_params_buffers"] = True
-        lists = self.missing, self.unexpected, self.problems
-        module._load_from_state_dict(values, prefix, local, True, *lists)
-        parts: dict[str, dict[str, Any]] = {}
+            local_metadata["assign_to_params_buffers"] = True
+        # strict is True: missing and unexpected names are always collected, and `load_state_dict` decides.
+        module._load_from_state_dict(
+            values, prefix, local_metadata, True, self.missing, self.unexpected, self.problems
+        )
+        values_of_children: dict[str, dict[str, Any]] = {}
         for path, value in values.items():
             name, dot, _ = path[len(prefix) :].partition(".")
             if dot and path.startswith(prefix):
-                parts.setdefault(name, {})[path] = value
+                values_of_children.setdefault(name, {})[path] = value
         for name, child in list(module._modules.items()):
             if child is not None:
-                self.load(child, parts.get(name, {}), f"{prefix}{name}.")
-        for hook in list((module._rv_state_hooks or _NONE).after_loading.values()):
+                self.load(child, values_of_children.get(name, {}), f"{prefix}{name}.")
+        hooks = module._rv_state_hooks or _NO_HOOKS
+        for hook in list(hooks.after_loading.values()):
             hook(module, LoadResult(self.missing, self.unexpected))
 
 
-def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
-    """Loads one value and returns "", or returns a text that says what is wrong with the value."""
+def _load_value(module: Any, name: str, path: str, loaded: Any, assign: bool) -> str:
+    """Loads one parameter or buffer and returns "", or returns a text that says what is wrong with the value.
+
+    loaded: the value in the state dict, a Tensor, an array or a torch tensor. assign: see `load_state_dict`.
+    """
     tensor = module.__dict__[name]
-    value = as_array(given)
-    kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
+    value = as_array(loaded)
+    noun = "parameter" if isinstance(tensor, Parameter) else "buffer"
     if value.shape == (1,) and not tensor.ndim:
         value = value.reshape(())
-    if value.dtype.kind in "OSUMm":
-        expected = f"expected a Tensor or an array of numbers from checkpoint but received {type(given)}"
-        return f'While copying the {kind} named "{path}", {expected}'
+    if value.dtype.kind in "OSUMm":  # objects, texts, dates
+        expected = f"expected a Tensor or an array of numbers from checkpoint but received {type(loaded)}"
+        return f'While copying the {noun} named "{path}", {expected}'
     if value.shape != tensor.shape:
-        theirs, ours = ([*shape] for shape in (value.shape, tensor.shape))
-        text = f"copying a param with shape torch.Size({theirs}) from checkpoint"
-        return f"size mismatch for {path}: {text}, the shape in current model is torch.Size({ours})."
+        text = f"copying a param with shape torch.Size({list(value.shape)}) from checkpoint"
+        expected = f"the shape in current model is torch.Size({list(tensor.shape)})"
+        return f"size mismatch for {path}: {text}, {expected}."
+    # A Tensor on the device "meta" has a shape and no values.
     if not assign and tensor.is_meta:
-        if not getattr(given, "is_meta", False):
+        if not getattr(loaded, "is_meta", False):
             warnings.warn(
                 f"for {path}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
                 "current model, which is a no-op. (Did you mean to pass `assign=True`, so that the values "
@@ -296,26 +337,29 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
                 stacklevel=2,
             )
         return ""
-    if not assign and getattr(given, "is_meta", False):
+    if not assign and getattr(loaded, "is_meta", False):
         sizes = f"are torch.Size({[*value.shape]})"
         return (
-            f'While copying the {kind} named "{path}", whose dimensions in the model {sizes} and whose '
+            f'While copying the {noun} named "{path}", whose dimensions in the model {sizes} and whose '
             f"dimensions in the checkpoint {sizes}, an exception occurred : ('Cannot copy out of meta "
             "tensor; no data!',)."
         )
-    if value is getattr(tensor, "_array", None):  # Complex numbers have no `_array`.
+    # The value is the tensor's own memory: there is nothing to copy. (Complex Tensors have no `_array`.)
+    if value is getattr(tensor, "_array", None):
         return ""
     with no_grad():
         if not assign:
             tensor.copy_(wrap(value))
         elif isinstance(tensor, Parameter):
-            if isinstance(given, Parameter):
-                new = given
+            if isinstance(loaded, Parameter):
+                parameter = loaded
             else:
-                new = Parameter(given, tensor.requires_grad)
-            setattr(module, name, new.requires_grad_(tensor.requires_grad))
+                parameter = Parameter(loaded, tensor.requires_grad)
+            setattr(module, name, parameter.requires_grad_(tensor.requires_grad))
+        elif isinstance(loaded, Tensor):
+            setattr(module, name, loaded)
         else:
-            setattr(module, name, given if isinstance(given, Tensor) else wrap(value))
+            setattr(module, name, wrap(value))
     return ""
 
 
@@ -324,7 +368,8 @@ def _remedies(values: dict[str, Any], loading: Loading) -> list[str]:
     for two common mistakes."""
     missing = loading.missing
     for path in loading.unexpected:
-        if {*missing}.intersection(getattr(values[path], "keys", list)()):
+        value = values[path]
+        if hasattr(value, "keys") and not set(missing).isdisjoint(value.keys()):
             return [f'The state dict is the entry "{path}" of what is given: load that.']
     for path in loading.unexpected:
         for name in missing:
@@ -333,8 +378,9 @@ def _remedies(values: dict[str, Any], loading: Loading) -> list[str]:
                 return [
                     f"The given names begin with '{prefix}': remove it, with name.removeprefix('{prefix}')."
                 ]
-            if name.endswith(f".{path}") and all(other.startswith(name[: -len(path)]) for other in missing):
-                return [f"The names expected begin with '{name[: -len(path)]}': put it before those given."]
+            prefix = name[: -len(path)]
+            if name.endswith(f".{path}") and all(other.startswith(prefix) for other in missing):
+                return [f"The names expected begin with '{prefix}': put it before those given."]
     return []
 
 

@@ -17,12 +17,12 @@ from ranvier.ops.neural.quantized_recurrent import quantized_recurrent
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike
+from ranvier.tensors.types import Array, DtypeLike
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
 
-def _in_float32(x: Tensor) -> Any:
+def _in_float32(x: Tensor | None) -> Any:
     """The Tensor or None, half floats as float32."""
     if x is not None and x.dtype in HALVES:
         return x.to(F32)
@@ -30,14 +30,17 @@ def _in_float32(x: Tensor) -> Any:
 
 
 class _Quantized(recurrent.Recurrent):
-    """What layers and cells have in common."""
+    """The base of the layers and cells. kind: the format of the weights, "int8", "q8_0" or "q4_0"."""
 
     kind: str
 
     @property
     def weight_dtype(self) -> str:
-        """The dtype of the weights, of a model of 16 bits its own; ``half()`` and others change it."""
-        return next((part.weight_dtype for part in self.children() if isinstance(part, Linear)), "float32")
+        """The dtype of the layer before it was quantized, float32 or a half float; ``half()`` changes it."""
+        for child in self.children():
+            if isinstance(child, Linear):
+                return child.weight_dtype
+        return "float32"
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith(("weight_", "bias_")):
@@ -48,46 +51,65 @@ class _Quantized(recurrent.Recurrent):
     def _add(self, name: str, inputs: int, outputs: int, bias: bool) -> None:
         self.add_module(name, Linear(inputs, outputs, bias, self.kind))
 
-    def _computed_by(
-        self, mode: str, end: str, x: Tensor, state: Any, sizes: Any = None, reverse: bool = False
+    def _run(
+        self,
+        mode: str,
+        ending: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        batch_sizes: Array | None = None,
+        reverse: bool = False,
     ) -> list[Tensor]:
-        """A layer in one direction, as the op `recurrent`; end: of the names of its weights."""
-        hh = getattr(self, f"hh{end}")
-        hr = self._modules.get(f"hr{end}")
-        of_x = getattr(self, f"ih{end}")(_in_float32(x))
+        """A layer in one direction: the arguments and results of the op `recurrent`.
+
+        mode: a key of GATES. ending: of the names of the layers inside. x is any float, and the results have
+        its dtype; between, all is float32.
+        """
+        ih = getattr(self, f"ih{ending}")
+        hh = getattr(self, f"hh{ending}")
+        hr = self._modules.get(f"hr{ending}")
+        cell = mode.lower()
+        products = ih(_in_float32(x))  # W_ih x + b_ih of all steps
         state = tuple([_in_float32(s) for s in state])
         if hr is None:
             w_hh = hh.quantized_weight
-            ys = [*quantized_recurrent(mode.lower(), of_x, state, w_hh, hh.bias, sizes, reverse)]
+            results = [*quantized_recurrent(cell, products, state, w_hh, hh.bias, batch_sizes, reverse)]
         else:
-            values = [part.quantized_weight.dequantize() for part in (hh, hr)]
-            weights = (None, values[0], None, hh.bias, values[1])
-            ys = recurrent.projected(mode.lower(), of_x, state, weights, sizes, reverse)
+            w_hh = hh.quantized_weight.dequantize()
+            w_hr = hr.quantized_weight.dequantize()
+            weights = (None, w_hh, None, hh.bias, w_hr)  # without W_ih and b_ih: x has the products
+            results = recurrent.projected(cell, products, state, weights, batch_sizes, reverse)
         if x.dtype in HALVES:
-            return [y.to(x.dtype) for y in ys]
-        return ys
+            return [result.to(x.dtype) for result in results]
+        return results
 
     @classmethod
     def from_float(
         cls, layer: Any, kind: str = "int8", weights: dict[int, QuantizedWeight] | None = None
     ) -> Any:
-        """The layer with its weights in this kind. weights: those that are made already, by the id of the
-        parameter, to share them; those that are made here are added."""
+        """A quantized copy of a layer of ``nn``.
+
+        weights: {id of a parameter: its quantized weight}, so that layers with one parameter share one
+        weight; those that are made here are added.
+        """
         if weights is None:
             weights = {}
-        settings = arguments_of(layer) | {"kind": kind}
-        made: Any = cls(**{k: v for k, v in settings.items() if k not in ("dtype", "dropout")})
-        if "dropout" in settings:
-            made.dropout = layer.dropout
-        for name in [*made._modules]:
+        settings = arguments_of(layer)
+        settings.pop("dtype", None)
+        dropout = settings.pop("dropout", None)  # set below: the constructor warns of one without effect
+        settings["kind"] = kind
+        copy: Any = cls(**settings)
+        if dropout is not None:
+            copy.dropout = layer.dropout
+        for name in list(copy._modules):  # "ih_l0", for example
             weight = getattr(layer, f"weight_{name}")
             if id(weight) not in weights:
                 weights[id(weight)] = quantized(weight, kind)
             bias = getattr(layer, f"bias_{name}", None)
-            part = Linear.from_weight(weights[id(weight)], bias)
-            part.weight_dtype = half_or_float32(weight)
-            made.add_module(name, part)
-        return made.train(layer.training)
+            linear = Linear.from_weight(weights[id(weight)], bias)
+            linear.weight_dtype = half_or_float32(weight)
+            copy.add_module(name, linear)
+        return copy.train(layer.training)
 
 
 class _Layers(_Quantized, recurrent.RNNBase):
@@ -111,21 +133,22 @@ class _Layers(_Quantized, recurrent.RNNBase):
         super().__init__(*settings, proj_size)  # type: ignore[call-arg]
         give_weight_dtype(self, weight_dtype)
 
-    def _add_weights(self, end: str, inputs: int, dtype: DtypeLike | None) -> None:
-        width = recurrent.GATES[self.mode] * self.hidden_size
-        state = self.proj_size or self.hidden_size
-        self._add(f"ih{end}", inputs, width, self.bias)
-        self._add(f"hh{end}", state, width, self.bias)
+    def _add_weights(self, ending: str, inputs: int, dtype: DtypeLike | None) -> None:
+        rows = recurrent.GATES[self.mode] * self.hidden_size
+        self._add(f"ih{ending}", inputs, rows, self.bias)
+        self._add(f"hh{ending}", self._output_size, rows, self.bias)
         if self.proj_size:
-            self._add(f"hr{end}", self.hidden_size, state, False)
+            self._add(f"hr{ending}", self.hidden_size, self._output_size, bias=False)
 
-    def _names(self) -> tuple[str, ...]:
+    def _weight_names(self) -> tuple[str, ...]:
         if self.proj_size:
             return ("ih", "hh", "hr")
         return ("ih", "hh")
 
-    def _direction(self, end: str, x: Tensor, state: tuple[Any, ...], sizes: Any, reverse: bool) -> Any:
-        return self._computed_by(self.mode, end, x, state, sizes, reverse)
+    def _run_direction(
+        self, ending: str, x: Tensor, state: tuple[Any, ...], batch_sizes: Array | None, reverse: bool
+    ) -> Any:
+        return self._run(self.mode, ending, x, state, batch_sizes, reverse)
 
 
 class LSTM(_Layers, recurrent.LSTM):
@@ -193,12 +216,12 @@ class _Cells(_Quantized, recurrent_cell.RNNCellBase):
         super().__init__(input_size, hidden_size, bias)  # type: ignore[call-arg]
         give_weight_dtype(self, weight_dtype)
 
-    def _add_weights(self, width: int, dtype: DtypeLike | None) -> None:
-        self._add("ih", self.input_size, width, self.bias)
-        self._add("hh", self.hidden_size, width, self.bias)
+    def _add_weights(self, rows: int, dtype: DtypeLike | None) -> None:
+        self._add("ih", self.input_size, rows, self.bias)
+        self._add("hh", self.hidden_size, rows, self.bias)
 
-    def _computed(self, x: Tensor, state: tuple[Any, ...]) -> Any:
-        return self._computed_by(self._mode, "", x, state)
+    def _run_step(self, x: Tensor, state: tuple[Any, ...]) -> Any:
+        return self._run(self._mode, "", x, state)
 
 
 class LSTMCell(_Cells, recurrent_cell.LSTMCell):

@@ -133,7 +133,7 @@ def read_values(name: str, x: Tensor) -> Array:
     return x._read(name)
 
 
-def sizes_of(name: str, sequence: Any) -> Array:
+def batch_sizes_of(name: str, sequence: Any) -> Array:
     """The batch sizes of a packed sequence, whose values determine shapes.
 
     Raises ValueError unless they are positive, not increasing, and sum to the number of rows.
@@ -212,7 +212,7 @@ def pad_packed_sequence(
     (tensor([[1., 2., 0.],
             [3., 4., 5.]]), tensor([2, 3]))
     """
-    sizes = sizes_of("pad_packed_sequence", sequence)
+    sizes = batch_sizes_of("pad_packed_sequence", sequence)
     counts = (np.arange(sizes[0])[:, None] < sizes).sum(1)
     steps = sizes.size if total_length is None else total_length
     if steps < sizes.size:
