@@ -18,7 +18,8 @@ struct AmxTiles {
     if (!changes(top, bottom)) return;
     TileConfiguration config;
     const auto first = static_cast<uint8_t>(top);
-    const auto second = static_cast<uint8_t>(bottom ? bottom : 16);
+    const int second_rows = bottom ? bottom : 16;
+    const auto second = static_cast<uint8_t>(second_rows);
     const uint8_t rows[] = {first, first, second, second, first, second, 16, 16};
     __builtin_memcpy(config.rows, rows, sizeof rows);
     asm volatile("ldtilecfg %0" : : "m"(config));

@@ -1,9 +1,17 @@
-// Products of unsigned codes by signed integers of 8 bits, added to sums of 32 bits without overflow.
+// Products of unsigned codes by signed integers of 8 bits, added to sums of 32 bits without overflow: the
+// arithmetic of quantized matrix products. kernels/quantized/tile.h, which includes this file alone, calls
+// it.
 //
-// A line is 64 codes: 4 neighbours along k (a quad) for each of 16 columns. A kind of products divides it
-// into kParts parts, each of which is one vector of codes and has a vector of sums.
+// A line is 64 codes of 8 bits: 4 neighbours along k (a quad) for each of 16 columns:
 //
-//   Integer         the form that an integer of x has in memory
+//   byte    0    1    2    3  |   4    5    6    7  | ... |  60 ... 63
+//   code  k,0  k+1,0 k+2,0 k+3,0 | k,1 ... k+3,1    | ... | k,15 ... k+3,15      (k, column)
+//
+// A struct below is one way to multiply: BytesByVnni (AVX512_VNNI), WordsByPairs (any 8 bits), NibblesByPairs
+// (codes below 16) and WordsOneByOne (plain C++). Each divides a line into kParts parts of kPartBytes bytes;
+// a part is one vector of codes and has a vector of sums. All give the same sums, which are exact. Each has
+//
+//   Integer         the type that an integer of x has in memory
 //   factors(x)      4 neighbours of x, once for each column
 //   codes<half>(p)  a part: all 8 bits of each byte, its low 4 (half = 0) or its high 4 (half = 1)
 //   start(c)        the first sums: c for each column, or 0
@@ -16,9 +24,10 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kWhole = 2;  // for `half`: all bits of a byte
-constexpr int kColumnVectors = 16 / lanes<float>;
+constexpr int kWhole = 2;                          // for `half`: all bits of a byte
+constexpr int kColumnVectors = 16 / lanes<float>;  // the vectors of float32 that 16 columns fill
 
+// The codes of bytes: all bits, or of two codes in a byte the low (half = 0) or the high one (half = 1).
 template <int half, class Bytes>
 RANVIER_INLINE Bytes bits_of(Bytes v) {
   if constexpr (half == 0) return v & 15;
@@ -180,7 +189,7 @@ struct WordsOneByOne {
   template <int half>
   static RANVIER_INLINED Codes codes(const uint8_t* p) {
     Codes c;
-    for (int i = 0; i < 64; ++i) c.of[i] = half == 0 ? p[i] & 15 : half == 1 ? p[i] >> 4 : p[i];
+    for (int i = 0; i < 64; ++i) c.of[i] = static_cast<uint8_t>(bits_of<half>(p[i]));
     return c;
   }
   static RANVIER_INLINED Sums start(int32_t c) {

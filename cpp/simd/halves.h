@@ -17,11 +17,16 @@ RANVIER_INLINE ivec<float> bits16(vec<float> x) {
     return x != x ? upper | 0x40 : (b + 0x7fff + (upper & 1)) >> 16;
   } else {
     const ivec<float> size = b & INT32_MAX;
+    // 112 is the difference of the exponents' offsets; 13 bits of the significand are rounded, ties to even.
     const ivec<float> normal = (size + 0xfff + (size >> 13 & 1) - (112 << 23)) >> 13;
     const ivec<float> small = bits(abs(x) + 0.5f) - (126 << 23);  // the sum is rounded as wanted
     const ivec<float> nan = 0x7e00 | (size >> 13 & 0x3ff);
-    const ivec<float> large = size > 0x7f800000 ? nan : ivec<float>{} + 0x7c00;
-    return (b >> 16 & 0x8000) | (size < (113 << 23) ? small : size >= (143 << 23) ? large : normal);
+    const ivec<float> infinity = ivec<float>{} + 0x7c00;
+    const ivec<float> large = size > 0x7f800000 ? nan : infinity;  // 2^16 or more, infinities and NaN
+    const ivec<float> normal_or_large = size >= (143 << 23) ? large : normal;
+    const ivec<float> rounded = size < (113 << 23) ? small : normal_or_large;  // small: below 2^-14
+    const ivec<float> sign = b >> 16 & 0x8000;
+    return sign | rounded;
   }
 }
 
@@ -36,8 +41,9 @@ RANVIER_INLINE vec<float> float_of(ivec<float> half) {
     const ivec<float> normal = (size << 13) + (112 << 23);
     const ivec<float> small = bits(__builtin_convertvector(size, vec<float>) * 0x1p-24f);
     const ivec<float> large = (normal + (112 << 23)) | ((size > 0x7c00) & (1 << 22));
-    const ivec<float> other = size >= 0x7c00 ? large : normal;
-    return from_bits(sign | (size < 0x400 ? small : other));
+    const ivec<float> normal_or_large = size >= 0x7c00 ? large : normal;   // 0x7c00: infinity
+    const ivec<float> magnitude = size < 0x400 ? small : normal_or_large;  // below 0x400: subnormal
+    return from_bits(sign | magnitude);
   }
 }
 

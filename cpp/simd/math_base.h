@@ -89,7 +89,8 @@ RANVIER_INLINE Pair<V> exact_square(V a) {
   return {square, fma(a, a, -square)};
 #else
   // The upper half of the bits has an exact square.
-  const V top = from_bits(bits(a) & (sizeof(element_of<V>) == 4 ? -4096 : -(1 << 27)));
+  constexpr int kUpperBits = sizeof(element_of<V>) == 4 ? -4096 : -(1 << 27);
+  const V top = from_bits(bits(a) & kUpperBits);
   const V high = top * top;
   const V rest = (a - top) * (a + top);
   const V square = high + rest;

@@ -70,7 +70,9 @@ RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
 template <bool kUpper, class V, int... I>
 RANVIER_INLINE V zip(V x, V y, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(x, y, ((I % 2 ? n : 0) + (kUpper ? n / 2 : 0) + I / 2)...);
+  constexpr int first = kUpper ? n / 2 : 0;
+  // An index below n is a lane of x, n + i is lane i of y.
+  return __builtin_shufflevector(x, y, (I % 2 * n + first + I / 2)...);
 }
 
 // to[4 i] ... to[4 i + 3] = a[i], b[i], c[i], d[i]

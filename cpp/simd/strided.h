@@ -1,5 +1,12 @@
-// Loads and stores of vectors whose elements are any distance apart in memory, and of lines of elements that
-// may be.
+// Loads and stores of vectors whose elements are `stride` elements apart in memory. Files that are compiled
+// for each ISA level include it.
+//
+//   load_strided, store_strided   any stride
+//   load_line, store_line         the next vector of a line that may end within it; contiguous or not
+//   load_lanes, store_lanes       n lanes, 0 < n <= lanes; whole vectors take the plain instruction
+//   gather                        elements at any indices
+//
+// Nothing outside the elements that are named is read or written.
 #pragma once
 #include "simd/vec.h"
 
@@ -28,7 +35,7 @@ RANVIER_INLINE vec<T> load_padded(const T* p, int n, T rest) {
 template <bool dense, class T>
 RANVIER_INLINE vec<T> load_line(const T* p, int64_t stride, int64_t left, T rest = 0) {
   if constexpr (dense) return left >= lanes<T> ? load(p) : load_padded(p, int(left), rest);
-  return load_strided(p, stride, int(left < lanes<T> ? left : lanes<T>), rest);
+  return load_strided(p, stride, lanes_used<T>(left), rest);
 }
 
 template <class T>
@@ -46,7 +53,7 @@ RANVIER_INLINE void store_line(T* p, int64_t stride, typename VecOf<T>::type v, 
       store_n(p, v, int(left));
     }
   } else {
-    store_strided(p, stride, v, int(left < lanes<T> ? left : lanes<T>));
+    store_strided(p, stride, v, lanes_used<T>(left));
   }
 }
 
@@ -69,7 +76,8 @@ RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
 // avg_pool2d 6 % slower.
 template <class T>
 RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride, int n) {
-  return stride != 1 ? load_strided(p, stride, n) : n == lanes<T> ? load(p) : load_n(p, n);
+  if (stride != 1) return load_strided(p, stride, n);
+  return n == lanes<T> ? load(p) : load_n(p, n);
 }
 template <class T>
 RANVIER_INLINE void store_lanes(T* p, int64_t stride, typename VecOf<T>::type v, int n) {

@@ -1,6 +1,9 @@
-// Tiles: memory for several lines of elements, transposed so that each line is a lane (a column of the tile).
+// Tile: a copy of up to `lanes` lines of elements, transposed so that each line is a lane (a column):
+//
+//   x [lines, n]                 ->   tile [n, lanes]: row k is one vector, element k of each line
+//
 // Then sums over a line need no sum over lanes, and what is done once for each line (a logarithm, a root) is
-// done for a vector of lines.
+// done for a vector of lines. Kernels that work along short lines use it: softmax, norms, losses, reductions.
 #pragma once
 
 #include "simd/permute.h"
@@ -45,6 +48,8 @@ __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64
   if constexpr (has_permute<T>)
     if (n <= 4 && n == line && step == 1 && count == L) {  // the lines are n vectors
       for (int64_t k = 0; k < n; ++k) {
+        // Element k of line i is number i * n + k of the L * n numbers; it is taken from the vector that
+        // has it.
         const ivec<T> at = to_int(iota<T>() * static_cast<T>(n) + static_cast<T>(k));
         vec<T> v = permute(load(x), at);
         for (int64_t j = L; j < n * L; j += L)
@@ -54,8 +59,10 @@ __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64
       return;
     }
   if (n <= kFewElements<T> && step == 1 && line != 1) {
-    for (int i = 0; i < L; ++i)
-      for (int64_t k = 0; k < n; ++k) tile.data[k * L + i] = x[(i < count ? i * line : 0) + k];
+    for (int i = 0; i < L; ++i) {
+      const int64_t from = i < count ? i * line : 0;  // a lane without a line repeats the first line
+      for (int64_t k = 0; k < n; ++k) tile.data[k * L + i] = x[from + k];
+    }
     return;
   }
   if (step != 1 || line == 1) {
@@ -63,10 +70,13 @@ __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64
     return;
   }
   for (int64_t k = 0; k < n; k += L) {  // L lines x L elements
-    const int left = n - k < L ? int(n - k) : L;
+    const int left = lanes_used<T>(n - k);
     vec<T> rows[L];
     RANVIER_UNROLL
-    for (int i = 0; i < L; ++i) rows[i] = load_part(x + (i < count ? i * line : 0) + k, left);
+    for (int i = 0; i < L; ++i) {
+      const int64_t from = i < count ? i * line : 0;
+      rows[i] = load_part(x + from + k, left);
+    }
     transpose(rows);
     RANVIER_UNROLL
     for (int i = 0; i < L; ++i) Tile<T>::set_row(tile, k + i, rows[i]);
@@ -92,7 +102,7 @@ __attribute__((noinline)) static void store_tile(const Tile<T>& tile, T* y, int6
     RANVIER_UNROLL
     for (int i = 0; i < L; ++i) rows[i] = Tile<T>::row(tile, k + i);
     transpose(rows);
-    const int left = n - k < L ? int(n - k) : L;
+    const int left = lanes_used<T>(n - k);
     for (int i = 0; i < count; ++i) {
       if (left == L) {
         store(y + i * line + k, rows[i]);

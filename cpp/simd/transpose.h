@@ -1,5 +1,7 @@
 // transpose(): transposes a square of lanes x lanes in registers, for packing and changes of layout; and
-// sum_lanes(), the sums of the lanes of several vectors.
+// sum_lanes(), the sums of the lanes of several vectors. Both exchange ever smaller (or larger) groups of
+// lanes between two rows, so that a square of L x L takes L log2(L) shuffles. A shuffle of two vectors a, b
+// of n lanes is a list of indices: i < n is lane i of a, n + i is lane i of b.
 #pragma once
 #include <utility>
 
@@ -10,22 +12,34 @@ namespace ranvier::RANVIER_ISA {
 
 // a and b are divided into groups of kGroup lanes. The result is the even groups (with kOdd the odd ones) of
 // a and b, one of a and one of b in turn.
+template <int kGroup, bool kOdd>
+constexpr int interleaved_index(int lane, int n) {
+  const int group = lane / kGroup;
+  const int vector = group % 2;                       // groups come from a and b in turn
+  const int source = group / 2 * 2 + (kOdd ? 1 : 0);  // the group of that vector
+  return vector * n + source * kGroup + lane % kGroup;
+}
 template <int kGroup, bool kOdd, class V, int... I>
 RANVIER_INLINE V interleave(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(
-      a, b, ((I / kGroup % 2 ? n : 0) + I / (2 * kGroup) * 2 * kGroup + (kOdd ? kGroup : 0) + I % kGroup)...);
+  return __builtin_shufflevector(a, b, interleaved_index<kGroup, kOdd>(I, n)...);
 }
 
 // Within each four lanes: a0 b0 a1 b1, or a2 b2 a3 b3. This is one instruction, while interleave<1> is two.
+template <bool kHigh>
+constexpr int unpacked_index(int lane, int n) {
+  const int vector = lane % 2;
+  const int within_four = lane % 4 / 2 + (kHigh ? 2 : 0);
+  return vector * n + lane / 4 * 4 + within_four;
+}
 template <bool kHigh, class V, int... I>
 RANVIER_INLINE V unpack(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, ((I % 2 ? n : 0) + I / 4 * 4 + I % 4 / 2 + (kHigh ? 2 : 0))...);
+  return __builtin_shufflevector(a, b, unpacked_index<kHigh>(I, n)...);
 }
 
 // Exchanges squares of kGroup x kGroup lanes across the diagonal, then smaller squares within each, down to
-// kLast x kLast.
+// kLast x kLast. Rows i and i + kGroup are exchanged together, for each i without the bit kGroup.
 template <int kGroup, int kLast, class T>
 RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
@@ -41,11 +55,18 @@ RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
 }
 
 // The even (or, with kOdd, the odd) quarters of a, then those of b.
+template <bool kOdd>
+constexpr int quarter_index(int lane, int n) {
+  const int size = n / 4;  // of a quarter
+  const int quarter = lane / size;
+  const int vector = quarter / 2;  // the first two quarters are from a
+  const int source = quarter % 2 * 2 + (kOdd ? 1 : 0);
+  return vector * n + source * size + lane % size;
+}
 template <bool kOdd, class V, int... I>
 RANVIER_INLINE V quarters(V a, V b, std::integer_sequence<int, I...>) {
-  constexpr int n = sizeof...(I), q = n / 4;
-  return __builtin_shufflevector(a, b,
-                                 ((I / q / 2 ? n : 0) + (I / q % 2 * 2 + (kOdd ? 1 : 0)) * q + I % q)...);
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, quarter_index<kOdd>(I, n)...);
 }
 
 // The quarters q of the rows c, c + kStep, c + 2 kStep and c + 3 kStep become row q * kStep + c. The shuffles

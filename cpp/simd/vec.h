@@ -55,6 +55,12 @@ using int_of = element_of<ivec<T>>;
 template <class T>
 static constexpr int lanes = RANVIER_VECTOR_BYTES / int(sizeof(T));
 
+// How many lanes of a vector are used if `left` elements of a line are left: all, or at its end fewer.
+template <class T>
+RANVIER_INLINE int lanes_used(int64_t left) {
+  return left < lanes<T> ? static_cast<int>(left) : lanes<T>;
+}
+
 // 2^n for integral n, where 2^n is a normal number. Adding 1.5 * 2^23 (1.5 * 2^52) puts n into the low bits
 // of the significand; the shift moves it to the exponent.
 RANVIER_INLINE vec<float> power_of_two(vec<float> n) {

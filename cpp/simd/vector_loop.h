@@ -88,20 +88,27 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
   Vectors v, ends;
   for (int k = 0; k < operands; ++k) {
     const bool moves = r.step[k] != 0;
-    const int64_t item = !moves ? 0 : k == 0 ? sizeof(X0) : sizeof(X);
+    const int64_t size = k == 0 ? sizeof(X0) : sizeof(X);
+    const int64_t item = moves ? size : 0;  // the distance to the next element, in bytes
     const char* from = static_cast<const char*>(r.x[k]);
     const char* x = moves && !is_short ? from : padded[k];
     v.step[k] = item * L;
     v.x[k] = x + item * head;
     ends.step[k] = item * (r.n - L);
-    ends.x[k] = head ? x : x + (is_short ? 0 : ends.step[k]);
+    const bool only_tail = !head && !is_short;  // the one vector of `ends` is the last of the row
+    ends.x[k] = only_tail ? x + ends.step[k] : x;
     if (moves && !is_short) continue;
-    if (k == 0)
-      moves ? copy_in<X0, L>(padded[k], from, static_cast<int>(r.n)) : repeat<X0, L>(padded[k], r.x[k]);
+    if (moves && k == 0)
+      copy_in<X0, L>(padded[k], from, static_cast<int>(r.n));
+    else if (moves)
+      copy_in<X, L>(padded[k], from, static_cast<int>(r.n));
+    else if (k == 0)
+      repeat<X0, L>(padded[k], r.x[k]);
     else
-      moves ? copy_in<X, L>(padded[k], from, static_cast<int>(r.n)) : repeat<X, L>(padded[k], r.x[k]);
+      repeat<X, L>(padded[k], r.x[k]);
   }
-  v.attributes = ends.attributes = r.attributes;
+  v.attributes = r.attributes;
+  ends.attributes = r.attributes;
   ends.count = (head != 0) + tail;
   ends.y = out;
   if (ends.count) loop(ends);
@@ -111,7 +118,8 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
   v.y = y + head * sizeof(Y);
   loop(v);
   if (head) __builtin_memcpy(y, out, kBytes);
-  if (tail) __builtin_memcpy(y + (r.n - L) * sizeof(Y), out + (head ? kBytes : 0), kBytes);
+  const char* last = head ? out + kBytes : out;
+  if (tail) __builtin_memcpy(y + (r.n - L) * sizeof(Y), last, kBytes);
 }
 
 }  // namespace ranvier::RANVIER_ISA

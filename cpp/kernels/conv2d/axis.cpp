@@ -6,10 +6,19 @@
 #include "kernels/conv2d/share.h"
 
 namespace ranvier {
+namespace {
+
+// The taps of a transposed axis that meet an input which is a whole number; else each tap meets one.
+Congruence whole_inputs(const AxisGeometry& g) {
+  if (g.transposed) return congruence(g.dilation, g.stride);
+  return {1, 1, 1, 0};
+}
+
+}  // namespace
 
 Axis::Axis(const AxisGeometry& geometry, Carver& carver)
     : g_(geometry),
-      whole_(geometry.transposed ? congruence(geometry.dilation, geometry.stride) : Congruence{1, 1, 1, 0}),
+      whole_(whole_inputs(geometry)),
       phases_(geometry.transposed ? geometry.stride : 1),
       count_(carver.take<int64_t>(1)),
       classes_(carver.take<Class>(most_classes())) {}

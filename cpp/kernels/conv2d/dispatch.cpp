@@ -49,7 +49,7 @@ void with_algorithm(const Conv2dBackwardInput<T>& c, Carver& carver, int threads
   const auto may = [&](ConvAlgorithm a) { return c.algorithms.has(a); };
   if (may(ConvAlgorithm::spread) && SpreadInput<T>::pays(c)) return f(SpreadInput<T>(c, carver, threads));
   if (numel(c.dx) == 0) return;
-  const Correlation<T> p{c.dy, c.w, {}, c.dx, c.geometry, true, false, c.algorithms};
+  const Correlation<T> p{c.dy, c.w, {}, c.dx, c.geometry, /*transposed=*/true, /*relu=*/false, c.algorithms};
   if constexpr (is_float<T>) {
     if (MediumSum::pays(p)) return f(MediumSum(p, carver, threads));
     if (may(ConvAlgorithm::columns) && ColumnsInput::pays(c)) return f(ColumnsInput(c, carver, threads));
@@ -114,7 +114,8 @@ void with_algorithm(const Conv2dForward<T>& c, Carver& carver, int threads, cons
 
 template <class T, class F>
 void with_algorithm(const ConvTranspose2dForward<T>& c, Carver& carver, int threads, const F& f) {
-  const Correlation<T> p{c.x, c.w, c.bias, c.y, c.geometry, true, false, c.algorithms};
+  const Correlation<T> p{c.x,         c.w, c.bias, c.y, c.geometry, /*transposed=*/true, /*relu=*/false,
+                         c.algorithms};
   if (numel(c.y) > 0) with_algorithm(p, carver, threads, f);
 }
 

@@ -29,7 +29,7 @@ template <class T>
 void copy_pixels(int64_t pixels, int channels, int width, const T* from, int64_t step, int64_t step_c,
                  T* to) {
   if constexpr (!is_byte<T>)
-    return matmul_kernels<T>().pack(pixels, channels, width, from, step, step_c, to, false);
+    return matmul_kernels<T>().pack(pixels, channels, width, from, step, step_c, to, /*missing=*/0);
   for (int64_t i = 0; i < pixels; ++i)
     for (int j = 0; j < channels; ++j) to[i * width + j] = from[i * step + j * step_c];
 }
@@ -51,10 +51,12 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
       !(joined && !is_joined(x)))
     return;
   // The copy: pixels one after another, with a gap of a vector where they would collide again.
-  stride_w = x.shape[1] + (collides(x.shape[1] * sizeof(T)) ? lanes : 0);
+  const int gap = collides(x.shape[1] * sizeof(T)) ? lanes : 0;
+  stride_w = x.shape[1] + gap;
   stride_h = stride_w * x.shape[3];
   stride_n = stride_h * x.shape[2];
-  data = copy_ = carver.take<T>(x.shape[0] * stride_n + 2 * lanes);
+  copy_ = carver.take<T>(x.shape[0] * stride_n + 2 * lanes);
+  data = copy_;
 }
 
 template <class T>
@@ -69,8 +71,9 @@ void PixelRows<T>::copy_share(const OpenTeam& team) const {
     const int64_t n = row / h;
     const int64_t y = row % h;
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
-    copy_pixels(count * w, static_cast<int>(c), static_cast<int>(stride_w),
-                x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3], c == 1 ? 1 : x_.strides[1],
+    const T* from = x_.data + n * x_.strides[0] + y * x_.strides[2];
+    const int64_t step_c = c == 1 ? 1 : x_.strides[1];
+    copy_pixels(count * w, static_cast<int>(c), static_cast<int>(stride_w), from, x_.strides[3], step_c,
                 copy_ + row * stride_h);
     row += count;
   }
@@ -81,9 +84,15 @@ Panels<T>::Panels(int64_t groups, int64_t per_group, int given_width, bool may_b
     : groups(groups), per_group(per_group), width(given_width), rest_width(given_width) {
   const int lanes = conv_kernels<T>().lanes;
   const int64_t vectors = ceil_div(per_group, lanes);
-  if (width == 0) width = rest_width = vectors <= 1 ? lanes : 2 * lanes;
-  in_group = wide = ceil_div(per_group, width);
+  if (width == 0) {
+    width = vectors <= 1 ? lanes : 2 * lanes;
+    rest_width = width;
+  }
+  in_group = ceil_div(per_group, width);
+  wide = in_group;
   if (given_width || !may_be_wide || !conv_kernels<T>().wide_rows) return;
+  // Panels of three vectors, where those of two would leave one vector alone; a last panel of two is left
+  // over where 3 vectors do not divide them.
   if (vectors < 3 || vectors % 2 == 0 || vectors % 3 == 1) return;
   width = 3 * lanes;
   wide = vectors / 3;

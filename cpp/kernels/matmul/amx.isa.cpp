@@ -101,7 +101,8 @@ template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
 static void chain(int64_t k, int rows, const float* a, const float* b, float* sums) {
   zero_sums<Tiles, kTall, kWide>();
   add_products<Tiles, kParts, kTall, kWide, kSwapped>(k, rows, a, b);
-  store_sums<Tiles, kTall, kWide>(sums, kWide ? kSide : L);
+  constexpr int kWidth = kWide ? kSide : L;
+  store_sums<Tiles, kTall, kWide>(sums, kWidth);
 }
 
 // Precision "high": takes the scale of packed factors off the sums.
@@ -136,15 +137,20 @@ static void mark_unfit(const MatmulResult<float>& t, bool swapped, const float* 
 template <class Tiles, int kParts>
 static void run_tile(const MatmulTile<float>& tile) {
   typedef void (*Chain)(int64_t, int, const float*, const float*, float*);
-  static constexpr bool kOrder = kParts == 2;
+  static constexpr bool kOrder = kParts == 2;  // one product alone has the same order if swapped
+  // [swapped][tall][wide]
   static constexpr Chain chains[2][2][2] = {
       {{chain<Tiles, kParts, false, false, false>, chain<Tiles, kParts, false, true, false>},
        {chain<Tiles, kParts, true, false, false>, chain<Tiles, kParts, true, true, false>}},
       {{chain<Tiles, kParts, false, false, kOrder>, chain<Tiles, kParts, false, true, kOrder>},
        {chain<Tiles, kParts, true, false, kOrder>, chain<Tiles, kParts, true, true, kOrder>}}};
-  const int width = tile.columns > L ? kSide : L;
-  const Chain chain = chains[tile.swapped][tile.rows > L][tile.columns > L];
-  Tiles::configure(tile.rows > L ? L : tile.rows, tile.rows > L ? tile.rows - L : 0);
+  const bool tall = tile.rows > L;
+  const bool wide = tile.columns > L;
+  const int width = wide ? kSide : L;
+  const Chain chain = chains[tile.swapped][tall][wide];
+  const int upper_rows = tall ? L : tile.rows;  // rows of the first register of sums, and of the second
+  const int lower_rows = tall ? tile.rows - L : 0;
+  Tiles::configure(upper_rows, lower_rows);
   alignas(64) float total[kSide * kSide], more[kSide * kSide];
   const auto sum = [&](const MatmulTile<float>& t, int64_t p, int64_t k, float* to) RANVIER_INLINED {
     chain(k, t.rows, t.a + p * t.rows, t.b + p * width, to);
@@ -191,7 +197,8 @@ static void round_lines(const float* b, const float* next, int64_t rs, int64_t c
   for (int i = begin; i < end; ++i) {
     V parts[kParts][L];
     if constexpr (kAlong) {
-      const float* line = b + (kWhole || i < columns ? i : columns - 1) * cs;
+      const int column = kWhole || i < columns ? i : columns - 1;  // the last one again beyond the end
+      const float* line = b + column * cs;
       const float* ahead = next + i * cs;
       RANVIER_UNROLL
       for (int s = 0; s < kSteps<kParts, kAlong>; ++s) {
@@ -202,18 +209,21 @@ static void round_lines(const float* b, const float* next, int64_t rs, int64_t c
         for (int q = 0; q < kParts; ++q) store(to + (s * kParts + q) * kPart + i * L, parts[q][s]);
       }
     } else {
+      // A pair of rows, 2 i and 2 i + 1, and how many numbers of each exist.
       const int low = 2 * i < factors ? columns : 0;
       const int high = 2 * i + 1 < factors ? columns : 0;
       const float* line = b + 2 * i * rs;
       const float* ahead = next + 2 * i * rs;
-      float* row = to + i / L * kParts * kPart + i % L * kSide;
+      const int step = i / L;
+      float* row = to + step * kParts * kPart + i % L * kSide;
       RANVIER_UNROLL
       for (int v = 0; v < kColumns<kAlong> / L; ++v) {
         __builtin_prefetch(ahead + v * L, 0, 2);
         __builtin_prefetch(ahead + rs + v * L, 0, 2);
         split<true>(some(line + v * L, low - v * L), some(line + rs + v * L, high - v * L), parts, v);
-        for (int q = 0; q < kParts; ++q)
-          store(row + v / 2 * (kRounded / 2) + q * kPart + v % 2 * L, parts[q][v]);
+        // Two vectors are the kSide columns of a tile; the other columns follow in the second half.
+        float* half = row + v / 2 * (kRounded / 2);
+        for (int q = 0; q < kParts; ++q) store(half + q * kPart + v % 2 * L, parts[q][v]);
       }
     }
   }
@@ -268,26 +278,34 @@ struct FewProducts {
   void multiply_columns(int j, int p, const float* b) const {
     if (j >= t.columns) return;
     const float* from = x + p / kFactors * kElements * t.rows;
-    p == 0 ? zero_sums<Tiles, kMany, true>() : load_sums<Tiles, kMany, true>(sums + j, width);
+    if (p == 0)
+      zero_sums<Tiles, kMany, true>();
+    else
+      load_sums<Tiles, kMany, true>(sums + j, width);
     add_products<Tiles, kParts, kMany, true, false>(elements(p, kMost), t.rows, from, b);
     store_sums<Tiles, kMany, true>(sums + j, width);
   }
 
+  // The blocks of b, number u, in the order of memory: columns of b are walked along k first (kAlong), rows
+  // of b along their columns. While block u is multiplied, block u + 1 is rounded to the other half of
+  // `rounded`, and block u + 2 prefetched.
   static void run(const MatmulRows<float>& t, const float* x, float* sums, int width) {
     constexpr int kHalf = kLines<kParts, kAlong> / 2;
     const FewProducts f{t, x, sums, width};
     const int64_t rs = t.rs_b / (3 - kParts);
     const int64_t cs = t.cs_b;
-    const int ks = (f.factors + kBlock - 1) / kBlock;
-    const int all = ks * ((t.columns - 1) / kColumns<kAlong> + 1);
+    const int ks = (f.factors + kBlock - 1) / kBlock;                      // blocks along k
+    const int js = (t.columns + kColumns<kAlong> - 1) / kColumns<kAlong>;  // blocks along the columns
+    const int all = ks * js;
     struct Block {
       int j, p;  // the first column and factor
       const float* b;
     };
     const auto block = [=](int u) RANVIER_INLINED {
-      const int js = all / ks;
-      const int j = (kAlong ? u / ks : u % js) * kColumns<kAlong>;
-      const int p = (kAlong ? u % ks : u / js) * kBlock;
+      const int block_j = kAlong ? u / ks : u % js;
+      const int block_p = kAlong ? u % ks : u / js;
+      const int j = block_j * kColumns<kAlong>;
+      const int p = block_p * kBlock;
       return Block{j, p, t.b + p * rs + j * cs};
     };
     alignas(64) float rounded[2][kRounded];
@@ -321,14 +339,15 @@ static int columns_of_sums(int rows) { return kSums / rows / (2 * kSide) * 2 * k
 // or two right factors only their own columns are written; the sums of the other columns are not used.
 template <int kParts>
 static void pack_few(const MatmulRows<float>& t, bool left, float* x) {
-  constexpr int kRows = 2;
+  constexpr int kFewRightRows = 2;
   const auto rows = [&](float* to) {
     pack_blocks<kParts, true>(t.k, t.rows, t.rows, t.a, t.cs_a, t.rs_a, to, t.missing);
   };
   if (left) return rows(x);
-  if (t.rows > kRows)
-    return pack_blocks<kParts, false>(t.k, t.rows, t.rows > L ? kSide : L, t.a, t.cs_a, t.rs_a, x, t.missing);
-  alignas(64) float packed[kRows * kAmxMaxChain];
+  const int width = t.rows > L ? kSide : L;
+  if (t.rows > kFewRightRows)
+    return pack_blocks<kParts, false>(t.k, t.rows, width, t.a, t.cs_a, t.rs_a, x, t.missing);
+  alignas(64) float packed[kFewRightRows * kAmxMaxChain];
   rows(packed);
   for (int64_t p = 0; p < t.k; p += L)
     for (int i = 0; i < t.rows; ++i) {
@@ -350,7 +369,10 @@ static void run_few(const MatmulRows<float>& all) {
   const bool along = t.cs_b != 1;
   const bool many = t.rows > L;
   pack_few<kParts>(t, !along, x);
-  Tiles::configure(along || many ? L : t.rows, along ? L : many ? t.rows - L : 0);
+  // The rows of the left factor: kSide columns of b where those are contiguous, else the rows of a.
+  const int left_rows = along ? kSide : t.rows;
+  const int upper_rows = left_rows > L ? L : left_rows;
+  Tiles::configure(upper_rows, left_rows - upper_rows);
   const int most = columns_of_sums(t.rows);
   for (int j = 0; j < all.columns; j += most) {
     t.columns = all.columns - j < most ? all.columns - j : most;
@@ -359,7 +381,7 @@ static void run_few(const MatmulRows<float>& all) {
     if constexpr (kParts == 2) unscale(t.rows, width, sums);
     if (t.accumulate) add_rows<float>(t, sums, width);
     if constexpr (kParts == 2)
-      if (t.unfit) mark_unfit(t, false, sums, width);
+      if (t.unfit) mark_unfit(t, /*swapped=*/false, sums, width);
     store_rows<float>(t, sums, width);
     t.b += most * t.cs_b;
     t.move(0, most);
@@ -373,15 +395,20 @@ static int widest_tile(int) { return kSide; }
 template <class Tiles, int kParts>
 static constexpr MatmulKernels<float> table() {
   MatmulKernels<float> t{};
-  t.pairs = t.tiles = true;
+  t.pairs = true;
+  t.tiles = true;
   t.factors = 3 - kParts;
   t.step = kParts * L;
-  t.mr = t.packing_rows = kSide;
+  t.mr = kSide;
+  t.packing_rows = kSide;
   t.lanes = L;
   t.nr = widest_tile;
   t.max_chain = kAmxMaxChain;
-  t.micro_kernel = run_tile<Tiles, kParts>, t.gemv = run_few<Tiles, kParts>, t.gemv_columns = few_columns;
-  t.pack = pack_blocks<kParts, false>, t.pack_rows = pack_blocks<kParts, true>;
+  t.micro_kernel = run_tile<Tiles, kParts>;
+  t.gemv = run_few<Tiles, kParts>;
+  t.gemv_columns = few_columns;
+  t.pack = pack_blocks<kParts, /*kRows=*/false>;
+  t.pack_rows = pack_blocks<kParts, /*kRows=*/true>;
   return t;
 }
 

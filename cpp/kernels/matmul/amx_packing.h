@@ -1,6 +1,19 @@
-// Packing for AMX (see amx.h): blocks of 16 lines (rows of a, or columns of b) and 32 factors along k are
-// rounded to bfloat16 (kParts = 1, precision "medium"), or split into two numbers of bfloat16, hi and lo
-// (kParts = 2, "high"). Included by amx.isa.cpp only.
+// Packing for AMX (see amx.h): 16 lines (rows of a, or columns of b) of 32 factors along k are read at a
+// time, and rounded to bfloat16 (kParts = 1, precision "medium"), or split into two numbers of bfloat16, hi
+// and lo (kParts = 2, "high"). Such 32 factors are a step, as many as a tile register has in a row: 16 pairs.
+// With
+//
+//   pair(i, l) = factors 2 l and 2 l + 1 of line i in this step, in the place of one float32
+//
+// a register's 16 x 16 pairs are stored
+//
+//   of a, line after line         of b, pair after pair, across all lines of the panel
+//   (0,0) (0,1) ... (0,15)          (0,0) (1,0) ... (width-1,0)
+//   (1,0) (1,1) ... (1,15)          (0,1) (1,1) ... (width-1,1)
+//   ...                             ...
+//
+// and with kParts = 2 first all pairs of hi, then those of lo; then the next step follows. Lines and factors
+// that do not exist are zeros. Included by amx.isa.cpp only.
 #pragma once
 #include "kernels/matmul/amx.h"
 #include "simd/transpose.h"
@@ -43,7 +56,8 @@ RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
     low = low * kScale;
     high = high * kScale;
   }
-  const V hi = kPairs ? paired(rounded(low, high)) : rounded(low, high);
+  const V both = rounded(low, high);
+  const V hi = kPairs ? paired(both) : both;
   to[0][i] = hi;
   if constexpr (kParts == 2 && kPairs)
     to[1][i] = paired(rounded(low - (V)((ivec<float>)hi << 16), high - (V)((ivec<float>)hi & kHigh)));
@@ -60,7 +74,10 @@ static V line_of(const float* p, int64_t stride, int n) {
 }
 
 // The first n elements at p, at most a vector, none for n <= 0; zeros in the other lanes.
-RANVIER_INLINE V load_some(const float* p, int n) { return n > 0 ? load_n(p, n < L ? n : L) : V{}; }
+RANVIER_INLINE V load_some(const float* p, int n) {
+  if (n <= 0) return V{};
+  return load_n(p, n < L ? n : L);
+}
 
 // Rounds or splits one block: n lines, cs apart, of `factors` numbers, rs apart. to[part][i] is line i, its
 // 16 pairs, if the numbers of a line are contiguous (rs = 1); else pair i of all lines. The rest is zeros.
@@ -79,7 +96,10 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
         __builtin_prefetch(src + (kAhead + 1) * rs);
         split<true>(line(src), line(src + rs), to, done);
       }
-      if (2 * done < factors) split<true>(line(src), V{}, to, done++);
+      if (2 * done < factors) {  // the last pair has one factor
+        split<true>(line(src), V{}, to, done);
+        ++done;
+      }
     };
     if (cs == 1)
       lines([n](const float* p) RANVIER_INLINED { return load_some(p, n); });
@@ -91,25 +111,33 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
 }
 
 // MatmulKernels::pack and pack_rows: rows of a (kRows) are packed as [step][part][row][pair], columns of b as
-// [step][part][pair][column].
+// [step][part][pair][column]; part: hi, or lo. Element (p, j) of src is at src[p * rs + j * cs], where an
+// element has 3 - kParts factors, the last one `missing` fewer. k: the elements, in whole steps of packed
+// ones.
 template <int kParts, bool kRows>
 static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                         float* dst, int missing) {
-  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // factors of an element; elements of a step
-  rs /= kFactors;
+  constexpr int kFactors = 3 - kParts;  // of an element
+  constexpr int kStep = kParts * L;     // elements of a step, which has 2 L factors
+  rs /= kFactors;                       // now from factor to factor
   int64_t factors = k * kFactors - missing;
   for (int64_t p = 0; p < k; p += kStep, factors -= 2 * L, src += 2 * L * rs, dst += kStep * width)
     for (int j = 0; j < width; j += L) {
       const int n = columns - j < L ? columns - j : L;
       const int stored = kRows && width - j < L ? width - j : L;
+      const int factors_of_step = factors < 2 * L ? static_cast<int>(factors) : 2 * L;
       V block[kParts][L];
-      load_block<kParts>(src + j * cs, rs, cs, n, static_cast<int>(factors < 2 * L ? factors : 2 * L), block);
-      const bool turned = (rs == 1) != kRows;
+      load_block<kParts>(src + j * cs, rs, cs, n, factors_of_step, block);
+      // A vector of `block` is a line if factors are contiguous in src, else a pair of all lines; rows of a
+      // are stored line by line, columns of b pair by pair.
+      const bool must_transpose = (rs == 1) != kRows;
+      const int first = kRows ? j * L : j;
+      const int next = kRows ? L : width;
 #pragma GCC unroll 1
       for (int q = 0; q < kParts; ++q) {
-        if (turned) transpose(block[q]);
-        float* to = dst + q * L * width + (kRows ? j * L : j);
-        for (int i = 0; i < stored; ++i, to += kRows ? L : width) store(to, block[q][i]);
+        if (must_transpose) transpose(block[q]);
+        float* to = dst + q * L * width + first;
+        for (int i = 0; i < stored; ++i, to += next) store(to, block[q][i]);
       }
     }
 }

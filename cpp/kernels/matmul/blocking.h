@@ -1,4 +1,6 @@
-// Tile and block sizes of matmul, as constants of each ISA level. Included by files that are compiled for
+// The sizes of matmul's tiles (mr x nr sums in registers), as constants of each ISA level. A tile of mr =
+// kTileRows rows has nr = kTileVectors vectors of columns; tiles of fewer rows may be wider. mc, kc and nc,
+// which depend on the caches and the shapes, are chosen in plan.cpp. Included by files that are compiled for
 // each level (*.isa.cpp). RANVIER_VECTOR_REGISTERS is the number of vector registers of the level.
 #pragma once
 #include <cstdint>
@@ -10,7 +12,8 @@ namespace ranvier::RANVIER_ISA {
 // of 16.
 constexpr bool kManyRegisters = RANVIER_VECTOR_REGISTERS >= 32;
 constexpr int kTileVectors = 2;
-constexpr int kAccumulators = kManyRegisters ? 28 : RANVIER_HAS_FMA ? 12 : 8;
+constexpr int kFewAccumulators = RANVIER_HAS_FMA ? 12 : 8;
+constexpr int kAccumulators = kManyRegisters ? 28 : kFewAccumulators;
 constexpr int kTileRows = kAccumulators / kTileVectors;
 
 // The most vectors of columns of a tile with this many rows: 2, 4 or 8. A tile of few rows can be wide, which
@@ -18,8 +21,9 @@ constexpr int kTileRows = kAccumulators / kTileVectors;
 // four or more rows are not worth the size of their code.
 template <class T>
 constexpr int tile_vectors(int rows) {
-  const bool four = sizeof(T) == sizeof(float) || rows < 4;
-  return rows * 8 <= kAccumulators ? 8 : rows * 4 <= kAccumulators && four ? 4 : 2;
+  const bool may_be_four = sizeof(T) == sizeof(float) || rows < 4;
+  if (rows * 8 <= kAccumulators) return 8;
+  return may_be_four && rows * 4 <= kAccumulators ? 4 : 2;
 }
 
 // With few registers there are also tiles of three vectors, in float32: four rows of three vectors load less
@@ -43,11 +47,12 @@ constexpr bool kFetchesPacked = kMasks && sizeof(T) == sizeof(double);
 // If kPacks, tiles of kPackingVectors vectors and at least kPackingRows rows can pack b while they read it.
 template <class T>
 constexpr bool kPacks = kFrequent<T> || kFetchesPacked<T>;
+constexpr int packing_rows_of_floats() {
+  if (kManyRegisters) return 10;
+  return kOddTiles ? kRowsOfThree : 3;
+}
 template <class T>
-constexpr int kPackingRows = !kFrequent<T>    ? kTileRows
-                             : kManyRegisters ? 10
-                             : kOddTiles      ? kRowsOfThree
-                                              : 3;
+constexpr int kPackingRows = kFrequent<T> ? packing_rows_of_floats() : kTileRows;
 constexpr int kPackingVectors = kOddTiles ? 3 : kTileVectors;
 
 static_assert(kOddTiles || tile_vectors<float>(kPackingRows<float>) == kPackingVectors);

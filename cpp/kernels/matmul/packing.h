@@ -1,6 +1,15 @@
-// Packing: copies a panel of an operand to memory where the micro-kernel reads it in order, row by row of the
-// panel: dst[p * width + j] = src[p * rs + j * cs]. The panel has k rows and `columns` columns; zeros fill up
-// the columns to `width`, whole vectors of a tile. Included by files that are compiled for each ISA level.
+// Packing: copies a panel of an operand to memory in the order in which the micro-kernel reads it.
+//
+//   src [k, columns], element (p, j) at src[p * rs + j * cs]
+//   dst [k, width], without gaps:  row p of the panel is dst[p * width ...], columns from `columns` on are 0
+//
+//   dst   | b[0,0] b[0,1] ... b[0,columns-1] 0 0 | b[1,0] ... 0 0 | ... | b[k-1,0] ... 0 0 |
+//
+// `width` is the number of columns in whole vectors of an nr-wide tile (for b; width = columns where lanes
+// are no vectors, as for the mr rows of a). MatmulKernels::pack (tile.h) is pack() below; matmul.cpp,
+// pack.cpp and conv2d call it. Which way is taken depends on the strides alone: contiguous rows are copied by
+// vectors, contiguous columns are transposed in registers in squares of L x L (L = lanes), all else goes one
+// by one. Included by files that are compiled for each ISA level.
 #pragma once
 #include <type_traits>
 
@@ -33,14 +42,17 @@ RANVIER_INLINE void transpose_fours(V (&rows)[4], Lanes lanes) {
 // Copies n elements, 0 < n <= lanes, by two moves of the largest power of two that fits, which may overlap.
 template <class T>
 RANVIER_INLINE void copy_first(T* to, const T* from, int n) {
+  constexpr int L = lanes<T>;
+  // Copies the first `size` elements and the last `size`; n is at most 2 size.
   const auto ends = [&](auto size) RANVIER_INLINED {
-    constexpr int kPart = decltype(size)::value, kBytes = kPart * int(sizeof(T));
+    constexpr int kPart = decltype(size)::value;
+    constexpr int kBytes = kPart * int(sizeof(T));
     __builtin_memcpy(to, from, kBytes);
     if (kPart > 1) __builtin_memcpy(to + n - kPart, from + n - kPart, kBytes);
   };
-  if (lanes < T >> 8 && n >= 8)
+  if (L > 8 && n >= 8)
     ends(std::integral_constant<int, 8>());
-  else if (lanes<T> > 4 && n >= 4)
+  else if (L > 4 && n >= 4)
     ends(std::integral_constant<int, 4>());
   else if (n >= 2)
     ends(std::integral_constant<int, 2>());
@@ -74,8 +86,8 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
     }
     return;
   }
-  const int whole = columns / L * L;
-  const int rest = columns - whole;
+  const int whole = columns / L * L;  // the columns in whole vectors
+  const int rest = columns - whole;   // 0 <= rest < L
   for (int64_t p = 0; p < k; ++p, src += rs, dst += width) {
     for (int j = 0; j < whole; j += L) {
       __builtin_prefetch(src + kAheadRows * rs + j, 0, 2);
@@ -93,9 +105,9 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
   }
 }
 
-// Packs a square of at most lanes x lanes: np rows of nj columns, contiguous along the columns, are
-// transposed and stored as np rows of store_j elements, with zeros after nj. It is inlined with constants for
-// np, nj and store_j where the square is whole.
+// Packs a square of at most L x L elements of src, whose columns are contiguous: np elements of each of nj
+// columns, cs apart. Transposed, they are np rows of dst, of which store_j elements are stored: nj numbers,
+// then zeros. It is inlined with constants for np, nj and store_j where the square is whole.
 template <class T>
 RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst, int64_t width,
                                 int store_j) {
@@ -126,18 +138,21 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
 // the panel stays in L2 until all columns have written to its lines.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
-  constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kPanel = (64 << 10) / int(sizeof(T));
+  constexpr int L = lanes<T>;
+  constexpr int kLine = 64 / int(sizeof(T));          // elements of a cache line
+  constexpr int kPart = (64 << 10) / int(sizeof(T));  // elements of a part of the panel that stays in L2
   if (width == 0) return;
-  const int64_t lines = width * kLine < kPanel ? kPanel / (width * kLine) * kLine : kLine;
-  for (int64_t line = 0; line < k; line += lines) {
-    const int64_t end = line + lines < k ? line + lines : k;
+  const int64_t one_line = width * kLine;  // elements of the panel that a line of each column becomes
+  const int64_t part_rows = one_line < kPart ? kPart / one_line * kLine : kLine;
+  for (int64_t begin = 0; begin < k; begin += part_rows) {
+    const int64_t end = begin + part_rows < k ? begin + part_rows : k;
     for (int j0 = 0; j0 < width; j0 += L) {
-      const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square, may be <= 0
+      const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square; <= 0: padding alone
       const int store_j = width - j0 < L ? width - j0 : L;
-      for (int64_t p = line; p < end; p += L) {
+      for (int64_t p = begin; p < end; p += L) {
         const T* from = src + j0 * cs + p;
         T* to = dst + p * width + j0;
-        const int np = k - p < L ? static_cast<int>(k - p) : L;
+        const int np = lanes_used<T>(k - p);
         if (np == L && nj == L && store_j == L)
           pack_square<T>(L, L, from, cs, to, width, L);
         else
@@ -147,14 +162,19 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
   }
 }
 
-// MatmulKernels::pack: any strides. The last argument (missing factors) is 0 for elements of one factor.
+// MatmulKernels::pack: any strides. The last argument counts the factors that the last elements of columns
+// lack; an element is one factor here, so it is 0.
 template <class T>
-static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst, int = 0) {
+static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
+                 int /*missing*/ = 0) {
   constexpr int kSquare = 4;  // shorter columns are copied element by element, which takes less time
   if (cs == 1) return pack_rows<T>(k, columns, width, src, rs, dst);
   if (rs == 1 && k >= kSquare) return pack_columns<T>(k, columns, width, src, cs, dst);
   for (int64_t p = 0; p < k; ++p)
-    for (int j = 0; j < width; ++j) dst[p * width + j] = j < columns ? src[p * rs + j * cs] : T(0);
+    for (int j = 0; j < width; ++j) {
+      const bool exists = j < columns;
+      dst[p * width + j] = exists ? src[p * rs + j * cs] : T(0);
+    }
 }
 
 }  // namespace ranvier::RANVIER_ISA

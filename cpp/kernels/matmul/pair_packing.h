@@ -1,6 +1,13 @@
-// Packing for products of bfloat16 (pairs.h), [k, columns] -> [ceil(k / 2), width]: two numbers of a column
-// that are neighbours along k become one element, a pair. pack_stored() packs a matrix that is stored as
-// bfloat16; bfloat16.isa.cpp, which alone includes this file, packs float32, with pack_columns() from here.
+// Packing for products of bfloat16 (pairs.h): two numbers of a column that are neighbours along k become one
+// element of 32 bits, a pair.
+//
+//   src [k, columns] of 16 bits          dst [ceil(k / 2), width] of 32 bits
+//     b[0,0]  b[0,1]  b[0,2] ...           (b[0,0] b[1,0])  (b[0,1] b[1,1])  (b[0,2] b[1,2]) ... 0 0
+//     b[1,0]  b[1,1]  b[1,2] ...           (b[2,0]    0  )  (b[2,1]    0  )  (b[2,2]    0  ) ... 0 0
+//     b[2,0]  b[2,1]  b[2,2] ...           the second number of a pair is 0 after the last row of an odd k
+//
+// pack_stored() packs a matrix that is stored as bfloat16 (StoredPairs::pack); bfloat16.isa.cpp, which alone
+// includes this file, packs float32, with pack_columns() from here. L is the number of pairs in a vector.
 #pragma once
 #include "kernels/matmul/pair_chains.h"
 #include "kernels/matmul/pairs.h"
@@ -37,7 +44,7 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
     const int numbers = left < 2 * L ? static_cast<int>(left) : 2 * L;
     const int pairs = (numbers + 1) / 2;
     for (int j0 = 0; j0 < width; j0 += L) {
-      const int nj = columns - j0 < L ? columns - j0 : L;
+      const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square; <= 0: padding alone
       const int stored = width - j0 < L ? width - j0 : L;
       const T* from = src + j0 * cs + 2 * p;
       vec<float> square[L];  // [columns, pairs], then [pairs, columns]
@@ -63,8 +70,8 @@ static void pack_stored(const PackStored& x) {
   if (x.rs == 1 && x.cs != 1)
     return pack_columns(x.k, x.columns, x.width, x.src, x.cs, x.dst,
                         [](const uint16_t* p, int n) RANVIER_INLINED { return column_pairs(p, n); });
-  constexpr int kAhead = 32;  // rows
-  const uint16_t* low = x.src;
+  constexpr int kAhead = 32;    // rows
+  const uint16_t* low = x.src;  // rows 2 p and 2 p + 1 are `low` and `high`
   float* to = x.dst;
   for (int64_t left = x.k; left > 0; left -= 2, low += 2 * x.rs, to += x.width) {
     const uint16_t* high = left > 1 ? low + x.rs : nullptr;
@@ -74,7 +81,9 @@ static void pack_stored(const PackStored& x) {
       if (x.cs == 1) {
         __builtin_prefetch(low + kAhead * x.rs + j, 0, 2);
         __builtin_prefetch(low + (kAhead + 1) * x.rs + j, 0, 2);
-        store_n(to + j, n > 0 ? row_pairs(low + j, high ? high + j : nullptr, n) : vec<float>{}, stored);
+        const uint16_t* second = high ? high + j : nullptr;
+        const vec<float> pairs = n > 0 ? row_pairs(low + j, second, n) : vec<float>{};  // n <= 0: padding
+        store_n(to + j, pairs, stored);
         continue;
       }
       uint16_t pairs[2 * L] = {};

@@ -21,7 +21,8 @@ RANVIER_INLINE void sum_chains(const StoredTile& t, float* sums) {
   alignas(64) float more[kTileRows * kTileVectors * L];
   for (int64_t p = 0; p < t.k; p += t.chain_length) {
     const int64_t k = t.k - p < t.chain_length ? t.k - p : t.chain_length;
-    chain(k, t.a + p * t.cs_a, t.rs_a, t.cs_a, t.b + p * width, p == 0 ? sums : more);
+    float* to = p == 0 ? sums : more;
+    chain(k, t.a + p * t.cs_a, t.rs_a, t.cs_a, t.b + p * width, to);
     if (p == 0) continue;
     for (int i = 0; i < t.rows * width; i += L) store(sums + i, load(sums + i) + load(more + i));
   }
@@ -57,7 +58,8 @@ static void store_floats(const StoredTile& t, const float* bias, const float* su
     if (bias) x = x + load(bias + j);
     x = x * scale;
     if (t.cs_c != 1) return scatter<float>(c + j * t.cs_c, t.cs_c, x, n);
-    store_n(c + j, t.added ? load_n(c + j, n) + x : x, n);
+    if (t.added) x = load_n(c + j, n) + x;
+    store_n(c + j, x, n);
   };
   const bool plain = t.cs_c == 1 && !t.added && !bias;
   float* c = t.floats;
@@ -66,7 +68,7 @@ static void store_floats(const StoredTile& t, const float* bias, const float* su
     int j = 0;
     if (plain)
       for (; j + L <= t.columns; j += L) store(c + j, load(sums + j) * scale);
-    for (; j < t.columns; j += L) store_part(sums, c, j, t.columns - j < L ? t.columns - j : L);
+    for (; j < t.columns; j += L) store_part(sums, c, j, lanes_used<float>(t.columns - j));
   }
 }
 
@@ -89,8 +91,10 @@ static void store_bfloat16(const StoredTile& t, const float* bias, const float* 
   const int width = width_of(t);
   const bool whole = t.cs_c == 1 && t.columns == kTileVectors * L;
   static_assert(kTileVectors == 2);
-  const auto sum = [=](const float* sums, int j)
-                       RANVIER_INLINED { return bias ? load(sums + j) + load(bias + j) : load(sums + j); };
+  const auto sum = [=](const float* sums, int j) RANVIER_INLINED {
+    const vec<float> x = load(sums + j);
+    return bias ? x + load(bias + j) : x;
+  };
   for (int i = 0; i < t.rows; ++i, sums += width, c += t.rs_c) {
     if (whole) {
       store_rounded(c, sum(sums, 0), sum(sums, L));
@@ -114,7 +118,12 @@ static void run_stored(const StoredTile& t) {
   if (!t.is_last_block) return;
   const bool activates = t.activation.kind != Activation::none;
   if (activates) activate(t, sums);
-  (t.floats ? store_floats : store_bfloat16)(t, activates ? nullptr : t.bias, sums);
+  const float* bias = activates ? nullptr : t.bias;  // activate() has added it
+  if (t.floats) {
+    store_floats(t, bias, sums);
+  } else {
+    store_bfloat16(t, bias, sums);
+  }
 }
 
 }  // namespace ranvier::RANVIER_ISA

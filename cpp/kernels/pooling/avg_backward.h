@@ -44,7 +44,8 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
         elements = count;
         share = T(1) / static_cast<T>(count);
       }
-      sum = fma(kWhole ? load(p) : load_lanes(p, x.lane, n), broadcast<T>(share), sum);
+      const vec<T> dy = kWhole ? load(p) : load_lanes(p, x.lane, n);
+      sum = fma(dy, broadcast<T>(share), sum);
     }
   }
   store_lanes(dx + i, sum, n);
@@ -60,8 +61,7 @@ static void mean_gradient_of_row(const Team& team, MeanPixel<T> x, int64_t width
     int64_t i = 0;
     if (x.lane == 1)
       for (; i + L <= channels; i += L) mean_gradient_of_lanes<true>(x, i, L, dx);
-    for (; i < channels; i += L)
-      mean_gradient_of_lanes<false>(x, i, static_cast<int>(channels - i < L ? channels - i : L), dx);
+    for (; i < channels; i += L) mean_gradient_of_lanes<false>(x, i, lanes_used<T>(channels - i), dx);
   }
 }
 
@@ -72,7 +72,11 @@ static void avg_pool2d_gather(const Team& team, const AvgPool2dBackward<T>& f, i
   MeanPixel<T> x{};
   char* memory = static_cast<char*>(scratch);
   // The next `bytes` bytes of the workspace.
-  const auto take = [&](size_t bytes) { return static_cast<void*>((memory += bytes) - bytes); };
+  const auto take = [&](size_t bytes) {
+    void* taken = memory;
+    memory += bytes;
+    return taken;
+  };
   x.rows = list_pool_inputs(f.rows, take(pool_inputs_bytes(f.rows)));
   x.columns = list_pool_inputs(f.columns, take(pool_inputs_bytes(f.columns)));
   const auto counts = [&](const PoolAxis& a) {

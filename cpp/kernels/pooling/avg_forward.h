@@ -54,7 +54,7 @@ static void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
     for (; i + 4 * L <= count; i += 4 * L) mean_of_vectors<4>(w, i, y);
     for (; i + L <= count; i += L) mean_of_vectors<1>(w, i, y);
   }
-  for (; i < count; i += L) mean_of_lanes(w, i, static_cast<int>(count - i < L ? count - i : L), y);
+  for (; i < count; i += L) mean_of_lanes(w, i, lanes_used<T>(count - i), y);
 }
 
 // Sets the fields of a SumWindow: at_row() those that all windows of a row share, then at_column() the
@@ -75,8 +75,8 @@ struct MeanPlace {
     const PoolWindow across = pool_window(f.columns, ow);
     w.columns = across.last - across.first;
     w.x = x + (across.start + across.first) * w.column;
-    w.divisor =
-        static_cast<T>(f.divisor ? f.divisor : count * pool_divisor(f.columns, across, f.count_include_pad));
+    const int64_t elements = count * pool_divisor(f.columns, across, f.count_include_pad);
+    w.divisor = static_cast<T>(f.divisor ? f.divisor : elements);
   }
 };
 
@@ -134,7 +134,7 @@ __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
       continue;
     }
     for (int64_t s = 0; s < w.columns; s += lanes<T>) {
-      const int n = static_cast<int>(w.columns - s < lanes<T> ? w.columns - s : lanes<T>);
+      const int n = lanes_used<T>(w.columns - s);
       sum[1] = sum[1] + load_lanes(p + s * w.column, w.column, n);
     }
   }
@@ -146,7 +146,7 @@ __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
 template <class T>
 static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t column, int64_t width, T* sums) {
   for (int64_t j = 0; j < width; j += lanes<T>) {
-    const int n = static_cast<int>(width - j < lanes<T> ? width - j : lanes<T>);
+    const int n = lanes_used<T>(width - j);
     vec<T> sum{};
     for (int64_t r = 0; r < rows; ++r) sum = sum + load_lanes(x + r * row + j * column, column, n);
     // A whole vector, 0 behind the last column, since a masked store would delay later loads of these
@@ -174,7 +174,7 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
     for (int64_t s = 0; s < columns.kernel; ++s)
       sum = sum + load_every<kStride>(sums + ow * columns.stride + s, every, lanes<T>);
     const vec<T> mean = sum / (broadcast<T>(down) * load(across + ow));
-    store_lanes(y + ow, mean, columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow));
+    store_lanes(y + ow, mean, lanes_used<T>(columns.out - ow));
   }
 }
 
@@ -232,7 +232,8 @@ static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, 
   const PoolWindow down = pool_window(f.rows, oh);
   sum_down_columns(image + (down.start + down.first) * w.row, down.last - down.first, w.row, w.column,
                    f.columns.in, scratch.sums + f.columns.padding);
-  const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
+  const int64_t divisor_of_rows = pool_divisor(f.rows, down, f.count_include_pad);
+  const T count = static_cast<T>(f.divisor ? f.divisor : divisor_of_rows);
   if (scratch.piece <= f.columns.out)
     return mean_across_in_pieces(team, f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
   if (f.columns.stride == 1)
@@ -248,7 +249,8 @@ template <class T>
 static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
   w.rows = f.rows.in;
   w.columns = f.columns.in;
-  w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
+  const int64_t elements = w.rows * w.columns;
+  w.divisor = static_cast<T>(f.divisor ? f.divisor : elements);
   // Elements of a plane if it is contiguous, else 0.
   const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;
   for (RowWalk at(begin, f.y.shape[1], 1); begin < end; ++begin, at.next()) {
@@ -275,7 +277,8 @@ static void avg_pool2d_forward(const Team& team, const AvgPool2dForward<T>& f, i
   w.lane = f.x.strides[1];
   if (!f.channels_last && is_global(f.rows) && is_global(f.columns)) return mean_of_planes(f, w, begin, end);
   const bool far = RANVIER_HAS_FMA && pool_is_far(f.x.shape, w.column, sizeof(T));
-  for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
+  const int64_t planes = f.channels_last ? 1 : f.y.shape[1];
+  for (RowWalk at(begin, f.rows.out, planes); begin < end; ++begin, at.next()) {
     const T* x = f.x.data + at.n * f.x.strides[0] + at.c * f.x.strides[1];
     T* y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
     if (f.channels_last)

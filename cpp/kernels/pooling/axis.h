@@ -29,16 +29,19 @@ static __attribute__((noinline, unused)) PoolWindow pool_window(const PoolAxis& 
   if (a.kernel == 0) {
     if (a.out == 1) return {0, 0, a.in};  // the whole image
     const int64_t start = o * a.in / a.out;
-    return {start, 0, ((o + 1) * a.in + a.out - 1) / a.out - start};
+    const int64_t end = ((o + 1) * a.in + a.out - 1) / a.out;
+    return {start, 0, end - start};
   }
   const int64_t start = o * a.stride - a.padding;
   if (start >= 0 && start + (a.kernel - 1) * a.dilation < a.in) return {start, 0, a.kernel};
+  // Tap t is inside if 0 <= start + t d < in.
   const int64_t d = a.dilation;
   int64_t first = start < 0 ? (-start + d - 1) / d : 0;
   int64_t last = start < a.in ? (a.in - start + d - 1) / d : 0;
   if (first > a.kernel) first = a.kernel;
   if (last > a.kernel) last = a.kernel;
-  return {start, first, last > first ? last : first};
+  if (last < first) last = first;
+  return {start, first, last};
 }
 
 // The number of elements along this axis by which an average divides. With count_include_pad the padding
@@ -47,7 +50,8 @@ static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool 
   if (a.kernel == 0 || !count_include_pad) return w.last - w.first;
   const int64_t end = w.start + a.kernel;
   const int64_t limit = a.in + a.padding;
-  return (end < limit ? end : limit) - w.start;
+  const int64_t counted_end = end < limit ? end : limit;
+  return counted_end - w.start;
 }
 
 // True if there is one window, which covers the whole axis.
@@ -112,6 +116,7 @@ static inline PoolEntries pool_entries(const PoolAxis& a, const Congruence& whol
   const int64_t at = i + a.padding;
   const int64_t before = at - (a.kernel - 1) * a.dilation;
   const int64_t step = whole.period;
+  // The tap is at least 0 up to window `last`, and below `kernel` from window `least` on.
   const int64_t last = at / a.stride < a.out ? at / a.stride : a.out - 1;
   const int64_t least = before > 0 ? (before + a.stride - 1) / a.stride : 0;
   int64_t o = whole.first(at);
@@ -130,14 +135,23 @@ static inline size_t pool_counts_bytes(const PoolAxis& a) { return (sizeof(int64
 RANVIER_RARE PoolInputs list_pool_inputs(const PoolAxis& a, void* memory) {
   PoolEntries* of = static_cast<PoolEntries*>(memory);
   const Congruence whole = congruence(-a.stride, a.dilation);
-  for (int64_t i = 0; i < a.in; ++i)
-    of[i] = a.out == 0 ? PoolEntries{0, 0, 0} : a.kernel ? pool_entries(a, whole, i) : adaptive_entries(a, i);
-  return {of, whole.period, a.kernel ? whole.period * a.stride / a.dilation : a.in};
+  for (int64_t i = 0; i < a.in; ++i) {
+    if (a.out == 0)
+      of[i] = {0, 0, 0};
+    else if (a.kernel == 0)
+      of[i] = adaptive_entries(a, i);
+    else
+      of[i] = pool_entries(a, whole, i);
+  }
+  // Adaptive windows after the first begin at the input: a step of all inputs gives a tap below 0, that is 0.
+  const int64_t tap_step = a.kernel ? whole.period * a.stride / a.dilation : a.in;
+  return {of, whole.period, tap_step};
 }
 
 // At least the number of taps of the longest window that are inside the image.
 static inline int64_t pool_longest_window(const PoolAxis& a) {
-  const int64_t most = a.kernel ? a.kernel : a.in / (a.out ? a.out : 1) + 2;
+  const int64_t windows = a.out ? a.out : 1;
+  const int64_t most = a.kernel ? a.kernel : a.in / windows + 2;
   return most < a.in ? most : a.in;
 }
 

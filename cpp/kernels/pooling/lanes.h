@@ -35,7 +35,8 @@ RANVIER_INLINE V alternating(V a, V b, std::integer_sequence<int, lane...>) {
 template <class V, int... lane>
 RANVIER_INLINE V even_then_odd(V a, V b, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
-  return pick(a, b, std::integer_sequence<int, (2 * lane < n ? 2 * lane : 2 * lane + 1)...>());
+  // From lane n on, which is lane 0 of b, the odd ones.
+  return pick(a, b, std::integer_sequence<int, (2 * lane + (2 * lane >= n))...>());
 }
 
 template <class V>
@@ -163,9 +164,10 @@ struct ByteOffsets {  // the offsets stay bytes of one register, so that one com
   __m512i offset;
   uint64_t valid;
 
-  __attribute__((always_inline)) ByteOffsets(const uint8_t* p, uint8_t base, int n)
-      : valid(~uint64_t{0} >> (64 - (kWhole ? kVectors * lanes<T> : n))) {
-    RANVIER_READS(p, kWhole ? kVectors * lanes<T> : n);
+  __attribute__((always_inline)) ByteOffsets(const uint8_t* p, uint8_t base, int n) {
+    const int used = kWhole ? kVectors * lanes<T> : n;
+    valid = ~uint64_t{0} >> (64 - used);
+    RANVIER_READS(p, used);
     offset = _mm512_sub_epi8(_mm512_maskz_loadu_epi8(valid, p), _mm512_set1_epi8(static_cast<char>(base)));
   }
   // sum += v in the lanes whose offset is `tap`.
@@ -188,9 +190,10 @@ struct ByteOffsets {
 
   __attribute__((always_inline)) ByteOffsets(const uint8_t* p, uint8_t base, int n) {
     RANVIER_UNROLL
-    for (int k = 0; k < kVectors; ++k)
-      offset[k] =
-          (kWhole ? widen_bytes(p + k * lanes<T>, T{}) : load_some_offsets<T>(p, n)) - ibroadcast<T>(base);
+    for (int k = 0; k < kVectors; ++k) {
+      const ivec<T> loaded = kWhole ? widen_bytes(p + k * lanes<T>, T{}) : load_some_offsets<T>(p, n);
+      offset[k] = loaded - ibroadcast<T>(base);
+    }
   }
   __attribute__((always_inline)) void add(int tap, const vec<T> (&v)[kVectors],
                                           vec<T> (&sum)[kVectors]) const {

@@ -66,17 +66,21 @@ static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row
     }
     RANVIER_UNROLL
     for (int s = 0; s < kStride; ++s)
+      // As unsigned numbers, columns before the image are large, too.
       if (static_cast<uint64_t>(column + s) < static_cast<uint64_t>(x.width)) put(sum[s], column + s);
     RANVIER_UNROLL
-    for (int tap = 0; tap < kTaps; ++tap) RANVIER_UNROLL
-    for (int k = 0; k < kVectors; ++k)
-      sum[tap][k] = tap + kStride < kTaps ? sum[(tap + kStride) % kTaps][k] : vec<T>{};
+    for (int tap = 0; tap < kTaps; ++tap) {
+      const int later = tap + kStride;
+      RANVIER_UNROLL
+      for (int k = 0; k < kVectors; ++k) sum[tap][k] = later < kTaps ? sum[later % kTaps][k] : vec<T>{};
+    }
   }
   RANVIER_UNROLL
   for (int s = 0; s < kTaps - kStride; ++s, ++column)
     if (static_cast<uint64_t>(column) < static_cast<uint64_t>(x.width)) put(sum[s], column);
   const vec<T> none[kVectors] = {};
-  for (column = column < 0 ? 0 : column; column < x.width; ++column) put(none, column);
+  if (column < 0) column = 0;
+  for (; column < x.width; ++column) put(none, column);
 }
 
 // All channels of a row of dx, four vectors, two or one at a time.
@@ -91,9 +95,11 @@ static void max_gradient_of_row(const Team& team, const GradientRow<T>& x, T* dx
     max_gradient_of_channels<kTaps, kStride, 2, true>(team, x, i, 2 * L, dx);
   if (channels < L)
     max_gradient_of_channels<kTaps, kStride, 1, false>(team, x, 0, static_cast<int>(channels), dx);
-  else  // the last vector overlaps the one before it
-    for (; i < channels; i += L)
-      max_gradient_of_channels<kTaps, kStride, 1, true>(team, x, i > channels - L ? channels - L : i, L, dx);
+  else
+    for (; i < channels; i += L) {
+      const int64_t j = i > channels - L ? channels - L : i;  // the last vector overlaps the one before it
+      max_gradient_of_channels<kTaps, kStride, 1, true>(team, x, j, L, dx);
+    }
 }
 
 // A row of dx that at most one row of windows contains, whose windows are side by side: each window writes
@@ -106,7 +112,8 @@ static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& colum
   const T* end = dx + x.width * channels;
   const uint8_t* where = x.where;
   const ivec<T> first = ibroadcast<T>(x.base);
-  for (int64_t ow = 0; ow < (x.count ? x.out : 0); ++ow, dy += x.column_dy, where += x.column_where) {
+  const int64_t out = x.count ? x.out : 0;  // no row of windows may contain this row
+  for (int64_t ow = 0; ow < out; ++ow, dy += x.column_dy, where += x.column_where) {
     for (int64_t i = 0; i < channels; i += L) {
       const int64_t j = i > channels - L ? channels - L : i;  // the last vector overlaps the one before it
       const vec<T> v = load(dy + j);
@@ -117,6 +124,16 @@ static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& colum
     dx += columns.kernel * channels;
   }
   for (; dx < end; ++dx) *dx = 0;
+}
+
+// The loop for windows of these columns; null where there is none.
+template <class T>
+static auto max_gradient_loop(const PoolAxis& columns) -> void (*)(const Team&, const GradientRow<T>&, T*) {
+  if (columns.kernel == 3 && columns.stride == 2) return max_gradient_of_row<3, 2, T>;
+  if (columns.kernel == 3 && columns.stride == 1) return max_gradient_of_row<3, 1, T>;
+  if (columns.kernel == 2 && columns.stride == 2) return max_gradient_of_row<2, 2, T>;
+  if (columns.kernel == 2 && columns.stride == 1) return max_gradient_of_row<2, 1, T>;
+  return nullptr;
 }
 
 // Computes rows [begin, end) of a channels-last dx in this way. Returns false, with nothing written, where
@@ -135,12 +152,7 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
                      rows.dilation == 1 && channels >= lanes<T>;
   void (*run)(const Team&, const GradientRow<T>&, T*) = nullptr;
   // Other types and levels have no such loop, which keeps the code small.
-  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
-    run = columns.kernel == 3 && columns.stride == 2   ? max_gradient_of_row<3, 2, T>
-          : columns.kernel == 3 && columns.stride == 1 ? max_gradient_of_row<3, 1, T>
-          : columns.kernel == 2 && columns.stride == 2 ? max_gradient_of_row<2, 2, T>
-          : columns.kernel == 2 && columns.stride == 1 ? max_gradient_of_row<2, 1, T>
-                                                       : nullptr;
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4) run = max_gradient_loop<T>(columns);
   if (!tiles && !run) return false;
   const PoolInputs inputs = list_pool_inputs(rows, scratch);
   GradientRow<T> x{};
@@ -222,11 +234,16 @@ static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolA
       for (; ow < end; ++ow, left += stride, to += stride * column, dy += column_dy, where += column_where)
         for (int64_t i = 0; i < lanes; ++i) add(left, to + i, where[i * lane_where], dy[i * lane_dy]);
     };
-    if (begin < unchecked) add_windows(std::true_type(), begin, unchecked < end ? unchecked : end);
-    add_windows(std::false_type(), unchecked > begin ? unchecked : begin,
-                checked_again < end ? checked_again : end);
-    if (end > checked_again)
-      add_windows(std::true_type(), checked_again > begin ? checked_again : begin, end);
+    // Windows near the left edge, those inside, and those near the right edge.
+    const std::true_type checked;
+    const std::false_type not_checked;
+    const int64_t left_end = unchecked < end ? unchecked : end;
+    const int64_t inner_begin = unchecked > begin ? unchecked : begin;
+    const int64_t inner_end = checked_again < end ? checked_again : end;
+    const int64_t right_begin = checked_again > begin ? checked_again : begin;
+    if (begin < unchecked) add_windows(checked, begin, left_end);
+    add_windows(not_checked, inner_begin, inner_end);
+    if (end > checked_again) add_windows(checked, right_begin, end);
   }
 }
 
@@ -304,8 +321,9 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
       if constexpr (sizeof(Offset) == 1) {
         if (taps.count > 0) {
           const auto run = dense ? scatter<true, T> : scatter<false, T>;
-          run(x, rows, columns, taps, top, count, first, last, ow, end, inside ? taps.first : end,
-              inside ? taps.last : end);
+          const int64_t unchecked = inside ? taps.first : end;
+          const int64_t checked_again = inside ? taps.last : end;
+          run(x, rows, columns, taps, top, count, first, last, ow, end, unchecked, checked_again);
           continue;
         }
       }
@@ -324,10 +342,10 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
 template <class T, class Offset>
 static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
                                 int64_t end, void* scratch) {
-  if constexpr (sizeof(Offset) == 1)
-    if (f.channels_last ? max_pool2d_gather(team, f, begin, end, scratch)
-                        : max_pool2d_planes(team, f, begin, end, scratch))
-      return;
+  if constexpr (sizeof(Offset) == 1) {
+    if (f.channels_last && max_pool2d_gather(team, f, begin, end, scratch)) return;
+    if (!f.channels_last && max_pool2d_planes(team, f, begin, end, scratch)) return;
+  }
   const int64_t channels = f.dx.shape[1];
   const int64_t height = f.rows.in;
   const int64_t planes = f.channels_last ? height : channels;
@@ -338,20 +356,26 @@ static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Off
   x.column_where = f.where.strides[3];
   x.lane_dy = f.dy.strides[1];
   x.lane_where = f.where.strides[1];
-  x.lanes = x.column = f.channels_last ? channels : 1;
+  x.lanes = f.channels_last ? channels : 1;
+  x.column = x.lanes;
   x.row = f.columns.in * x.column;
   TapList taps;
-  taps.first = taps.last = taps.count = 0;
+  taps.first = 0;
+  taps.last = 0;
+  taps.count = 0;
   if (sizeof(Offset) == 1) list_taps(f.rows, f.columns, x.row, x.column, taps);
   while (begin < end) {
     const int64_t n = begin / planes;
     const int64_t c = f.channels_last ? 0 : begin % planes;
     const int64_t first = f.channels_last ? begin % planes : 0;
-    const int64_t units = !f.channels_last ? 1 : height - first < end - begin ? height - first : end - begin;
+    // One plane, or rows of one image.
+    const int64_t rows_left = height - first < end - begin ? height - first : end - begin;
+    const int64_t units = f.channels_last ? rows_left : 1;
+    const int64_t last = f.channels_last ? first + units : height;
     x.dy = f.dy.data + n * f.dy.strides[0] + c * x.lane_dy;
     x.where = f.where.data + n * f.where.strides[0] + c * x.lane_where;
     x.dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
-    scatter_rows(team, f, x, taps, first, f.channels_last ? first + units : height);
+    scatter_rows(team, f, x, taps, first, last);
     begin += units;
   }
 }

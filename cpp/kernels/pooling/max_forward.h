@@ -39,7 +39,8 @@ __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, 
                                                     int n) {
   vec<T> best = broadcast<T>(-__builtin_inf());
   const bool empty = w.r0 >= w.r1 || across.first >= across.last;
-  ivec<T> offset = ibroadcast<T>(empty ? 0 : static_cast<int_of<T>>(w.r0 * w.kernel_w + across.first));
+  const int64_t first = empty ? 0 : w.r0 * w.kernel_w + across.first;  // the offset of the first tap inside
+  ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(first));
   for (int64_t r = w.r0; r < w.r1; ++r)
     for (int64_t s = across.first; s < across.last; ++s) {
       const int64_t h = w.top + r * dilation_h;
@@ -64,15 +65,20 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
   constexpr int L = lanes<T>;
   const int n = kWhole ? L : static_cast<int>(channels);
   const int64_t last = channels > L ? channels - L : 0;
+  // Where the number of taps is known, their distances are kept in registers.
   int64_t known[kTaps + 1];
   for (int k = 0; k < kTaps; ++k) known[k] = taps[k];
+  const int64_t tap_count = kTaps ? kTaps : count;
   for (; pixels > 0; --pixels, x += step, y += channels, where += channels)
     for (int64_t i = 0; i < channels; i += L) {
       const int64_t j = i < last ? i : last;
-      const auto tap = [&](int64_t k) { return x + j + (kTaps ? known[kTaps ? k : 0] : taps[k]); };
+      const auto tap = [&](int64_t k) {
+        if constexpr (kTaps > 0) return x + j + known[k];
+        return x + j + taps[k];
+      };
       vec<T> best = kWhole ? load(tap(0)) : load_n(tap(0), n);
       ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(first));
-      for (int64_t k = 1; k < (kTaps ? kTaps : count); ++k) {
+      for (int64_t k = 1; k < tap_count; ++k) {
         const vec<T> v = kWhole ? load(tap(k)) : load_n(tap(k), n);
         const ivec<T> better = beats(v, best);
         best = select(better, v, best);
@@ -101,9 +107,10 @@ static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, ui
   uint8_t* where = w.where + taps.first * channels;
   int64_t whole = pixels;  // pixels that may be computed by whole vectors
   if (channels < L) {      // such a vector must end within the row of y, and within the array x
-    const int64_t space = x_end - x - distance[count - 1] - L;
-    const int64_t fit = (pixels * channels - L) / channels + 1;
-    whole = pixels * channels < L || space < 0 || step <= 0 ? 0 : fit;
+    const int64_t space = x_end - x - distance[count - 1] - L;  // in x, behind the vector of the first pixel
+    const int64_t fit_in_y = (pixels * channels - L) / channels + 1;
+    const bool none_fits = pixels * channels < L || space < 0 || step <= 0;
+    whole = none_fits ? 0 : fit_in_y;
     if (whole > 0 && space / step + 1 < whole) whole = space / step + 1;
   }
   const auto run = count == 4 ? max_of_pixels<4, true, T> : max_of_pixels<0, true, T>;
@@ -136,8 +143,7 @@ static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, 
     pixel.y += ow * channels;
     pixel.where += ow * channels;
     for (int64_t i = 0; i < channels; i += lanes<T>)
-      max_of_window(pixel, across, f.rows.dilation, f.columns.dilation, i,
-                    static_cast<int>(channels - i < lanes<T> ? channels - i : lanes<T>));
+      max_of_window(pixel, across, f.rows.dilation, f.columns.dilation, i, lanes_used<T>(channels - i));
     ++ow;
   }
 }
@@ -150,7 +156,8 @@ template <class T, class Offset>
 RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation, int64_t j, int n, T* values,
                                     T* offsets) {
   vec<T> best = broadcast<T>(-__builtin_inf());
-  ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(w.r0 < w.r1 ? w.r0 * w.kernel_w : kNoOffset));
+  const int64_t first = w.r0 < w.r1 ? w.r0 * w.kernel_w : kNoOffset;
+  ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(first));
   const T* p = w.x + (w.top + w.r0 * dilation) * w.row + j * w.column;
   for (int64_t r = w.r0; r < w.r1; ++r, p += dilation * w.row) {
     const vec<T> v = load_lanes(p, w.column, n);
@@ -186,7 +193,8 @@ static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int6
     offset = better ? o : offset;
   }
   w.y[ow] = best;
-  w.where[ow] = static_cast<Offset>(offset < kNoOffset ? offset : 0);  // 0 for a window of padding only
+  const int_of<T> found = offset < kNoOffset ? offset : 0;  // 0 for a window of padding only
+  w.where[ow] = static_cast<Offset>(found);
 }
 
 // The same for all windows of a row, a vector of windows at a time. kStride: as for load_every() in lanes.h.
@@ -254,10 +262,17 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
   constexpr int L = lanes<T>;
   for (int64_t i = 0; i < out; i += L) {
     const int64_t j = i > out - L && out > L ? out - L : i;  // the last vector overlaps the one before it
-    const int n = static_cast<int>(out < L ? out : L);
+    const int n = lanes_used<T>(out);                        // windows; they have 2 n columns
+    const int in_low = 2 * n < L ? 2 * n : L;
+    const int in_high = 2 * n - L;
+    // The even and odd columns of a row of pixels from p on.
     const auto pair = [&](const T* p, vec<T>& even, vec<T>& odd) {
-      const vec<T> low = n == L ? load(p) : load_n(p, 2 * n < L ? 2 * n : L);
-      const vec<T> high = n == L ? load(p + L) : 2 * n > L ? load_n(p + L, 2 * n - L) : vec<T>{};
+      const vec<T> low = n == L ? load(p) : load_n(p, in_low);
+      vec<T> high{};
+      if (n == L)
+        high = load(p + L);
+      else if (in_high > 0)
+        high = load_n(p + L, in_high);
       even = even_lanes(low, high);
       odd = odd_lanes(low, high);
     };
@@ -292,7 +307,7 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
   T* inside_offsets = offsets + columns.padding;
   for (int64_t j = 0; j < columns.in; j += lanes<T>) {
     const int64_t rest = columns.in - j;
-    const int n = static_cast<int>(rest < lanes<T> ? rest : lanes<T>);
+    const int n = lanes_used<T>(rest);
     max_down_column(w, rows.dilation, j, n, inside, inside_offsets);
   }
   if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
@@ -326,7 +341,8 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
   w.lane = f.x.strides[1];
   w.kernel_w = pool_taps(f.columns);
   const bool far = kFetches<Offset> && pool_is_far(f.x.shape, w.column, sizeof(T));
-  for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
+  const int64_t planes = f.channels_last ? 1 : f.y.shape[1];
+  for (RowWalk at(begin, f.rows.out, planes); begin < end; ++begin, at.next()) {
     const PoolWindow down = pool_window(f.rows, at.row);
     w.top = down.start;
     w.r0 = down.first;

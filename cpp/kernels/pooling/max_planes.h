@@ -49,7 +49,7 @@ static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, 
   const int64_t out = columns.out;
   const int64_t width = columns.in;
   const int64_t rest = width - 2 * out;
-  const int n = static_cast<int>(out < L ? out : L);
+  const int n = lanes_used<T>(out);
   T* dx = x.dx;
   for (int64_t oh = 0; oh < rows.out; ++oh, dx += 2 * width) {
     const T* dy = x.dy + oh * x.row_dy;
@@ -109,7 +109,9 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
     vec<T> before[kTaps] = {}, here[kTaps] = {};  // of the windows from k - 2 L and from k - L on
     for (int64_t k = 0, rest = width + L; rest > 0; k += L, rest -= L) {
       vec<T> after[kTaps] = {};
-      if (const int n = static_cast<int>(out - k < L ? out - k : L); n > 0)
+      const int64_t left = out - k;  // windows from k on; none where the last columns have no windows
+      const int n = left > 0 ? lanes_used<T>(left) : 0;
+      if (n > 0)
         for (int64_t a = 0; a < entries.count; ++a) {
           const int64_t oh = windows.window(entries, a);
           const vec<T> v = load_lanes(x.dy + oh * x.row_dy + k, 1, n);
@@ -143,10 +145,11 @@ struct MaxBand {
   // Fills the lists. Returns false if a window may have no tap inside the image, since its offset would then
   // name an element outside, or if planes are too large for int32.
   bool list(const PoolAxis& down, const PoolAxis& across) {
-    for (const PoolAxis* a : {&down, &across})
-      if (!all_inside(*a) &&
-          (a->kernel <= a->padding || a->dilation > 1 || (a->out - 1) * a->stride - a->padding >= a->in))
-        return false;
+    for (const PoolAxis* a : {&down, &across}) {
+      const bool first_is_padding = a->kernel <= a->padding;
+      const bool last_is_padding = (a->out - 1) * a->stride - a->padding >= a->in;
+      if (!all_inside(*a) && (first_is_padding || last_is_padding || a->dilation > 1)) return false;
+    }
     constexpr int64_t most = 1 << 29;
     if (down.in * across.in >= most || down.kernel * down.dilation * across.in >= most) return false;
     windows = across.out < kMost ? across.out : kMost;
@@ -155,17 +158,23 @@ struct MaxBand {
     const int32_t width = static_cast<int32_t>(across.in);
     const int32_t step = static_cast<int32_t>(across.dilation);
     const int64_t size = down.in * across.in;
-    const int64_t few = most / size;
-    planes = rows < down.out ? 1 : kMost / (rows * windows) < few ? kMost / (rows * windows) : few;
+    const int64_t fit_in_int32 = most / size;
+    const int64_t fit_in_band = kMost / (rows * windows);
+    planes = fit_in_band < fit_in_int32 ? fit_in_band : fit_in_int32;
+    if (rows < down.out) planes = 1;
     int64_t k = 0;
     int64_t taps = 0;
     for (int64_t p = 0; p < planes; ++p)
       for (int64_t r = 0; r < rows; ++r)
-        for (int64_t w = 0; w < windows; ++w)
-          start[k++] = static_cast<int32_t>(p * size + r * down.stride * across.in + w * across.stride);
+        for (int64_t w = 0; w < windows; ++w) {
+          start[k] = static_cast<int32_t>(p * size + r * down.stride * across.in + w * across.stride);
+          ++k;
+        }
     for (int32_t r = 0; r < down.kernel; ++r)
-      for (int32_t s = 0; s < across.kernel; ++s)
-        distance[taps++] = r * static_cast<int32_t>(down.dilation) * width + s * step;
+      for (int32_t s = 0; s < across.kernel; ++s) {
+        distance[taps] = r * static_cast<int32_t>(down.dilation) * width + s * step;
+        ++taps;
+      }
     for (; taps < kMostTaps; ++taps) distance[taps] = 1 << 30;
     return true;
   }
@@ -259,9 +268,9 @@ static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8
       const auto is = [&](int taps, int padding) {
         return columns.kernel == taps && columns.padding == padding;
       };
-      const auto run = is(3, 1)   ? max_gradient_of_columns<3, 1, T>
-                       : is(2, 0) ? max_gradient_of_columns<2, 0, T>
-                                  : nullptr;
+      void (*run)(const MaxPlane<T>&, const PoolInputs&, const PoolAxis&, const PoolAxis&) = nullptr;
+      if (is(3, 1)) run = max_gradient_of_columns<3, 1, T>;
+      if (is(2, 0)) run = max_gradient_of_columns<2, 0, T>;
       if (run) {
         const PoolInputs inputs = list_pool_inputs(rows, scratch);
         return each([&] {

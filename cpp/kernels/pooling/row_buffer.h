@@ -1,6 +1,10 @@
 // A row buffer holds one row of an image with its padding around it, so that every window of the row can be
-// read by whole vectors without a case for the edges. This file has its size, how long rows are divided into
-// pieces, and a table of the taps of a window.
+// read by whole vectors without a case for the edges:
+//
+//   | padding | columns 0 ... in - 1 of the image | padding, up to the end of the last vector |
+//
+// This file has its size, how long rows are divided into pieces, and a table of the taps of a window. The
+// loops of max_forward.h, avg_forward.h and max_backward.h use it.
 #pragma once
 #include "base/interrupt.h"
 #include "kernels/pooling/axis.h"
@@ -13,9 +17,11 @@ template <class T>
 static int64_t row_buffer_size(const PoolAxis& a) {
   constexpr int64_t line = 64 / sizeof(T);
   const int64_t windows = (a.out + lanes<T> - 1) / lanes<T> * lanes<T>;
-  const int64_t last = (windows - 1) * a.stride + (a.kernel > 0 ? a.kernel - 1 : 0) * a.dilation + 1;
-  const int64_t image = a.padding + a.in + lanes<T>;
-  return ((last > image ? last : image) + line - 1) / line * line;
+  const int64_t last_tap = a.kernel > 0 ? a.kernel - 1 : 0;
+  const int64_t for_windows = (windows - 1) * a.stride + last_tap * a.dilation + 1;
+  const int64_t for_image = a.padding + a.in + lanes<T>;
+  const int64_t size = for_windows > for_image ? for_windows : for_image;
+  return (size + line - 1) / line * line;
 }
 
 template <class T>
@@ -51,15 +57,20 @@ struct TapList {
 // are stored as bytes; so a window has at most kMostTaps elements (axis.h).
 RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64_t row, int64_t column,
                             TapList& taps) {
-  taps.first = taps.last = taps.count = 0;
+  taps.first = 0;
+  taps.last = 0;
+  taps.count = 0;
   if (columns.kernel == 0 || rows.kernel == 0) return;
   for (int64_t r = 0; r < rows.kernel; ++r)
     for (int64_t s = 0; s < columns.kernel; ++s) {
-      const int64_t k = taps.count++;
+      const int64_t k = taps.count;
+      ++taps.count;
       taps.down[k] = r * rows.dilation;
       taps.across[k] = s * columns.dilation;
       taps.distance[k] = taps.down[k] * row + taps.across[k] * column;
     }
+  // Windows from `first` on begin inside, windows up to `last` end inside: `room` is the greatest distance of
+  // their first tap from that of window 0.
   const int64_t room = columns.in - 1 - (columns.kernel - 1) * columns.dilation + columns.padding;
   taps.first = (columns.padding + columns.stride - 1) / columns.stride;
   taps.last = room < 0 ? 0 : room / columns.stride + 1;

@@ -1,4 +1,13 @@
-// Rows of quantized matrices as floats: (code - zero) * factor.
+// Rows of quantized matrices as float32: (code - zero) * factor, where zero is 128 for codes of 8 bits and 8
+// for those of 4. QuantizedMatrix::unpack (quantized.cpp) calls them, for embeddings and for products that
+// are computed in float32. A row's bytes are those of a panel of one row (quantized.h):
+//
+//   int8   k codes; the factor is given
+//   q8_0   for each 32 of k: factor (float16), 32 codes
+//   q4_0   for each 32 of k: factor (float16), 16 bytes: number l in the low half of byte l, 16 + l in the
+//   high
+//
+// Compiled once for each ISA level; the bits are the same at all of them.
 #include <string.h>
 
 #include "base/half.h"

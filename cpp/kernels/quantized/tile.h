@@ -1,5 +1,12 @@
-// The kernels of a level, for one kind of products of bytes (simd/byte_products.h): rows of x as integers,
-// and tiles of rows by panels.
+// The kernels of an ISA level (QuantizedKernel in quantized.h): quantize() makes integers of a row of x, and
+// tile() multiplies some rows by some panels of the weight. Both are templates over Products, one of the ways
+// to multiply bytes of simd/byte_products.h: quantized.isa.cpp compiles them for each level, vnni.isa.cpp
+// with AVX512_VNNI, and amx.isa.cpp uses quantize() and FloatSums. quantized.cpp calls the kernels.
+//
+// quantized.h draws the panels. A line of 64 bytes has 16 columns of y by 4 neighbours along k (a quad). For
+// each group along k (32, or kPiece for int8) the sums of integers are exact; a group's sum then becomes
+// float32 and is scaled and added in the order of k. So no bit depends on the number of rows or panels of a
+// tile.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/quantized/quantized.h"
@@ -11,8 +18,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kL = lanes<float>, kVectors = kColumnVectors;
-constexpr int64_t kScaleBytes = 2 * kPanel;
+constexpr int kL = lanes<float>;
+constexpr int kVectors = kColumnVectors;     // vectors of float32 for the 16 columns of a panel
+constexpr int64_t kScaleBytes = 2 * kPanel;  // the float16 scales of a panel's group, before its codes
 // Bytes ahead of the reading of one panel. The processor's own prefetchers stop at the end of a page.
 constexpr int64_t kAhead = 4096;
 
@@ -60,13 +68,17 @@ RANVIER_INLINE ivec<float> store_integers(Integer* q, vec<float> x) {
 // A row with one scale, whose sums are of pieces.
 template <class Integer>
 static bool quantize_row(const QuantizedLine& line) {
-  constexpr int kSides = 4;  // hide the latency of comparisons
-  ivec<float> sides[kSides] = {};
-  for (int64_t l = 0; l < line.k; l += kSides * kL)
-    for (int i = 0; i < kSides && l + i * kL < line.k; ++i)
-      sides[i] = greater_size(sides[i], load_up_to(line.x + l + i * kL, line.k - l - i * kL));
-  const int32_t bits_of_most =
-      fold_lanes(greater(greater(sides[0], sides[1]), greater(sides[2], sides[3])), greater);
+  constexpr int kChains = 4;  // separate maxima, which hide the latency of comparisons
+  ivec<float> maxima[kChains] = {};
+  for (int64_t begin = 0; begin < line.k; begin += kChains * kL)
+    for (int i = 0; i < kChains; ++i) {
+      const int64_t l = begin + i * kL;
+      if (l >= line.k) break;
+      maxima[i] = greater_size(maxima[i], load_up_to(line.x + l, line.k - l));
+    }
+  const ivec<float> first_two = greater(maxima[0], maxima[1]);
+  const ivec<float> last_two = greater(maxima[2], maxima[3]);
+  const int32_t bits_of_most = fold_lanes(greater(first_two, last_two), greater);
   float most;
   __builtin_memcpy(&most, &bits_of_most, sizeof most);
   if (is_unfit(broadcast(most))) return false;
@@ -90,12 +102,13 @@ template <class Integer>
 static bool quantize_groups(const QuantizedLine& line) {
   const int64_t all = (line.k + kGroup - 1) / kGroup;
   float last[kGroup] = {};  // the last group, if it is not whole
-  if (line.k % kGroup)
-    __builtin_memcpy(last, line.x + line.k / kGroup * kGroup, size_t(line.k % kGroup) * sizeof *last);
+  const int64_t whole = line.k / kGroup * kGroup;
+  if (line.k != whole) __builtin_memcpy(last, line.x + whole, size_t(line.k - whole) * sizeof *last);
   for (int64_t begin = 0; begin < all; begin += kL) {
-    const int groups = all - begin < kL ? int(all - begin) : kL;
+    const int groups = lanes_used<float>(all - begin);
     const auto group_at = [&](int g) RANVIER_INLINED {
-      return (begin + g + 1) * kGroup > line.k ? last : line.x + (begin + g) * kGroup;
+      const int64_t first = (begin + g) * kGroup;
+      return first + kGroup > line.k ? last : line.x + first;
     };
     vec<float> rows[kL];
     for (int g = groups; g < kL; ++g) rows[g] = vec<float>{};
@@ -182,7 +195,7 @@ struct FloatSums {
     for (int i = 0; i < panels * kVectors; ++i) {
       const int64_t left = t.columns - i * kL;
       if (left <= 0) break;
-      const int n = left < kL ? int(left) : kL;
+      const int n = lanes_used<float>(left);
       const vec<float> bias = t.bias ? load_lanes(t.bias + i * kL, n) : vec<float>{};
       const vec<float> scale = t.w_scale ? load_lanes(t.w_scale + i * kL, n) : vec<float>{};
       RANVIER_UNROLL
@@ -206,8 +219,10 @@ static void tile_int8(const QuantizedTile& t) {
   const char* q = t.q;
   for (int64_t group = 0; group < t.groups; ++group) {
     integers.start(t.zero_sum + group, t.groups);
-    const int64_t left = t.quads - group * (kPiece / 4);
-    for (int64_t quads = left < kPiece / 4 ? left : kPiece / 4; quads > 0; --quads) {
+    constexpr int64_t kQuadsOfPiece = kPiece / 4;
+    const int64_t left = t.quads - group * kQuadsOfPiece;
+    const int64_t quads_of_group = left < kQuadsOfPiece ? left : kQuadsOfPiece;
+    for (int64_t quads = quads_of_group; quads > 0; --quads) {
       fetch_ahead<panels>(w, t.panel_bytes);
       integers.template add<kWhole>(w, t.panel_bytes, q, t.row_bytes);
       w += kQuadBytes;
@@ -226,11 +241,15 @@ static void tile_int8(const QuantizedTile& t) {
   floats.store(t);
 }
 
-// A tile of groups of 32 codes, of 8 or 4 bits.
+// A tile of groups of 32 codes, of 8 bits, or of 4 (is_four): a line of 64 bytes then has two quads, i in the
+// low halves of its bytes and i + 4 in the high halves. In a panel, each group is its 16 scales and its
+// lines.
 template <class Products, bool is_four, int rows, int panels>
 static void tile_groups(const QuantizedTile& t) {
   constexpr int64_t kFourBytes = 4 * sizeof(typename Products::Integer);
-  constexpr int kQuads = kGroup / 4, kLines = is_four ? kQuads / 2 : kQuads;
+  constexpr int kQuads = kGroup / 4;
+  constexpr int kLines = is_four ? kQuads / 2 : kQuads;
+  constexpr int kFirstHalf = is_four ? 0 : kWhole;  // which bits of a byte are the first code
   IntegerSums<Products, rows, panels> integers;
   FloatSums<rows, panels> floats;
   const uint8_t* w = t.w;
@@ -241,7 +260,7 @@ static void tile_groups(const QuantizedTile& t) {
     RANVIER_UNROLL
     for (int i = 0; i < kLines; ++i, line += kQuadBytes) {
       fetch_ahead<panels>(line, t.panel_bytes);
-      integers.template add<is_four ? 0 : kWhole>(line, t.panel_bytes, q + i * kFourBytes, t.row_bytes);
+      integers.template add<kFirstHalf>(line, t.panel_bytes, q + i * kFourBytes, t.row_bytes);
       if (is_four) integers.template add<1>(line, t.panel_bytes, q + (i + kLines) * kFourBytes, t.row_bytes);
     }
     RANVIER_UNROLL

@@ -1,4 +1,4 @@
-// Resample (resample.h): makes the tables of both axes, then divides the rows of y among the threads.
+// Resample (resample.h): one thread makes the tables of both axes, then all divide the rows of y.
 #include "kernels/resample/resample.h"
 
 #include <algorithm>
@@ -124,10 +124,14 @@ struct Plan {
       : carver(workspace),
         rows(take_table<T>(call.rows, call.transposed, carver)),
         columns(take_table<T>(call.columns, call.transposed, carver)),
-        row_size(round_up(call.x.shape[3] * (call.channels_last ? call.x.shape[1] : 1), 16) +
-                 kApart / int64_t(sizeof(T))),
+        row_size(scratch_row(call)),
         scratch(carver.take<T>(threads * row_size)),
         built(carver.take<ResampleTable<T>>(2)) {}
+
+  static int64_t scratch_row(const Resample<T>& call) {
+    const int64_t pixel = call.channels_last ? call.x.shape[1] : 1;
+    return round_up(call.x.shape[3] * pixel, 16) + kApart / int64_t(sizeof(T));
+  }
 };
 
 }  // namespace
@@ -141,7 +145,8 @@ template <class T>
 void Resample<T>::run(const Team& team, void* workspace) const {
   if (numel(y) == 0) return;
   Plan<T> plan(*this, workspace, team.threads());
-  const int64_t units = y.shape[0] * y.shape[2] * (channels_last ? 1 : y.shape[1]);
+  const int64_t planes = channels_last ? 1 : y.shape[1];
+  const int64_t units = y.shape[0] * planes * y.shape[2];  // rows of y
   const double taps = resample_taps(rows.map) + resample_taps(columns.map);
   team.region(kNsPerTap * taps * static_cast<double>(numel(x) + numel(y)), [&](const OpenTeam& team) {
     if (team.index() == 0) {

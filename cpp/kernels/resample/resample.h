@@ -10,6 +10,9 @@
 //
 // For each row of y, rows of x are summed into one row; then the columns of this row are summed. Each thread
 // writes its own rows, and every sum is in the order of the inputs, so the bits do not depend on the team.
+//
+// The bindings of interpolate and pad (bindings/ops) check arguments and make the call Resample. resample.cpp
+// computes the matrices once for a call, as tables (ResampleTable); resample.isa.cpp has the loops.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -36,10 +39,15 @@ constexpr int kMaxResampleTaps = 4;
 
 // The most inputs of an output.
 static inline int resample_taps(ResampleMap map) {
-  return map == ResampleMap::cubic ? 4 : map == ResampleMap::linear ? 2 : 1;
+  if (map == ResampleMap::cubic) return 4;
+  return map == ResampleMap::linear ? 2 : 1;
 }
 
-static inline int64_t clamp_to(int64_t i, int64_t size) { return i < 0 ? 0 : i < size ? i : size - 1; }
+// i moved into [0, size).
+static inline int64_t clamp_to(int64_t i, int64_t size) {
+  if (i < 0) return 0;
+  return i < size ? i : size - 1;
+}
 
 // Padding: the input that output o repeats.
 static inline int64_t repeated_input(const ResampleAxis& a, int64_t o) {
@@ -47,11 +55,15 @@ static inline int64_t repeated_input(const ResampleAxis& a, int64_t o) {
   if (a.map == ResampleMap::replicate) return clamp_to(i, a.in);
   if (a.map == ResampleMap::circular) {  // inputs that a negative padding crops are not repeated
     const int64_t after = a.out - a.in - a.before;
-    const int64_t first = a.before < 0 ? -a.before : 0;
-    const int64_t last = a.in + (after < 0 ? after : 0);
-    return i < first ? i + last - first : i < last ? i : i - (last - first);
+    const int64_t first = a.before < 0 ? -a.before : 0;  // the inputs [first, last) are repeated
+    const int64_t last = after < 0 ? a.in + after : a.in;
+    const int64_t period = last - first;
+    if (i < first) return i + period;
+    return i < last ? i : i - period;
   }
-  return i < 0 ? -i : i < a.in ? i : 2 * (a.in - 1) - i;
+  if (i < 0) return -i;  // reflect: the first and the last input are not repeated
+  const int64_t from_end = 2 * (a.in - 1) - i;
+  return i < a.in ? i : from_end;
 }
 
 // The four weights of cubic convolution (Keys, 1981; a = -0.75) at distance t from the second of four inputs,
@@ -81,6 +93,8 @@ static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inp
     inputs[0] = clamp_to(static_cast<int64_t>(__builtin_floorf(at)), a.in);
     return 1;
   }
+  // The coordinate: outputs and inputs are points at whole numbers (align_corners), or pixels whose middles
+  // are at o + 0.5.
   double at = a.align_corners ? o * a.scale : (o + 0.5) * a.scale - 0.5;
   if (a.map == ResampleMap::linear && at < 0) at = 0;
   int64_t start = static_cast<int64_t>(__builtin_floor(at));
@@ -101,7 +115,8 @@ static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inp
   for (int k = 0; k < taps; ++k)
     if (all[k] != 0) {
       inputs[count] = clamp_to(start + k, a.in);
-      weights[count++] = all[k];
+      weights[count] = all[k];
+      ++count;
     }
   return count;
 }

@@ -46,7 +46,10 @@ static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
   constexpr int L = lanes<T>;
   int64_t i = 0;
   for (; i + 4 * L <= n; i += 4 * L) sum_lanes<4, true>(s, i, L, y);
-  for (; i < n; i += L) sum_lanes<1, true>(s, i + L <= n ? i : n - L, L, y);
+  for (; i < n; i += L) {
+    const int64_t at = i + L <= n ? i : n - L;
+    sum_lanes<1, true>(s, at, L, y);
+  }
 }
 
 // Stores a vector; with kStream past the caches.
@@ -75,8 +78,9 @@ RANVIER_INLINE void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
   if (n < lanes<T>) {
     if (n > 0) sum_lanes<1, false>(s, 0, static_cast<int>(n), y);
   } else if (s.taps == 2) {
-    sum_two<kStream>(s.x + s.inputs[0] * s.step, s.x + s.inputs[1] * s.step, s.weights[0], s.weights[1], n,
-                     y);
+    const T* a = s.x + s.inputs[0] * s.step;
+    const T* b = s.x + s.inputs[1] * s.step;
+    sum_two<kStream>(a, b, s.weights[0], s.weights[1], n, y);
   } else {
     sum_taps(s, n, y);
   }
@@ -86,7 +90,7 @@ RANVIER_INLINE void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
 template <class T>
 static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
   for (int64_t i = 0; i < n; i += lanes<T>) {
-    const int count = static_cast<int>(n - i < lanes<T> ? n - i : lanes<T>);
+    const int count = lanes_used<T>(n - i);
     vec<T> sum{};
     for (int32_t k = 0; k < s.taps; ++k) {
       const T* p = s.x + s.inputs[k] * s.step + i * stride;
@@ -121,7 +125,7 @@ static const T* sum_rows(const Resample<T>& f, const ResampleTable<T>& rows, int
   RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};
   const int64_t width = f.x.shape[3];
   const int64_t step = f.x.strides[3];
-  const int64_t lane = channels == 1 ? 1 : f.x.strides[1];
+  const int64_t lane = channels == 1 ? 1 : f.x.strides[1];  // from channel to channel
   if (lane == 1 && (step == channels || width == 1)) {
     if (rows.runs[i] > 0) return x + s.inputs[0] * s.step;
     sum_contiguous(s, width * channels, scratch);
@@ -150,9 +154,9 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, in
       j += count;
       continue;
     }
-    sum_contiguous<kStream>(RowSum<T>{x, channels, columns.inputs + first, columns.weights + first,
-                                      columns.starts[j + 1] - first},
-                            channels, y + j * channels);
+    const int32_t taps = columns.starts[j + 1] - first;
+    const RowSum<T> pixel{x, channels, columns.inputs + first, columns.weights + first, taps};
+    sum_contiguous<kStream>(pixel, channels, y + j * channels);
     ++j;
   }
 }
@@ -165,7 +169,7 @@ static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, cons
   const int64_t channels = f.y.shape[1];
   const int64_t pixel = channels * static_cast<int64_t>(sizeof(T));
   const int64_t bytes = caches.l1 / 4;  // of a block of y: what it reads stays in the L1 cache, too
-  const int64_t block = pixel < bytes ? bytes / pixel : 1;
+  const int64_t block = pixel < bytes ? bytes / pixel : 1;  // columns of y
   const int32_t first = rows.starts[i];
   RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};
   int64_t summed = 0;  // pixels of the row that are summed so far
@@ -257,9 +261,11 @@ static bool can_stream(const TensorView<T>& y) {
   int64_t bytes = sizeof(T);
   for (int d = 0; d < 4; ++d) bytes *= y.shape[d];
   constexpr int64_t kLarge = 16 << 20;
+  const int64_t half_of_l3 = caches.l3 / 2;
+  const int64_t least = half_of_l3 < kLarge ? half_of_l3 : kLarge;
   const uint64_t pixel = static_cast<uint64_t>(y.shape[1]) * sizeof(T);
-  return kCanStream<T> && bytes >= (caches.l3 / 2 < kLarge ? caches.l3 / 2 : kLarge) &&
-         (pixel | reinterpret_cast<uintptr_t>(y.data)) % 64 == 0;
+  const bool whole_lines = (pixel | reinterpret_cast<uintptr_t>(y.data)) % 64 == 0;
+  return kCanStream<T> && bytes >= least && whole_lines;
 }
 
 // ResampleKernels::rows. A row of y is a copy of the row before it, or consists of copies, or is computed by
@@ -267,16 +273,18 @@ static bool can_stream(const TensorView<T>& y) {
 template <class T>
 static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                           int64_t begin, int64_t end, T* scratch) {
+  // Channels-last a pixel has `channels` elements, and an image is one plane; in NCHW each channel is a
+  // plane.
   const int64_t channels = f.channels_last ? f.y.shape[1] : 1;
   const int64_t planes = f.channels_last ? 1 : f.y.shape[1];
-  const int64_t size = columns.size * channels;
+  const int64_t size = columns.size * channels;  // of a row of y
   const bool dense = (channels == 1 || f.x.strides[1] == 1) && f.x.strides[3] == channels;
   const bool mostly_one_run = channels > 1 || 2 * (columns.run_end - columns.run_begin) >= columns.size;
   const bool copies = dense && rows.copies && columns.copies && mostly_one_run;
   const bool streams = channels > 1 && can_stream(f.y);
-  int64_t i = begin % rows.size;
-  int64_t c = begin / rows.size % planes;
-  int64_t n = begin / rows.size / planes;
+  int64_t i = begin % rows.size;           // the row within its plane
+  int64_t c = begin / rows.size % planes;  // the plane within its image
+  int64_t n = begin / rows.size / planes;  // the image
   T* y = f.y.data + begin * size;
   for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
     if (i == rows.size) {

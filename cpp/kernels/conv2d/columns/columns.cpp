@@ -37,20 +37,22 @@ bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
   if (pixels(c) * (out + kWayOfColumns) > most * out) return false;
   const double image = c.dy.shape[2] * c.dy.shape[3];
   const double sums = c.dx.shape[2] * c.dx.shape[3] / image;
-  const double images = c.dy.shape[0] * std::sqrt(image) * (steps > 1 ? kStrided : 1);
+  const double strided = steps > 1 ? kStrided : 1;
+  const double images = c.dy.shape[0] * std::sqrt(image) * strided;
   return images * (out + kWayOfTap * r * s + kWayOfSum * sums) <= kMostImages * out;
 }
 
 ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, int threads)
     : c_(c),
-      dy_(c.dy, 0, carver, false, true),
+      dy_(c.dy, 0, carver, /*spread=*/false, /*joined=*/true),
       weights_(nullptr),
       column_(c.w.shape[1] * c.w.shape[2] * c.w.shape[3]),
       columns_(carver.take<float>(pixels(c) * column_)),
       taps_(carver.take<const float*>(threads * c.w.shape[2] * c.w.shape[3])),
       product_{} {
   for (int d = 0; d < 2; ++d)
-    axes_[d] = axis_geometry(c.geometry, d, c.dx.shape[2 + d], c.dy.shape[2 + d], c.w.shape[2 + d], true);
+    axes_[d] = axis_geometry(c.geometry, d, c.dx.shape[2 + d], c.dy.shape[2 + d], c.w.shape[2 + d],
+                             /*transposed=*/true);
   const int64_t rows = pixels(c);
   const int64_t out = c.dy.shape[1];
   if (!is_contiguous(c.w)) weights_ = carver.take<float>(out * column_);

@@ -19,9 +19,12 @@ DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, int64_t both_ph
     : g_(geometry),
       both_(g_.transposed && g_.stride == 2 && g_.dilation == 1 && g_.taps % 2 == 1 && g_.taps >= 3 &&
             g_.taps <= both_phases),
-      count_(g_.transposed && !both_ ? std::min(g_.stride, g_.out) : 1),
+      count_(passes()),
       passes_(carver.take<DepthwisePass>(count_)),
       taps_(carver.take<DepthwiseTap>(geometry.taps)) {}
+
+// One pass for each phase of the stride, where outputs of different phases use different taps.
+int64_t DepthwiseColumns::passes() const { return g_.transposed && !both_ ? std::min(g_.stride, g_.out) : 1; }
 
 void DepthwiseColumns::build() const {
   if (both_) {
@@ -45,15 +48,26 @@ void DepthwiseColumns::build() const {
     const int64_t step = in_step();
     const int64_t out_step = g_.transposed ? g_.stride : 1;
     const int64_t count = ceil_div(g_.out - first, out_step);
-    DepthwisePass pass{next, 0, first, count, out_step, 0, count, true, 1, 0, 0};
+    DepthwisePass pass{};
+    pass.taps = next;
+    pass.first = first;
+    pass.count = count;
+    pass.out_step = out_step;
+    pass.inner_end = count;
+    pass.slides = true;
+    pass.phases = 1;
     for (int64_t t = 0; t < g_.taps; ++t) {
-      const int64_t scaled =  // the input of the pass's first output, times the stride where transposed
-          g_.transposed ? first + g_.pad - (g_.taps - 1 - t) * g_.dilation : t * g_.dilation - g_.pad;
-      if (g_.transposed && scaled % g_.stride != 0) continue;
-      const int64_t input = g_.transposed ? scaled / g_.stride : scaled;
+      // The input that the pass's first output and this tap meet: see AxisGeometry (axis.h).
+      int64_t input = t * g_.dilation - g_.pad;
+      if (g_.transposed) {
+        const int64_t times_stride = first + g_.pad - (g_.taps - 1 - t) * g_.dilation;
+        if (times_stride % g_.stride != 0) continue;
+        input = times_stride / g_.stride;
+      }
       const int64_t begin = input < 0 ? ceil_div(-input, step) : 0;
       const int64_t end = input >= g_.in ? 0 : (g_.in - 1 - input) / step + 1;
-      DepthwiseTap* tap = next + pass.tap_count++;
+      DepthwiseTap* tap = next + pass.tap_count;
+      ++pass.tap_count;
       *tap = {t, input, std::min(begin, count), std::min(end, count)};
       pass.inner_begin = std::max(pass.inner_begin, tap->begin);
       pass.inner_end = std::min(pass.inner_end, tap->end);
@@ -80,7 +94,9 @@ int64_t DepthwiseBlocks<T>::first_channel(int64_t block) const {
 
 template <class T>
 Range DepthwiseBlocks<T>::chunk(int64_t i, int64_t chunks) const {
-  return {splits * i / chunks, i + 1 == chunks ? count : splits * (i + 1) / chunks};
+  const bool last = i + 1 == chunks;
+  const int64_t end = last ? count : splits * (i + 1) / chunks;
+  return {splits * i / chunks, end};
 }
 
 template <class T>
@@ -88,13 +104,15 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
     : p_(p),
       taps_(p.w.shape[2] * p.w.shape[3]),
       blocks_(p.y.shape[1]),
-      x_(p.x, whole_vectors<T>(blocks_.channels), carver, false),
+      x_(p.x, whole_vectors<T>(blocks_.channels), carver, /*spread=*/false),
       rows_(p.axis(0)),
       columns_(p.axis(1), depthwise_kernels<T>().both_phases, carver) {
   const int64_t lanes = conv_kernels<T>().lanes;
   const int64_t items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
-  chunks_ = std::max(ceil_div(row_bytes, caches.l2 / 2), threads > 1 ? ceil_div(4 * threads, items) : 1);
+  const int64_t for_threads = threads > 1 ? ceil_div(4 * threads, items) : 1;  // 4 items for each thread
+  const int64_t for_l2 = ceil_div(row_bytes, caches.l2 / 2);
+  chunks_ = std::max(for_l2, for_threads);
   chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
   weights_ = carver.take<T>(blocks_.count * taps_ * lanes);
   bias_ = carver.take<T>(blocks_.count * lanes);
@@ -127,19 +145,32 @@ void Depthwise<T>::pack_block(int64_t block) const {
   const int columns = static_cast<int>(std::min(lanes, blocks_.channels));
   T* to = weights_ + block * taps_ * lanes;
   T* bias = bias_ + block * lanes;
-  for (int64_t c = 0; c < lanes; ++c)
-    bias[c] = p_.bias.data && c < columns ? p_.bias.data[(first + c) * p_.bias.strides[0]] : T(0);
+  for (int64_t c = 0; c < lanes; ++c) {
+    const bool exists = p_.bias.data && c < columns;
+    bias[c] = exists ? p_.bias.data[(first + c) * p_.bias.strides[0]] : T(0);
+  }
   if (is_contiguous(p_.w)) {
-    ConvPanel<T> panel{p_.w.data + first * taps_, taps_,         taps_, 1, taps_, columns,
-                       static_cast<int>(lanes),   p_.transposed, to};
+    ConvPanel<T> panel;
+    panel.w = p_.w.data + first * taps_;
+    panel.stride_o = taps_;
+    panel.stride_c = taps_;
+    panel.channels = 1;
+    panel.taps = taps_;
+    panel.columns = columns;
+    panel.width = static_cast<int>(lanes);
+    panel.flipped = p_.transposed;
+    panel.panel = to;
     return conv_kernels<T>().pack_panel(panel);
   }
   const int64_t* st = p_.w.strides;
   for (int64_t t = 0; t < taps_; ++t) {
     const int64_t tap = p_.transposed ? taps_ - 1 - t : t;
-    const int64_t s = p_.w.shape[3];
-    for (int64_t c = 0; c < lanes; ++c)
-      *to++ = c < columns ? p_.w.data[(first + c) * st[0] + tap / s * st[2] + tap % s * st[3]] : T(0);
+    const int64_t r = tap / p_.w.shape[3];
+    const int64_t s = tap % p_.w.shape[3];
+    for (int64_t c = 0; c < lanes; ++c) {
+      *to = c < columns ? p_.w.data[(first + c) * st[0] + r * st[2] + s * st[3]] : T(0);
+      ++to;
+    }
   }
 }
 
@@ -188,7 +219,8 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
     d.row_count = list_row_taps(rows_, row, x_.stride_h, p_.w.shape[3] * lanes, row_taps);
     d.x = x_.data + image * x_.stride_n;
     d.y = p_.y.data + image * p_.y.strides[0] + row * p_.y.strides[2];
-    if (far) set_next_row<T>(d, rows_, row, x_.stride_h, fetches_y ? d.y + p_.y.strides[2] : nullptr);
+    const T* next_y = fetches_y ? d.y + p_.y.strides[2] : nullptr;
+    if (far) set_next_row<T>(d, rows_, row, x_.stride_h, next_y);
     for (int64_t i = 0; i < columns_.count(); ++i) {
       d.pass = &columns_[i];
       depthwise_kernels<T>().forward(d);
@@ -207,8 +239,8 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
       in_(call.x.shape[1] / call.geometry.groups),
       out_(call.dy.shape[1] / call.geometry.groups),
       blocks_(call.dy.shape[1]),
-      x_(call.x, whole_vectors<T>(call.x.shape[1]), carver, false),
-      dy_(call.dy, whole_vectors<T>(blocks_.channels), carver, false),
+      x_(call.x, whole_vectors<T>(call.x.shape[1]), carver, /*spread=*/false),
+      dy_(call.dy, whole_vectors<T>(blocks_.channels), carver, /*spread=*/false),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0])),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), 0, carver) {
   const int64_t rows = call.dy.shape[0] * call.dy.shape[2];
@@ -217,8 +249,9 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
   sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * in_ * lanes + lanes);
   bias_sums_ = carver.take<T>(parts_ * blocks_.count * lanes);
   row_taps_ = carver.take<DepthwiseRowTap>(threads * rows_.taps);
-  x_first_ = carver.take<int64_t>(out_ > 1 ? blocks_.count : 0);
-  pick_ = out_ > 1 ? carver.take<T>(blocks_.count * lanes) : nullptr;
+  const bool picks = out_ > 1;  // groups have several outputs, which share inputs
+  x_first_ = carver.take<int64_t>(picks ? blocks_.count : 0);
+  pick_ = picks ? carver.take<T>(blocks_.count * lanes) : nullptr;
 }
 
 template <class T>
@@ -252,7 +285,8 @@ void DepthwiseWeight<T>::list_inputs() const {
     x_first_[block] = std::min(first / out_ * in_, last);
     for (int64_t i = 0; i < lanes; ++i) {
       const int64_t output = std::min(first + i, blocks_.channels - 1);
-      *pick++ = static_cast<Integer>(output / out_ * in_ - x_first_[block]);
+      *pick = static_cast<Integer>(output / out_ * in_ - x_first_[block]);
+      ++pick;
     }
   }
 }
@@ -309,10 +343,21 @@ void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
     const int64_t first = block * lanes;
     const int64_t skip = first - blocks_.first_channel(block);
     const int columns = static_cast<int>(std::min(lanes, blocks_.channels - first));
-    if (c_.dw.data)
-      conv_kernels<T>().combine({sums_ + block * panel + skip, parts_, blocks_.count * panel, in_, taps_, 0,
-                                 taps_ * in_, columns, static_cast<int>(lanes),
-                                 c_.dw.data + first * c_.dw.strides[0], c_.dw.strides[0]});
+    if (c_.dw.data) {
+      ConvPartials<T> p;
+      p.partial = sums_ + block * panel + skip;
+      p.partials = parts_;
+      p.stride_p = blocks_.count * panel;
+      p.channels = in_;
+      p.taps = taps_;
+      p.begin = 0;
+      p.end = taps_ * in_;
+      p.columns = columns;
+      p.width = static_cast<int>(lanes);
+      p.w = c_.dw.data + first * c_.dw.strides[0];
+      p.stride_o = c_.dw.strides[0];
+      conv_kernels<T>().combine(p);
+    }
     if (c_.db.data)
       add_partials(bias_sums_ + block * lanes + skip, parts_, blocks_.count * lanes, columns,
                    c_.db.data + first * c_.db.strides[0], c_.db.strides[0]);

@@ -42,6 +42,8 @@ class DepthwiseColumns {
   int64_t in_step() const { return g_.transposed ? 1 : g_.stride; }
 
  private:
+  int64_t passes() const;
+
   AxisGeometry g_;
   bool both_;  // stride 2: one pass computes both phases
   int64_t count_;

@@ -1,6 +1,9 @@
-// The inner loops of depthwise convolutions (rows.h), compiled once for each ISA level. A tile is Q outputs
-// of a row by one vector of channels. slide() and slide_weight() are for taps that are neighbours: they load
-// each vector of x once for all taps of a row. gather() and gather_weight() are for any taps.
+// The inner loops of depthwise convolutions: DepthwiseKernels of rows.h, compiled once for each ISA level and
+// called by depthwise.cpp, once for each pass over an output row. A tile is Q outputs of a row by one vector
+// of channels (a block). slide() and slide_weight() are for taps that are neighbours: they load each vector
+// of x once for all taps of a row. gather() and gather_weight() are for any taps. A sum is one chain over the
+// taps, row by row, in all of them, so the bits do not depend on which one computes it. The tables kForward,
+// kWeight and kPickWeight near the end say which of them are compiled.
 #include "kernels/conv2d/depthwise/rows.h"
 #include "base/integers.h"
 #include "base/unroll.h"
@@ -21,14 +24,18 @@ template <class T>
 RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
   const int64_t at = block * lanes<T>;
   const int64_t last = d.channels - lanes<T>;
-  return at <= last ? at : last < 0 ? 0 : last;
+  if (at <= last) return at;
+  return last < 0 ? 0 : last;
 }
 
 // A mask with the bits [begin, end) set, as far as they are in [0, count).
 RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) {
   begin = begin < 0 ? 0 : begin;
   end = end < count ? end : count;
-  return begin < end ? ((uint32_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1) : 0;
+  if (begin >= end) return 0;
+  const uint32_t below_end = (uint32_t{1} << end) - 1;
+  const uint32_t below_begin = (uint32_t{1} << begin) - 1;
+  return below_end & ~below_begin;
 }
 
 // Prefetches to L2, for one block, a part of what the next row will read and write (DepthwiseRow::y_next,
@@ -44,10 +51,11 @@ static __attribute__((noinline)) void prefetch_far(const DepthwiseRow<T>& d, int
   const bool new_line = channel * sizeof(T) % 64 < sizeof(vec<T>);
   const auto fetch = [&](const T* from, int64_t pixels, int64_t stride) RANVIER_INLINED {
     const bool runs = whole && stride == d.channels;
-    int64_t count = runs ? ceil_div(pixels * lanes<T>, kLine) : new_line ? pixels : 0;
+    const int64_t lines_of_pixels = new_line ? pixels : 0;
+    const int64_t step = runs ? kLine : stride;
+    int64_t count = runs ? ceil_div(pixels * lanes<T>, kLine) : lines_of_pixels;
     from += runs ? block * lanes<T> * pixels : channel;
-    for (const int64_t step = runs ? kLine : stride; count > 0; --count, from += step)
-      __builtin_prefetch(from, 0, 2);
+    for (; count > 0; --count, from += step) __builtin_prefetch(from, 0, 2);
   };
   const int64_t step = d.pass->out_step * d.y_stride;
   if (d.y_next) fetch(d.y_next + d.pass->first * d.y_stride + t * step, Q, step);
@@ -103,8 +111,9 @@ RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, con
 // kPhases - 1 = q * kStep + s. kEdge: columns outside the image and outputs outside the row are skipped.
 template <class T, int kTaps, int kStep, int kPhases, bool kEdge>
 static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
-  constexpr int L = lanes<T>, kColumns = ((Q - 1) * kStep + kTaps - kPhases) / kPhases + 1;
-  static_assert(kColumns < 32);
+  constexpr int L = lanes<T>;
+  constexpr int kColumns = ((Q - 1) * kStep + kTaps - kPhases) / kPhases + 1;  // that the tile's outputs read
+  static_assert(kColumns < 32);                                                // `used` has a bit for each
   const DepthwisePass& pass = *d.pass;
   const int64_t column = pass.column + (t - pass.begin) * kStep / kPhases;
   const uint32_t used = kEdge ? bits_between(-column, d.width - column, kColumns) : ~0u;
@@ -178,7 +187,10 @@ RANVIER_INLINE void load_dy(const DepthwiseWeightRow<T>& d, int64_t block, int64
   const int64_t count = d.pass->count - t;
   const int64_t stride = d.y_stride;
   RANVIER_UNROLL
-  for (int q = 0; q < Q; ++q, from += stride) dy[q] = !kEdge || q < count ? load(from) : vec<T>{};
+  for (int q = 0; q < Q; ++q, from += stride) {
+    const bool exists = !kEdge || q < count;
+    dy[q] = exists ? load(from) : vec<T>{};
+  }
   if (!d.db) return;
   T* sum = d.db + block * lanes<T>;
   store(sum, load(sum) + (((dy[0] + dy[1]) + (dy[2] + dy[3])) + ((dy[4] + dy[5]) + (dy[6] + dy[7]))));
@@ -209,7 +221,8 @@ RANVIER_INLINE vec<T> input(const Inputs<T>& in, const T* x, int64_t c) {
 // and the sums of a row of taps stay in registers.
 template <class T, int kTaps, int kStep, bool kEdge, bool kPick = false>
 static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
-  constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
+  constexpr int L = lanes<T>;
+  constexpr int kColumns = (Q - 1) * kStep + kTaps;  // that the tile's outputs read
   const DepthwisePass& pass = *d.pass;
   const int64_t column = pass.taps->input + t * kStep;
   const int64_t count = pass.count - t < Q ? pass.count - t : Q;
@@ -284,51 +297,97 @@ using Tile = void (*)(const Row&, int64_t);
 template <class T>
 constexpr bool kFloat = sizeof(T) == sizeof(float);
 
-// The code for a tile, by tile_of(): any taps; 3 taps at strides 1 and 2; 5 taps at strides 1 and 2; 7 taps;
-// both phases of 3 and of 5 taps at stride 2. Rare cases, and levels without FMA, use the first one, to have
-// less code. kEdge: true if the tile is at an edge.
+// The code for a tile, by the number and distance of its taps: the indices of the tables below. any_taps:
+// all; taps3_step2: 3 neighbouring taps at stride 2; taps3_phases: 3 taps, both phases of stride 2 in one
+// pass.
+enum TileIndex {
+  any_taps,
+  taps3_step1,
+  taps3_step2,
+  taps5_step1,
+  taps5_step2,
+  taps7,
+  taps3_phases,
+  taps5_phases
+};
+constexpr int kForwardTiles = 8;
+constexpr int kWeightTiles = 6;  // a gradient to the weight has no phases
+constexpr int kPickTiles = 4;
+
+// Rare cases, and levels without FMA, use gather(), to have less code. kEdge: true if the tile is at an edge;
+// code for edges also computes other tiles.
 constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
 constexpr bool kMany = kFloat<T> && kWide;
+
 template <class T, bool kEdge>
-constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
-                                                     slide<T, 3, 1, 1, kEdge || !kMany<T>>,
-                                                     slide<T, 3, 2, 1, kEdge || !kMany<T>>,
-                                                     kFloat<T> ? slide<T, 5, 1, 1, true> : gather<T>,
-                                                     kFloat<T> ? slide<T, 5, 2, 1, true> : gather<T>,
-                                                     kMany<T> ? slide<T, 7, 1, 1, true> : gather<T>,
-                                                     kMany<T> ? slide<T, 3, 1, 2, kEdge> : gather<T>,
-                                                     kMany<T> ? slide<T, 5, 1, 2, true> : gather<T>};
+struct ForwardTiles {
+  using Function = Tile<DepthwiseForwardRow<T>>;
+  Function of[kForwardTiles];
+  constexpr ForwardTiles() : of{} {
+    for (Function& f : of) f = gather<T>;
+    of[taps3_step1] = slide < T, 3, 1, 1, kEdge || !kMany < T >> ;
+    of[taps3_step2] = slide < T, 3, 2, 1, kEdge || !kMany < T >> ;
+    if constexpr (kFloat<T>) {
+      of[taps5_step1] = slide<T, 5, 1, 1, true>;
+      of[taps5_step2] = slide<T, 5, 2, 1, true>;
+    }
+    if constexpr (kMany<T>) {
+      of[taps7] = slide<T, 7, 1, 1, true>;
+      of[taps3_phases] = slide<T, 3, 1, 2, kEdge>;
+      of[taps5_phases] = slide<T, 5, 1, 2, true>;
+    }
+  }
+};
+template <class T, bool kEdge>
+constexpr ForwardTiles<T, kEdge> kForward{};
 
-// The same for the gradient to the weight: kWeight[edge][tile_of()].
-template <class T>
-constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
-    {gather_weight<T>, slide_weight<T, 3, 1, false>, slide_weight<T, 3, 2, false>,
-     kFloat<T> ? slide_weight<T, 5, 1, false> : gather_weight<T>,
-     kFloat<T> ? slide_weight<T, 5, 2, false> : gather_weight<T>,
-     kFloat<T>&& kWide ? slide_weight<T, 7, 1, false> : gather_weight<T>},
-    {gather_weight<T>, slide_weight<T, 3, 1, true>, kWide ? slide_weight<T, 3, 2, true> : gather_weight<T>,
-     kFloat<T>&& kWide ? slide_weight<T, 5, 1, true> : gather_weight<T>, gather_weight<T>,
-     kFloat<T>&& kWide ? slide_weight<T, 7, 1, true> : gather_weight<T>}};
+// The same for the gradient to the weight.
+template <class T, bool kEdge>
+struct WeightTiles {
+  using Function = Tile<DepthwiseWeightRow<T>>;
+  Function of[kWeightTiles];
+  constexpr WeightTiles() : of{} {
+    for (Function& f : of) f = gather_weight<T>;
+    of[taps3_step1] = slide_weight<T, 3, 1, kEdge>;
+    if constexpr (!kEdge || kWide) of[taps3_step2] = slide_weight<T, 3, 2, kEdge>;
+    if constexpr (kFloat<T> && (!kEdge || kWide)) of[taps5_step1] = slide_weight<T, 5, 1, kEdge>;
+    if constexpr (kFloat<T> && !kEdge) of[taps5_step2] = slide_weight<T, 5, 2, false>;
+    if constexpr (kFloat<T> && kWide) of[taps7] = slide_weight<T, 7, 1, kEdge>;
+  }
+};
+template <class T, bool kEdge>
+constexpr WeightTiles<T, kEdge> kWeight{};
 
-// The same with a pick.
+// The same with a pick (DepthwiseWeightRow).
 template <class T>
 constexpr bool kPicks = has_permute<T>;
 template <class T, bool kEdge, bool kPick = kPicks<T>>
-constexpr Tile<DepthwiseWeightRow<T>> kPickWeight[] = {
-    gather_weight<T, kPick>, kFloat<T> ? slide_weight<T, 3, 1, kEdge, kPick> : gather_weight<T, kPick>,
-    kFloat<T> && !kEdge ? slide_weight<T, 3, 2, false, kPick> : gather_weight<T, kPick>,
-    kFloat<T> && !kEdge ? slide_weight<T, 5, 1, false, kPick> : gather_weight<T, kPick>};
+struct PickTiles {
+  using Function = Tile<DepthwiseWeightRow<T>>;
+  Function of[kPickTiles];
+  constexpr PickTiles() : of{} {
+    for (Function& f : of) f = gather_weight<T, kPick>;
+    if constexpr (kFloat<T>) of[taps3_step1] = slide_weight<T, 3, 1, kEdge, kPick>;
+    if constexpr (kFloat<T> && !kEdge) {
+      of[taps3_step2] = slide_weight<T, 3, 2, false, kPick>;
+      of[taps5_step1] = slide_weight<T, 5, 1, false, kPick>;
+    }
+  }
+};
+template <class T, bool kEdge>
+constexpr PickTiles<T, kEdge> kPickWeight{};
 
-// The index of the code for a tile in the tables above.
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
   const int64_t taps = d.pass->slides ? d.pass->tap_count : 0;
   const int64_t step = d.in_step;
-  if (d.pass->phases == 2) return taps == 5 ? 7 : 6;
-  if (taps == 7 && step == 1) return 5;
-  if ((taps != 3 && taps != 5) || step > 2) return 0;
-  return static_cast<int>(taps - 3 + step);
+  if (d.pass->phases == 2) return taps == 5 ? taps5_phases : taps3_phases;
+  if (taps == 7 && step == 1) return taps7;
+  if (step > 2) return any_taps;
+  if (taps == 3) return step == 1 ? taps3_step1 : taps3_step2;
+  if (taps == 5) return step == 1 ? taps5_step1 : taps5_step2;
+  return any_taps;
 }
 
 // DepthwiseKernels::forward: a pass over a row, Q outputs at a time. The last tile of a row begins earlier
@@ -348,7 +407,11 @@ static void forward(const DepthwiseForwardRow<T>& d) {
   const bool overlaps = tile && (last - pass.begin) % phases == 0 && is_inner(last);
   for (int64_t t = pass.begin; t < pass.count; t += Q) {
     if (overlaps && t > last) t = last;
-    (is_inner(t) ? kForward<T, false> : kForward<T, true>)[tile](d, t);
+    if (is_inner(t)) {
+      kForward<T, false>.of[tile](d, t);
+    } else {
+      kForward<T, true>.of[tile](d, t);
+    }
   }
 }
 
@@ -361,17 +424,34 @@ static void weight(const DepthwiseWeightRow<T>& d) {
     const bool edge = t < pass.inner_begin || t + Q > pass.inner_end;
     if constexpr (kPicks<T>) {
       if (d.pick) {
-        (edge ? kPickWeight<T, true> : kPickWeight<T, false>)[tile < 4 ? tile : 0](d, t);
+        const int pick_tile = tile < kPickTiles ? tile : any_taps;
+        if (edge) {
+          kPickWeight<T, true>.of[pick_tile](d, t);
+        } else {
+          kPickWeight<T, false>.of[pick_tile](d, t);
+        }
         continue;
       }
     }
-    kWeight<T>[edge][tile](d, t);
+    if (edge) {
+      kWeight<T, true>.of[tile](d, t);
+    } else {
+      kWeight<T, false>.of[tile](d, t);
+    }
   }
 }
 
-extern const DepthwiseKernels<float> depthwise_kernels_float = {kWide ? 5 : 0, kStreams<float>,
-                                                                forward<float>, weight<float>, kPicks<float>};
-extern const DepthwiseKernels<double> depthwise_kernels_double = {0, false, forward<double>, weight<double>,
-                                                                  kPicks<double>};
+template <class T>
+static constexpr DepthwiseKernels<T> kernels() {
+  DepthwiseKernels<T> k{};
+  k.both_phases = kMany<T> ? 5 : 0;
+  k.streams = kStreams<T>;
+  k.forward = forward<T>;
+  k.weight = weight<T>;
+  k.picks = kPicks<T>;
+  return k;
+}
+extern const DepthwiseKernels<float> depthwise_kernels_float = kernels<float>();
+extern const DepthwiseKernels<double> depthwise_kernels_double = kernels<double>();
 
 }  // namespace ranvier::RANVIER_ISA

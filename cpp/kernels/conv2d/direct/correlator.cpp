@@ -16,7 +16,7 @@ constexpr int64_t kTileOverhead = 12;  // the time of a tile's pointers and stor
 
 template <class T>
 Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
-    : sum_(p, carver, threads, true), stream_(streams()) {
+    : sum_(p, carver, threads, /*tiles_alone=*/true), stream_(streams()) {
   const int64_t group_columns = sum_.panels_at_once * sum_.panels.width;
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_columns, p.y.shape[1])) * sizeof(T);
   chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.tile_rows), 1);
@@ -29,8 +29,10 @@ bool Correlator<T>::streams() const {
   constexpr int64_t line = kCacheLine / sizeof(T);
   const TensorView<T>& y = sum_.problem.y;
   if (sum_.form == SumForm::dots || numel(y) * static_cast<int64_t>(sizeof(T)) < caches.l3 / 2) return false;
-  const int64_t steps = (sum_.form == SumForm::spans ? sum_.panels.width : sum_.out_group) | y.shape[1] |
-                        y.strides[0] | y.strides[2] | y.strides[3];
+  // All distances at which a panel of a pixel may begin are multiples of a line if their bitwise or is, as a
+  // line is a power of two.
+  const int64_t panel_step = sum_.form == SumForm::spans ? sum_.panels.width : sum_.out_group;
+  const int64_t steps = panel_step | y.shape[1] | y.strides[0] | y.strides[2] | y.strides[3];
   return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
 }
 
@@ -90,7 +92,8 @@ void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed
   const int64_t rest = block_weight(images % block);
   for (int64_t n = 0; n < images; n += block) {
     const int64_t count = std::min(block, images - n);
-    if (share.skip(count == block ? whole : rest)) continue;
+    const int64_t weight = count == block ? whole : rest;
+    if (share.skip(weight)) continue;
     for (int64_t panel = 0; panel < sum_.panels.count(); panel += group) {
       const Range panels{panel, std::min(panel + group, sum_.panels.count())};
       for (int64_t i = 0; i < sum_.rows.classes(); ++i)
@@ -123,10 +126,18 @@ void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range
     const int64_t panel = panels.begin + item % chunk_items / count;
     const int64_t tile = item % chunk_items % count;
     const int64_t run = std::min(count - tile, items.end - item);
-    sum_.run_tiles(region, panel, {first + tile, first + tile + run}, taps,
-                   next_inputs(region, panels, panel, taps),
-                   {p.y.data + sum_.panels.first(panel), p.y.strides[0], p.y.strides[2], p.y.strides[3],
-                    sum_.panels.columns(panel), sum_.bias(panel), sum_.norm(panel), p.relu, stream_});
+    typename DirectSum<T>::Sink sink;
+    sink.y = p.y.data + sum_.panels.first(panel);
+    sink.stride_n = p.y.strides[0];
+    sink.stride_h = p.y.strides[2];
+    sink.stride_w = p.y.strides[3];
+    sink.columns = sum_.panels.columns(panel);
+    sink.bias = sum_.bias(panel);
+    sink.norm = sum_.norm(panel);
+    sink.relu = p.relu;
+    sink.stream = stream_;
+    const typename DirectSum<T>::Fetch fetch = next_inputs(region, panels, panel, taps);
+    sum_.run_tiles(region, panel, {first + tile, first + tile + run}, taps, fetch, sink);
     item += run;
   }
 }

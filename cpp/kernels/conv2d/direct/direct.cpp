@@ -68,7 +68,8 @@ int rows_of_tile(const Panels<T>& panels, SumForm form, bool may_be_wide) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
   if (form == SumForm::dots) return kernels.dot_rows[panels.width];
   if (form == SumForm::spans) return kernels.grouped_rows;
-  return kernels.rows(may_be_wide ? panels.columns(0) : panels.width);
+  const int64_t columns = may_be_wide ? panels.columns(0) : panels.width;
+  return kernels.rows(columns);
 }
 
 }  // namespace
@@ -110,9 +111,11 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
   const int64_t packed = packs_late ? threads * panels_at_once * panel_size_ : packed_size();
   weights_ = p.packed_w ? const_cast<T*>(p.packed_w) : carver.take<T>(packed);
   const bool strided = p.bias.data && p.bias.strides[0] != 1;
-  bias_copy_ = carver.take<T>(strided ? p.bias.shape[0] : 0);
+  const int64_t copied = strided ? p.bias.shape[0] : 0;
+  bias_copy_ = carver.take<T>(copied);
   bias_ = strided ? bias_copy_ : p.bias.data;
-  pick_ = carver.take<T>(form == SumForm::spans ? conv_kernels<T>().lanes : 0);
+  const int picks = form == SumForm::spans ? conv_kernels<T>().lanes : 0;
+  pick_ = carver.take<T>(picks);
   segments_ = carver.take<ConvSegment>(threads * segments_of_thread());
 }
 
@@ -134,7 +137,8 @@ int64_t DirectSum<T>::chain() const {
 // The most segments of a region.
 template <class T>
 int64_t DirectSum<T>::segments_of_thread() const {
-  return taps_[0] * (form == SumForm::shared ? in_group : taps_[1] * segments_of_run(in_group));
+  const int64_t segments_of_row = form == SumForm::shared ? in_group : taps_[1] * segments_of_run(in_group);
+  return taps_[0] * segments_of_row;
 }
 
 template <class T>
@@ -154,7 +158,8 @@ void DirectSum<T>::prepare(const OpenTeam& team) const {
 // Where this thread's packed panels begin.
 template <class T>
 T* DirectSum<T>::packed_by(const OpenTeam& team) const {
-  return weights_ + (packs_late ? team.index() * panels_at_once * panel_size_ : 0);
+  const int64_t first = packs_late ? team.index() * panels_at_once * panel_size_ : 0;
+  return weights_ + first;
 }
 
 template <class T>
@@ -186,8 +191,9 @@ void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
   p.columns = panels.columns(panel);
   p.width = panels.width;
   p.panel = to;
-  p.w = w.data +
-        (problem.transposed ? group * in_group * row + (first - group * out_group) * taps : first * row);
+  const int64_t transposed_first = group * in_group * row + (first - group * out_group) * taps;
+  const int64_t first_weight = problem.transposed ? transposed_first : first * row;
+  p.w = w.data + first_weight;
   p.stride_o = problem.transposed ? taps : row;
   p.stride_c = problem.transposed ? row : taps;
   if (is_contiguous(w) && (form == SumForm::panels || form == SumForm::shared))
@@ -204,11 +210,16 @@ void DirectSum<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) c
   const int64_t run = form == SumForm::dots ? conv_kernels<T>().lanes : 1;  // input channels side by side
   const int64_t width = step_size() / run;
   T* to = p.panel;
-  for (int64_t t = 0; t < p.taps; ++t)
+  for (int64_t t = 0; t < p.taps; ++t) {
+    const int64_t tap = p.flipped ? p.taps - 1 - t : t;
     for (int64_t c = 0; c < in_group; c += run)
       for (int o = 0; o < width; ++o)
-        for (int64_t i = c; i < c + run; ++i)
-          *to++ = o < p.columns && i < in_group ? weight(first + o, i, p.flipped ? p.taps - 1 - t : t) : T(0);
+        for (int64_t i = c; i < c + run; ++i) {
+          const bool exists = o < p.columns && i < in_group;
+          *to = exists ? weight(first + o, i, tap) : T(0);
+          ++to;
+        }
+  }
 }
 
 // spans: fills pick_, for each lane the first input channel of its group.
@@ -222,7 +233,8 @@ void DirectSum<T>::pick_inputs() const {
 // The first input channel that a panel reads.
 template <class T>
 int64_t DirectSum<T>::first_input(int64_t panel) const {
-  return (form == SumForm::spans ? panels.first(panel) / out_group : panels.group(panel)) * in_group;
+  const int64_t group = form == SumForm::spans ? panels.first(panel) / out_group : panels.group(panel);
+  return group * in_group;
 }
 
 // The weight of an output channel for an input channel of its group.
@@ -257,10 +269,12 @@ int64_t DirectSum<T>::all_taps(const Region& region, ConvSegment* segments) cons
       const AxisTap column = region.columns.tap(s);
       const int64_t a = row.offset * x.stride_h + column.offset * x.stride_w;
       const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
-      if (joins)
+      if (joins) {
         runs.add({a, b, in_group});
-      else
-        segments[count++] = {a, b, in_group};
+      } else {
+        segments[count] = {a, b, in_group};
+        ++count;
+      }
     }
   return joins ? runs.count : count;
 }
@@ -271,9 +285,12 @@ int64_t DirectSum<T>::row_taps(const Region& region, ConvSegment* segments) cons
   int64_t count = 0;
   for (int64_t r = 0; region.columns.tap_count > 0 && r < region.rows.tap_count; ++r)
     for (int64_t c = 0; c < in_group; ++c) {
-      const int64_t tap = region.rows.tap(r).tap * taps_[1] + region.columns.first_tap;
-      segments[count++] = {region.rows.tap(r).offset * x.stride_h + c, (tap * in_group + c) * panels.width,
-                           region.columns.tap_count};
+      const AxisTap row = region.rows.tap(r);
+      const int64_t tap = row.tap * taps_[1] + region.columns.first_tap;
+      const int64_t a = row.offset * x.stride_h + c;
+      const int64_t b = (tap * in_group + c) * panels.width;
+      segments[count] = {a, b, region.columns.tap_count};
+      ++count;
     }
   return count;
 }
@@ -289,7 +306,9 @@ int64_t DirectSum<T>::tiles(const Region& region) const {
   const Axis::Class& across = region.columns;
   if (row.rows && across.tap_count == kSharedTaps) return region.images * region.rows.size * row.tiles;
   const bool is_edge = across.tap_count == kSharedTaps - 1 && across.size == 1;
-  if (is_edge && (across.first_tap ? row.first : row.last)) return 0;
+  const bool in_shared_row =
+      across.first_tap ? row.first : row.last;  // the pixel before, or after, the class
+  if (is_edge && in_shared_row) return 0;
   return ceil_div(region.pixels(), tile_rows);
 }
 
@@ -312,15 +331,16 @@ void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow
   t.row_step = across.base_step * x.stride_w;
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const int64_t begin = part * shared.rows;
-    const int64_t own = std::min(begin, shared.width - shared.rows);
-    const int64_t column = own - shared.first;  // the column within the class
-    t.without_first = shared.first && own == 0;
-    t.without_last = shared.last && own + shared.rows == shared.width;
+    const int64_t start = std::min(begin, shared.width - shared.rows);  // where this tile begins
+    const int64_t column = start - shared.first;                        // the column within the class
+    t.without_first = shared.first && start == 0;
+    t.without_last = shared.last && start + shared.rows == shared.width;
     t.a[0] = from + image * x.stride_n + down.base(row) * x.stride_h + across.base(column) * x.stride_w;
     t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);
     T* y = sink.y + image * sink.stride_n + down.position(row) * sink.stride_h +
            across.position(column) * sink.stride_w;
-    for (int64_t i = 0; i < shared.rows; ++i, y += step_y) t.c[i] = i < begin - own ? nowhere : y;
+    const int64_t in_common = begin - start;
+    for (int64_t i = 0; i < shared.rows; ++i, y += step_y) t.c[i] = i < in_common ? nowhere : y;
     conv_kernels<T>().shared(t);
     if (++part < shared.tiles) continue;
     part = 0;
@@ -387,7 +407,8 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   int64_t row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
   const int64_t last = std::min(tiles.end * most, pixels);
-  t.ahead = form == SumForm::dots && taps.count == 1 && taps.segments->n == in_group ? 2 * most * step_x : 0;
+  const bool one_tap = taps.count == 1 && taps.segments->n == in_group;
+  if (form == SumForm::dots && one_tap) t.ahead = 2 * most * step_x;  // the pixels of the tile after the next
   const T* x_row = nullptr;
   T* y_row = nullptr;
   const auto enter_row = [&] {

@@ -106,6 +106,9 @@ static void tile(const ConvTile<T>& t) {
   }
   vec<T> acc[kRows][kVectors] = {};
   constexpr bool kFloat = sizeof(T) == sizeof(float);
+  // Tiles so large that a pointer for each row would not fit into the registers.
+  constexpr bool kManyRows = (kVectors == 2 && kRows >= 12) || (kVectors == 3 && kRows >= 8);
+  constexpr bool kWidePairs = kManyRows && kFloat;
   const auto any = [&](ConvChain& chain) RANVIER_INLINED { multiply<T, kRows, kVectors>(t, chain, acc); };
   if constexpr (kVectors == 1 && kRows == kNarrowRows && kFloat && RANVIER_HAS_FMA) {
     const auto pairs = [&](ConvChain& chain) RANVIER_INLINED { multiply_pairs<T, kRows>(t, chain, acc); };
@@ -113,7 +116,7 @@ static void tile(const ConvTile<T>& t) {
       add_chains(t, acc, pairs);
     else
       add_chains(t, acc, any);
-  } else if constexpr ((kVectors == 2 ? kRows >= 12 : kVectors == 3 && kRows >= 8) && kFloat) {
+  } else if constexpr (kWidePairs) {
     const auto pairs = [&](ConvChain& chain)
                            RANVIER_INLINED { multiply_wide_pairs<T, kRows, kVectors>(t, chain, acc); };
     if (t.row_step && t.rows == kRows)
@@ -184,9 +187,8 @@ static void grouped_tile(ConvTile<T>& t) {
   __builtin_memcpy(&first, t.pick, sizeof first);
   for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
     const T* b = t.b + s->b;
-    asm volatile(
-        "" ::
-            : "memory");  // the rows' pointers are read again: GCC would keep them in vector registers
+    // The rows' pointers are read again: GCC would keep them in vector registers.
+    asm volatile("" ::: "memory");
     vec<T> x[kRows];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) x[i] = load_n(t.a[i] + s->a, t.reach);
@@ -217,7 +219,8 @@ static __attribute__((noinline)) void store_rows(const ConvTile<float>& t, const
   const vec<float> bias = t.bias ? load(t.bias) : vec<float>{};
   for (int i = 0; i < t.rows; ++i) {
     const vec<float> x = load(acc + i * L) + bias;
-    store(t.c[i], t.relu ? cut_off(x) : x);
+    const vec<float> y = t.relu ? cut_off(x) : x;
+    store(t.c[i], y);
   }
 }
 
@@ -241,6 +244,8 @@ static void shared_tile(const ConvTile<float>& t) {
       const auto add = [&](int i, int tap, const vec<float>& x)
                            RANVIER_INLINED { acc[i][0] = fma(x, w[tap], acc[i][0]); };
       __builtin_prefetch(fetch);
+      // Input i meets tap `tap` of row i - tap. The first and the last input meet one row, and may be
+      // padding.
       if (!t.without_first) add(0, 0, broadcast<float>(a[0]));
       RANVIER_UNROLL
       for (int i = 1; i < kRows + kSharedTaps - 2; ++i) {
@@ -347,30 +352,35 @@ static void run_tile(ConvTile<T>& t) {
   }
 #endif
   using Heights = TileHeights<T>;
-  ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>::of[vectors - 1]
-                                                                    [choose(Heights::of[vectors - 1])](t);
+  using Tiles = ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>;
+  const int height = choose(Heights::of[vectors - 1]);
+  Tiles::of[vectors - 1][height](t);
 }
 
 static void end_streams() { stream_end(); }
 
 template <class T>
-static constexpr ConvKernels<T> conv_table = {kConvRows,
-                                              lanes<T>,
-                                              kNarrowRows,
-                                              sizeof(T) == sizeof(float) ? kConsecutiveRows : kNarrowRows,
-                                              kHasHalf<T> ? kPairedRows : kConvRows,
-                                              kWideRows<T>,
-                                              run_tile<T>,
-                                              end_streams,
-                                              {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
-                                              run_dots<T>,
-                                              kGroupedRows,
-                                              grouped_or_none<T>(),
-                                              shared_or_none<T>(),
-                                              pack_panel<T>,
-                                              combine<T>,
-                                              sum<T>};
-extern const ConvKernels<float> conv_kernels_float = conv_table<float>;
-extern const ConvKernels<double> conv_kernels_double = conv_table<double>;
+static constexpr ConvKernels<T> conv_table() {
+  ConvKernels<T> t{};
+  t.mr = kConvRows;
+  t.lanes = lanes<T>;
+  t.narrow_rows = kNarrowRows;
+  t.consecutive_rows = sizeof(T) == sizeof(float) ? kConsecutiveRows : kNarrowRows;
+  t.paired_rows = kHasHalf<T> ? kPairedRows : kConvRows;
+  t.wide_rows = kWideRows<T>;
+  t.tile = run_tile<T>;
+  t.stream_end = end_streams;
+  for (int outs = 1; outs <= kMaxDots; ++outs) t.dot_rows[outs] = dot_rows(outs);
+  t.dots = run_dots<T>;
+  t.grouped_rows = kGroupedRows;
+  t.grouped = grouped_or_none<T>();
+  t.shared = shared_or_none<T>();
+  t.pack_panel = pack_panel<T>;
+  t.combine = combine<T>;
+  t.sum = sum<T>;
+  return t;
+}
+extern const ConvKernels<float> conv_kernels_float = conv_table<float>();
+extern const ConvKernels<double> conv_kernels_double = conv_table<double>();
 
 }  // namespace ranvier::RANVIER_ISA

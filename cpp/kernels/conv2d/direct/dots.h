@@ -54,7 +54,10 @@ static void dot_tile(const ConvTile<T>& t) {
   const T* a[kRows];
   vec<T> acc[kRows][kOuts] = {};
   RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) a[i] = t.a[i < t.rows ? i : 0];
+  for (int i = 0; i < kRows; ++i) {
+    const int row = i < t.rows ? i : 0;  // rows that do not exist compute the first one again
+    a[i] = t.a[row];
+  }
   const int64_t ahead = t.ahead;
   const auto step = [&](const T* b, int64_t at, auto load_a) __attribute__((always_inline)) {
     vec<T> row[kOuts];

@@ -78,7 +78,9 @@ static void half_tile(const ConvTile<float>& t) {
 template <int kRows, bool kEven>
 RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, ConvChain& chain,
                                        vec<float> (&acc)[kRows / 2][3]) {
-  constexpr int H = lanes<float> / 2, kStep = kEven ? 2 : 1, kPointers = kRows / kStep;
+  constexpr int H = lanes<float> / 2;
+  constexpr int kStep = kEven ? 2 : 1;  // rows for each pointer
+  constexpr int kPointers = kRows / kStep;
   const float* a[kPointers];
   RANVIER_UNROLL
   for (int i = 0; i < kPointers; ++i) a[i] = t.a[i * kStep];
@@ -93,13 +95,15 @@ RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, ConvChain& chai
     int64_t n = s->n;
     do {
       asm("" : "+r"(second));  // or GCC keeps a pointer for each row
+      // Of the three halves b0 b1 b2 of a row of b: (b0 b1), (b2 b0), (b1 b2).
       const vec<float> row[] = {load(b), join(load_half(b + 2 * H), load_half(b)), load(b + H)};
       __builtin_prefetch(fetch);
       fetch += fetch_step;
       RANVIER_UNROLL
       for (int i = 0; i < kRows / 2; ++i) {
         const vec<float> x = broadcast<float>(a[2 * i / kStep][first]);
-        const vec<float> y = broadcast<float>(kEven ? a[i][second] : a[(2 * i + 1) / kStep][first]);
+        const float* of_second = kEven ? a[i] + second : a[(2 * i + 1) / kStep] + first;
+        const vec<float> y = broadcast<float>(*of_second);
         acc[i][0] = fma(x, row[0], acc[i][0]);
         acc[i][1] = fma(halves(x, y), row[1], acc[i][1]);
         acc[i][2] = fma(y, row[2], acc[i][2]);

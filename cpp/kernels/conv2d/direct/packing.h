@@ -1,5 +1,12 @@
-// Copies weights to panels, the order in which a tile reads them, and sums of panels back to the order of
-// weights: the functions pack_panel and combine of ConvKernels (tile.h). Included by direct.isa.cpp only.
+// Copies weights to panels, the order in which a tile reads them (pack_panel), and sums of panels back to the
+// order of weights (combine): functions of ConvKernels, whose arguments are in tile.h.
+//
+//   w [k][c][taps]                    a panel [tap][c][width]: `width` output channels k side by side,
+//                                     zeros where there are fewer
+//
+// For one output channel the c * taps elements of w follow each other; element e is tap e % taps of channel
+// e / taps. So a panel is the transposed matrix (width, c * taps), whose rows are in the order of taps; it is
+// transposed in registers, L x L elements at a time. Included by direct.isa.cpp only.
 #pragma once
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/matmul/packing.h"
@@ -9,9 +16,9 @@
 namespace ranvier::RANVIER_ISA {
 
 // Packs `elements` consecutive elements of w for each output channel, from input channel `first` on: element
-// e is tap e % taps of channel first + e / taps. Squares of `lanes` output channels (o) x `lanes` elements
-// (e) are transposed in registers; `no` of the output channels and `ne` of the elements exist. opaque() keeps
-// the compiler from computing all addresses of a square in advance. What is `ahead` elements further is
+// e is tap e % taps of channel first + e / taps. Squares of L output channels (o) x L elements (e) are
+// transposed in registers; `no` of the output channels and `ne` of the elements exist. opaque() keeps the
+// compiler from computing all addresses of a square in advance. What is `ahead` elements further is
 // prefetched: rows of w are on separate pages, at whose ends the hardware's prefetchers stop.
 template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
@@ -20,13 +27,18 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
   const int64_t taps = p.taps;
   const int64_t width = p.width;
   const int64_t stride = p.stride_o;
-  const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width;
+  // In the panel: from one tap to the next, backwards where flipped; and from the last tap of a channel, one
+  // step further, to the first tap of the next channel.
+  const int64_t tap_size = p.channels * width;
+  const int64_t tap_step = p.flipped ? -tap_size : tap_size;
   const int64_t channel_step = width - taps * tap_step;
-  T* const begin = p.panel + (p.flipped ? (1 - taps) * tap_step : 0);
+  const int64_t first_tap = p.flipped ? (taps - 1) * tap_size : 0;
+  T* const begin = p.panel + first_tap;
   for (int o = 0; o < width; o += L) {
-    const int no = opaque(p.columns - o < L ? p.columns - o : L);  // output channels; <= 0: padding alone
+    const int left = p.columns - o;
+    const int no = opaque(left < L ? left : L);  // output channels; <= 0: padding alone
     for (int64_t e = 0; e < elements; e += L) {
-      const int ne = static_cast<int>(elements - e < L ? elements - e : L);
+      const int ne = lanes_used<T>(elements - e);
       const T* from = w + o * stride + e;
       int64_t tap = e % taps;
       T* to = begin + tap * tap_step + (first + e / taps) * width + o;
@@ -42,7 +54,8 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
           store(square + i * L, load_n(from, ne));
           __builtin_prefetch(from + ahead);
         }
-        for (int i = no < 0 ? 0 : no; i < L; ++i) store(square + i * L, vec<T>{});
+        const int missing_from = no < 0 ? 0 : no;
+        for (int i = missing_from; i < L; ++i) store(square + i * L, vec<T>{});
         from = square;
         step = L;
       }
@@ -86,7 +99,7 @@ static void combine(const ConvPartials<T>& p) {
   for (int o = 0; o < p.columns; o += L) {
     const int no = p.columns - o < L ? p.columns - o : L;
     for (int64_t e = p.begin; e < p.end; e += L) {
-      const int ne = static_cast<int>(p.end - e < L ? p.end - e : L);
+      const int ne = lanes_used<T>(p.end - e);
       vec<T> square[L] = {};
       int64_t tap = e % p.taps;
       int64_t channel = e / p.taps;

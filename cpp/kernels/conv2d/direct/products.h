@@ -21,7 +21,10 @@ RANVIER_INLINE ConvChain chain_from(const ConvTile<T>& t, const ConvSegment* beg
   const ConvSegment* const all = t.segments + t.count;
   const ConvSegment* end = begin;
   int64_t products = 0;
-  while (end != all && products < t.chain) products += end++->n;
+  while (end != all && products < t.chain) {
+    products += end->n;
+    ++end;
+  }
   return {begin, end, fetch};
 }
 
@@ -154,7 +157,8 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, ConvChain& chain,
       }
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
-        const vec<T> x = factor<T>(a[i / 2][i % 2 ? second : first]);
+        const int64_t at = i % 2 ? second : first;
+        const vec<T> x = factor<T>(a[i / 2][at]);
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
       }
@@ -190,9 +194,9 @@ RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, ConvChain& chain, vec<T
       fetch = prefetch_steps<count>(fetch, fetch_step);
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
+        const int64_t at = i % 2 ? second : first;
         RANVIER_UNROLL
-        for (int u = 0; u < count; ++u)
-          acc[i][0] = fma(factor<T>(a[i / 2][(i % 2 ? second : first) + u]), row[u], acc[i][0]);
+        for (int u = 0; u < count; ++u) acc[i][0] = fma(factor<T>(a[i / 2][at + u]), row[u], acc[i][0]);
       }
       first += count;
       second += count;

@@ -16,12 +16,16 @@ static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const 
   for (int j = 0; j < t.columns; j += L) {
     const int n = t.columns - j < L ? t.columns - j : L;
     const bool whole = n == L;  // masked loads and stores take several times as long at some levels
-    const vec<T> bias = !t.bias ? vec<T>{} : whole ? load(t.bias + j) : load_n(t.bias + j, n);
+    vec<T> bias{};
+    if (t.bias) bias = whole ? load(t.bias + j) : load_n(t.bias + j, n);
     const T* from = acc + j;
     for (int i = 0; i < t.rows; ++i, from += width) {
       T* const to = t.c[i] + j;
       vec<T> x = load(from);
-      if (t.accumulate) x = (whole ? load(to) : load_n(to, n)) + x;
+      if (t.accumulate) {
+        const vec<T> before = whole ? load(to) : load_n(to, n);
+        x = before + x;
+      }
       if (t.bias) x = x + bias;
       if (t.norm) x = normalized(x, channel_line(t.norm + j, t.norm_step, n));
       if (t.relu) x = max(x, vec<T>{});

@@ -1,5 +1,7 @@
 // The kernels that an ISA level has for the direct sums of conv2d (ConvKernels), and their arguments: one
 // micro-kernel, ConvTile, for the forward and both gradients, and functions that pack weights for it.
+// direct.isa.cpp defines them for each level; direct.cpp, weight.cpp and winograd.cpp, which set the pointers
+// of each tile, call them.
 #pragma once
 #include "base/isa.h"
 #include "base/precision.h"
@@ -7,9 +9,12 @@
 
 namespace ranvier {
 
-constexpr int kMaxConvRows = 14, kPairedRows = 16;  // the most rows: of whole vectors; of a vector and a half
-constexpr int kSharedRows[] = {14, 12}, kSharedTaps = 3;  // rows and taps of shared()
-constexpr int kMaxDots = 4;  // output channels of a tile whose vectors are of input channels
+constexpr int kMaxConvRows = 14;  // the most rows of a tile whose columns are whole vectors
+constexpr int kPairedRows = 16;   // the most rows of a tile whose columns are a vector and a half
+// shared(): the numbers of rows for which there is code, and how many taps of a row share the inputs.
+constexpr int kSharedRows[] = {14, 12};
+constexpr int kSharedTaps = 3;
+constexpr int kMaxDots = 4;  // dots(): the most output channels of a tile, whose lanes are input channels
 
 // A run of n products for row i: of a[i][this->a + t * step_a] and the vectors at b + this->b + t * step_b, t
 // < n.
@@ -24,10 +29,11 @@ constexpr int64_t kConvChain = 192;
 
 // A tile: c[i][j] = finish(the sum over all segments of a[i] times b), for i < rows and j < columns. Elements
 // of a[i] are broadcast, b is read as vectors of columns; whole vectors of b are readable.
-//   forward: rows are output pixels, a[i] points to their first input, b is a panel of weights, segments are
-//   taps dx:      the same on dy and flipped weights dw:      rows are taps and channels of the weights, a[i]
-//   are their places in x, b is dy, segments are runs of
-//            pixels
+//
+//             rows i                  a[i] points to              b               segments
+//   forward   output pixels           their first input, in x     panel of w      taps, channels within
+//   dx        pixels of dx            their first input, in dy    flipped panel   taps, channels within
+//   dw        taps and channels of w  their first input, in x     dy              runs of pixels
 //
 // For dots() lanes are input channels instead: a[i] is read as vectors, and b has one vector for each of
 // step_b columns, at most kMaxDots. The last vector of a segment has n % lanes channels, and b is zero beyond
@@ -96,7 +102,8 @@ struct ConvKernels {
   int wide_rows;                     // the most rows of a tile of three vectors; 0: there are none
   int rows(int64_t columns) const {  // the most rows of a tile with this many columns
     if (columns > lanes && 2 * columns <= 3 * lanes) return paired_rows;
-    return columns > 2 * lanes ? wide_rows : columns > lanes ? mr : narrow_rows;
+    if (columns > 2 * lanes) return wide_rows;
+    return columns > lanes ? mr : narrow_rows;
   }
   void (*tile)(ConvTile<T>&);  // may lengthen the lists a and c
   void (*stream_end)();        // to be called after tiles that stream
@@ -128,8 +135,10 @@ extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, 
 template <class T>
 static inline auto tile_of([[maybe_unused]] bool pairs) {
 #if RANVIER_HAS_V4
-  if constexpr (sizeof(T) == sizeof(float))
-    if (pairs) return has_tiles() ? v4::conv_amx_tile[bfloat16() == Bfloat16::emulated] : &v4::conv_pair_tile;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    const bool emulated = bfloat16() == Bfloat16::emulated;
+    if (pairs) return has_tiles() ? v4::conv_amx_tile[emulated] : &v4::conv_pair_tile;
+  }
 #endif
   return conv_kernels<T>().tile;
 }

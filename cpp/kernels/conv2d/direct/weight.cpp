@@ -40,7 +40,8 @@ bool tiles_by_tap(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels) 
   constexpr int64_t kLeastRows = 8;
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const int64_t in = call.x.shape[1] / call.geometry.groups;
-  if (in >= (panels.width > kernels.lanes ? kernels.mr : kernels.narrow_rows)) return true;
+  const int most_rows = panels.width > kernels.lanes ? kernels.mr : kernels.narrow_rows;
+  if (in >= most_rows) return true;
   return in >= kLeastRows && in % 4 == 0;
 }
 
@@ -68,9 +69,11 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
   chunk_rows_ = std::clamp(kSumChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
   chunk_rows_ = std::max<int64_t>(chunk_rows_, 1);
   panel_size_ = taps_ * in_group_ * panels_.width;
-  sums_ = carver.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
+  const int64_t sums = call.dw.data ? parts_ * panels_.count() * panel_size_ : 0;
+  const int64_t copied = copies_dy_ ? threads * chunk_rows_ * q * panels_.width : 0;
+  sums_ = carver.take<T>(sums);
   bias_sums_ = carver.take<T>(parts_ * panels_.count() * panels_.width);
-  dy_copy_ = carver.take<T>(copies_dy_ ? threads * chunk_rows_ * q * panels_.width : 0);
+  dy_copy_ = carver.take<T>(copied);
   segments_of_thread_ = chunk_rows_ * segments_of_run(q);
   segments_ = carver.take<ConvSegment>(threads * segments_of_thread_);
 }
@@ -106,19 +109,24 @@ void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Rang
   for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
     const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
     const int64_t last = std::min(units.end - panel * per_panel, per_panel);
-    const auto row_of = [&](int64_t unit) {  // the first row of the sums that a unit owns
+    const auto first_row = [&](int64_t unit) {  // the first row of the sums that a unit computes
       if (unit == per_panel) return taps_ * in_group_;
-      return unit == 0 ? 0 : unit / tiles_per_tap_ * in_group_ + unit % tiles_per_tap_ * unit_rows;
+      if (unit == 0) return int64_t{0};
+      const int64_t tap = unit / tiles_per_tap_;
+      const int64_t tile = unit % tiles_per_tap_;
+      return tap * in_group_ + tile * unit_rows;
     };
+    T* sums_of_panel = sums(part, panel);
     if (c_.dw.data)
-      std::fill(sums(part, panel) + row_of(first) * width, sums(part, panel) + row_of(last) * width, T(0));
+      std::fill(sums_of_panel + first_row(first) * width, sums_of_panel + first_row(last) * width, T(0));
     if (first == 0) std::fill_n(bias_sums(part) + panel * width, width, T(0));
   }
   const auto add_chunk = [&](const Chunk& chunk) {
-    for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel)
-      panel_in_chunk(team, chunk, panel,
-                     {std::max(units.begin - panel * per_panel, int64_t{0}),
-                      std::min(units.end - panel * per_panel, per_panel)});
+    for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
+      const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
+      const int64_t last = std::min(units.end - panel * per_panel, per_panel);
+      panel_in_chunk(team, chunk, panel, {first, last});
+    }
   };
   const int64_t columns = c_.dy.shape[3];
   const int64_t piece = columns > kMaxChunkPixels ? kChunkColumns : columns;
@@ -137,7 +145,8 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
     for (int64_t i = 0; i < rows_.classes(); ++i)
       for (int64_t j = 0; j < columns_.classes(); ++j) {
         const WeightJob job = job_of_region(rows_[i], columns_[j]);
-        run_job(team, chunk, job, panel, 0, (job.r1 - job.r0) * (job.s1 - job.s0) * in_group_);
+        const int64_t taps = (job.r1 - job.r0) * (job.s1 - job.s0);
+        run_job(team, chunk, job, panel, 0, taps * in_group_);
       }
     return;
   }
@@ -147,8 +156,9 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
     const int64_t tap = unit / tiles_per_tap_;
     const int64_t tile = unit % tiles_per_tap_;
     const int64_t count = std::min(tiles_per_tap_ - tile, units.end - unit);
-    run_job(team, chunk, job_of_tap(tap), panel, tile * unit_rows,
-            std::min((tile + count) * unit_rows, in_group_));
+    const int64_t first = tile * unit_rows;
+    const int64_t last = std::min((tile + count) * unit_rows, in_group_);
+    run_job(team, chunk, job_of_tap(tap), panel, first, last);
     unit += count;
   }
 }
@@ -162,9 +172,9 @@ void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_
   const int64_t width = panels_.width;
   T* to = copied_by(team);
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row, to += q * width) {
-    const T* from = dy_.pixel(row / height, row % height, chunk.first_column);
-    matmul_kernels<T>().pack(q, panels_.columns(panel), static_cast<int>(width), from + panels_.first(panel),
-                             dy_.stride_w, 1, to, false);
+    const T* from = dy_.pixel(row / height, row % height, chunk.first_column) + panels_.first(panel);
+    matmul_kernels<T>().pack(q, panels_.columns(panel), static_cast<int>(width), from, dy_.stride_w,
+                             /*cs=*/1, to, /*missing=*/0);
   }
 }
 
@@ -201,18 +211,22 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
   const int64_t step_b = copied ? panels_.width : dy_.stride_w;
   const int64_t first = std::max(job.q0, chunk.first_column);
   const int64_t width = std::min(job.q1, chunk.last_column) - first;
-  ConvRuns runs{segments, step_a, step_b, c_.pairs ? kOneChain : kConvChain};
+  const int64_t chain = c_.pairs ? kOneChain : kConvChain;
+  ConvRuns runs{segments, step_a, step_b, chain};
   int64_t n = chunk.first_row / height;
   int64_t p = chunk.first_row % height;
   if (width <= 0) return 0;
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row) {
     if (p >= job.p0 && p < job.p1) {
-      const int64_t a = n * x_.stride_n + (p * g.stride[0] - g.pad[0]) * x_.stride_h +
-                        (first * g.stride[1] - g.pad[1]) * x_.stride_w;
-      const int64_t row_b = copied ? ((row - chunk.first_row) * chunk.columns() - chunk.first_column) * step_b
-                                   : n * dy_.stride_n + p * dy_.stride_h;
-      const int64_t b = row_b + first * step_b;
-      runs.add({a, b, width});
+      // a: the input of the first pixel for tap (0, 0), from which rows of a tile count their taps.
+      const int64_t h = p * g.stride[0] - g.pad[0];
+      const int64_t w = first * g.stride[1] - g.pad[1];
+      const int64_t a = n * x_.stride_n + h * x_.stride_h + w * x_.stride_w;
+      // b: the first pixel's dy, in the copy (rows of the chunk's columns) or in dy itself.
+      const int64_t row_of_copy = (row - chunk.first_row) * chunk.columns() - chunk.first_column;
+      const int64_t row_of_dy = n * dy_.stride_n + p * dy_.stride_h;
+      const int64_t row_b = copied ? row_of_copy * step_b : row_of_dy;
+      runs.add({a, row_b + first * step_b, width});
     }
     if (++p == height) {
       p = 0;
@@ -244,8 +258,9 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
-  const int64_t height =
-      by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : ceil_div(last - first, ceil_div(last - first, mr_));
+  const int64_t tiles = ceil_div(last - first, mr_);
+  const int64_t even_height = ceil_div(last - first, tiles);
+  const int64_t height = by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : even_height;  // rows of a tile
   int64_t channel = first % in_group_;
   int64_t s = first / in_group_ % width;
   int64_t r = first / in_group_ / width;
@@ -289,7 +304,8 @@ void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts,
   const int64_t lanes = conv_kernels<T>().lanes;
   const int64_t squares = ceil_div(elements, lanes);
   const int64_t size = elements * panels.width;  // a panel's size
-  const Range share = even_share(team, dw.data ? panels.count() * squares : 0);
+  const int64_t items = dw.data ? panels.count() * squares : 0;
+  const Range share = even_share(team, items);
   for (int64_t at = share.begin; at < share.end;) {
     const int64_t panel = at / squares;
     const int64_t count = std::min(squares - at % squares, share.end - at);

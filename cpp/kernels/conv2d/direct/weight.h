@@ -75,8 +75,8 @@ class WeightGradient {
   ConvSegment* segments_;  // for each thread segments_of_thread_ segments
 };
 
-// Computes dw and db, either of which may be null, from the sums of the parts for dw,
-// [part][panel][tap][channel] [width], and for db, [part][panel][width].
+// Computes dw and db, either of which may be null, from the sums of the parts: for dw
+// [part][panel][tap][channel][width], for db [part][panel][width].
 template <class T>
 void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts, int64_t in, int64_t taps,
                    const T* sums, const T* bias, const TensorView<T>& dw, const TensorView<T>& db);
@@ -98,8 +98,10 @@ Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
   const int64_t out = call.dy.shape[1] / groups;
   const int64_t r = call.taps[0];
   const int64_t s = call.taps[1];
-  if (call.dw.data)  // flipped is null while the workspace is sized
-    call.dw = {flipped ? flipped : call.dw.data, 4, {call.x.shape[1], out, r, s}, {out * r * s, r * s, s, 1}};
+  if (call.dw.data) {
+    T* dw = flipped ? flipped : call.dw.data;  // flipped is null while the workspace is sized
+    call.dw = {dw, 4, {call.x.shape[1], out, r, s}, {out * r * s, r * s, s, 1}};
+  }
   call.db.data = nullptr;
   std::swap(call.x, call.dy);
   for (int d = 0; d < 2; ++d)

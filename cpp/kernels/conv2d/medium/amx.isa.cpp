@@ -56,13 +56,15 @@ static void run(const ConvTile<float>& t) {
   if constexpr (kWide) Tiles::template zero<1>();
   for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s)
     for (int64_t p = 0; p < s->n; p += L) {
-      const int n = s->n - p < L ? static_cast<int>(s->n - p) : L;
+      const int n = lanes_used<float>(s->n - p);
       const float* from = t.b + s->b + p * t.step_b;
       int64_t line = t.step_b;
       if (n < L) {
         for (int i = 0; i < L; ++i)
-          for (int j = 0; j < kWidth; j += L)
-            store(b + i * kWidth + j, i < n ? load(from + i * line + j) : V{});
+          for (int j = 0; j < kWidth; j += L) {
+            const V row = i < n ? load(from + i * line + j) : V{};
+            store(b + i * kWidth + j, row);
+          }
         from = b;
         line = kWidth;
       }
@@ -86,7 +88,10 @@ static void run(const ConvTile<float>& t) {
 
 template <class Tiles>
 static void tile(ConvTile<float>& t) {
-  t.columns > L ? run<Tiles, true>(t) : run<Tiles, false>(t);
+  if (t.columns > L)
+    run<Tiles, true>(t);
+  else
+    run<Tiles, false>(t);
 }
 
 #if RANVIER_EMULATED_TILES

@@ -11,7 +11,9 @@ namespace ranvier::RANVIER_ISA {
 // after the row before it, so that all pointers fit into registers.
 template <int kRows, int kVectors, bool kEven>
 static void tile(const ConvTile<float>& t) {
-  constexpr int L = lanes<float>, kStep = kEven ? 2 : 1, kPointers = (kRows + kStep - 1) / kStep;
+  constexpr int L = lanes<float>;
+  constexpr int kStep = kEven ? 2 : 1;  // rows for each pointer
+  constexpr int kPointers = (kRows + kStep - 1) / kStep;
   const float* a[kPointers];
   RANVIER_UNROLL
   for (int i = 0; i < kPointers; ++i) a[i] = t.a[i * kStep];
@@ -31,7 +33,8 @@ static void tile(const ConvTile<float>& t) {
       for (int v = 0; v < kVectors; ++v) row[v] = (__m512bh)__m512(load(b + v * L));
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
-        const __m512bh x = (__m512bh)_mm512_set1_ps(a[i / kStep][kEven && i % 2 ? second : at]);
+        const int64_t index = kEven && i % 2 ? second : at;
+        const __m512bh x = (__m512bh)_mm512_set1_ps(a[i / kStep][index]);
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) acc[i][v] = _mm512_dpbf16_ps(acc[i][v], x, row[v]);
       }
@@ -45,14 +48,18 @@ static void tile(const ConvTile<float>& t) {
     for (int i = 0; i < kRows; ++i) {
       float* to = plain ? t.c[i] : spilled + i * kVectors * L;
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v)
-        store(to + v * L, adds ? load(to + v * L) + vec<float>(acc[i][v]) : vec<float>(acc[i][v]));
+      for (int v = 0; v < kVectors; ++v) {
+        vec<float> x(acc[i][v]);
+        if (adds) x = load(to + v * L) + x;
+        store(to + v * L, x);
+      }
     }
   };
+  // Inlined twice, with a constant each.
   if (adds) {
-    put(true);
+    put(/*adds=*/true);
   } else {
-    put(false);
+    put(/*adds=*/false);
   }
   if (!plain) store_general<float>(t, spilled, kVectors * L);
 }

@@ -16,7 +16,10 @@ constexpr int64_t kLeast = 16;  // channels of the input and of the output: with
 
 // The distance of pixels of this many elements: a vector more where all pixels would fall into the same sets
 // of L1.
-int64_t spread(int64_t elements) { return elements + (elements % 1024 == 0 ? 16 : 0); }
+int64_t spread(int64_t elements) {
+  const int64_t gap = elements % 1024 == 0 ? 16 : 0;
+  return elements + gap;
+}
 
 // A view (n, c, h, w) of channels-last memory; `pixel`: elements from one pixel to the next.
 TensorView<const float> images(const float* data, const int64_t* shape, int64_t n, int64_t c, int64_t pixel) {
@@ -31,7 +34,8 @@ Correlation<float> in_pairs(Correlation<float> p, const float* x, int64_t pixel,
   const int64_t taps = p.w.shape[2] * p.w.shape[3];
   p.x = images(x, p.x.shape, p.x.shape[0], in, pixel);
   p.w.data = w;
-  p.w.shape[p.transposed ? 0 : 1] /= 2;
+  const int inputs_dim = p.transposed ? 0 : 1;  // the dimension of w that has the inputs
+  p.w.shape[inputs_dim] /= 2;
   const int64_t row = p.w.shape[1] * taps;
   p.w.strides[0] = row;
   p.w.strides[1] = taps;
@@ -60,16 +64,17 @@ void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int6
   const int64_t h = shape[2];
   const int64_t w = shape[3];
   const int64_t line = c * w;
-  const bool dense = rows.stride_w == c;
+  const bool dense = rows.stride_w == c;  // then a row is one line of c * w numbers, else w lines of c
+  const int64_t lines = dense ? 1 : w;
+  const int columns = static_cast<int>(dense ? line : c);
   const Range share = even_share(team, ceil_div(images, 2) * h);
   for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
     const int64_t n = i / h * 2;
     const float* from = rows.pixel(n, i % h, 0);
-    for (int64_t j = 0; j < (dense ? 1 : w); ++j) {
-      const int columns = static_cast<int>(dense ? line : c);
-      medium_kernels().pack(1, columns, columns, from + j * rows.stride_w, 2 * rows.stride_n, 1,
-                            to + i * line + j * c, n + 1 == images);
-    }
+    const int missing = n + 1 == images ? 1 : 0;  // the second image
+    for (int64_t j = 0; j < lines; ++j)
+      medium_kernels().pack(1, columns, columns, from + j * rows.stride_w, /*rs=*/2 * rows.stride_n,
+                            /*cs=*/1, to + i * line + j * c, missing);
   }
 }
 
@@ -92,13 +97,14 @@ bool by_tiles(const ConvAlgorithms& algorithms) {
 // algorithm takes those for which it pays, which then also uses pairs.
 bool MediumSum::pays(const Correlation<float>& p) {
   const int64_t groups = p.geometry.groups;
-  return pays_in_pairs(p.algorithms, p.x.shape[1] / groups, p.y.shape[1] / groups) &&
-         !(has_tiles() ? p.w.shape[2] * p.w.shape[3] == 1 : winograd_pays(p));
+  if (!pays_in_pairs(p.algorithms, p.x.shape[1] / groups, p.y.shape[1] / groups)) return false;
+  if (has_tiles()) return p.w.shape[2] * p.w.shape[3] != 1;
+  return !winograd_pays(p);
 }
 
 MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
     : p_(p),
-      x_(p.x, 0, carver, false),
+      x_(p.x, 0, carver, /*spread=*/false),
       pairs_x_(carver.take<float>(p.x.shape[0] * p.x.shape[2] * p.x.shape[3] * spread(p.x.shape[1] / 2))),
       pairs_w_(carver.take<float>(numel(p.w) / 2)),
       stride_(spread(p.x.shape[1] / 2)),
@@ -117,11 +123,12 @@ void MediumSum::round_weights(const OpenTeam& team) const {
   const int64_t apart = inputs_first ? w.strides[0] : w.strides[1];
   const auto pack = [](int64_t k, int64_t n, const float* from, int64_t rs, float* to) {
     const int columns = static_cast<int>(n);
-    medium_kernels().pack(k, columns, columns, from, rs, 1, to, false);
+    medium_kernels().pack(k, columns, columns, from, rs, /*cs=*/1, to, /*missing=*/0);
   };
-  const Range share = even_share(team, inputs_first ? w.shape[0] / 2 : w.shape[0]);
+  const int64_t step = inputs_first ? 2 : 1;  // indices of the first dimension that are packed together
+  const Range share = even_share(team, w.shape[0] / step);
   for (int64_t i = share.begin; i < share.end; ++i) {
-    const float* from = w.data + (inputs_first ? 2 * i : i) * w.strides[0];
+    const float* from = w.data + i * step * w.strides[0];
     float* to = pairs_w_ + i * lines * length;
     if (dense) {
       pack(lines, length, from, 2 * apart, to);
@@ -146,10 +153,12 @@ void MediumSum::run(const Team& team) const {
     const int64_t w = p_.x.shape[3];
     const int64_t half = p_.x.shape[1] / 2;
     const Range share = even_share(team, p_.x.shape[0] * h);
+    // Row i of all images: one run of numbers if pixels follow each other without gaps, else pixel by pixel.
     const bool dense = x_.stride_w == 2 * half && stride_ == half;
+    const int64_t runs = dense ? 1 : w;
+    const int64_t factors = dense ? 2 * half * w : 2 * half;
     for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i)
-      round_rows(dense ? 1 : w, dense ? 2 * half * w : 2 * half, x_.pixel(i / h, i % h, 0), x_.stride_w,
-                 pairs_x_ + i * w * stride_, stride_);
+      round_rows(runs, factors, x_.pixel(i / h, i % h, 0), x_.stride_w, pairs_x_ + i * w * stride_, stride_);
     round_weights(team);
     team.barrier();
     sum_.run(team);
@@ -166,8 +175,8 @@ bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
 
 MediumWeight::MediumWeight(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)
     : c_(c),
-      x_(c.x, 0, carver, false),
-      dy_(c.dy, 0, carver, false),
+      x_(c.x, 0, carver, /*spread=*/false),
+      dy_(c.dy, 0, carver, /*spread=*/false),
       pairs_x_(carver.take<float>(ceil_div(c.x.shape[0], 2) * c.x.shape[1] * c.x.shape[2] * c.x.shape[3])),
       pairs_dy_(
           carver.take<float>(ceil_div(c.x.shape[0], 2) * c.dy.shape[1] * c.dy.shape[2] * c.dy.shape[3])),

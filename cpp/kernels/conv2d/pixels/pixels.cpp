@@ -48,9 +48,20 @@ void Pixels::run(const Team& team) const {
     for (Chunks c(team, vectors, Chunks::size(team, vectors)); c.next() && !interrupted(team);) {
       const int64_t first = c.begin * together_;
       const int64_t count = std::min(c.end * together_, pixels) - first;
-      pixel_kernels().outputs({p_.x.data + first * in_, p_.y.data + first * out_, count * in_, count * out_,
-                               in_, together_ * in_, together_ * out_, pick_, weights_, lines_,
-                               p_.norm != nullptr, p_.relu});
+      PixelOutputs t;
+      t.x = p_.x.data + first * in_;
+      t.y = p_.y.data + first * out_;
+      t.inputs = count * in_;
+      t.outputs = count * out_;
+      t.channels = in_;
+      t.in_step = together_ * in_;
+      t.out_step = together_ * out_;
+      t.pick = pick_;
+      t.w = weights_;
+      t.lines = lines_;
+      t.norm = p_.norm != nullptr;
+      t.relu = p_.relu;
+      pixel_kernels().outputs(t);
     }
     team.barrier();
   });
@@ -61,8 +72,8 @@ void Pixels::run(const Team& team) const {
 void Pixels::prepare() const {
   const int64_t lanes = pixel_kernels().lanes;
   const int64_t* st = p_.w.strides;
-  const int64_t stride_c = st[p_.transposed ? 0 : 1];
-  const int64_t stride_k = st[p_.transposed ? 1 : 0];
+  const int64_t stride_c = p_.transposed ? st[0] : st[1];
+  const int64_t stride_k = p_.transposed ? st[1] : st[0];
   for (int64_t i = 0; i < lanes; ++i) {
     const int64_t k = i % out_;
     pick_[i] = static_cast<int32_t>(i / out_ * in_);
@@ -143,7 +154,9 @@ bool PixelWeight::pays(const Conv2dBackwardWeight<float>& c) {
   if (lanes == 0 || c.geometry.groups != 1 || narrow == 0) return false;
   if (!c.geometry.keeps_pixels(c.taps[0], c.taps[1], c.x.shape, c.dy.shape)) return false;
   // With more channels, the tiles of other algorithms have enough independent sums.
-  const int64_t most = wide <= lanes ? 8 : wide <= 2 * lanes ? 2 : 0;
+  int64_t most = 0;
+  if (wide <= 2 * lanes) most = 2;
+  if (wide <= lanes) most = 8;
   return narrow <= most && is_dense(c.x) && is_dense(c.dy);
 }
 
@@ -198,8 +211,11 @@ void PixelWeight::combine() const {
   const VectorSums all(std::max(in_, out_), std::min(in_, out_));
   const VectorSums bias(out_, 1);
   for (int64_t k = 0; k < out_; ++k) {
-    for (int64_t c = 0; c_.dw.data && c < in_; ++c)
-      c_.dw.data[k * in_ + c] = all.total(sums_, parts_, in_ < out_ ? k : c, in_ < out_ ? c : k);
+    for (int64_t c = 0; c_.dw.data && c < in_; ++c) {
+      const int64_t wide = in_ < out_ ? k : c;
+      const int64_t narrow = in_ < out_ ? c : k;
+      c_.dw.data[k * in_ + c] = all.total(sums_, parts_, wide, narrow);
+    }
     if (c_.db.data) c_.db.data[k * c_.db.strides[0]] = bias.total(bias_sums_, parts_, k, 0);
   }
 }

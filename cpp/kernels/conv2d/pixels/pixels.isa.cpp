@@ -52,9 +52,10 @@ static void outputs(const PixelOutputs& t) {
   for (; out < t.outputs; in += t.in_step, out += t.out_step) {
     const int64_t inputs = t.inputs - in;
     const int64_t outputs = t.outputs - out;
-    vec<float> x[1] = {load_n(t.x + in, static_cast<int>(inputs < kLanes ? inputs : kLanes))};
+    const int64_t stored = outputs < t.out_step ? outputs : t.out_step;
+    vec<float> x[1] = {load_n(t.x + in, lanes_used<float>(inputs))};
     run(x);
-    store_n(t.y + out, x[0], static_cast<int>(outputs < t.out_step ? outputs : t.out_step));
+    store_n(t.y + out, x[0], static_cast<int>(stored));
   }
 }
 
@@ -64,7 +65,10 @@ template <int kNarrow>
 static void narrow_products(const PixelProducts& t) {
   constexpr int kLanes = lanes<float>, kVectors = 4 / kNarrow;
   int32_t places[kLanes];
-  for (int i = 0; i < kLanes; ++i) places[i] = t.narrow_step ? i / t.width * (int)t.narrow_step + t.first : 0;
+  for (int i = 0; i < kLanes; ++i) {
+    const int pixel = i / t.width;
+    places[i] = t.narrow_step ? pixel * static_cast<int>(t.narrow_step) + t.first : 0;
+  }
   ivec<float> pick[kNarrow];
   __builtin_memcpy(pick, places, sizeof pick[0]);
   RANVIER_UNROLL
@@ -77,7 +81,8 @@ static void narrow_products(const PixelProducts& t) {
   const int64_t reach = (kLanes + t.wide_step - 1) / t.wide_step;
   const int64_t together = t.together;
   const int64_t narrow_reach = t.narrow_step ? (kLanes + t.narrow_step - 1) / t.narrow_step : 0;
-  const int64_t last = t.pixels - (reach > narrow_reach ? reach : narrow_reach) - (kVectors - 1) * together;
+  const int64_t farthest = reach > narrow_reach ? reach : narrow_reach;  // pixels that whole vectors read
+  const int64_t last = t.pixels - farthest - (kVectors - 1) * together;
   int64_t p = 0;
   for (; p <= last; p += kVectors * together) {
     RANVIER_UNROLL
@@ -87,10 +92,11 @@ static void narrow_products(const PixelProducts& t) {
   }
   for (; p < t.pixels; p += together) {
     const int64_t n = t.pixels - p < together ? t.pixels - p : together;
-    const int64_t narrow = n * t.narrow_step;
+    const int64_t narrow_left = n * t.narrow_step;
     const float* const from = t.narrow + p * t.narrow_step;
-    add(0, load_n(t.wide + p * t.wide_step, static_cast<int>(n * t.width)),
-        narrow ? load_n(from, static_cast<int>(narrow < kLanes ? narrow : kLanes)) : load(from));
+    const vec<float> wide = load_n(t.wide + p * t.wide_step, static_cast<int>(n * t.width));
+    const vec<float> narrow = narrow_left ? load_n(from, lanes_used<float>(narrow_left)) : load(from);
+    add(0, wide, narrow);
   }
   RANVIER_UNROLL
   for (int j = 0; j < kNarrow; ++j) {
@@ -102,7 +108,12 @@ static void narrow_products(const PixelProducts& t) {
 }
 
 static void products(const PixelProducts& t) {
-  t.count == 1 ? narrow_products<1>(t) : t.count == 2 ? narrow_products<2>(t) : narrow_products<4>(t);
+  if (t.count == 1)
+    narrow_products<1>(t);
+  else if (t.count == 2)
+    narrow_products<2>(t);
+  else
+    narrow_products<4>(t);
 }
 
 extern const PixelKernels pixel_kernels_float = {lanes<float>, outputs, products};

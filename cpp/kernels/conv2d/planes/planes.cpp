@@ -49,9 +49,13 @@ Planes::Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channe
 void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
   const int64_t taps = rows.taps * columns.taps;
   for (int64_t t = 0; t < taps; ++t) {
-    const int64_t at = t / columns.taps * rows.dilation * pitch + t % columns.taps * columns.dilation;
-    for (int64_t c = 0; c < channels; ++c)
-      offsets[channels_fastest ? t * channels + c : c * taps + t] = c * plane + at;
+    const int64_t r = t / columns.taps;
+    const int64_t s = t % columns.taps;
+    const int64_t at = r * rows.dilation * pitch + s * columns.dilation;
+    for (int64_t c = 0; c < channels; ++c) {
+      const int64_t index = channels_fastest ? t * channels + c : c * taps + t;
+      offsets[index] = c * plane + at;
+    }
   }
 }
 
@@ -142,11 +146,14 @@ bool fills_planes(const Correlation<T>& p) {
     classes *= static_cast<double>(std::min(axis.out, 2 * axis.taps - 1));
   }
   const bool halves = conv_kernels<float>().mr > 6;  // AVX-512: the direct sum has tiles of half vectors
-  const double vectors = halves ? ceil_div(2 * out, kernels.lanes) / 2.0 : ceil_div(out, kernels.lanes);
+  double vectors = ceil_div(out, kernels.lanes);     // of outputs, in the direct sum
+  if (halves) vectors = ceil_div(2 * out, kernels.lanes) / 2.0;
   const double vectors_of_planes =
       static_cast<double>(round_up(flat, kernels.pixels[block_outs]) / kernels.lanes * blocks * block_outs);
-  return vectors_of_planes * taps * in + kRow * axes[0].in * in + kImage <=
-         kDirectProduct * used * vectors + kPixel * axes[0].out * axes[1].out + kClass * classes / images;
+  const double planes = vectors_of_planes * taps * in + kRow * axes[0].in * in + kImage;
+  const double direct =
+      kDirectProduct * used * vectors + kPixel * axes[0].out * axes[1].out + kClass * classes / images;
+  return planes <= direct;
 }
 
 template <class T>
@@ -171,7 +178,8 @@ bool fits_planes(const Correlation<T>& p) {
   // computes several groups in one vector (SumForm::spans in direct.h).
   if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;
   // With more outputs than this, the vectors of output channels of the direct sum are full enough.
-  return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
+  const int64_t most_outputs = in <= 4 ? 12 : 8;
+  return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= most_outputs;
 }
 
 bool all_finite(const TensorView<const float>& w) {
@@ -207,7 +215,7 @@ PlanarSum::PlanarSum(const Correlation<float>& p, int64_t band_rows, Carver& car
       inputs_(carver.take<float>(threads * round_up(planes.size(), 16))) {}
 
 void PlanarSum::prepare() const {
-  planes.list_offsets(true, offsets_);
+  planes.list_offsets(/*channels_fastest=*/true, offsets_);
   for (int64_t group = 0; group < problem.geometry.groups; ++group) pack_group(group);
 }
 
@@ -217,7 +225,8 @@ void PlanarSum::pack_group(int64_t group) const {
   const Correlation<float>& p = problem;
   float* to = weights_ + group * group_size();
   const int64_t* st = p.w.strides;
-  const float* const w = p.w.data + group * st[0] * (p.transposed ? in_ : out_);
+  const int64_t rows_of_group = p.transposed ? in_ : out_;  // of the first dimension of w
+  const float* const w = p.w.data + group * st[0] * rows_of_group;
   const int64_t stride_c = st[p.transposed ? 0 : 1];
   const int64_t stride_k = st[p.transposed ? 1 : 0];
   for (int64_t first = 0; first < outs(); first += block_outs_)
@@ -225,12 +234,15 @@ void PlanarSum::pack_group(int64_t group) const {
       const int64_t tap = p.transposed ? taps_ - 1 - t : t;
       const int64_t at = tap / p.w.shape[3] * st[2] + tap % p.w.shape[3] * st[3];
       for (int64_t c = 0; c < in_; ++c)
-        for (int64_t k = first; k < first + block_outs_; ++k)
-          *to++ = k < out_ ? w[at + c * stride_c + k * stride_k] : 0;
+        for (int64_t k = first; k < first + block_outs_; ++k) {
+          *to = k < out_ ? w[at + c * stride_c + k * stride_k] : 0;
+          ++to;
+        }
     }
-  for (int64_t k = 0; k < outs(); ++k)
-    bias_[group * outs() + k] =
-        p.bias.data && k < out_ ? p.bias.data[(group * out_ + k) * p.bias.strides[0]] : 0;
+  for (int64_t k = 0; k < outs(); ++k) {
+    const bool exists = p.bias.data && k < out_;
+    bias_[group * outs() + k] = exists ? p.bias.data[(group * out_ + k) * p.bias.strides[0]] : 0;
+  }
 }
 
 const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread,
@@ -258,8 +270,19 @@ bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
   if (p.y.strides[3] != 1 || band.count < most ||
       round_up(columns, kernels.shared_pixels) > kMostPixels * columns)
     return false;
-  const PlanarRows all{inputs, planes.pitch, offsets_, in_ * column_axis.taps, weights_, bias_[0], p.norm,
-                       1,      p.relu,       y,        p.y.strides[2],         columns};
+  PlanarRows all;
+  all.x = inputs;
+  all.pitch = planes.pitch;
+  all.offsets = offsets_;
+  all.count = in_ * column_axis.taps;
+  all.w = weights_;
+  all.bias = bias_[0];
+  all.norm = p.norm;
+  all.norm_step = 1;
+  all.relu = p.relu;
+  all.y = y;
+  all.y_step = p.y.strides[2];
+  all.pixels = columns;
   for (int64_t row = 0; row < band.count; row += most) {
     const int64_t first = std::min(row, band.count - most);
     PlanarRows t = all;

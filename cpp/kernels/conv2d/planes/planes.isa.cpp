@@ -1,5 +1,15 @@
-// The inner loops of loops.h, compiled once for each ISA level. At a level whose vectors have four lanes
-// there are none, since few channels fill such vectors. A quad is four neighbouring lanes.
+// The inner loops of convolutions with few channels, PlanarKernels (loops.h, which has the formula of each
+// and says what its arguments are), compiled once for each ISA level. planes.cpp and weight.cpp call them.
+// The lanes of a vector are neighbouring pixels of one channel; images whose channels are contiguous are
+// therefore transposed when they are read (split) and written (store):
+//
+//   sums       a tile of y: kOuts output channels x some vectors of pixels
+//   store      sums to y, after norm and ReLU
+//   split      pixels of x to planes
+//   products   for dw: kWeightOuts channels of dy x kWeightRows rows of weights
+//
+// A level whose vectors have four lanes has none of them, since few channels fill such vectors in the direct
+// sum. A quad is four neighbouring lanes.
 #include <utility>
 
 #include "base/integers.h"
@@ -23,7 +33,8 @@ constexpr int kOuts = kManyRegisters ? 8 : 6;  // PlanarKernels::outs
 // then serves all outputs; most loads cross two cache lines, and take as long as two loads.
 constexpr int vectors_of(int outs) {
   if (kManyRegisters) return outs < 7 ? 4 : 3;
-  return outs < 3 ? 4 : outs < 5 ? 3 : 2;
+  if (outs < 3) return 4;
+  return outs < 5 ? 3 : 2;
 }
 constexpr int kWeightOuts = 4, kWeightRows = kManyRegisters ? 5 : 3;
 
@@ -150,6 +161,8 @@ static __attribute__((noinline)) void store_pixels(const float* rows, int width,
 template <int kWidth>
 static void store_channels(const PlanarStore& t, int k) {
   const int channels = t.channels - k < kWidth ? t.channels - k : kWidth;
+  // With fewer than kWidth channels the last pixel of a vector writes over the next ones: only within
+  // `dense`, and not near its end.
   const int64_t needed = channels == kWidth ? kLanes : kLanes + kWidth;
   const int64_t whole = channels == kWidth ? t.pixels : t.dense;
   for (int first = 0; first < t.pixels; first += kLanes) {
@@ -214,7 +227,10 @@ static __attribute__((noinline)) void gather(const float* src, int64_t step, int
     else if (p < wide)
       __builtin_memcpy(to, src, 4 * sizeof(float));
     else
-      for (int c = 0; c < width; ++c) to[c] = p < pixels && c < channels ? src[c] : 0;
+      for (int c = 0; c < width; ++c) {
+        const bool exists = p < pixels && c < channels;
+        to[c] = exists ? src[c] : 0;
+      }
   }
 }
 
@@ -258,13 +274,13 @@ RANVIER_INLINE void split_row(const float* src, int64_t step, int channels, int6
                               float* dst, int64_t plane) {
   for (int64_t first = 0; first < pixels; first += kLanes) {
     const int64_t from = pixels - first < kLanes && pixels > kLanes ? pixels - kLanes : first;
-    const int count = static_cast<int>(pixels - from < kLanes ? pixels - from : kLanes);
+    const int count = lanes_used<float>(pixels - from);
     if (wide - from >= kLanes) {
       split_vector<kWidth>(src + from * step, step, channels, count, dst + from, plane);
     } else {
       alignas(64) float last[kLanes * kWidth];
-      gather(src + from * step, step, channels, kWidth, count, wide - from < count ? wide - from : count,
-             last);
+      const int64_t wide_left = wide - from < count ? wide - from : count;
+      gather(src + from * step, step, channels, kWidth, count, wide_left, last);
       split_vector<kWidth>(last, kWidth, channels, kLanes, dst + from, plane);
     }
   }
@@ -275,9 +291,12 @@ template <int kWidth>
 static void split_channels(const PlanarSplit& t, int c) {
   const int channels = t.channels - c < kWidth ? t.channels - c : kWidth;
   for (int64_t r = 0; r < t.rows; ++r) {
+    // A pixel may be read with kWidth elements if all of them are in memory: how many pixels further, or (if
+    // negative) fewer, than the row has.
     const int64_t later = (t.rows - r - t.last) * t.row_step;  // elements after the row
     const int64_t spare = later - (kWidth - channels);
-    const int64_t wide = t.pixels + (spare >= 0 ? spare / t.step : -ceil_div(-spare, t.step));
+    const int64_t further = spare >= 0 ? spare / t.step : -ceil_div(-spare, t.step);
+    const int64_t wide = t.pixels + further;
     split_row<kWidth>(t.src + r * t.row_step + c, t.step, channels, t.pixels, wide,
                       t.dst + c * t.plane + r * t.pitch, t.plane);
   }
@@ -315,7 +334,8 @@ template <int kOuts>
 static void products(const PlanarProducts& t) {
   vec<float> acc[kOuts][kWeightRows] = {};
   for (int64_t n = 0; n < t.images; ++n) {
-    const float *x[kWeightRows], *dy = t.dy + n * t.dy_step;
+    const float* x[kWeightRows];
+    const float* dy = t.dy + n * t.dy_step;
     RANVIER_UNROLL
     for (int j = 0; j < kWeightRows; ++j) x[j] = t.x + n * t.x_step + t.offsets[j];
     for (int64_t i = 0; i < t.pixels; i += kLanes) {
@@ -356,21 +376,25 @@ static float total(const float* x, int64_t n) {
   return reduce_add((acc[0] + acc[1]) + (acc[2] + acc[3]));
 }
 
+// I: 0 ... kOuts - 1
 template <int... I>
 static constexpr PlanarKernels make_table(std::integer_sequence<int, I...>) {
-  return {kLanes,
-          kOuts,
-          {0, vectors_of(I + 1) * kLanes...},
-          {nullptr, sums<I + 1>...},
-          kWeightOuts,
-          kWeightRows,
-          store_any,
-          any_products,
-          split,
-          total,
-          kSharedRows,
-          kSharedVectors * kLanes,
-          {nullptr, nullptr, nullptr, share_rows<3>, nullptr, share_rows<5>}};
+  PlanarKernels t{};
+  t.lanes = kLanes;
+  t.outs = kOuts;
+  ((t.pixels[I + 1] = vectors_of(I + 1) * kLanes), ...);
+  ((t.sums[I + 1] = sums<I + 1>), ...);
+  t.weight_outs = kWeightOuts;
+  t.weight_rows = kWeightRows;
+  t.store = store_any;
+  t.products = any_products;
+  t.split = split;
+  t.total = total;
+  t.shared_rows = kSharedRows;
+  t.shared_pixels = kSharedVectors * kLanes;
+  t.rows[3] = share_rows<3>;
+  t.rows[5] = share_rows<5>;
+  return t;
 }
 
 extern const PlanarKernels planar_kernels_float = make_table(std::make_integer_sequence<int, kOuts>());

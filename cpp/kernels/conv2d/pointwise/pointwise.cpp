@@ -82,18 +82,25 @@ bool reads_planes(const Correlation<T>& p) {
          size[2] * size[3] >= kLeastPixels && !by_tiles(p.algorithms);
 }
 
+// x, where the product may need a copy of it; else a view of nothing.
+template <class T>
+TensorView<const T> copied_input(const Correlation<T>& p) {
+  if (reads_planes(p)) return {};
+  return p.x;
+}
+
 }  // namespace
 
 // With few outputs, Matmul computes dot products if the input channels of w are contiguous (matmul.h). Other
 // weights are copied to make them contiguous, so that the bits do not depend on the layout of w.
 template <class T>
 Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
-    : x_(reads_planes(p) ? TensorView<const T>{} : p.x, 0, carver, false, true), product_{} {
+    : x_(copied_input(p), 0, carver, /*spread=*/false, /*joined=*/true), product_{} {
   const int64_t in = p.x.shape[1];
   const int64_t out = p.y.shape[1];
   const int64_t rows = pixels(p.y);
-  const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1];
-  const int64_t stride_out = p.w.strides[p.transposed ? 1 : 0];
+  const int64_t stride_in = p.transposed ? p.w.strides[0] : p.w.strides[1];
+  const int64_t stride_out = p.transposed ? p.w.strides[1] : p.w.strides[0];
   const bool copies = out <= kDotRows && stride_in != 1;
   w_ = as_matrix(p.w.data, in, out, stride_in, stride_out);
   w_copy_ = carver.take<T>(copies ? in * out : 0);
@@ -143,11 +150,10 @@ SpreadInput<T>::SpreadInput(const Conv2dBackwardInput<T>& c, Carver& carver, int
   const int64_t channels = c.dx.shape[1];
   const int64_t h = c.dy.shape[2];
   const int64_t w = c.dy.shape[3];
-  met_.geometry.stride[0] = met_.geometry.stride[1] = 1;
-  met_.dx = {carver.take<T>(pixels(c.dy) * channels),
-             4,
-             {c.dy.shape[0], channels, h, w},
-             {h * w * channels, 1, w * channels, channels}};
+  met_.geometry.stride[0] = 1;
+  met_.geometry.stride[1] = 1;
+  T* met = carver.take<T>(pixels(c.dy) * channels);
+  met_.dx = {met, 4, {c.dy.shape[0], channels, h, w}, {h * w * channels, 1, w * channels, channels}};
   workspace_ = carver.take<char>(static_cast<int64_t>(met_.workspace_bytes(threads)));
 }
 
@@ -193,14 +199,15 @@ bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   // The direct sum reads its operands in place, in strides that miss L1. With few registers it takes longer
   // only where there are many channels.
   const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
-  return c.dw.data && channels >= (by_tiles(c.algorithms) ? 32 : 96) && fills_tiles &&
+  const int64_t least_channels = by_tiles(c.algorithms) ? 32 : 96;
+  return c.dw.data && channels >= least_channels && fills_tiles &&
          is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
 }
 
 template <class T>
 PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads)
-    : dy_(c.dy, 0, carver, false, true),
-      x_(without_skipped(c).x, 0, carver, false, true),
+    : dy_(c.dy, 0, carver, /*spread=*/false, /*joined=*/true),
+      x_(without_skipped(c).x, 0, carver, /*spread=*/false, /*joined=*/true),
       product_{},
       has_bias_(c.db.data),
       bias_(bias_only(c), carver, threads) {

@@ -26,7 +26,10 @@ struct Order {
 };
 static constexpr Order order_of(bool interleaved) {
   Order o{};
-  for (int i = 0; i < 2 * L; ++i) o.at[i] = static_cast<int16_t>(interleaved ? i / 2 + i % 2 * L : i);
+  for (int i = 0; i < 2 * L; ++i) {
+    const int source = interleaved ? i / 2 + i % 2 * L : i;
+    o.at[i] = static_cast<int16_t>(source);
+  }
   return o;
 }
 alignas(64) static constexpr Order kOrders[2] = {order_of(false), order_of(true)};
@@ -35,15 +38,15 @@ RANVIER_INLINE __m512i ordered(__m512i both, bool interleaved) {
   return _mm512_permutexvar_epi16(_mm512_load_si512(kOrders[interleaved].at), both);
 }
 
-// How many lanes of a vector are in use if `left` numbers are left: 0 to L.
-static int within(int64_t left) { return static_cast<int>(left < 0 ? 0 : left < L ? left : L); }
+// How many lanes of a vector are in use if `left` numbers are left, which may be negative: 0 to L.
+static int within(int64_t left) { return left < 0 ? 0 : lanes_used<float>(left); }
 
 // The transform B^T d B of the input, for L elements of v at a time. Their pairs come from two vectors, `low`
 // and `high`: channels [c, c + L) and [c + L, c + 2 L) of one tile; where `tiles`, channels [c, c + L) of the
 // tile p.pixel and of the tile `other`.
 static void input(const WinogradInput& p, const float* const* other, bool tiles) {
-  const int step = tiles ? L : 2 * L;
-  const int apart = step - L;
+  const int step = tiles ? L : 2 * L;  // channels of a vector of pairs
+  const int apart = step - L;          // from the first channel of `low` to that of `high`
   float* to = p.v;
   for (int64_t c = 0; c < p.channels; c += step, to += L) {
     const int low = within(p.channels - c);
@@ -68,15 +71,17 @@ static void input(const WinogradInput& p, const float* const* other, bool tiles)
       put(2, d[0][2] - d[0][1], d[1][2] - d[1][1]);
       put(3, d[0][1] - d[0][3], d[1][1] - d[1][3]);
     };
-    outputs(0, 0, 2, false);
-    outputs(1, 1, 2, true);
-    outputs(2, 2, 1, false);
-    outputs(3, 1, 3, false);
+    outputs(0, 0, 2, /*adds=*/false);
+    outputs(1, 1, 2, /*adds=*/true);
+    outputs(2, 2, 1, /*adds=*/false);
+    outputs(3, 1, 3, /*adds=*/false);
   }
 }
 
-extern void winograd_pairs(const WinogradInput& p) { input(p, p.pixel, false); }
-extern void winograd_tiles(const WinogradInput& p, const float* const* other) { input(p, other, true); }
+extern void winograd_pairs(const WinogradInput& p) { input(p, p.pixel, /*tiles=*/false); }
+extern void winograd_tiles(const WinogradInput& p, const float* const* other) {
+  input(p, other, /*tiles=*/true);
+}
 
 // A dy A^T of two tiles: first A dy (`rows`), then each row is multiplied by A^T, rounded and stored. The
 // bias gets the sum of all dy of both tiles.
@@ -100,7 +105,7 @@ extern void winograd_gradient_tiles(const WinogradGradient& p) {
     const V(&a)[4][2] = rows[0], (&b)[4][2] = rows[1];
     float* to = p.v + c;
     const auto put = [&](V first, V second) RANVIER_INLINED {
-      store(to, (V)ordered(rounded(first, second), true));
+      store(to, (V)ordered(rounded(first, second), /*interleaved=*/true));
       to += p.plane;
     };
     RANVIER_NO_UNROLL
@@ -129,11 +134,13 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
     const V b = load_n(p.dy[tiles][0] + c + apart, high);
     if (p.bias) store(p.bias + c, load(p.bias + c) + (a + b));
     const auto offsets = [&](const uint8_t* from, int n) RANVIER_INLINED {
-      return _mm256_castsi128_si256(_mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << n) - 1), from));
+      const auto first_n = static_cast<__mmask16>((1 << n) - 1);
+      return _mm_maskz_loadu_epi8(first_n, from);
     };
     const __m512i value = ordered(rounded(a, b), tiles);
-    const __m256i bytes = _mm256_inserti128_si256(
-        offsets(p.where[0] + c, low), _mm256_castsi256_si128(offsets(p.where[tiles] + c + apart, high)), 1);
+    // The places of the maxima, 2 i + j, in the same order as the gradients `value`.
+    const __m256i where_low = _mm256_castsi128_si256(offsets(p.where[0] + c, low));
+    const __m256i bytes = _mm256_inserti128_si256(where_low, offsets(p.where[tiles] + c + apart, high), 1);
     const __m512i where = ordered(_mm512_cvtepu8_epi16(bytes), tiles);
     const __mmask32 below = _mm512_test_epi16_mask(where, _mm512_set1_epi16(2));
     const __mmask32 right = _mm512_test_epi16_mask(where, _mm512_set1_epi16(1));
@@ -207,9 +214,18 @@ static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t
 static constexpr float kZeros[L] = {};
 static constexpr WinogradPatches::Sums kNone{kZeros, 0, 0};
 
-// Each tile adds a patch of 4 x 4 pixels to dx, and patches overlap by two: a pixel belongs to up to four
-// tiles, two rows of tiles by two columns. Tiles are visited from left to right; before[c / L][r] is what the
-// last tile gives to row r of the next two columns.
+// Each tile adds a patch of 4 x 4 pixels, B m B^T, to dx, and patches overlap by two: a pixel belongs to up
+// to four tiles, two rows of tiles by two columns. Here are the two rows of pixels that a row of tiles
+// (`here`, the first two rows of their patches) shares with the row above (`above`, the last two rows of
+// theirs):
+//
+//   B = [ 1  0  0  0]     rows[0] = row 0 of B m here  + row 2 of B m above = m0 + (a1 + a2 - a0)
+//       [ 0  1 -1  1]     rows[1] = row 1 of B m here  + row 3 of B m above = (m1 - m2 + m3) - a3
+//       [-1  1  1  0]
+//       [ 0  0  0 -1]     and the same for the columns, with the tile to the left in place of that above
+//
+// Tiles are visited from left to right; before[c / L][r] is what the last tile gives to row r of the next two
+// columns.
 extern void winograd_patches(const WinogradPatches& p) {
   V before[kMostPatchChannels / L][2][2] = {};
   int64_t column = p.column;
@@ -219,8 +235,9 @@ extern void winograd_patches(const WinogradPatches& p) {
       const bool exists = tile < p.tiles;
       const auto& here = exists ? p.here : kNone;
       const auto& over = exists ? p.above : kNone;
-      const float* m = here.m + tile * here.step + (exists ? c : 0);
-      const float* a = over.m + tile * over.step + (exists ? c : 0);
+      const int64_t channel = exists ? c : 0;
+      const float* m = here.m + tile * here.step + channel;
+      const float* a = over.m + tile * over.step + channel;
       const int64_t m_row = 4 * here.plane;
       const int64_t a_row = 4 * over.plane;
       RANVIER_UNROLL

@@ -20,6 +20,11 @@ constexpr int64_t kLeastPairs = 64;  // the fewest pairs of a block: fewer would
 constexpr int64_t kPixelsOfPart = 2048;  // the fewest output pixels of a part
 constexpr int64_t kTilesAhead = 16;      // how many tiles ahead pooled gradients are prefetched
 
+// The tiles of 2 x 2 outputs along an axis of dy; an element of a pooled dy is one tile.
+int64_t tiles_along(const WinogradWeightCall& call, int64_t size) {
+  return call.where.data ? size : ceil_div(size, 2);
+}
+
 }  // namespace
 
 bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry& g, const int64_t (&taps)[2],
@@ -38,8 +43,9 @@ bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry
   double others = kOfMaxima * products * tiles;
   for (int d = 0; d < 2; ++d) {
     const int64_t size = c.dy.shape[2 + d];
-    tiles *= c.where.data ? size : ceil_div(size, 2);
-    others *= c.where.data ? size : winograd_used_taps(size, c.x.shape[2 + d], c.pad[d]);
+    const int64_t used_taps = winograd_used_taps(size, c.x.shape[2 + d], c.pad[d]);
+    tiles *= c.where.data ? size : ceil_div(size, 2);  // an element of a pooled dy is a tile
+    others *= c.where.data ? size : used_taps;
   }
   if (!c.where.data) others /= 2 * kOfMaxima;
   const int64_t vectors = ceil_div(in, kWinogradLine) + ceil_div(out, kWinogradLine);
@@ -49,13 +55,13 @@ bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry
 WinogradWeight::WinogradWeight(const WinogradWeightCall& call, Carver& carver, int threads)
     : c_(call),
       in_(call.x.shape[1]),
-      rows_(call.where.data ? call.dy.shape[2] : ceil_div(call.dy.shape[2], 2)),
-      columns_(call.where.data ? call.dy.shape[3] : ceil_div(call.dy.shape[3], 2)),
+      rows_(tiles_along(call, call.dy.shape[2])),
+      columns_(tiles_along(call, call.dy.shape[3])),
       tiles_(call.dy.shape[0] * rows_ * columns_),
       panels_(1, call.dy.shape[1]),
-      x_(call.x, 0, carver, false),
-      dy_(call.dy, 0, carver, false),
-      where_(call.where, 0, carver, false) {
+      x_(call.x, 0, carver, /*spread=*/false),
+      dy_(call.dy, 0, carver, /*spread=*/false),
+      where_(call.where, 0, carver, /*spread=*/false) {
   const int64_t pairs = ceil_div(tiles_, 2);
   const int64_t outputs = panels_.count() * panels_.width;
   parts_ = partial_sums(8 * pairs, pairs, kPixelsOfPart);
@@ -145,6 +151,7 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
         winograd_pixels(x_, c_.x.shape, zeros_, image, 2 * row - c_.pad[0], 2 * column - c_.pad[1], pixel);
       else
         std::fill_n(pixel, kWinogradProducts, zeros_);
+      // The 2 x 2 pixels of dy in the tile, or one pixel of a pooled dy.
       const int64_t pixels = c_.where.data ? 1 : 4;
       const int64_t step = c_.where.data ? 1 : 2;
       const int64_t ahead = c_.where.data ? kTilesAhead * dy_.stride_w : 2 * dy_.stride_h;
@@ -157,13 +164,13 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
         for (int64_t k = 0; k < gradient.channels; k += kWinogradLine) __builtin_prefetch(dy + ahead + k);
       }
       if (!c_.where.data) continue;
-      gradient.where[half] =
-          exists ? where_.pixel(image, row, column) + first : reinterpret_cast<const uint8_t*>(zeros_);
+      const auto* nowhere = reinterpret_cast<const uint8_t*>(zeros_);
+      gradient.where[half] = exists ? where_.pixel(image, row, column) + first : nowhere;
       __builtin_prefetch(gradient.where[half] + ahead);
     }
     winograd_tiles(input, other);
     if (c_.where.data) {
-      winograd_pooled(gradient, true);
+      winograd_pooled(gradient, /*tiles=*/true);
     } else {
       winograd_gradient_tiles(gradient);
     }
@@ -174,15 +181,18 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
 void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const ConvSegment segment{0, 0, pairs};
-  const auto tile = tile_of<float>(true);
+  const auto tile = tile_of<float>(/*pairs=*/true);
   ConvTile<float> t;
   t.segments = &segment;
   t.count = 1;
   t.step_a = v_stride_;
   t.step_b = d_stride_;
   t.row_step = 1;
-  t.consecutive = t.accumulate = true;
-  const int64_t height = ceil_div(ceil_div(in_, ceil_div(in_, kernels.mr)), 2) * 2;
+  t.consecutive = true;
+  t.accumulate = true;
+  // Channels are divided evenly into the fewest tiles, of even numbers of rows.
+  const int64_t fewest_tiles = ceil_div(in_, kernels.mr);
+  const int64_t height = ceil_div(ceil_div(in_, fewest_tiles), 2) * 2;
   for (int64_t product = 0; product < kWinogradProducts; ++product)
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
       t.b = s.d + product * d_plane_ + panels_.first(panel);
@@ -195,7 +205,7 @@ void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s)
         }
         const int rows = t.rows;
         tile(t);
-        t.rows = rows;
+        t.rows = rows;  // the kernel may have lengthened it
       }
     }
 }

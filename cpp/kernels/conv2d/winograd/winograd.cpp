@@ -27,8 +27,9 @@ constexpr int64_t kLine = kWinogradLine;
 // The distance in v or m from one tile to the next, in elements: whole cache lines, and not a multiple of
 // eight lines, as such tiles would share few sets of the cache.
 int64_t row_stride(int64_t elements) {
-  const int64_t lines = ceil_div(elements, kLine);
-  return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
+  int64_t lines = ceil_div(elements, kLine);
+  if (lines % 8 == 0) ++lines;
+  return lines * kLine;
 }
 
 // True if transformed inputs and weights are rounded to bfloat16, and multiplied as pairs.
@@ -44,8 +45,12 @@ int64_t first_pad(const Correlation<float>& p, int d) {
 
 int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad) {
   int64_t count = 0;
-  for (int64_t tap = 0; tap < 3; ++tap)
-    count += std::max<int64_t>(std::min(out, in + pad - tap) - std::max<int64_t>(pad - tap, 0), 0);
+  for (int64_t tap = 0; tap < 3; ++tap) {
+    // Output o and this tap meet input o + tap - pad, which must be in [0, in).
+    const int64_t begin = std::max<int64_t>(pad - tap, 0);
+    const int64_t end = std::min(out, in + pad - tap);
+    count += std::max<int64_t>(end - begin, 0);
+  }
   return count;
 }
 
@@ -69,8 +74,7 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
   }
 }
 
-// first_: where the kinds of tiles begin in the order: tiles whose second column is outside of y; whole
-// tiles; tiles whose second row is outside; tiles with both outside.
+// Sets where the four classes of tiles begin: see of_product().
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
   const int64_t rows = height / 2;
   const int64_t columns = width / 2;
@@ -88,11 +92,14 @@ WinogradTiles::Tile WinogradTiles::operator[](int64_t index) const {
   const int64_t columns = width_ / 2;
   if (index < first_[1]) return {index / rows, index % rows * 2, width_ - 1};
   if (index < first_[2]) {
-    const int64_t row = (index -= first_[1]) / columns;
-    return {row / rows, row % rows * 2, index % columns * 2};
+    const int64_t whole_tile = index - first_[1];
+    const int64_t row = whole_tile / columns;  // of tiles, of all images
+    return {row / rows, row % rows * 2, whole_tile % columns * 2};
   }
-  if (index < first_[3])
-    return {(index - first_[2]) / columns, height_ - 1, (index - first_[2]) % columns * 2};
+  if (index < first_[3]) {
+    const int64_t low_tile = index - first_[2];
+    return {low_tile / columns, height_ - 1, low_tile % columns * 2};
+  }
   return {index - first_[3], height_ - 1, width_ - 1};
 }
 
@@ -131,8 +138,10 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   segments_ = carver.take<ConvSegment>(segments_of_run(steps_));
   spare_ = carver.take<float>(threads * m_stride_);
   ordered_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
-  wide_ = carver.take<float>(pairs_ ? threads * kWinogradProducts * kPackedChannels * panels_.width : 0);
-  bias_ = carver.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
+  const int64_t wide = pairs_ ? threads * kWinogradProducts * kPackedChannels * panels_.width : 0;
+  wide_ = carver.take<float>(wide);
+  const bool copies_bias = p.bias.data && p.bias.strides[0] != 1;
+  bias_ = carver.take<float>(copies_bias ? out_ : 0);
 }
 
 namespace {
@@ -184,7 +193,8 @@ void Winograd::run(const Team& team, const WinogradSink& sink) const {
 void Winograd::prepare(const OpenTeam& team) const {
   if (team.index() == 0) {
     std::fill_n(zeros_, in_, 0.0f);
-    ConvRuns runs{segments_, 1, panels_.width, pairs_ ? kOneChain : kConvChain};
+    const int64_t chain = pairs_ ? kOneChain : kConvChain;
+    ConvRuns runs{segments_, 1, panels_.width, chain};
     runs.add({0, 0, steps_});
     if (p_.bias.data && p_.bias.strides[0] != 1)
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
@@ -215,7 +225,10 @@ void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* or
     const int64_t tap = flipped ? 8 - t : t;
     const int64_t at = tap / 3 * st[2] + tap % 3 * st[3];
     for (int64_t c = 0; c < channels; ++c)
-      for (int64_t o = 0; o < width; ++o) *ordered++ = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
+      for (int64_t o = 0; o < width; ++o) {
+        *ordered = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
+        ++ordered;
+      }
   }
 }
 
@@ -233,7 +246,8 @@ void Winograd::pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t sl
   winograd_kernels().weights({ordered, size, wide, size});
   for (int i = 0; i < kWinogradProducts; ++i)
     medium_kernels().pack(channels / 2, static_cast<int>(width), static_cast<int>(width), wide + i * size,
-                          2 * width, 1, u_ + i * u_plane_ + (slot * steps_ + channel / 2) * width, false);
+                          /*rs=*/2 * width, /*cs=*/1,
+                          u_ + i * u_plane_ + (slot * steps_ + channel / 2) * width, /*missing=*/0);
 }
 
 void Winograd::pack_weights(const OpenTeam& team) const {
@@ -263,7 +277,8 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
   const int64_t across = this->across(size);
   const bool late = packs_late(team);
   const Range panels = part({0, panels_.count()}, index % across, across);
-  const int64_t groups = ceil_div(panels.end - panels.begin, late ? 1 : group_);
+  const int64_t group = late ? 1 : group_;
+  const int64_t groups = ceil_div(panels.end - panels.begin, group);
   const auto run_block = [&](Range units) {
     if (units.empty()) return;
     WinogradBlock block{{units.begin * unit_, units.end * unit_},
@@ -281,7 +296,8 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
       block.panels = part(panels, g, groups);
       for (int64_t run = 0; late && run * kPackedChannels < in_; ++run)
         pack(team, block.panels.begin, run, index);
-      products(block, late ? index : block.panels.begin, sink.ahead(block));
+      const int64_t slot = late ? index : block.panels.begin;  // where the panels' weights are in u
+      products(block, slot, sink.ahead(block));
       sink.take(team, block, sums(block));
     }
   };
@@ -337,7 +353,7 @@ void Winograd::gradients(const WinogradBlock& block) const {
     p.where[0] = exists ? where_.pixel(image, row, column) : nowhere;
     __builtin_prefetch(p.where[0] + kTilesAhead * x_.stride_w);
     for (int64_t c = 0; c < in_; c += kLine) __builtin_prefetch(dy + kTilesAhead * x_.stride_w + c);
-    winograd_pooled(p, false);
+    winograd_pooled(p, /*tiles=*/false);
   }
 }
 
@@ -362,20 +378,24 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
     const int64_t begin = std::max(all.begin, block.tiles.begin) - block.tiles.begin;
     const int64_t end = std::min(all.end, block.tiles.end) - block.tiles.begin;
     if (begin >= end) continue;
-    // Even numbers of rows, since an odd number takes as long as the next even one.
-    const int64_t rows = ceil_div(end - begin, ceil_div(end - begin, kernels.mr) * 2) * 2;
-    const int64_t part = size / ceil_div(end - begin, rows);
+    // The tiles are divided into as few calls as possible, of even numbers of rows, since an odd number takes
+    // as long as the next even one.
+    const int64_t count = end - begin;
+    const int64_t fewest_calls = ceil_div(count, kernels.mr);
+    const int64_t rows = ceil_div(count, 2 * fewest_calls) * 2;
+    const int64_t part = size / ceil_div(count, rows);  // of the next panel, which each call prefetches
     t.fetch_step = part / steps_ * static_cast<int64_t>(sizeof(float));
     for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
-      t.b = u_ + product * u_plane_ + (slot + panel - block.panels.begin) * size;
+      const int64_t in_block = panel - block.panels.begin;
+      t.b = u_ + product * u_plane_ + (slot + in_block) * size;
+      // Next is the panel after this one, or the first panel of the next product.
       const bool last = panel + 1 == block.panels.end;
-      const float* next = last ? t.b + u_plane_ - (panel - block.panels.begin) * size : t.b + size;
+      const float* next = last ? t.b + u_plane_ - in_block * size : t.b + size;
       t.columns = static_cast<int>(ceil_div(panels_.columns(panel), kernels.lanes) * kernels.lanes);
       for (int64_t row = begin; row < end; row += rows) {
         t.rows = static_cast<int>(std::min(rows, end - row));
         const float* v = block.v + product * v_plane_ + row * v_stride_;
-        float* m =
-            block.m + product * m_plane_ + row * m_stride_ + (panel - block.panels.begin) * panels_.width;
+        float* m = block.m + product * m_plane_ + row * m_stride_ + in_block * panels_.width;
         for (int i = 0; i < t.rows; ++i) {
           t.a[i] = v + i * v_stride_;
           t.c[i] = m + i * m_stride_;
@@ -398,9 +418,17 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
 WinogradSums Winograd::sums(const WinogradBlock& block) const {
   const int64_t first = first_channel(block);
   const int64_t end = panels_.first(block.panels.end - 1) + panels_.width;
-  const float* bias = p_.bias.data && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
-  return {block.m, m_plane_, std::min(end, out_) - first, bias ? bias + first : nullptr, p_.norm_of(first),
-          out_,    p_.relu};
+  const bool copied_bias = p_.bias.data && p_.bias.strides[0] != 1;
+  const float* bias = copied_bias ? bias_ : p_.bias.data;
+  WinogradSums s;
+  s.m = block.m;
+  s.plane = m_plane_;
+  s.channels = std::min(end, out_) - first;
+  s.bias = bias ? bias + first : nullptr;
+  s.norm = p_.norm_of(first);
+  s.norm_step = out_;
+  s.relu = p_.relu;
+  return s;
 }
 
 // Compares estimated times of one image, in multiply-adds; the constants are fitted to times of 100 shapes
@@ -429,11 +457,12 @@ bool winograd_pays(const Correlation<float>& p) {
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
     direct *= winograd_used_taps(size, p.x.shape[d], first_pad(p, d - 2));
-    products *= size / 2 * 4 + size % 2 * 3;
+    products *= size / 2 * 4 + size % 2 * 3;  // along an axis, 4 of a tile of two outputs, 3 of one output
     tiles *= ceil_div(size, 2);
   }
-  return direct >
-         kGain * (products * (in / rate + kStepsOfTile) + kWeight / kImages * in * out + kTile * tiles);
+  const double winograd =
+      products * (in / rate + kStepsOfTile) + kWeight / kImages * in * out + kTile * tiles;
+  return direct > kGain * winograd;
 }
 
 }  // namespace ranvier

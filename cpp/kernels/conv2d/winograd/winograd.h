@@ -55,13 +55,24 @@ class WinogradTiles {
   };
   WinogradTiles(int64_t images, int64_t height, int64_t width);
   int64_t count() const { return first_[4]; }
-  // The tiles that need product (i, j).
-  Range of_product(int i, int j) const { return {first_[j == 3], first_[i < 3 ? (j < 3 ? 4 : 3) : 2]}; }
+  // The tiles that need product (i, j), which are consecutive in this order:
+  //
+  //   [0]  second column outside of y   needs no j = 3
+  //   [1]  whole                        needs all
+  //   [2]  second row outside           needs no i = 3
+  //   [3]  both outside                 needs no j = 3 and no i = 3
+  Range of_product(int i, int j) const {
+    const int begin = j == 3 ? 1 : 0;
+    int end = 4;
+    if (j == 3) end = 3;
+    if (i == 3) end = 2;
+    return {first_[begin], first_[end]};
+  }
   Tile operator[](int64_t index) const;
 
  private:
   int64_t height_, width_;
-  int64_t first_[5];  // where each kind of tile begins (winograd.cpp), and the end
+  int64_t first_[5];  // where each of these four classes of tiles begins, and the end
 };
 
 // The division of images into bands of output rows: each image has `count` bands of `height` rows, which

@@ -29,11 +29,14 @@ auto part_of(const Call& call, int64_t i, int64_t first) {
 // The offset in y or dy of the values at point `first` of image i.
 template <class T>
 int64_t place(const GridPart<T>& part, int64_t i, int64_t first) {
-  return i * part.c * part.points + first * (part.settings.channels_last ? part.c : 1);
+  const int64_t step = part.settings.channels_last ? part.c : 1;  // from point to point
+  return i * part.c * part.points + first * step;
 }
 
 double cost_ns(const GridSettings& settings, int64_t channels) {  // of a point
-  const double taps = settings.mode == GridMode::bicubic ? 16 : settings.mode == GridMode::bilinear ? 4 : 1;
+  double taps = 1;                                                // pixels around a point
+  if (settings.mode == GridMode::bilinear) taps = 4;
+  if (settings.mode == GridMode::bicubic) taps = 16;
   return 3 + taps * (0.4 + 0.2 * double(channels));
 }
 

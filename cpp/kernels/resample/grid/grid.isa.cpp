@@ -1,5 +1,7 @@
-// The loops of GridKernels (grid.h) over a part of a grid, compiled once for each ISA level. First the pixels
-// around each point and their weights are found, a vector of points at a time; then channels are summed.
+// The loops of GridKernels (grid.h) over a part of a grid, at most kGridPoints points of one image, compiled
+// once for each ISA level; grid.cpp calls them. First the pixels around each point and their weights are
+// found, a vector of points at a time (find()); then channels are summed. A sum is in the order of the taps:
+// rows of pixels first, within a row by columns.
 #include "kernels/resample/grid/grid.h"
 
 #include "simd/math_base.h"
@@ -10,7 +12,8 @@ namespace ranvier::RANVIER_ISA {
 constexpr int kMostTaps = 4;  // along an axis
 
 constexpr int taps_of(GridMode mode) {
-  return mode == GridMode::bicubic ? 4 : mode == GridMode::bilinear ? 2 : 1;
+  if (mode == GridMode::bicubic) return 4;
+  return mode == GridMode::bilinear ? 2 : 1;
 }
 
 // For each point, along one axis: the pixels around it (-1: outside the image), their weights, the
@@ -73,22 +76,33 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
                                            GridAxis<T>& axis) {
   const T size = static_cast<T>(pixels);
   const T half = static_cast<T>(double(pixels - 1) / 2);
+  const T pixels_of_unit = s.align_corners ? half : size * T(0.5);  // by which a coordinate of 1 more moves
   const vec<T> zero = {};
   const vec<T> one = zero + T(1);
   for (int i = 0; i < count; i += lanes<T>) {
     const ivec<T> every = to_int(iota<T>() * T(2));
     const ivec<T> at = select(iota<T>() < static_cast<T>(count - i), every, ibroadcast<T>(-1));
     const vec<T> point = gather(points + 2 * i, at);
-    vec<T> p = s.in_pixels       ? point
-               : s.align_corners ? (point + T(1)) * half
-                                 : ((point + T(1)) * size - T(1)) * T(0.5);
+    // A coordinate of -1 is the first pixel, and 1 the last one (align_corners), or they are the outer edges
+    // of these pixels.
+    vec<T> p;
+    if (s.in_pixels)
+      p = point;
+    else if (s.align_corners)
+      p = (point + T(1)) * half;
+    else
+      p = ((point + T(1)) * size - T(1)) * T(0.5);
     vec<T> chain = one;
     if (s.mode != GridMode::bicubic) p = limited(s, size, p, chain);
-    store(axis.chain + i, s.in_pixels ? chain : chain * (s.align_corners ? half : size * T(0.5)));
+    const vec<T> scaled_chain = chain * pixels_of_unit;
+    store(axis.chain + i, s.in_pixels ? chain : scaled_chain);
     const vec<T> low = s.mode == GridMode::nearest ? round_even(p) : floor_of(p);
     const vec<T> share = p - low;
     for (int k = 0; k < taps_of(s.mode); ++k) {
-      vec<T> weight = one + share * T(0), slope = zero, pixel = low + T(k), unused;
+      vec<T> weight = one + share * T(0);  // NaN where p is infinite or NaN
+      vec<T> slope = zero;
+      vec<T> pixel = low + T(k);
+      vec<T> unused;
       if (s.mode == GridMode::bilinear) {
         weight = k ? share : one - share;
         slope = k ? one : -one;
@@ -135,15 +149,13 @@ static void find(const GridPart<T>& part, GridTaps<T>& taps) {
     for (int i = 0; i < part.count; i += lanes<T>) {
       const ivec<T> r = load_integers<T>(taps.rows.pixel[k / each] + i);
       const ivec<T> c = load_integers<T>(taps.columns.pixel[k % each] + i);
+      // r | c is negative if one of them is -1.
       const ivec<T> at = select((r | c) < 0, ibroadcast<T>(-1), r * row + c * column);
       __builtin_memcpy(taps.at[k] + i, &at, sizeof at);
       store(taps.weight[k] + i,
             load(taps.rows.weight[k / each] + i) * load(taps.columns.weight[k % each] + i));
     }
 }
-
-// The smaller one.
-RANVIER_INLINE int some(int count, int most) { return count < most ? count : most; }
 
 // y = the weighted sum of the pixels around each point. The lanes have points, or with channels-last
 // channels.
@@ -160,18 +172,19 @@ static void forward(const GridPart<T>& part) {
         vec<T> sum = {};
         for (int k = 0; k < count; ++k)
           sum += load(taps.weight[k] + i) * gather(from, load_integers<T>(taps.at[k] + i));
-        store_lanes(part.y + channel * part.points + i, sum, some(part.count - i, lanes<T>));
+        store_lanes(part.y + channel * part.points + i, sum, lanes_used<T>(part.count - i));
       }
     }
     return;
   }
   for (int i = 0; i < part.count; ++i)
     for (int64_t channel = 0; channel < part.c; channel += lanes<T>) {
-      const int n = part.c - channel < lanes<T> ? int(part.c - channel) : lanes<T>;
+      const int n = lanes_used<T>(part.c - channel);
       vec<T> sum = {};
       for (int k = 0; k < count; ++k) {
         const int64_t at = taps.at[k][i];
-        sum += broadcast(taps.weight[k][i]) * (at < 0 ? vec<T>{} : load_lanes(part.x + at + channel, n));
+        const vec<T> x = at < 0 ? vec<T>{} : load_lanes(part.x + at + channel, n);
+        sum += broadcast(taps.weight[k][i]) * x;
       }
       store_lanes(part.y + i * part.c + channel, sum, n);
     }
@@ -186,7 +199,7 @@ static void by_channels(const GridPart<T>& part, const GridTaps<T>& taps, int co
     const T* dy = part.dy + channel * part.points;
     const T* from = part.x + channel * part.h * part.w;
     for (int i = 0; part.dgrid && i < part.count; i += lanes<T>) {
-      const vec<T> above = load_lanes(dy + i, some(part.count - i, lanes<T>));
+      const vec<T> above = load_lanes(dy + i, lanes_used<T>(part.count - i));
       for (int k = 0; k < count; ++k)
         store(products[k] + i,
               load(products[k] + i) + above * gather(from, load_integers<T>(taps.at[k] + i)));
@@ -208,7 +221,7 @@ static void by_pixels(const GridPart<T>& part, const GridTaps<T>& taps, int coun
       if (at < 0) continue;
       vec<T> sum = {};
       for (int64_t channel = 0; channel < part.c; channel += lanes<T>) {
-        const int n = part.c - channel < lanes<T> ? int(part.c - channel) : lanes<T>;
+        const int n = lanes_used<T>(part.c - channel);
         const vec<T> above = load_lanes(part.dy + i * part.c + channel, n);
         if (part.dgrid) sum += above * load_lanes(part.x + at + channel, n);
         if (!part.dx) continue;
@@ -247,7 +260,7 @@ static void backward(const GridPart<T>& part) {
       by_column += select(outside, none, product * (load(x.slope[c] + i) * load(y.weight[r] + i)));
       by_row += select(outside, none, product * (load(y.slope[r] + i) * load(x.weight[c] + i)));
     }
-    const int n = some(part.count - i, lanes<T>);
+    const int n = lanes_used<T>(part.count - i);
     store_strided(part.dgrid + 2 * i, 2, by_column * load(x.chain + i), n);
     store_strided(part.dgrid + 2 * i + 1, 2, by_row * load(y.chain + i), n);
   }
