@@ -1,16 +1,20 @@
-"""The rules by which a fit of a perceptron ends, and what is recorded of each epoch."""
+"""Convergence: the callback by which a fit of a perceptron ends, and which records each epoch."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ranvier.tensors.memory import Array
 from ranvier.train import Callback
+
+if TYPE_CHECKING:
+    from ranvier.sklearn.base import NetworkEstimator
 
 
 class Convergence(Callback):
@@ -26,11 +30,14 @@ class Convergence(Callback):
         score: a function that gives the validation score; None without validation data.
         constant: added to the loss that is recorded.
         stops: whether the run may end; `partial_fit` makes one epoch.
+
+    Attributes:
+        stopped: whether the run has ended by these rules, or by numbers that are not finite.
     """
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: NetworkEstimator,
         samples: int,
         score: Callable[[], float] | None,
         constant: float = 0.0,
@@ -41,74 +48,88 @@ class Convergence(Callback):
         self._score = score
         self._constant = constant
         self._stops = stops
-        self._best: dict[str, Any] | None = None
+        self._best_weights: dict[str, Array] | None = None  # those of the best score, with early stopping
         self.stopped = False
 
     @classmethod
-    def of_row(cls, estimator: Any, constant: float = 0.0) -> Convergence:
-        """The recorder of one `partial_fit` with one row."""
-        recorder = cls(estimator, 1, None, constant, False)
+    def for_row(cls, estimator: NetworkEstimator, constant: float = 0.0) -> Convergence:
+        """The recorder of one `partial_fit` with one row, which has no run of the Trainer."""
+        recorder = cls(estimator, samples=1, score=None, constant=constant, stops=False)
         recorder.trainer = estimator.trainer_
         return recorder
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Note the losses as scikit-learn's attributes, and stop where they no longer improve."""
-        e = self._estimator
-        e.n_iter_ += 1
-        e.t_ += self._samples
-        e.loss_ = logs["loss"] + self._constant
-        e.loss_curve_.append(e.loss_)
-        self._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        estimator = self._estimator
+        estimator.n_iter_ += 1
+        estimator.t_ += self._samples
+        estimator.loss_ = logs["loss"] + self._constant
+        estimator.loss_curve_.append(estimator.loss_)
+        self._print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         if "val_loss" in logs:
-            e.validation_loss_curve_.append(logs["val_loss"])
+            estimator.validation_loss_curve_.append(logs["val_loss"])
         if self._score is not None:
-            e.validation_scores_.append(self._score())
-            self._say(f"Validation score: {e.validation_scores_[-1]:f}")
-        if e.early_stopping:
+            score = self._score()
+            estimator.validation_scores_.append(score)
+            self._print(f"Validation score: {score:f}")
+        if estimator.early_stopping:
             self._compare_scores()
         else:
-            better = e.loss_ <= e.best_loss_ - e.tol
-            e._no_improvement_count = 0 if better else e._no_improvement_count + 1
-            e.best_loss_ = min(e.best_loss_, e.loss_)
-        self.decay()
-        if self._stops and e._no_improvement_count > e.n_iter_no_change:
+            self._count(estimator.loss_ <= estimator.best_loss_ - estimator.tol)
+            estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
+        self._decay_rate()
+        if self._stops and estimator._no_improvement_count > estimator.n_iter_no_change:
             self._stop()
 
-    def decay(self) -> None:
-        """Set the learning rate that "invscaling" has after the samples so far."""
-        e = self._estimator
-        if self._is_sgd() and e.learning_rate == "invscaling":
-            self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+    def _count(self, improved: bool) -> None:
+        """Count the epochs in a row without an improvement."""
+        if improved:
+            self._estimator._no_improvement_count = 0
+        else:
+            self._estimator._no_improvement_count += 1
 
     def _compare_scores(self) -> None:
-        e = self._estimator
-        score = e.validation_scores_[-1]
-        best = e.best_validation_score_
-        e._no_improvement_count = 0 if score >= best + e.tol else e._no_improvement_count + 1
-        if score > best or self._best is None:
-            e.best_validation_score_ = max(score, best) if score == score else best
+        """Compare the latest validation score with the best one, and store the weights of a better one."""
+        estimator = self._estimator
+        score = estimator.validation_scores_[-1]
+        best = estimator.best_validation_score_
+        self._count(score >= best + estimator.tol)
+        if score > best or self._best_weights is None:
+            if not math.isnan(score):
+                estimator.best_validation_score_ = max(score, best)
             state = self.trainer.model.state_dict()
-            self._best = {name: np.array(value) for name, value in state.items()}
+            self._best_weights = {name: np.array(value) for name, value in state.items()}
+
+    def _decay_rate(self) -> None:
+        """Set the learning rate that "invscaling" has after the samples so far."""
+        estimator = self._estimator
+        if self._is_sgd() and estimator.learning_rate == "invscaling":
+            self._set_rate(estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t)
 
     def _stop(self) -> None:
-        e = self._estimator
-        what = "Validation score" if e.early_stopping else "Training loss"
-        why = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
+        """End the run, or divide the learning rate "adaptive"."""
+        estimator = self._estimator
+        measured = "Validation score" if estimator.early_stopping else "Training loss"
+        reason = (
+            f"{measured} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} "
+            "consecutive epochs."
+        )
         rate = float(self.trainer.optimizer.param_groups[0]["lr"])
-        if self._is_sgd() and e.learning_rate == "adaptive" and rate > 1e-6:
+        if self._is_sgd() and estimator.learning_rate == "adaptive" and rate > 1e-6:
             self._set_rate(rate / 5)
-            e._no_improvement_count = 0
-            self._say(f"{why} Setting learning rate to {rate / 5:f}")
+            estimator._no_improvement_count = 0
+            self._print(f"{reason} Setting learning rate to {rate / 5:f}")
             return
-        self.stopped = self.trainer.stop_training = True
-        self._say(f"{why} Stopping.")
+        self.trainer.stop_training = True
+        self.stopped = True
+        self._print(f"{reason} Stopping.")
 
     def diverged(self, error: Exception) -> bool:
         """After an error by numbers that are not finite: restore the best weights of early stopping.
 
         Returns False, and does nothing, if there are none.
         """
-        if self._best is None:
+        if self._best_weights is None:
             return False
         warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)
         self._estimator.validation_scores_.append(math.nan)
@@ -117,8 +138,9 @@ class Convergence(Callback):
         return True
 
     def on_train_end(self) -> None:
-        if self._best is not None and self._stops:
-            self.trainer.model.load_state_dict(self._best)
+        """Restore the weights of the best validation score."""
+        if self._best_weights is not None and self._stops:
+            self.trainer.model.load_state_dict(self._best_weights)
 
     def _is_sgd(self) -> bool:
         return bool(self._estimator.solver == "sgd")
@@ -128,10 +150,11 @@ class Convergence(Callback):
         optimizer = self.trainer.optimizer
         for group in optimizer.param_groups:
             for p in group["params"]:
-                if (buffer := optimizer.state.get(p, {}).get("momentum_buffer")) is not None:
+                buffer = optimizer.state.get(p, {}).get("momentum_buffer")
+                if buffer is not None:
                     buffer *= group["lr"] / rate
             group["lr"] = rate
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if self._estimator.verbose:
             print(line)

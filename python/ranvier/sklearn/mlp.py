@@ -1,4 +1,7 @@
-"""MLPClassifier and MLPRegressor with scikit-learn's arguments."""
+"""MLPClassifier and MLPRegressor: scikit-learn's perceptrons, with its parameters, defaults and attributes.
+
+This file has their targets, losses and scores; mlp_training.py makes and trains the network.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,43 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
 import ranvier.nn as nn
-from ranvier.sklearn.base import Array, Labels, NetworkClassifier, NetworkRegressor, set_parameters
-from ranvier.sklearn.mlp_training import MLPTraining
+from ranvier.sklearn.base import NetworkClassifier, NetworkRegressor
+from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.losses import HalfPoisson, HalfSquaredError, LogLoss
+from ranvier.sklearn.mlp_training import Data, MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
-from ranvier.sklearn.validation import HalfSquaredError, LogLoss, labels_of, make_loss, values_of
+from ranvier.sklearn.parameters import make_loss
+from ranvier.sklearn.types import (
+    ActivationLike,
+    Callbacks,
+    ClassWeight,
+    HiddenSizes,
+    Loss,
+    LossLike,
+    MatrixLike,
+    OptimizerLike,
+    RandomState,
+    Samples,
+    TargetLike,
+    ValidationData,
+    WeightsLike,
+)
+from ranvier.sklearn.validation import check_labels, check_values
+from ranvier.tensors.memory import Array
 from ranvier.train.losses import link_of
+
+# The losses of MLPRegressor by their names in scikit-learn.
+_REGRESSION_LOSSES: dict[str, type[nn.Module]] = {
+    "squared_error": HalfSquaredError,
+    "poisson": HalfPoisson,
+    "absolute_error": nn.L1Loss,
+    "huber": nn.HuberLoss,
+}
+
+
+def _trains_in_steps(estimator: MLPTraining) -> bool:
+    """True if the estimator has `partial_fit`: L-BFGS needs all samples at once."""
+    return estimator.solver != "lbfgs"
 
 
 class MLPClassifier(NetworkClassifier, MLPTraining):
@@ -82,18 +117,18 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: HiddenSizes = (100,),
+        activation: ActivationLike = "relu",
         *,
-        solver: Any = "adam",
+        solver: OptimizerLike = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: RandomState = None,
         tol: float = 1e-4,
         verbose: bool = False,
         warm_start: bool = False,
@@ -106,15 +141,48 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: Any = "log_loss",
-        class_weight: Any = None,
+        loss: LossLike = "log_loss",
+        class_weight: ClassWeight = None,
         dropout: float = 0.0,
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         dtype: str | None = None,
     ) -> None:
-        set_parameters(locals())
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.dropout = dropout
+        self.callbacks = callbacks
+        self.dtype = dtype
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPClassifier:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: TargetLike,
+        sample_weight: WeightsLike = None,
+        validation_data: ValidationData = None,
+    ) -> MLPClassifier:
         """Train the network.
 
         Args:
@@ -123,21 +191,31 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
             sample_weight: (n,).
             validation_data: (X, y) or (X, y, sample_weight): for `validation_scores_`,
                 `validation_loss_curve_` and early stopping.
+
+        Returns: the estimator.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
-    @available_if(lambda self: self.solver != "lbfgs")
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+    @available_if(_trains_in_steps)
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: TargetLike,
+        sample_weight: WeightsLike = None,
+        classes: TargetLike | None = None,
+    ) -> MLPClassifier:
         """One epoch over some samples, which continues the training so far.
 
         Args:
             X, y, sample_weight: as in `fit`.
             classes: all classes; needed in the first call, except for a matrix of zeros and ones.
+
+        Returns: the estimator.
         """
         if sample_weight is None and self._learn_row(X, label_of_row(self, y, classes)):
             return self
-        y = labels_of(self, y)
-        classes = labels_of(self, classes)
+        y = check_labels(self, y)
+        classes = check_labels(self, classes)
         if not hasattr(self, "module_"):
             labels = Labels(y, classes)
             if classes is None and not labels.multilabel:
@@ -148,74 +226,95 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
                 f"`classes={classes}` is not the same as on last call to partial_fit, was: {self.classes_}"
             )
         self._fit(X, y, sample_weight, None, incremental=True)
-        if sample_weight is None and is_row(self, X) and self._is_quiet():
+        if sample_weight is None and is_row(X, self) and self._is_quiet():
             self._note_row()
         return self
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
+        self,
+        X: MatrixLike,
+        y: TargetLike,
+        sample_weight: WeightsLike,
+        validation_data: ValidationData,
+        incremental: bool,
     ) -> MLPClassifier:
-        self._check()
+        self._check_parameters()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
-        X, y = self._checked(X, labels_of(self, y), first)
-        if first and not incremental:
-            self._labels = Labels(y)
-        elif self.warm_start and not incremental and set(Labels(y).classes) != set(self.classes_):
+        x, labels = self._check_data(X, check_labels(self, y), first)
+        if not incremental:
+            self._note_classes(labels, first)
+        log_loss = LogLoss if self._is_logistic() else nn.CrossEntropyLoss
+        loss = make_loss(self, {"log_loss": log_loss})
+        codes = self._labels.encode(labels)
+        target = self._make_target(codes, loss)
+        weights = self._checked_weights(sample_weight, x, codes)
+        self._random_state = check_random_state(self.random_state)
+        if first and target.ndim == 2:
+            self._start(x.shape[1], outputs=target.shape[1])
+            self.out_activation_ = "logistic"
+        elif first:
+            self._start(x.shape[1], outputs=max(len(self.classes_), 2))
+            self.out_activation_ = "softmax"
+        train = Data(x, codes, target, weights)
+        validation = self._check_validation(validation_data, loss)
+        return self._fit_data(train, validation, loss, incremental)
+
+    def _note_classes(self, labels: Any, first: bool) -> None:
+        """Take the classes from the labels of a `fit`; with `warm_start` they have to stay the same."""
+        if first:
+            self._labels = Labels(labels)
+            return
+        classes = Labels(labels).classes
+        if set(classes) != set(self.classes_):
             raise ValueError(
-                f"[{type(self).__name__}] got the classes {Labels(y).classes} with warm_start; expected "
+                f"[{type(self).__name__}] got the classes {classes} with warm_start; expected "
                 f"those of the fit before, {self.classes_}"
             )
-        loss = make_loss(self, {"log_loss": LogLoss if self._is_logistic() else nn.CrossEntropyLoss})
-        codes, target = self._target(y, loss)
-        weights = self._checked_weights(sample_weight, X, codes)
-        self._random_state = check_random_state(self.random_state)
-        if first:
-            if target.ndim == 2:
-                outputs = target.shape[1]
-            else:
-                outputs = max(len(self.classes_), 2)
-            self._start(X.shape[1], outputs)
-            self.out_activation_ = "logistic" if target.ndim == 2 else "softmax"
-        validation = None
-        if validation_data is not None:
-            xv, yv, wv = self._validation(validation_data)
-            validation = (self._validated(xv), *self._target(labels_of(self, yv), loss), wv)
-        return self._fit_arrays(X, codes, target, weights, validation, loss, incremental)
+
+    def _check_validation(self, validation_data: ValidationData, loss: Loss) -> Data | None:
+        if validation_data is None:
+            return None
+        X, y, weights = self._unpack_validation(validation_data)
+        x = self._validated(X)
+        codes = self._labels.encode(check_labels(self, y))
+        return Data(x, codes, self._make_target(codes, loss), weights)
 
     def _is_logistic(self) -> bool:
+        """True if the network has a logit for each label, or one for two classes, as in scikit-learn."""
         return self._labels.multilabel or len(self.classes_) <= 2
 
-    def _target(self, y: Any, loss: Any) -> tuple[Array, Array]:
-        """The labels as codes, and as the loss takes them: class indices (n,), or numbers (n, outputs)."""
-        codes = self._labels.encode(y)
+    def _make_target(self, codes: Array, loss: Loss) -> Array:
+        """Encoded labels as the loss takes them: class indices (n,), or zeros and ones (n, outputs).
+
+        Raises ValueError: a loss that is not one for these classes.
+        """
         link = link_of(loss)
         if link is None or (link != "softmax" and not self._is_logistic()):
             raise ValueError(
                 f"[{type(self).__name__}] got loss {self.loss!r} for {len(self.classes_)} classes; expected "
                 "'log_loss', or a classification loss of ranvier.nn over class scores"
             )
-        if link == "softmax" and self._labels.multilabel:
+        if link != "softmax":
+            return codes.reshape(len(codes), -1).astype(self._dtype())
+        if self._labels.multilabel:
             raise ValueError(
                 f"[{type(self).__name__}] got loss {self.loss!r} for several labels a sample; expected one "
                 "over logits"
             )
-        if link == "softmax":
-            target = codes
-        else:
-            target = codes.reshape(len(codes), -1).astype(self._dtype())
-        return codes, target
+        return codes
 
     def _strata(self, codes: Array) -> Array | None:
         """The classes for a stratified split, if each has enough samples for both parts; else None."""
         if self._labels.multilabel:
             return None
-        counts = np.unique(codes, return_counts=True)[1]
-        few = min(self.validation_fraction, 1 - self.validation_fraction) * len(codes)
-        if counts.min() >= 2 and few >= len(counts):
+        _, counts = np.unique(codes, return_counts=True)
+        smaller_half = min(self.validation_fraction, 1 - self.validation_fraction) * len(codes)
+        if counts.min() >= 2 and smaller_half >= len(counts):
             return codes
         return None
 
-    def _validation_score(self, x: Any, codes: Array, weights: Array | None) -> float:
+    def _validation_score(self, x: Samples, codes: Array, weights: Array | None) -> float:
+        """The accuracy on the validation data."""
         probability = self._probabilities(x)
         if weights is None and not self._labels.multilabel:  # the same without scikit-learn's checks
             return float((probability.argmax(axis=1) == codes).mean())
@@ -252,19 +351,19 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
 
     def __init__(
         self,
-        loss: Any = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        loss: LossLike = "squared_error",
+        hidden_layer_sizes: HiddenSizes = (100,),
+        activation: ActivationLike = "relu",
         *,
-        solver: Any = "adam",
+        solver: OptimizerLike = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: RandomState = None,
         tol: float = 1e-4,
         verbose: bool = False,
         warm_start: bool = False,
@@ -278,12 +377,44 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         dropout: float = 0.0,
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         dtype: str | None = None,
     ) -> None:
-        set_parameters(locals())
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.callbacks = callbacks
+        self.dtype = dtype
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPRegressor:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: TargetLike,
+        sample_weight: WeightsLike = None,
+        validation_data: ValidationData = None,
+    ) -> MLPRegressor:
         """Train the network.
 
         Args:
@@ -294,84 +425,83 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
-    @available_if(lambda self: self.solver != "lbfgs")
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    @available_if(_trains_in_steps)
+    def partial_fit(self, X: MatrixLike, y: TargetLike, sample_weight: WeightsLike = None) -> MLPRegressor:
         """One epoch over some samples, which continues the training so far; arguments as in `fit`."""
         if sample_weight is None and self._learn_row(X, values_of_row(self, y)):
             return self
         self._fit(X, y, sample_weight, None, incremental=True)
-        if sample_weight is None and is_row(self, X) and self._is_quiet():
+        if sample_weight is None and is_row(X, self) and self._is_quiet():
             self._note_row()
         return self
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
+        self,
+        X: MatrixLike,
+        y: TargetLike,
+        sample_weight: WeightsLike,
+        validation_data: ValidationData,
+        incremental: bool,
     ) -> MLPRegressor:
-        self._check()
+        self._check_parameters()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
-        X, y = self._checked(X, values_of(self, y), first, y_numeric=True)
-        loss = make_loss(self, _LOSSES)
-        target = self._target(y, loss, first)
-        weights = self._checked_weights(sample_weight, X)
+        x, values = self._check_data(X, check_values(self, y), first, y_numeric=True)
+        loss = make_loss(self, _REGRESSION_LOSSES)
+        target = self._make_target(values, loss, first)
+        weights = self._checked_weights(sample_weight, x)
         self._random_state = check_random_state(self.random_state)
         if first:
-            self._start(X.shape[1], target.shape[1])
+            self._start(x.shape[1], outputs=target.shape[1])
             self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
         elif target.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"[MLPRegressor] got y of {target.shape[1]} columns; expected {self.n_outputs_} as in the "
                 "fit before"
             )
-        validation = None
-        if validation_data is not None:
-            xv, yv, wv = self._validation(validation_data)
-            yv = self._target(np.asarray(values_of(self, yv)), loss)
-            validation = (self._validated(xv), yv, yv, wv)
-        return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
+        train = Data(x, target, target, weights)
+        validation = self._check_validation(validation_data, loss)
+        return self._fit_data(train, validation, loss, incremental)
 
-    def _target(self, y: Array, loss: Any, first: bool = False) -> Array:
+    def _check_validation(self, validation_data: ValidationData, loss: Loss) -> Data | None:
+        if validation_data is None:
+            return None
+        X, y, weights = self._unpack_validation(validation_data)
+        target = self._make_target(np.asarray(check_values(self, y)), loss)
+        return Data(self._validated(X), target, target, weights)
+
+    def _make_target(self, y: Array, loss: Loss, first: bool = False) -> Array:
+        """y as the loss takes it, (n, outputs), in the dtype of the network; first: see `_centred`."""
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("[MLPRegressor] got a y below 0; expected y >= 0 for the loss 'poisson'")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        columns = y.reshape(len(y), -1)
         if self._dtype() == "float64":
             if first:
                 self._offset = 0.0
-            return y.reshape(len(y), -1).astype(np.float64)
-        return self._centred(y.reshape(len(y), -1), loss, first)
+            return columns.astype(np.float64)
+        return self._centred(columns, loss, first)
 
-    def _constant(self, target: Array, weights: Array | None) -> float:
+    def _loss_constant(self, target: Array, weights: Array | None) -> float:
+        """For "poisson" the mean of y log y - y, which scikit-learn adds so that the least loss is 0."""
         if self.loss != "poisson":
             return 0.0
-        return float(np.average((xlogy(target, target) - target).sum(axis=1), weights=weights))
+        constants = xlogy(target, target) - target
+        return float(np.average(constants.sum(axis=1), weights=weights))
 
-    def _values(self, x: Any) -> Array:
+    def _values(self, x: Samples) -> Array:
         values = super()._values(x)
         if self.out_activation_ == "exp":
             return np.exp(values)
         return values
 
     def _strata(self, y: Array) -> Array | None:
+        """None: values are split at random."""
         return None
 
-    def _validation_score(self, x: Any, y: Array, weights: Array | None) -> float:
+    def _validation_score(self, x: Samples, y: Array, weights: Array | None) -> float:
+        """R^2 on the validation data; NaN for outputs that are not finite."""
         predicted = self._values(x)
-        finite = np.isfinite(predicted).all()
-        if finite:
-            return float(r2_score(y, predicted, sample_weight=weights))
-        return math.nan
-
-
-class _Poisson(nn.PoissonNLLLoss):
-    """The sum over the outputs of exp(x) - y x, averaged over the samples."""
-
-    def forward(self, x: Any, target: Any) -> Any:
-        return super().forward(x, target) * float(x.shape[1])
-
-
-_LOSSES: dict[str, type] = {
-    "squared_error": HalfSquaredError,
-    "poisson": _Poisson,
-    "absolute_error": nn.L1Loss,
-    "huber": nn.HuberLoss,
-}
+        if not np.isfinite(predicted).all():
+            return math.nan
+        return float(r2_score(y, predicted, sample_weight=weights))

@@ -1,21 +1,28 @@
 """The fast path of estimators for few rows: `predict` and `partial_fit` replay recorded programs directly.
 
-`partial_fit` takes it with one row, `predict` with at most FEW_ROWS rows (`row_output`). A call takes the
-full path (checks by scikit-learn, conversions, the Trainer) until the Trainer has recorded a program for this
-number of rows. From then on rows that are an array of the same dtype as in the fit are passed to that program
-(`OneRow.output`, `OneRow.step`). In any other case these functions return None, and the caller takes the full
-path, which has the conversions, the warnings and the errors: another type, shape or dtype, numbers that are
-not finite, a setting that has changed, a program whose guards do not hold.
+A program is what `rv.compile` records of a step: kernel calls that are replayed in place of the Python code.
+`partial_fit` takes the fast path with one row, `predict` with at most FEW_ROWS rows (`row_output`). A call
+takes the full path (checks by scikit-learn, conversions, the Trainer) until the Trainer has recorded a
+program for this number of rows. From then on rows that are an array of the same dtype as in the fit are
+passed to that program (`OneRow.output`, `OneRow.step`). In any other case these functions return None, and
+the caller takes the full path, which has the conversions, the warnings and the errors: another type, shape or
+dtype, numbers that are not finite, a setting that has changed, a program whose guards do not hold.
+
+Here the time of a call counts, some microseconds: types are compared with `type(x) is`, which is quicker than
+isinstance and refuses subclasses, and attributes are read by `itemgetter` from `vars`. `owner` is an
+estimator of this package.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import isfinite
 from numbers import Real
 from operator import is_, itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from ranvier._core import inside
 from ranvier.autograd import no_grad
@@ -27,11 +34,17 @@ from ranvier.train.callbacks.base import report
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.step import parameters_of
 
+if TYPE_CHECKING:
+    from ranvier.compile import Program
+    from ranvier.sklearn.types import MatrixLike
+
+Arrays: TypeAlias = tuple[Array, ...]
+
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 FEW_ROWS = 16  # with more rows the fast path saves too small a share of the time
 _LARGE = 3e38  # numbers up to this one are finite in float32
 # The attributes of a Trainer on which its steps depend. The optimizer's settings are read by programs.
-_SETTINGS = itemgetter(
+_trainer_settings = itemgetter(
     "model", "loss", "optimizer", "l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value", "compile",
     "on_nonfinite", "distributed", "shards", "deterministic",
 )  # fmt: skip
@@ -44,13 +57,23 @@ _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
 _PLAIN = (False, False, False, False, True, True, False)
 
 
-def is_row(owner: Any, X: Any) -> bool:
+class _Before(NamedTuple):
+    """What held at the last step on the full path, and has to hold for a replay."""
+
+    trainer_settings: tuple[Any, ...]
+    parameters: Callable[
+        [Mapping[str, Any]], tuple[Any, ...]
+    ]  # reads the estimator's parameters from its vars
+    parameter_values: tuple[Any, ...]
+
+
+def is_row(X: MatrixLike, owner: BaseEstimator) -> TypeGuard[Array]:
     """True if X is one row of floats with as many columns as in the fit, and scikit-learn would not warn."""
     if type(X) is not np.ndarray or X.ndim < 2 or len(X) != 1 or X.dtype not in _FLOATS:
         return False
-    own = vars(owner)
-    known = "trainer_" in own and own.get("n_features_in_") == X.shape[1]
-    return known and "feature_names_in_" not in own
+    attributes = vars(owner)
+    fitted = "trainer_" in attributes and attributes.get("n_features_in_") == X.shape[1]
+    return fitted and "feature_names_in_" not in attributes
 
 
 def is_bounded(x: Array) -> bool:
@@ -58,53 +81,62 @@ def is_bounded(x: Array) -> bool:
     return inside(x, -_LARGE, _LARGE)
 
 
-def row_output(owner: Any, x: Any) -> Array | None:
+def row_output(owner: BaseEstimator, x: Any) -> Array | None:
     """The output of an estimator's network for at most FEW_ROWS rows; None if the Trainer has to predict."""
     if type(x) is not np.ndarray or not 0 < len(x) <= FEW_ROWS:
         return None
-    row = OneRow.of(owner)
+    row = OneRow.for_estimator(owner)
     if row.takes(x):
         return row.output(x)
     return None
 
 
-def label_of_row(owner: Any, y: Any, classes: Any) -> Array | None:
-    """The label y of one row, as the loss of a classifier takes it; None if scikit-learn has to check it."""
+def label_of_row(owner: BaseEstimator, y: Any, classes: Any) -> Array | None:
+    """The label y of one row, as the loss of a classifier takes it; None if scikit-learn has to check it.
+
+    classes: the argument of `partial_fit`.
+    """
     if "trainer_" not in vars(owner) or owner._labels.multilabel:
         return None
-    known = owner.classes_
-    if classes is not None and not (type(classes) is list and classes == known.tolist()):
-        if type(classes) is not np.ndarray or classes.dtype != known.dtype:
-            return None
-        if not np.array_equal(classes, known):
-            return None
+    if classes is not None and not _are_equal(classes, owner.classes_):
+        return None
     if type(y) is list and len(y) == 1 and type(y[0]) in (int, str):
         y = np.array(y)
     if type(y) is not np.ndarray or y.shape != (1,) or y.dtype.kind not in "iubU":
         return None
-    if y.dtype.kind == known.dtype.kind:
-        codes = known.searchsorted(y)
-    else:
-        codes = None
-    if codes is None or known.take(codes, mode="clip")[0] != y[0]:
+    known = owner.classes_
+    if y.dtype.kind != known.dtype.kind:
+        return None
+    codes = known.searchsorted(y)
+    if known.take(codes, mode="clip")[0] != y[0]:  # not one of the classes
         return None
     if owner._is_logistic():
         return codes.reshape(1, 1).astype(owner._dtype())
     return codes
 
 
-def values_of_row(owner: Any, y: Any) -> Array | None:
+def _are_equal(classes: Any, known: Array) -> bool:
+    """True if the classes are those of the fit, in the same order and dtype."""
+    if type(classes) is list and classes == known.tolist():
+        return True
+    if type(classes) is not np.ndarray or classes.dtype != known.dtype:
+        return False
+    return np.array_equal(classes, known)
+
+
+def values_of_row(owner: BaseEstimator, y: Any) -> Array | None:
     """The target y of one row, as the loss of a regressor takes it; None if scikit-learn has to check it."""
     if type(y) is list and len(y) == 1 and type(y[0]) in (int, float):
         y = np.array(y)
     if type(y) is not np.ndarray or y.dtype.char not in "fdlqi" or not y.dtype.isnative:
         return None
     outputs = owner.n_outputs_ if "trainer_" in vars(owner) else 0
-    if y.shape != ((1,) if outputs == 1 else (1, outputs)) or not is_bounded(y):
+    expected = (1,) if outputs == 1 else (1, outputs)
+    if y.shape != expected or not is_bounded(y):
         return None
     if owner.loss == "poisson" and (y < 0).any():
         return None
-    # In float64 a fit subtracts no mean from the targets (MLPRegressor._target), in float32 it subtracts
+    # In float64 a fit subtracts no mean from the targets (MLPRegressor._make_target), in float32 it subtracts
     # `_offset`.
     if owner._dtype() == "float64":
         return y.reshape(1, -1).astype(np.float64)
@@ -117,19 +149,17 @@ def values_of_row(owner: Any, y: Any) -> Array | None:
 class OneRow:
     """Replays the programs of an estimator's Trainer: its predictions and its training steps with one row."""
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.model = trainer.model
         # calls a function with the network in training or evaluation mode
         self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
-        self._latest: dict[str, Any] = {}  # for "predict" and "fit": the program that ran last
-        # At the last step on the full path: the Trainer's settings; the estimator's parameters, as a getter
-        # of their values and these values. None if no step may be replayed.
-        self._before: tuple[Any, Any, Any] | None = None
+        self._latest: dict[str, Program] = {}  # for "predict" and "fit": the program that ran last
+        self._before: _Before | None = None  # None: no step may be replayed
 
     @classmethod
-    def of(cls, owner: Any) -> OneRow:
+    def for_estimator(cls, owner: BaseEstimator) -> OneRow:
         """The OneRow of an estimator; a new one if its Trainer or network is not that of the old one."""
         trainer = owner.trainer_
         row = owner._one_row
@@ -141,15 +171,22 @@ class OneRow:
         """True if the rows have the network's dtype and are finite."""
         return x.dtype == self._dtype and is_bounded(x)
 
-    def _replay(self, part: str, args: tuple[Any, ...]) -> Any:
-        """The arrays of a program for `part` ("predict" or "fit") and these arguments; None if none fits."""
-        latest = self._latest.get(part)
-        if latest is not None and (results := _run(latest, args)) is not None:
-            return results
-        for program in self.trainer.programs(part):
-            suits = [program.results.form, program.core.results] in _FORMS
-            if suits and program is not latest and (results := _run(program, args)) is not None:
-                self._latest[part] = program
+    def _replay(self, method: str, args: tuple[Any, ...]) -> Arrays | None:
+        """The arrays that a program gives for these arguments; None if no program fits.
+
+        method: "predict" or "fit", the method of the Trainer that recorded the programs.
+        """
+        latest = self._latest.get(method)
+        if latest is not None:
+            results = _run(latest, args)
+            if results is not None:
+                return results
+        for program in self.trainer.programs(method):
+            if program is latest or [program.results.form, program.core.results] not in _FORMS:
+                continue
+            results = _run(program, args)
+            if results is not None:
+                self._latest[method] = program
                 return results
         return None
 
@@ -164,7 +201,7 @@ class OneRow:
         return arrays[0]
 
     # --- steps
-    def note(self, owner: Any) -> None:
+    def note(self, owner: BaseEstimator) -> None:
         """Called after a step with one row on the full path: the next steps may be replays."""
         trainer = self.trainer
         self._before = None
@@ -172,35 +209,37 @@ class OneRow:
         # l1 is a setting of the Trainer that a user may have made a mapping, which may be changed in place:
         # `step` would not notice. (The estimator itself sets l2 to a number.)
         if trainer.accumulate == 1 and trainer.on_nonfinite == "raise" and isinstance(trainer.l1, Real):
-            names = itemgetter(*owner._get_param_names())
-            self._before = _SETTINGS(vars(trainer)), names, names(vars(owner))
+            parameters = itemgetter(*owner._get_param_names())
+            self._before = _Before(_trainer_settings(vars(trainer)), parameters, parameters(vars(owner)))
 
-    def is_as_before(self, owner: Any) -> bool:
+    def is_as_before(self, owner: BaseEstimator) -> bool:
         """True if the estimator's parameters are those that the last step on the full path checked."""
-        if self._before is None:
+        before = self._before
+        if before is None:
             return False
-        _, names, values = self._before
-        return all(map(is_, names(vars(owner)), values)) and not owner.callbacks  # a list may have grown
+        # The same objects, not equal ones. `callbacks` may be the same list with a callback appended.
+        same = all(map(is_, before.parameters(vars(owner)), before.parameter_values))
+        return same and not owner.callbacks
 
-    def step(self, owner: Any, x: Array, y: Array) -> tuple[float, float] | None:
+    def step(self, owner: BaseEstimator, x: Array, y: Array) -> tuple[float, float] | None:
         """Updates the network with one row (see `takes`); returns loss and penalty. None: no program fits."""
         trainer = self.trainer
         if self._before is None or trainer.metrics or trainer.classes_ is not None:
             return None
-        if _SETTINGS(vars(trainer)) != self._before[0]:
+        if _trainer_settings(vars(trainer)) != self._before.trainer_settings:
             return None
-        args = (x, y, *_PLAIN)
-        arrays = self._replay_step(owner, args)
+        arrays = self._replay_step(owner, (x, y, *_PLAIN))
         if arrays is None:
             return None
-        return arrays[0].item(), arrays[1].item() if len(arrays) > 1 else 0.0
+        penalty = arrays[1].item() if len(arrays) > 1 else 0.0
+        return arrays[0].item(), penalty
 
-    def _replay_step(self, owner: Any, args: tuple[Any, ...]) -> Any:
+    def _replay_step(self, owner: BaseEstimator, args: tuple[Any, ...]) -> Arrays | None:
         """Replays a step with the random numbers of a fit on this row; without a replay none is drawn."""
         stream = owner._stream()
-        drawn = stream.state[1]
+        drawn = stream.state[1]  # how many numbers the stream has given
         if owner.shuffle:
-            stream.next_key()
+            stream.next_key()  # a fit draws the order of its rows
         if owner.dropout:
             with random.using(stream):
                 arrays = self._calls.run(True, self._replay, "fit", args)
@@ -211,7 +250,10 @@ class OneRow:
         return arrays
 
     def record(self, x: Array, y: Array, loss: float, penalty: float, seconds: float) -> float:
-        """Adds a step to the Trainer's counts and history, as a fit does; returns loss + penalty."""
+        """Adds a step to the Trainer's counts and history, as a fit does; returns loss + penalty.
+
+        Raises NonFiniteError: a loss that is not finite.
+        """
         trainer = self.trainer
         value = loss + penalty
         report(trainer, last_epoch=trainer.epoch + 1, steps_per_epoch=1, resumed_from=None)
@@ -231,7 +273,7 @@ class OneRow:
                 NonFinite(self.trainer).parameters()
 
 
-def _run(program: Any, args: tuple[Any, ...]) -> Any:
+def _run(program: Program, args: tuple[Any, ...]) -> Arrays | None:
     """The arrays of a program; None if its guards do not hold, or it has to be checked by an eager run."""
     arrays = program.call(args, {})
     if type(arrays) is tuple:

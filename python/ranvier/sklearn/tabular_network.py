@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -34,15 +35,15 @@ def is_number(value: Any) -> bool:
 
 def is_category(column: Any) -> bool:
     """True if a column of a data frame has strings, categories or booleans; objects may also be numbers."""
-    kind = getattr(column, "dtype", None)
-    name = str(kind).lower()
-    if name == "object":
+    dtype_name = str(getattr(column, "dtype", None)).lower()
+    if dtype_name == "object":
         values = np.asarray(column, object).ravel().tolist()
         return any(isinstance(v, bool) or not (is_missing(v) or is_number(v)) for v in values)
     beginnings = ("bool", "categor", "string", "large_string", "enum", "dictionary")
-    return name == "str" or name.startswith(beginnings)
+    return dtype_name == "str" or dtype_name.startswith(beginnings)
 
 
+# A number as people write it, with points or commas between thousands; and a code with leading zeros.
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d{3})*([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 _CODE = re.compile(r"\s*[+-]?0\d+\s*")
 
@@ -91,38 +92,50 @@ class Columns:
         filled = np.where(np.isnan(x).all(axis=0), 0.0, x)  # columns without any number are 0
         filled = np.clip(filled, -_LARGEST, _LARGEST)
         self._median = np.nanmedian(filled, axis=0)
-        low, high = np.nanpercentile(filled, [25, 75], axis=0) if x.size else (x[0], x[0])
+        if x.size:
+            low, high = np.nanpercentile(filled, [25, 75], axis=0)
+        else:  # no column of numbers
+            low = x[0]
+            high = x[0]
         spread = np.nanmax(filled, axis=0) - np.nanmin(filled, axis=0)
         width = np.where(high > low, high - low, spread / 2)
         least = np.maximum(width, 1 / _LARGEST)
         self._factor = np.divide(1.0, least, out=np.zeros_like(width), where=width > 0)
         self.classes = [np.unique(column[column >= 0]) for column in table[:, categorical].T]
-        counts = [len(classes) for classes in self.classes]
+        number_columns = np.flatnonzero(~categorical)
+        missing_columns = number_columns[self._has_missing]
+        one_hot_columns: list[int] = []  # for each column of zeros and ones, the column of categories
+        index_columns: list[int] = []
+        self.categories: list[int] = []
+        for column, classes in zip(np.flatnonzero(categorical).tolist(), self.classes, strict=True):
+            if len(classes) > ONE_HOT:
+                index_columns.append(column)
+                self.categories.append(len(classes) + 1)
+            elif len(classes) == 2:
+                one_hot_columns.append(column)
+            else:
+                one_hot_columns.extend([column] * len(classes))
         self.numbers = x.shape[1]
-        one_hot = sum(1 if count == 2 else count for count in counts if count <= ONE_HOT)
-        self.plain = int(self._has_missing.sum()) + one_hot
-        self.categories = [count + 1 for count in counts if count > ONE_HOT]
-        of_numbers = np.flatnonzero(~categorical)
-        of_classes = np.flatnonzero(categorical)
-        pairs = zip(of_classes, counts, strict=True)
-        few = [np.repeat(i, 1 if c == 2 else c) for i, c in pairs if c <= ONE_HOT]
-        many = [i for i, c in zip(of_classes, counts, strict=True) if c > ONE_HOT]
-        self.origin = np.concatenate([of_numbers, of_numbers[self._has_missing], *few, many]).astype(np.int64)
+        self.plain = len(missing_columns) + len(one_hot_columns)
+        category_columns = np.array(one_hot_columns + index_columns, np.int64)
+        self.origin = np.concatenate([number_columns, missing_columns, category_columns])
 
     def apply(self, table: Array) -> npt.NDArray[np.float32]:
         """The columns for the network, (n, numbers + plain + len(categories))."""
         x = table[:, ~self.categorical].astype(np.float64)
         missing = np.isnan(x)
+        filled = np.where(missing, self._median, x)  # so that a missing number becomes 0
         with np.errstate(over="ignore"):
-            scaled = (np.where(missing, self._median, x) - self._median) * self._factor
+            scaled = (filled - self._median) * self._factor
         scaled = np.clip(scaled, -1e9, 1e9)  # beyond, the next line gives 3 to the bit
         scaled /= np.sqrt(1 + (scaled / 3) ** 2)
         plain = [missing[:, self._has_missing]]
         indices = []
         for column, classes in zip(table[:, self.categorical].T, self.classes, strict=True):
-            same = column[:, None] == classes
+            same = column[:, None] == classes  # (n, classes), at most one True in a row
             if len(classes) > ONE_HOT:
-                indices.append(np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)[:, None])
+                index = np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)  # 0: an unknown class
+                indices.append(index[:, None])
             elif len(classes) == 2:
                 plain.append((same * [-1, 1]).sum(axis=1, keepdims=True))
             else:
@@ -130,7 +143,7 @@ class Columns:
         return np.concatenate([scaled, *plain, *indices], axis=1).astype(np.float32)
 
 
-def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) -> Array:
+def forest_splits(x: Array, y: Array, weights: Array | None, random_state: np.random.RandomState) -> Array:
     """The splits in a random forest of 20 trees, (splits, 3).
 
     A split has its column, its threshold, and the share of the impurity that it removes. The sum of the
@@ -145,27 +158,39 @@ def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) 
     rows = random_state.permutation(rows)[:FOREST_ROWS]
     if y.ndim == 1 and 2 * len(np.unique(y[rows])) > len(rows):
         return np.empty((0, 3))
-    settings = {"max_depth": 6, "min_samples_leaf": 5, "max_features": min(0.5, 16 / x.shape[1]), "n_jobs": 1}
-    if y.ndim == 1:
-        make = RandomForestClassifier
-    else:
-        make = RandomForestRegressor
-    target = y[rows].ravel() if y.shape[1:] == (1,) else y[rows]
-    forest = make(20, random_state=random_state, **settings)
-    shares = None if weights is None else weights[rows] / weights.max()
+    forest_class = RandomForestClassifier if y.ndim == 1 else RandomForestRegressor
+    forest = forest_class(
+        20,
+        max_depth=6,
+        min_samples_leaf=5,
+        max_features=min(0.5, 16 / x.shape[1]),
+        n_jobs=1,
+        random_state=random_state,
+    )
+    target = y[rows]
+    if y.shape[1:] == (1,):
+        target = target.ravel()
+    relative_weights = None if weights is None else weights[rows] / weights.max()
+    forest.fit(x[rows], target, relative_weights)
     splits = []
-    whole = 0.0
-    for estimator in forest.fit(x[rows], target, shares).estimators_:
+    total_impurity = 0.0
+    for estimator in forest.estimators_:
         tree = estimator.tree_
+        # Nodes with children; -1 stands for "no child". A node's gain is its impurity less that of both.
         inner = np.flatnonzero(tree.children_left >= 0)
         impurity = tree.impurity * tree.weighted_n_node_samples
         rest = impurity[tree.children_left[inner]] + impurity[tree.children_right[inner]]
         gain = np.maximum(impurity[inner] - rest, 0.0)
         splits.append(np.stack([tree.feature[inner], tree.threshold[inner], gain], axis=1))
-        whole += impurity[0]
+        total_impurity += impurity[0]  # of the root
     found = np.concatenate(splits)
-    found[:, 2] /= whole if whole > 0 else 1.0
+    if total_impurity > 0:
+        found[:, 2] /= total_impurity
     return found
+
+
+STEP_THRESHOLDS = 16  # the most thresholds that `step_edges` takes, of all columns
+STEP_EDGES = 8  # the most edges in a column, two for each threshold
 
 
 def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
@@ -178,25 +203,32 @@ def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
 
     x: (n, columns). splits: (splits, 3), of `forest_splits`.
     """
-    columns = splits[:, 0].astype(np.int64)
-    thresholds, gains = splits[:, 1:].T
-    rank = np.array([(x[:, c] <= t).mean() for c, t in zip(columns, thresholds, strict=True)])
-    apart = np.where(columns[:, None] == columns, np.abs(rank[:, None] - rank), np.inf)
-    near = apart <= 0.01
-    left = np.where(near @ gains >= 0.4 * ((apart <= 0.15) @ gains), gains, 0.0)
     edges: dict[int, list[float]] = {}
-    for _ in range(16 if len(gains) else 0):
-        sums = near @ left
-        best = int(sums.argmax())
-        if sums[best] <= 1e-3 * gains.sum():
+    if len(splits) == 0:
+        return edges
+    columns = splits[:, 0].astype(np.int64)
+    thresholds = splits[:, 1]
+    gains = splits[:, 2]
+    # The rank of a threshold is the share of the rows that are not above it. `distance` of two splits,
+    # (splits, splits), is the share of the rows between them, infinite for those of different columns.
+    rank = np.array([(x[:, c] <= t).mean() for c, t in zip(columns, thresholds, strict=True)])
+    distance = np.where(columns[:, None] == columns, np.abs(rank[:, None] - rank), np.inf)
+    near = distance <= 0.01
+    is_jump = near @ gains >= 0.4 * ((distance <= 0.15) @ gains)
+    remaining = np.where(is_jump, gains, 0.0)  # the gains of thresholds that may still be taken
+    for _ in range(STEP_THRESHOLDS):
+        gains_around = near @ remaining
+        best = int(gains_around.argmax())
+        if gains_around[best] <= 1e-3 * gains.sum():
             break
-        left[apart[best] <= 0.02] = 0.0
-        column = x[:, columns[best]]
-        of_column = edges.setdefault(int(columns[best]), [])
-        above = column > thresholds[best]
-        ends = [float(column[~above].max(initial=-np.inf)), float(column[above].min(initial=np.inf))]
-        if len(of_column) < 8 and 1e-6 < ends[1] - ends[0] < np.inf:
-            of_column += ends
+        remaining[distance[best] <= 0.02] = 0.0
+        values = x[:, columns[best]]
+        above = values > thresholds[best]
+        lower = float(values[~above].max(initial=-np.inf))
+        upper = float(values[above].min(initial=np.inf))
+        column_edges = edges.setdefault(int(columns[best]), [])
+        if len(column_edges) < STEP_EDGES and 1e-6 < upper - lower < np.inf:
+            column_edges += [lower, upper]
     return edges
 
 
@@ -206,13 +238,14 @@ def quantile_edges(numbers: Array, bins: int, more: dict[int, list[float]] | Non
     more: further edges for some columns. Equal edges are removed; then the last edge of a column is repeated,
     so that all columns have the same number.
     """
-    if not bins or not numbers.shape[1]:
+    if bins == 0 or numbers.shape[1] == 0:
         return None
     sample = numbers[:: max(len(numbers) // 50_000, 1)]
     quantiles = np.quantile(sample, np.linspace(0, 1, bins + 1), axis=0).T
-    edges = [np.unique([*column, *(more or {}).get(i, [])]) for i, column in enumerate(quantiles)]
-    most = max(2, *map(len, edges))
-    return np.array([np.pad(column, (0, most - len(column)), "edge") for column in edges])
+    further = more or {}
+    edges = [np.unique([*column, *further.get(i, [])]) for i, column in enumerate(quantiles)]
+    count = max(2, *map(len, edges))
+    return np.array([np.pad(column, (0, count - len(column)), "edge") for column in edges])
 
 
 class PiecewiseLinearEmbedding(nn.Module):
@@ -235,13 +268,13 @@ class PiecewiseLinearEmbedding(nn.Module):
     (5, 8)
     """
 
-    slope: Tensor  # (features, 1, bins)
-    offset: Tensor
+    slope: Tensor  # (features, 1, bins), 1 / (edge_(t+1) - edge_t)
+    offset: Tensor  # (features, 1, bins), -edge_t slope: e_t(x) = clip(x slope + offset, 0, 1)
 
     def __init__(self, edges: Array, size: int = 8) -> None:
         super().__init__()
         self.size = size
-        width = np.diff(edges, axis=1)[:, None]
+        width = np.diff(edges, axis=1)[:, None]  # (features, 1, bins); 0 for equal edges, whose slope is 0
         slope = np.divide(1.0, width, out=np.zeros(width.shape), where=width > 0)
         self.register_buffer("slope", tensor(slope.astype(np.float32)))
         self.register_buffer("offset", tensor((-edges[:, None, :-1] * slope).astype(np.float32)))
@@ -313,34 +346,30 @@ class TabularNetwork(nn.Module):
         self.probabilities = probabilities
         if edges is None:
             self.embedding = nn.Identity()
+            size = 1  # elements of the embedding of one number
         else:
             self.embedding = PiecewiseLinearEmbedding(edges, SIZE)
-        each = 1 if edges is None else SIZE  # elements of the embedding of one number
+            size = SIZE
         self.rest = nn.CategoryEmbedding(plain, categories)
-        width = numbers * each + self.rest.width
+        width = numbers * size + self.rest.width
         self.scale = nn.Parameter(empty(members, 1, width))
         init.normal_(self.scale)
-        if shares is not None:  # the sum of squares stays about the same
-            squares = 0.1 + 0.9 * len(shares) * np.repeat(shares, [each] * numbers + [1] * plain)
-            factor = np.pad(np.sqrt(squares), (0, width - len(squares)), constant_values=1.0)
+        if shares is not None:
+            factors = _scale_factors(np.repeat(shares, [size] * numbers + [1] * plain), len(shares), width)
             with no_grad():
-                self.scale *= tensor(factor.astype(np.float32))
-        layers: list[nn.Module] = []
-        for before, after in zip([width, *hidden[:-1]], hidden, strict=True):
-            layer = nn.Linear(before, after)
-            init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            layers += [layer, named(activation), *[nn.Dropout(dropout)] * bool(dropout)]
-        self.body = nn.Sequential(*layers)
+                self.scale *= tensor(factors)
+        self.body = _make_body([width, *hidden], activation, dropout)
         self.head = nn.Parameter(empty(members, hidden[-1], outputs))
-        init.uniform_(self.head, -1 / math.sqrt(hidden[-1]), 1 / math.sqrt(hidden[-1]))
+        bound = 1 / math.sqrt(hidden[-1])
+        init.uniform_(self.head, -bound, bound)
         self.bias = nn.Parameter(zeros(members, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        parts: list[Tensor] = []
         if self.numbers:
-            parts = [self.embedding(x[:, : self.numbers])]
-        else:
-            parts = []
-        parts += [self.rest(x[:, self.numbers :])] if self.rest.width else []
+            parts.append(self.embedding(x[:, : self.numbers]))
+        if self.rest.width:
+            parts.append(self.rest(x[:, self.numbers :]))
         z = ops.cat(parts, 1) if len(parts) > 1 else parts[0]
         z = self.body(z.unsqueeze(0) * self.scale)  # (members, N, units)
         y = ops.matmul(z, self.head) + self.bias  # (members, N, outputs)
@@ -354,27 +383,56 @@ class TabularNetwork(nn.Module):
         return y
 
 
+def _scale_factors(shares: Array, columns: int, width: int) -> npt.NDArray[np.float32]:
+    """Factors (width,) of the scalings by the importance of columns: the mean of their squares is about 1.
+
+    Args:
+        shares: the importance of the column of each element of the embedding, numbers and plain columns.
+        columns: the number of these columns.
+        width: elements of the embedding; those of categories, at its end, have factor 1.
+    """
+    squares = 0.1 + 0.9 * columns * shares
+    factors = np.pad(np.sqrt(squares), (0, width - len(squares)), constant_values=1.0)
+    return factors.astype(np.float32)
+
+
+def _make_body(sizes: Sequence[int], activation: str, dropout: float) -> nn.Sequential:
+    """The hidden layers, with the given number of elements before, between and after them."""
+    layers: list[nn.Module] = []
+    for inputs, units in itertools.pairwise(sizes):
+        layer = nn.Linear(inputs, units)
+        init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        layers += [layer, named(activation)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
 class MemberCrossEntropy(nn.CrossEntropyLoss):
     """Cross-entropy of scores (N, classes), or of those of several members (N, classes, members)."""
 
-    def forward(self, x: Any, target: Any) -> Tensor:
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
         if x.ndim == 3:
             target = target.unsqueeze(1).expand(x.shape[0], x.shape[2])
         return super().forward(x, target)
 
 
-class _OfMembers:
-    """A loss of values (N, outputs), or of those of several members (N, outputs, members)."""
-
-    def forward(self, x: Any, target: Any) -> Any:
-        if x.ndim == 3:
-            target = target.unsqueeze(2).expand(x.shape)
-        return super().forward(x, target)  # type: ignore[misc]
+def _for_members(target: Tensor, x: Tensor) -> Tensor:
+    """Targets (N, outputs) in the shape of the outputs x, which may have a further axis of members."""
+    if x.ndim == 3:
+        return target.unsqueeze(2).expand(x.shape)
+    return target
 
 
-class MemberSquaredError(_OfMembers, nn.MSELoss):
+class MemberSquaredError(nn.MSELoss):
     """Squared error of values (N, outputs), or of those of several members (N, outputs, members)."""
 
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return super().forward(x, _for_members(target, x))
 
-class MemberPoisson(_OfMembers, nn.PoissonNLLLoss):
+
+class MemberPoisson(nn.PoissonNLLLoss):
     """exp(z) - target z, for logarithms z (N, outputs), or of several members (N, outputs, members)."""
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return super().forward(x, _for_members(target, x))

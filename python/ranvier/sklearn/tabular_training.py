@@ -1,23 +1,26 @@
-"""The training of TabularClassifier and TabularRegressor: the held-out part, the schedule, both phases."""
+"""The base class of TabularClassifier and TabularRegressor: the held-out part, the schedule, both phases."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+import ranvier.nn as nn
 import ranvier.optim as optim
 import ranvier.sklearn.tabular_network as tabular_network
 from ranvier.ops.making import random
+from ranvier.optim import Optimizer
 from ranvier.optim.lr_scheduler import LambdaLR
-from ranvier.sklearn.base import Array, NetworkEstimator
-from ranvier.sklearn.validation import hidden_sizes
-from ranvier.train import EarlyStopping, Schedule, Trainer
-
-Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
+from ranvier.sklearn.base import NetworkEstimator, Validation
+from ranvier.sklearn.parameters import check_hidden_sizes
+from ranvier.sklearn.types import Loss
+from ranvier.tensors.memory import Array
+from ranvier.train import Callback, EarlyStopping, Schedule, Trainer
 
 LEAST_HELD_OUT = 50  # fewer rows measure the loss too roughly: then no part is held out
 MOST_HELD_OUT = 5000
@@ -28,12 +31,23 @@ SAMPLES = 900_000  # the epochs of a large table have about this many samples to
 LEAST_EPOCHS = 6
 DROPOUT = 0.1  # the automatic dropout, unless the forest explains at least `EXPLAINED` of the variance
 EXPLAINED = 0.6
-KEPT = 1000  # the most rows for feature_importances_
+IMPORTANCE_ROWS = 1000  # the most rows that are stored for feature_importances_
+
+RateFactor: TypeAlias = Callable[[int, int], float]
+"""A schedule: the factor of the learning rate at a step, of (step, number of steps)."""
 
 
-def _rows(arrays: Arrays, rows: Array) -> Arrays:
-    x, y, weights = arrays
-    return x[rows], y[rows], None if weights is None else weights[rows]
+class Rows(NamedTuple):
+    """Rows of the table, converted for the network."""
+
+    x: Array  # (n, columns), what `Columns.apply` makes of the table
+    y: Array  # the targets as the loss takes them
+    weights: Array | None
+
+    def take(self, indices: Array) -> Rows:
+        """The rows with these indices, in their order."""
+        weights = None if self.weights is None else self.weights[indices]
+        return Rows(self.x[indices], self.y[indices], weights)
 
 
 class TabularTraining(NetworkEstimator):
@@ -47,128 +61,180 @@ class TabularTraining(NetworkEstimator):
 
     _columns: tabular_network.Columns
 
-    def _fit_table(self, table: Array, target: Array, weights: Array | None, outputs: int, loss: Any) -> Any:
-        """Make the network and train it."""
-        self.__dict__.pop("_importances", None)
+    def _fit_table(self, table: Array, target: Array, weights: Array | None, outputs: int, loss: Loss) -> Any:
+        """Make the network and train it; returns the estimator.
+
+        Args:
+            table: (n, columns), float64, with categories as codes.
+            target: as the loss takes it, class indices (n,) or values (n, outputs).
+            weights: (n,).
+            outputs: of the network, classes or values.
+            loss: of the outputs of all members, (n, outputs, members).
+        """
+        self.__dict__.pop("_importances", None)  # those of an earlier fit
         self._columns = tabular_network.Columns(table, self._is_category)
-        x = self._columns.apply(table)
+        everything = Rows(self._columns.apply(table), target, weights)
         self._random_state = check_random_state(self.random_state)
         self._generator = None
-        everything = x, target, weights
-        order = self._random_state.permutation(len(x))
-        if not x.shape[1]:
+        order = self._random_state.permutation(len(everything.x))
+        if everything.x.shape[1] == 0:
             raise ValueError(
                 f"[{type(self).__name__}] got columns without any category; expected one, or a number"
             )
-        held = self._held_out(order, weights)
-        train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
-        numbers = train[0][:, : self._columns.numbers]
-        splits = np.empty((0, 3))
-        if held is not None:
-            splits = tabular_network.forest_splits(*train, self._random_state)
-        gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
-        gains = gains[: numbers.shape[1] + self._columns.plain]  # not of class indices, where they mislead
-        steps = tabular_network.step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
-        automatic = 0.0 if splits[:, 2].sum() >= EXPLAINED else DROPOUT
-        with random.using(self._stream()):
-            self.module_ = tabular_network.TabularNetwork(
-                self._columns.numbers,
-                self._columns.plain,
-                self._columns.categories,
-                outputs,
-                edges=tabular_network.quantile_edges(numbers, self.bins, steps),
-                hidden=hidden_sizes(self, least=1),
-                members=self.n_members,
-                activation=self.activation,
-                dropout=automatic if self.dropout == "auto" else float(self.dropout),
-                probabilities=isinstance(loss, tabular_network.MemberCrossEntropy),
-                shares=gains / gains.sum() if gains.any() else None,
-            )
-        optimizer = self._optimizer()
-        self.trainer_ = Trainer(self.module_, loss, optimizer)
-        n = len(train[0])
-        wanted = min(self._batch_size(n), n)
-        batch_size = -(-n // -(-n // wanted))  # so that `_phase` repeats few rows for equal batches
-        if held is None:
-            self._kept = _rows(everything, order[:KEPT])
-            self._phase(train, batch_size, self._epochs(n, False), self._warm_cosine)
+        held_out = self._choose_held_out(order, weights)
+        if held_out is None:
+            train = everything
+            no_splits = np.empty((0, 3))
+            self.module_ = self._make_network(train.x, no_splits, outputs, loss)
         else:
-            valid = _rows(everything, held)
-            self._kept = _rows(valid, np.arange(min(len(held), KEPT)))
-            stop = EarlyStopping(patience=self.n_iter_no_change)
-            epochs = self._epochs(n, True)
-            self._phase(train, batch_size, epochs, self._warm_cosine, valid, stop)
-            best = stop.best_epoch or 0
-            rate = self._warm_cosine(best, epochs)
-            if stop.stopped_epoch is not None or self.history_.epochs == epochs:  # no other callback ended it
-                more = max((best + 1) // 2, 2)
-                self._phase(everything, batch_size, more, lambda step, steps: rate * (1 - step / steps))
+            train = everything.take(np.sort(order[len(held_out) :]))
+            splits = tabular_network.forest_splits(*train, self._random_state)
+            self.module_ = self._make_network(train.x, splits, outputs, loss)
+        self.trainer_ = Trainer(self.module_, loss, self._make_optimizer())
+        n = len(train.x)
+        wanted = min(self._choose_batch_size(n), n)
+        batches = -(-n // wanted)
+        batch_size = -(-n // batches)  # so that `_train_phase` repeats few rows for equal batches
+        if held_out is None:
+            self._importance_rows = everything.take(order[:IMPORTANCE_ROWS])
+            epochs = self._choose_epochs(n, EPOCHS_OF_SMALL)
+            self._train_phase(train, batch_size, epochs, _warm_cosine)
+        else:
+            validation = everything.take(held_out)
+            self._importance_rows = validation.take(np.arange(min(len(held_out), IMPORTANCE_ROWS)))
+            self._train_two_phases(train, validation, everything, batch_size)
         self.n_iter_ = self.history_.epochs
         return self
 
-    def _phase(
+    def _train_two_phases(self, train: Rows, validation: Rows, everything: Rows, batch_size: int) -> None:
+        """Train until the loss of the held-out part stops falling, then half as long with all rows."""
+        early_stopping = EarlyStopping(patience=self.n_iter_no_change)
+        epochs = self._choose_epochs(len(train.x), EPOCHS)
+        validation_data = Validation(validation.x, validation.y, validation.weights)
+        self._train_phase(train, batch_size, epochs, _warm_cosine, validation_data, [early_stopping])
+        ended_by_callback = early_stopping.stopped_epoch is None and self.history_.epochs != epochs
+        if ended_by_callback:  # by one of the user
+            return
+        best_epoch = early_stopping.best_epoch or 0
+        rate = _warm_cosine(best_epoch, epochs)
+
+        def fall_to_zero(step: int, steps: int) -> float:
+            return rate * (1 - step / steps)
+
+        self._train_phase(everything, batch_size, max((best_epoch + 1) // 2, 2), fall_to_zero)
+
+    def _make_network(self, x: Array, splits: Array, outputs: int, loss: Loss) -> nn.Module:
+        """The network for the converted rows x.
+
+        splits: of the random forest, (splits, 3) with the column, the threshold and the gain of each; none
+        for small tables.
+        """
+        columns = self._columns
+        split_columns = splits[:, 0].astype(np.int64)
+        split_gains = splits[:, 2]
+        gains = np.bincount(split_columns, split_gains, x.shape[1])
+        gains = gains[: columns.numbers + columns.plain]  # not of class indices, where they mislead
+        numbers = x[:, : columns.numbers]
+        steps = tabular_network.step_edges(numbers, splits[split_columns < columns.numbers])
+        if self.dropout != "auto":
+            dropout = float(self.dropout)
+        else:
+            dropout = 0.0 if split_gains.sum() >= EXPLAINED else DROPOUT
+        with random.using(self._stream()):
+            return tabular_network.TabularNetwork(
+                columns.numbers,
+                columns.plain,
+                columns.categories,
+                outputs,
+                edges=tabular_network.quantile_edges(numbers, self.bins, steps),
+                hidden=check_hidden_sizes(self, least=1),
+                members=self.n_members,
+                activation=self.activation,
+                dropout=dropout,
+                probabilities=isinstance(loss, tabular_network.MemberCrossEntropy),
+                shares=_normalized(gains),
+            )
+
+    def _train_phase(
         self,
-        arrays: Arrays,
+        rows: Rows,
         batch_size: int,
         epochs: int,
-        share: Any,
-        valid: Arrays | None = None,
-        *callbacks: Any,
+        rate_factor: RateFactor,
+        validation: Validation | None = None,
+        callbacks: Iterable[Callback] = (),
     ) -> None:
-        """Train some epochs, with the learning rate times share(step, steps).
+        """Train some epochs, with the learning rate times rate_factor(step, steps).
 
         A step of the schedule is an epoch, or a batch if there are fewer than 15 epochs. Some rows are
         repeated, so that all batches have the same size, and one program runs them.
         """
-        n = len(arrays[0])
-        more = self._random_state.permutation(n)[: -n % batch_size]
-        x, y, weights = _rows(arrays, np.concatenate([np.arange(n), more])) if len(more) else arrays
+        n = len(rows.x)
+        missing = -n % batch_size  # rows that the last batch lacks
+        repeated = self._random_state.permutation(n)[:missing]
+        if len(repeated):
+            rows = rows.take(np.concatenate([np.arange(n), repeated]))
+        if epochs >= 15:
+            per = "epoch"
+            steps = epochs
+        else:
+            per = "batch"
+            steps = epochs * (len(rows.x) // batch_size)
         optimizer = self.trainer_.optimizer
-        per, steps = ("epoch", epochs) if epochs >= 15 else ("batch", epochs * (len(x) // batch_size))
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] = float(self.learning_rate)
-        schedule = Schedule(LambdaLR(optimizer, lambda step: share(step, steps)), per=per)
-        hooks = [schedule, *callbacks, *(self.callbacks or ())]
-        self._train(x, y, weights, epochs=epochs, batch_size=batch_size, callbacks=hooks, validation=valid)
+            group["lr"] = float(self.learning_rate)
+            group["initial_lr"] = group["lr"]  # what the schedule multiplies
 
-    @staticmethod
-    def _warm_cosine(step: int, steps: int) -> float:
-        """A linear rise over a twentieth of the steps, then half a cosine."""
-        warmup = max(steps // 20, 1)
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+        def factor(step: int) -> float:
+            return rate_factor(step, steps)
 
-    def _held_out(self, order: Array, weights: Array | None) -> Array | None:
+        schedule = Schedule(LambdaLR(optimizer, factor), per=per)
+        self._train(
+            rows.x,
+            rows.y,
+            rows.weights,
+            epochs=epochs,
+            batch_size=batch_size,
+            callbacks=[schedule, *callbacks, *(self.callbacks or ())],
+            validation=validation,
+        )
+
+    def _choose_held_out(self, order: Array, weights: Array | None) -> Array | None:
         """The rows of the held-out part, whose loss stops the first phase; None for small tables.
 
         order: a random order of all rows.
         """
         count = min(int(len(order) * self.validation_fraction), MOST_HELD_OUT)
-        held: Array = np.sort(order[:count])
+        held_out: Array = np.sort(order[:count])
         if count < LEAST_HELD_OUT:
             return None
-        if weights is not None and not (weights[held].any() and weights[order[count:]].any()):
-            return None
-        return held
+        if weights is not None and not (weights[held_out].any() and weights[order[count:]].any()):
+            return None  # one of the parts would have weights of 0 only
+        return held_out
 
-    def _epochs(self, n: int, held_out: bool) -> int:
+    def _choose_epochs(self, n: int, most: int) -> int:
+        """`max_iter`; "auto" is `most`, or fewer for large tables."""
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return min(EPOCHS if held_out else EPOCHS_OF_SMALL, max(SAMPLES // n, LEAST_EPOCHS))
+        return min(most, max(SAMPLES // n, LEAST_EPOCHS))
 
-    def _batch_size(self, n: int) -> int:
+    def _choose_batch_size(self, n: int) -> int:
         """Batches of 32 for small tables, of up to 256 for larger and 1,024 for the largest ones."""
         if self.batch_size != "auto":
             return int(self.batch_size)
-        return int(min(max(2 ** round(math.log2(max(n, 1) / 16)), 32), max(256, min(n // 64, 1024))))
+        sixteenth = 2 ** round(math.log2(max(n, 1) / 16))  # as the nearest power of two
+        most = max(256, min(n // 64, 1024))
+        return int(min(max(sixteenth, 32), most))
 
-    def _optimizer(self) -> Any:
+    def _make_optimizer(self) -> Optimizer:
         """AdamW, with weight decay for matrices only."""
-        matrices: list[Any] = []
-        others: list[Any] = []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, p in self.module_.named_parameters():
-            (matrices if p.ndim >= 2 and "bias" not in name else others).append(p)
+            if p.ndim >= 2 and "bias" not in name:
+                matrices.append(p)
+            else:
+                others.append(p)
         decay = float(self.weight_decay)
         groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
         return optim.AdamW(groups, lr=float(self.learning_rate), betas=(0.9, 0.95))
@@ -185,15 +251,36 @@ class TabularTraining(NetworkEstimator):
         """
         check_is_fitted(self)
         if not hasattr(self, "_importances"):
-            x, y, weights = self._kept
-            rng = np.random.default_rng(0)
-            base = self._measured(x, y, weights)
-            grown = np.zeros(self.n_features_in_)
-            for column in range(len(grown)):
-                chosen = self._columns.origin == column
-                exchanged = x.copy()
-                exchanged[:, chosen] = x[rng.permutation(len(x))][:, chosen]
-                if chosen.any():
-                    grown[column] = max(self._measured(exchanged, y, weights) - base, 0.0)
-            self._importances = grown / grown.sum() if grown.sum() > 0 else grown
+            self._importances = self._measure_importances()
         return self._importances
+
+    def _measure_importances(self) -> Array:
+        x, y, weights = self._importance_rows
+        rng = np.random.default_rng(0)
+        loss = self._measure_loss(x, y, weights)
+        growth = np.zeros(self.n_features_in_)
+        for column in range(len(growth)):
+            made_of_column = self._columns.origin == column  # columns of x
+            permuted = x.copy()
+            permuted[:, made_of_column] = x[rng.permutation(len(x))][:, made_of_column]
+            if made_of_column.any():
+                growth[column] = max(self._measure_loss(permuted, y, weights) - loss, 0.0)
+        if growth.sum() > 0:
+            return growth / growth.sum()
+        return growth
+
+
+def _normalized(gains: Array) -> Array | None:
+    """Gains divided by their sum; None if all are 0."""
+    if not gains.any():
+        return None
+    return gains / gains.sum()
+
+
+def _warm_cosine(step: int, steps: int) -> float:
+    """A linear rise over a twentieth of the steps, then half a cosine."""
+    warmup = max(steps // 20, 1)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    angle = math.pi * (step - warmup) / max(steps - warmup, 1)
+    return 0.5 * (1 + math.cos(angle))
