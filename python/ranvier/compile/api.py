@@ -19,6 +19,7 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import ArrayLike
 
 _MODES = (None, "default", "lite", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _BACKENDS = (None, "inductor", "cudagraphs", "onnxrt", "openxla", "tvm")
@@ -112,7 +113,7 @@ def compile(
     return CompiledFunction(function, verify, strict)
 
 
-def constant(value: object) -> Tensor:
+def constant(value: ArrayLike) -> Tensor:
     """A Tensor of values that are constant in a compiled step, although they are made inside it.
 
     Outside a recording: ``rv.tensor(value)``, or the Tensor itself.

@@ -44,7 +44,8 @@ def _roll(
     if not is_dynamic(trace, x) and not has_size(shifts):
         return NotImplemented
     if dims is None:
-        return rv.roll(rv.flatten(x), shifts, 0).view_as(x)
+        count: Any = shifts  # a Size of the trace stands for a number
+        return rv.roll(rv.flatten(x), count, 0).view_as(x)
     for shift, dim in zip(listed((shifts,)), listed((dims,)), strict=True):
         n = trace.dims(x)[axis_from_front(dim, x.ndim)]
         at = n - shift % n

@@ -162,7 +162,7 @@ recomputed("x", "target", kinds=(CrossEntropy,))(ClassLoss.formula)
 
 
 @rule(Nll)
-def _of_nll(node: Any, dy: Tensor) -> Any:
+def _of_nll(node: Nll, dy: Tensor) -> Any:
     x, target = inputs(node, [node.x, node.target])
     dx: Any
     dx, none = differentiated(node, [x, target], node.formula, dy)

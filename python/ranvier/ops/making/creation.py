@@ -1,7 +1,9 @@
-"""Functions that make Tensors: from data, filled with a value, and ranges. Names and dtypes are PyTorch's.
+"""Functions that make Tensors: from data (tensor, as_tensor, from_numpy), filled with a value (zeros, full,
+eye ...), and ranges (arange, linspace). Names and dtypes are PyTorch's. None of them has a gradient.
 
-`contexts` (tensors/devices.py) has all devices that threads have chosen: if it is empty, new Tensors are on
-the CPU.
+They run often, so each has a short way for the usual call: a result on the CPU without requires_grad. Such a
+call skips `_finish`. `contexts` (tensors/devices.py) has all devices that threads have chosen: if it is
+empty, new Tensors are on the CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from ranvier.tensors.memory import (
 )
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.types import DeviceLike, DtypeLike, ShapeLike, TensorLike
+from ranvier.tensors.types import Array, ArrayLike, DeviceLike, DtypeLike, Shape, ShapeLike, TensorLike
 
 strided = layout("strided")
 contiguous_format = memory_format("contiguous_format")
@@ -59,6 +61,7 @@ _NAMES = """
 __all__ = _NAMES.split()
 
 _I64 = np.dtype(np.int64)
+# Settings of PyTorch that have no effect here, with the values that are allowed; the last one is advised.
 _HARMLESS = {"layout": (None, "strided"), "pin_memory": (False, None)}
 
 
@@ -72,18 +75,22 @@ def _check_settings(settings: dict[str, Any]) -> None:
             raise OpError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
 
 
-_USUAL = tuple(map(np.dtype, (np.float32, np.float64, np.int64)))  # in the machine's byte order
+# dtypes in the machine's byte order, which need no check
+_USUAL = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
 
 
 def _finish(
-    array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None, settings: dict[str, Any] | None = None
+    array: Array,
+    requires_grad: bool,
+    device: DeviceLike | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Tensor:
     """The Tensor of a new array on a device. settings: memory_format, as of `Tensor.contiguous`; PyTorch's
     layout and pin_memory, which are checked and have no effect here."""
     if settings:
         _check_settings(settings)
-    if contexts or (on is not None and on != "cpu"):
-        out = on_device(array, on)
+    if contexts or (device is not None and device != "cpu"):
+        out = on_device(array, device)
     else:
         out = wrap(array)
     if settings and settings.get("memory_format") is not None:
@@ -94,7 +101,7 @@ def _finish(
 
 
 def tensor(
-    data: Any,
+    data: ArrayLike,
     dtype: DtypeLike | None = None,
     device: DeviceLike | None = None,
     requires_grad: bool = False,
@@ -125,7 +132,7 @@ def tensor(
         raise renamed(error, "tensor", tensor, (data,), {"dtype": dtype, "device": device}) from None
 
 
-def as_tensor(data: Any, dtype: DtypeLike | None = None, device: DeviceLike | None = None) -> Tensor:
+def as_tensor(data: ArrayLike, dtype: DtypeLike | None = None, device: DeviceLike | None = None) -> Tensor:
     """The data as a Tensor, sharing memory where it can; a Tensor is returned as it is.
 
     >>> import numpy as np, ranvier as rv
@@ -141,13 +148,15 @@ def as_tensor(data: Any, dtype: DtypeLike | None = None, device: DeviceLike | No
             return data.to(dtype=dtype, device=device)
         if observers:
             given(data)
-        if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
-            return out
+        if dtype is None and device is None:
+            out = _core._on_memory(data)
+            if out is not None:
+                return out
         if type(data) is np.ndarray and data.dtype.char == "?" and dtype in (None, np.bool_):
             data = native_in_place(data)
         array = new_array("as_tensor", data, dtype, copied=False)
         require_numbers("tensor", array.dtype)
-        out = _finish(native(array), False, device)
+        out = _finish(native(array), requires_grad=False, device=device)
         out._cell.unwatched = True
         return out
     except Exception as error:
@@ -155,7 +164,7 @@ def as_tensor(data: Any, dtype: DtypeLike | None = None, device: DeviceLike | No
 
 
 def asarray(
-    obj: Any,
+    obj: ArrayLike,
     *,
     dtype: DtypeLike | None = None,
     device: DeviceLike | None = None,
@@ -182,7 +191,7 @@ def asarray(
     return out
 
 
-def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+def from_numpy(array: Array) -> Tensor:
     """A Tensor on the memory of a NumPy array: a change of one is a change of both.
 
     Raises TypeError for what is no array and for one in the other byte order, which the core does not read;
@@ -194,8 +203,9 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """
     if observers:
         given(array)
-    if (out := _core._on_memory(array)) is not None:
-        return out
+    on_memory = _core._on_memory(array)  # None for what has to be checked or converted first
+    if on_memory is not None:
+        return on_memory
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
     try:
@@ -225,26 +235,42 @@ class _TensorType(type):
         return isinstance(x, Tensor) and x._array.dtype == cls.dtype
 
 
-def _tensor_type(name: str, dtype: np.dtype[Any]) -> Any:
+def _tensor_type(word: str) -> Any:
+    """The class FloatTensor of the word Float."""
+    name = f"{word}Tensor"
+    dtype = np.dtype(TENSOR_TYPES[word])
     text = f"A Tensor of dtype {dtype}: of the data, or for ``{name}(2, 3)`` of zeros in that shape."
     return _TensorType(name, (), {"__doc__": text, "__module__": __name__, "dtype": dtype})
 
 
-(
-    FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor, ByteTensor, CharTensor, ShortTensor, IntTensor,
-    LongTensor, BoolTensor,
-) = (_tensor_type(f"{name}Tensor", np.dtype(dtype)) for name, dtype in TENSOR_TYPES.items())  # fmt: skip
+FloatTensor = _tensor_type("Float")
+DoubleTensor = _tensor_type("Double")
+HalfTensor = _tensor_type("Half")
+BFloat16Tensor = _tensor_type("BFloat16")
+ByteTensor = _tensor_type("Byte")
+CharTensor = _tensor_type("Char")
+ShortTensor = _tensor_type("Short")
+IntTensor = _tensor_type("Int")
+LongTensor = _tensor_type("Long")
+BoolTensor = _tensor_type("Bool")
 
 
-def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
+def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> Shape:
     """The shape of ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))``."""
     if settings and not size and "size" in settings:
         size = (settings.pop("size"),)
     return shape_of(size, "tensor")
 
 
-def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
-    """A function such as zeros: a new tensor of a size, filled with one value."""
+def _is_on_cpu(device: DeviceLike | None) -> bool:
+    """True if a new Tensor is on the CPU. device: as the caller gave it."""
+    if device is None:
+        return not contexts
+    return device == "cpu"
+
+
+def _sized(name: str, value: int | None, about: str) -> Callable[..., Tensor]:
+    """A function such as zeros: a new tensor of a size, filled with one value, or with None as memory is."""
 
     def op(
         *size: Any,
@@ -255,14 +281,13 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     ) -> Tensor:
         try:
             shape = _size(size, settings)
-            kind = np.dtype(dtype or default.dtype)
-            on_cpu = not contexts if device is None else device == "cpu"
-            if on_cpu and not (requires_grad or settings):
-                return wrap(filled(value, shape, kind))
-            if on_cpu:
-                array = filled(value, shape, kind)
+            of_dtype = np.dtype(dtype or default.dtype)
+            if device is None and not (contexts or requires_grad or settings):  # the usual call
+                return wrap(filled(value, shape, of_dtype))
+            if _is_on_cpu(device):
+                array = filled(value, shape, of_dtype)
             else:
-                array = filled_on(device, value, shape, kind)
+                array = filled_on(device, value, shape, of_dtype)
             return _finish(array, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
@@ -283,7 +308,7 @@ empty = _sized("empty", None, "As :func:`zeros`, without setting the values.")
 
 def full(
     size: ShapeLike,
-    fill_value: Any,
+    fill_value: TensorLike,
     *,
     dtype: DtypeLike | None = None,
     device: DeviceLike | None = None,
@@ -299,32 +324,37 @@ def full(
     tensor([7, 7])
     """
     shape = shape_of((size,), "tensor")
-    value = fill_value
+    value: Any = fill_value
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) is float or type(value) is int or type(value) is bool:
-        kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
-        fits = kind.kind == "f" and -65504 <= value <= 65504
-        fits = fits or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
-        if not fits:
-            value = fill_number("full", value, kind)
-        on_cpu = not contexts if device is None else device == "cpu"
-        if on_cpu and not (requires_grad or settings):
-            return wrap(filled(value, shape, kind))
-        if on_cpu:
-            array = filled(value, shape, kind)
+        if dtype:
+            of_dtype = np.dtype(dtype)
+        elif type(value) is float:
+            of_dtype = np.dtype(default.dtype)
         else:
-            array = filled_on(device, value, shape, kind)
+            of_dtype = np.dtype(type(value))
+        # Numbers that need no check: any dtype of floats holds those up to the largest of float16.
+        fits_floats = of_dtype.kind == "f" and -65504 <= value <= 65504
+        fits_int64 = of_dtype is _I64 and type(value) is int and -(2**63) <= value < 2**63
+        if not (fits_floats or fits_int64):
+            value = fill_number("full", value, of_dtype)
+        if device is None and not (contexts or requires_grad or settings):  # the usual call
+            return wrap(filled(value, shape, of_dtype))
+        if _is_on_cpu(device):
+            array = filled(value, shape, of_dtype)
+        else:
+            array = filled_on(device, value, shape, of_dtype)
     else:
         value = array_of("full", value)
-        kind = np.dtype(dtype or value.dtype)
-        if value.ndim == 0 and kind.kind in "iu":
-            value = number_in("full", wrap(value).item(), kind)
-        array = host(np.full, shape, value, kind)
+        of_dtype = np.dtype(dtype or value.dtype)
+        if value.ndim == 0 and of_dtype.kind in "iu":
+            value = number_in("full", wrap(value).item(), of_dtype)
+        array = host(np.full, shape, value, of_dtype)
     return _finish(array, requires_grad, device, settings)
 
 
-def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+def _like(name: str, value: int | None, about: str) -> Callable[..., Tensor]:
     """A function such as zeros_like. value: as of `filled`."""
 
     def op(
@@ -335,7 +365,11 @@ def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
-        array = filled_like(value, input._array if type(input) is Tensor else array_of(name, input), dtype)
+        if type(input) is Tensor:
+            like = input._array
+        else:
+            like = array_of(name, input)
+        array = filled_like(value, like, dtype)
         if device is None and not (requires_grad or settings):
             return wrap(array)
         return _finish(array, requires_grad, device or CPU, settings)
@@ -350,7 +384,7 @@ empty_like = _like("empty_like", None, "Any numbers")
 
 def full_like(
     input: TensorLike,
-    fill_value: Any,
+    fill_value: TensorLike,
     *,
     dtype: DtypeLike | None = None,
     device: DeviceLike | None = None,
@@ -359,7 +393,10 @@ def full_like(
 ) -> Tensor:
     """One number in the shape, dtype and layout of x. Its range and errors are as in :func:`full`."""
     array = array_of("full_like", input)
-    value = fill_number("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
+    of_dtype = array.dtype
+    if dtype is not None:
+        of_dtype = np.dtype(dtype)
+    value = fill_number("full_like", fill_value, of_dtype)
     return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
 
 
@@ -370,7 +407,7 @@ def eye(
     dtype: DtypeLike | None = None,
     device: DeviceLike | None = None,
     requires_grad: bool = False,
-    out: Any = None,
+    out: Tensor | None = None,
     **settings: Any,
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size.
@@ -382,16 +419,17 @@ def eye(
         raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
     if m is None:
         m = n
-    kind = np.dtype(dtype or default.dtype)
-    array = filled(0, (n, m), kind)
+    of_dtype = np.dtype(dtype or default.dtype)
+    array = filled(0, (n, m), of_dtype)
     if observers:
-        array = literal(np.eye(n, m, dtype=kind))
+        array = literal(np.eye(n, m, dtype=of_dtype))
     else:
+        # In memory the elements of the diagonal are m + 1 apart; those after row min(n, m) are none.
         array.reshape(-1)[: m * min(n, m) : m + 1] = 1
     return _finish(array, requires_grad, device, settings)
 
 
-def _python_number(x: Any) -> Any:
+def _python_number(x: TensorLike) -> Any:
     """A Tensor or NumPy number as Python's; others as they are."""
     if hasattr(x, "item"):
         return x.item()
@@ -399,9 +437,9 @@ def _python_number(x: Any) -> Any:
 
 
 def arange(
-    start: Any = 0,
-    end: Any = None,
-    step: Any = 1,
+    start: TensorLike = 0,
+    end: TensorLike | None = None,
+    step: TensorLike = 1,
     *,
     dtype: DtypeLike | None = None,
     device: DeviceLike | None = None,
@@ -419,41 +457,46 @@ def arange(
     """
     first: Any = start
     last: Any = end
+    stride: Any = step
     if end is None:
         first = 0
         last = start
-    if not (type(first) is type(last) is type(step) is int):
+    if not (type(first) is type(last) is type(stride) is int):
         first = _python_number(first)
         last = _python_number(last)
-        step = _python_number(step)
-    whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
+        stride = _python_number(stride)
+    all_ints = isinstance(first, int) and isinstance(last, int) and isinstance(stride, int)
     if not dtype:
-        dtype = np.int64 if whole else default.dtype
-    kind = np.dtype(dtype)
-    if kind.kind in "iu" and not whole:
-        if kind.char != "l" and step:  # Except for int64, PyTorch counts before the fractions are dropped.
-            last = int(first) + int(step) * math.ceil((last - first) / step)
+        dtype = np.int64 if all_ints else default.dtype
+    of_dtype = np.dtype(dtype)
+    if of_dtype.kind in "iu" and not all_ints:
+        if of_dtype.char != "l" and stride:  # Except for int64, PyTorch counts with the fractions.
+            last = int(first) + int(stride) * math.ceil((last - first) / stride)
         first = int(first)
         last = int(last)
-        step = int(step)
-    if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
-        raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
+        stride = int(stride)
+    rises = stride > 0 and last >= first
+    falls = stride < 0 and last <= first
+    if not (rises or falls):
+        raise OpError(f"[arange] got {first} to {last} in steps of {stride}; expected a step towards the end")
     try:
-        if kind.char in "fdl" and not observers:
-            count = math.ceil((last - first) / step)
-            # the step as NumPy has it
-            values = _core._progression(first, (first + step) - first, count, kind)
+        if of_dtype.char in "fdl" and not observers:
+            count = math.ceil((last - first) / stride)
+            rounded_step = (first + stride) - first  # the step as NumPy has it
+            values = _core._progression(first, rounded_step, count, of_dtype)
         else:
-            require_numbers("arange", kind)
-            values = literal(np.arange(first, last, step).astype(kind))
+            require_numbers("arange", of_dtype)
+            values = literal(np.arange(first, last, stride).astype(of_dtype))
     except (ValueError, OverflowError, MemoryError) as error:
-        raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers") from error
+        raise OpError(
+            f"[arange] got {first} to {last} in steps of {stride}; expected fewer numbers"
+        ) from error
     return _finish(values, requires_grad, device, settings)
 
 
 def linspace(
-    start: Any,
-    end: Any,
+    start: float | Tensor,
+    end: float | Tensor,
     steps: int,
     *,
     dtype: DtypeLike | None = None,
@@ -466,26 +509,28 @@ def linspace(
     With a dtype of integers start and end lose their fractions first, then the numbers between them. Raises
     ValueError for steps < 0, and for limits that the dtype cannot hold.
     """
-    kind = np.dtype(dtype or default.dtype)
-    require_numbers("linspace", kind)
+    of_dtype = np.dtype(dtype or default.dtype)
+    require_numbers("linspace", of_dtype)
     steps = count("linspace", "steps", steps, 0)
     first = float(start)
     last = float(end)
     step = (last - first) / max(steps - 1, 1)
-    if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not observers:
-        values = _core._progression(first, step, steps, kind, last)
+    step_is_exact = math.isfinite(step) and (step or first == last)  # a step may overflow, or round to 0
+    if of_dtype.char in "fd" and step_is_exact and not observers:
+        values = _core._progression(first, step, steps, of_dtype, last)
         return _finish(values, requires_grad, device, settings)
-    if kind.kind in "iu":  # counted from both ends, as in PyTorch
-        first = float(number_in("linspace", first, kind))
-        last = float(number_in("linspace", last, kind))
+    if of_dtype.kind in "iu":  # counted from both ends, as in PyTorch
+        first = float(number_in("linspace", first, of_dtype))
+        last = float(number_in("linspace", last, of_dtype))
         places = np.arange(steps)
         # in long doubles, so that a value is rounded once
         exact = np.longdouble((last - first) / max(steps - 1, 1))
-        values = np.where(places < steps // 2, first + exact * places, last - exact * (steps - 1 - places))
-        values = values.astype(np.float64)
+        from_first = first + exact * places
+        from_last = last - exact * (steps - 1 - places)
+        values = np.where(places < steps // 2, from_first, from_last).astype(np.float64)
     else:
         with np.errstate(invalid="ignore"):  # between infinite limits
             values = np.linspace(first, last, steps)
     if steps == 1:
         values = np.array([first])
-    return _finish(literal(values.astype(kind)), requires_grad, device, settings)
+    return _finish(literal(values.astype(of_dtype)), requires_grad, device, settings)

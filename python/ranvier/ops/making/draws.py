@@ -76,7 +76,7 @@ class Drawn(Function):
 
 
 @rule(Drawn)
-def _constant(node: Any, dy: Tensor) -> Any:
+def _constant(node: Drawn, dy: Tensor) -> Any:
     return tuple(None if g is None else wrap(g) for g in node.backward(dy._array))
 
 

@@ -66,7 +66,7 @@ class SolveTriangular(Function):
 
 
 @rule(SolveTriangular)
-def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _of_solve(node: SolveTriangular, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
     transposed = SolveTriangular(node.op, not node.upper, node.unit, node.whole)
     dx = transposed.apply(transpose(A, -1, -2), dy)
@@ -111,12 +111,12 @@ def _not_definite(name: str) -> LinAlgError:
 
 
 @rule(Cholesky)
-def _of_cholesky(node: Any, dL: Tensor) -> Tensor:
+def _of_cholesky(node: Cholesky, dL: Tensor) -> Tensor:
     upper = transpose(of_output(node, node.L), -1, -2)
     n = upper.shape[-1]
     half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
-    left = SolveTriangular("cholesky", True).apply(upper, half)  # L^-T half
-    dA = SolveTriangular("cholesky", True).apply(upper, transpose(left, -1, -2))
+    left = SolveTriangular("cholesky", upper=True).apply(upper, half)  # L^-T half
+    dA = SolveTriangular("cholesky", upper=True).apply(upper, transpose(left, -1, -2))
     return (dA + transpose(dA, -1, -2)) * 0.5
 
 

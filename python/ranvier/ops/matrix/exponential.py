@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ranvier.ops.elementwise.dtypes import Array
@@ -29,7 +27,7 @@ class MatrixExp(Function):
 
 
 @rule(MatrixExp)
-def _of_matrix_exp(node: Any, dy: Tensor) -> Tensor:
+def _of_matrix_exp(node: MatrixExp, dy: Tensor) -> Tensor:
     """The gradient as the exponential of a block matrix: Najfeld and Havel (1995)."""
     turned = transpose(of_input(node, 0, node.A), -1, -2)
     n = turned.shape[-1]

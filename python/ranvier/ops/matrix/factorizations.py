@@ -1,6 +1,8 @@
-"""Factorizations of matrices (QR, eigenvalues, SVD, LU, pseudoinverse), computed by NumPy, with gradients.
+"""Factorizations of matrices (QR, eigenvalues, SVD, LU, pseudoinverse) and least squares, with gradients.
 
-Each backward is the Function's rule of create_graph (`by_rule`): the formulas are long and need not be fast.
+NumPy (LAPACK) computes the factors, the core has no kernels for them. forward saves the factors. The
+gradients are the `@rule` after each Function, formulas of ops; backward runs the same rule (`by_rule`), since
+it need not be fast. Matrices are (..., m, n): leading dimensions are a batch. M^T is written M.mT.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,8 +56,8 @@ class Qr(Function):
     by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
-    def __init__(self, mode: Any) -> None:
-        self.mode = mode
+    def __init__(self, mode: str) -> None:
+        self.mode: Any = mode  # of np.linalg.qr: "reduced", "complete", or "r" for R alone
 
     def forward(self, A: Array) -> Any:
         factors: Any = np.linalg.qr(A, self.mode)  # a pair (Q, R), or with mode "r" R alone
@@ -67,7 +69,7 @@ class Qr(Function):
 
 
 @rule(Qr)
-def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
+def _of_qr(node: Qr, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
     """The gradient of A (m, n).
 
     m >= n, Walter and Lehmann (2012): dA = (dQ + Q sym(R dR^T - dQ^T Q)) R^-T, where sym(M) has the lower
@@ -76,7 +78,8 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
     """
     if node.mode == "r":
         raise RuntimeError("[qr] got mode 'r', which keeps no Q; expected 'reduced', which has gradients")
-    Q, R = (of_output(node, array, i) for i, array in enumerate(node.factors))
+    Q = of_output(node, node.factors[0], 0)  # (m, k), k = min(m, n)
+    R = of_output(node, node.factors[1], 1)  # (k, n)
     m, k = Q.shape[-2:]
     n = R.shape[-1]
     if k > n:
@@ -95,7 +98,7 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
         dQ = dQ + matmul(matmul(Q, W), dW.mT)
     M = matmul(U, dU.mT) - matmul(dQ.mT, Q)
     dX = dQ + matmul(Q, tril(M) + tril(M, -1).mT)
-    dX = SolveTriangular("qr", True).apply(U, dX.mT).mT
+    dX = SolveTriangular("qr", upper=True).apply(U, dX.mT).mT  # dX U^-T
     if n == k:
         return dX
     return cat([dX, matmul(Q, dW)], -1)
@@ -107,7 +110,7 @@ class Eigh(Function):
     by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
-    def __init__(self, name: str, uplo: Any) -> None:
+    def __init__(self, name: str, uplo: str) -> None:
         one_of(name, "UPLO", uplo, ("L", "U"))
         self.op = name
         self.uplo = uplo
@@ -118,10 +121,11 @@ class Eigh(Function):
 
 
 @rule(Eigh)
-def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
+def _of_eigh(node: Eigh, dL: Tensor | None, dV: Tensor | None) -> Tensor:
     """Magnus (1985): dA = V M V^T, made symmetric, where M is V^T dV / (L_j - L_i) off the diagonal and dL on
     it."""
-    L, V = (of_output(node, array, i) for i, array in enumerate(node.factors))
+    L = of_output(node, node.factors[0], 0)  # the eigenvalues (n,)
+    V = of_output(node, node.factors[1], 1)  # the eigenvectors, columns of (n, n)
     if dL is None:
         inner = None
     else:
@@ -151,7 +155,9 @@ def qr(input: TensorLike, some: bool = True) -> QRResult:
     >>> q.shape, (q @ r).round(decimals=4).tolist()
     ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
     """
-    return QRResult(*Qr("reduced" if some else "complete").apply(matrix("qr", input, False)))
+    A = matrix("qr", input, square=False)
+    mode = "reduced" if some else "complete"
+    return QRResult(*Qr(mode).apply(A))
 
 
 def svd(A: TensorLike, full_matrices: bool = True, *, driver: None = None) -> SVDResult:
@@ -166,7 +172,8 @@ def svd(A: TensorLike, full_matrices: bool = True, *, driver: None = None) -> SV
     >>> rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S
     tensor([4., 3.])
     """
-    return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
+    A = matrix("svd", A, square=False)
+    return SVDResult(*Svd("svd", bool(full_matrices)).apply(A))
 
 
 def svdvals(A: TensorLike, *, driver: None = None) -> Tensor:
@@ -178,7 +185,7 @@ def svdvals(A: TensorLike, *, driver: None = None) -> Tensor:
     >>> rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
     tensor([4., 3.])
     """
-    A = matrix("svdvals", A, False)
+    A = matrix("svdvals", A, square=False)
     if A.requires_grad and mode.enabled:
         return SVDResult(*Svd("svdvals", infinite=True).apply(A)).S
     return by_numpy(singular_values, "svdvals", A._array)
@@ -228,32 +235,45 @@ class Pinv(Function):
 
     def forward(self, A: Array) -> Array:
         U, S, Vh = svd_of(self.op, A.astype(np.float64), False)
-        inverse = np.divide(1, S, out=np.zeros_like(S), where=_counted(S, *self.limits))
-        self.A, self.P = A, np.swapaxes(U * inverse[..., None, :] @ Vh, -1, -2)
+        inverse_S = np.divide(1, S, out=np.zeros_like(S), where=_counted(S, *self.limits))
+        self.A = A
+        self.P = np.swapaxes(U * inverse_S[..., None, :] @ Vh, -1, -2)  # V S^-1 U^T, float64
         self.y = self.P.astype(A.dtype)
         return self.y
 
 
 @rule(Pinv)
-def _of_pinv(node: Any, dP: Tensor) -> Tensor:
+def _of_pinv(node: Pinv, dP: Tensor) -> Tensor:
     """Golub and Pereyra (1973): -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A), G = dP."""
-    kind = np.dtype(np.float64)
-    A = of_input(node, 0, node.A).to(kind)
-    G = dP.to(kind)
-    if mode.enabled:
-        P = of_output(node, node.y).to(kind)
+    float64 = np.dtype(np.float64)
+    A = of_input(node, 0, node.A).to(float64)
+    G = dP.to(float64)
+    if mode.enabled:  # a second derivative: P with its history
+        P = of_output(node, node.y).to(float64)
     else:
         P = wrap(node.P)
     Pt = P.mT
-    turned = G.mT
-    outer = matmul(matmul(turned, P), Pt)
-    inner = matmul(matmul(Pt, P), turned)
-    dA = outer - matmul(A, matmul(P, outer)) + inner - matmul(matmul(inner, P), A) - matmul(matmul(Pt, G), Pt)
+    Gt = G.mT
+    Gt_P_Pt = matmul(matmul(Gt, P), Pt)
+    Pt_P_Gt = matmul(matmul(Pt, P), Gt)
+    of_rows = Gt_P_Pt - matmul(A, matmul(P, Gt_P_Pt))
+    of_columns = Pt_P_Gt - matmul(matmul(Pt_P_Gt, P), A)
+    of_inverse = matmul(matmul(Pt, G), Pt)
+    dA = of_rows + of_columns - of_inverse
     return dA.to(dP.dtype)
 
 
-def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:
-    """(atol, rtol) as numbers. Without rtol it is eps max(m, n), or 0 if atol is above 0."""
+class Limits(NamedTuple):
+    """Singular values up to max(atol, rtol times the greatest) count as 0."""
+
+    atol: float
+    rtol: float
+
+
+def _limits(
+    name: str, A: Tensor, atol: TensorLike | None, rtol: TensorLike | None, hermitian: bool = False
+) -> Limits:
+    """The limits as numbers. Without rtol it is eps max(m, n), or 0 if atol is above 0."""
     if atol is not None:
         atol = number(name, "atol", atol)
     if rtol is not None:
@@ -265,7 +285,7 @@ def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) 
             rtol = 0.0
         else:
             rtol = float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
-    return atol or 0.0, rtol
+    return Limits(atol or 0.0, rtol)
 
 
 def _counted(values: Array, atol: float, rtol: float) -> Array:
@@ -274,7 +294,12 @@ def _counted(values: Array, atol: float, rtol: float) -> Array:
 
 
 def pinv(
-    A: TensorLike, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+    A: TensorLike,
+    rcond: TensorLike | None = None,
+    *,
+    atol: TensorLike | None = None,
+    rtol: TensorLike | None = None,
+    hermitian: bool = False,
 ) -> Tensor:
     """The Moore-Penrose inverse (..., n, m) of A (..., m, n). Its gradient is for a fixed rank.
 
@@ -287,11 +312,13 @@ def pinv(
     """
     if rtol is None:
         rtol = rcond
-    y = _pinv(matrix("pinv", A, False), rtol, atol, hermitian)
+    y = _pinv(matrix("pinv", A, square=False), rtol, atol, hermitian)
     return _core._autocast_cast("lower", y)
 
 
-def _pinv(A: Tensor, rtol: Any, atol: Any = None, hermitian: bool = False) -> Tensor:
+def _pinv(
+    A: Tensor, rtol: TensorLike | None, atol: TensorLike | None = None, hermitian: bool = False
+) -> Tensor:
     return Pinv("pinv", *_limits("pinv", A, atol, rtol, hermitian)).apply(A)
 
 
@@ -302,11 +329,16 @@ def pinverse(A: TensorLike, rcond: float = 1e-15) -> Tensor:
     >>> rv.pinverse(rv.tensor([[2.0], [0.0]]))
     tensor([[0.5000, 0.0000]])
     """
-    return _pinv(matrix("pinverse", A, False), rcond)
+    return _pinv(matrix("pinverse", A, square=False), rcond)
 
 
 def matrix_rank(
-    A: TensorLike, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+    A: TensorLike,
+    tol: TensorLike | None = None,
+    *,
+    atol: TensorLike | None = None,
+    rtol: TensorLike | None = None,
+    hermitian: bool = False,
 ) -> Tensor:
     """The number of singular values above max(atol, rtol times the greatest); tol is another name of atol.
 
@@ -316,8 +348,10 @@ def matrix_rank(
     >>> rv.linalg.matrix_rank(rv.ones(3, 3))
     tensor(1)
     """
-    A = matrix("matrix_rank", A, False)
-    limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
+    A = matrix("matrix_rank", A, square=False)
+    if atol is None:
+        atol = tol
+    limits = _limits("matrix_rank", A, atol, rtol, hermitian)
     return wrap(_rank("matrix_rank", A._array, *limits))
 
 
@@ -341,12 +375,12 @@ def lstsq(
     >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
     tensor([[3.]])
     """
-    A = matrix("lstsq", A, False)
+    A = matrix("lstsq", A, square=False)
     B = as_tensor("lstsq", B)
     if B.shape == A.shape[:-1]:
         columns = lstsq(A, unsqueeze(B, -1), rcond, driver=driver)
         return columns._replace(solution=squeeze(columns.solution, -1))
-    B = matrix("lstsq", B, False)
+    B = matrix("lstsq", B, square=False)
     if A.shape[-2] != B.shape[-2]:
         raise misfit("lstsq", {"A": A.shape, "B": B.shape}, "rows alike")
     if rcond is None:
@@ -358,16 +392,19 @@ def lstsq(
 
 
 def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> LstsqResult:
-    tall = driver not in ("gelsd", "gelss") and A.shape[-2] >= A.shape[-1] > 0 and not observers
-    Q, R = Qr("reduced").apply(A) if tall else (A, A)
-    if tall and A.dtype == B.dtype and _has_full_rank(R._array, least):
-        solution = SolveTriangular("lstsq", True).apply(R, matmul(Q.mT, B))
-        rank = wrap(np.full(A.shape[:-2], A.shape[-1], np.int64))
-    else:
+    """The results of `lstsq`. least: singular values up to this times the greatest count as 0."""
+    m, n = A.shape[-2:]
+    solution = None
+    if driver not in ("gelsd", "gelss") and m >= n > 0 and not observers:
+        Q, R = Qr("reduced").apply(A)
+        if A.dtype == B.dtype and _has_full_rank(R._array, least):
+            solution = SolveTriangular("lstsq", upper=True).apply(R, matmul(Q.mT, B))
+            rank = wrap(np.full(A.shape[:-2], n, np.int64))
+    if solution is None:
         solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
         rank = wrap(_rank("lstsq", A._array, 0.0, least))
-    measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
-    if measured and bool((rank._read("lstsq") == A.shape[-1]).all()):
+    with_residuals = driver in ("gels", "gelsd", "gelss") and m > n
+    if with_residuals and bool((rank._read("lstsq") == n).all()):
         error = sub(matmul(A, solution), B)
         residuals = total(mul(error, error), -2)
     else:
@@ -384,7 +421,10 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
 def _has_full_rank(R: Array, least: float) -> bool:
     """True if R (..., n, n) is finite, and each of its singular values is above `least` times the
     greatest."""
-    return bool(np.isfinite(R).all() and _counted(np.linalg.svd(R, compute_uv=False), 0.0, least).all())
+    if not np.isfinite(R).all():
+        return False
+    values = np.linalg.svd(R, compute_uv=False)
+    return bool(_counted(values, 0.0, least).all())
 
 
 class Lu(Function):
@@ -400,32 +440,37 @@ class Lu(Function):
 
 
 @rule(Lu)
-def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
+def _of_lu(node: Lu, dLU: Tensor, _: Any = None) -> Tensor:
     """The gradient of A (m, n). For m = n: dA = P L^-T M U^-T, where M has the lower triangle of L^T dL,
     without its diagonal, and the upper triangle of dU U^T. Further rows A2 of A give the rows A2 U^-1 of L,
     further columns A2 give the columns L^-1 A2 of U: these add to dA2, and to dU or dL."""
-    both = of_output(node, node.factors[0], 0)
-    size = min(dLU.shape[-2:])
-    more, axis = (both[..., size:, :], -2) if dLU.shape[-2] > size else (both[..., size:], -1)
-    dmore = dLU[..., size:, :] if axis == -2 else dLU[..., size:]
-    both = both[..., :size, :size]
-    dLU = dLU[..., :size, :size]
-    L, U = _unpacked(both)
-    if axis == -2:
-        dmore = SolveTriangular("lu", True).apply(both, dmore.mT).mT
-        dLU = dLU - triu(matmul(more.mT, dmore))
-    elif dmore.shape[-1]:
-        dmore = SolveTriangular("lu", True, True).apply(both.mT, dmore)
-        dLU = dLU - tril(matmul(dmore, more.mT), -1)
-    inner = tril(matmul(L.mT, tril(dLU, -1)), -1) + triu(matmul(triu(dLU), U.mT))
-    left = SolveTriangular("lu", True, True).apply(both.mT, inner)
-    dA = SolveTriangular("lu", True).apply(both, left.mT).mT
-    if dmore.shape[axis]:
-        dA = cat((dA, dmore), axis)
-    return matmul(wrap(_exchanges(node.factors[1], dA.shape[-2], dA.dtype)), dA)
+    both = of_output(node, node.factors[0], 0)  # L below the diagonal, U on it and above
+    rows, columns = dLU.shape[-2:]
+    size = min(rows, columns)
+    square = both[..., :size, :size]
+    dsquare = dLU[..., :size, :size]
+    L, U = _unpacked(square)
+    if rows > columns:  # further rows: dA2 = dL2 U^-T
+        more = both[..., size:, :]
+        dmore = SolveTriangular("lu", upper=True).apply(square, dLU[..., size:, :].mT).mT
+        dsquare = dsquare - triu(matmul(more.mT, dmore))
+    elif columns > rows:  # further columns: dA2 = L^-T dU2
+        more = both[..., size:]
+        dmore = SolveTriangular("lu", upper=True, unit=True).apply(square.mT, dLU[..., size:])
+        dsquare = dsquare - tril(matmul(dmore, more.mT), -1)
+    M = tril(matmul(L.mT, tril(dsquare, -1)), -1) + triu(matmul(triu(dsquare), U.mT))
+    L_M = SolveTriangular("lu", upper=True, unit=True).apply(square.mT, M)  # L^-T M
+    dA = SolveTriangular("lu", upper=True).apply(square, L_M.mT).mT  # L^-T M U^-T
+    if rows > columns:
+        dA = cat((dA, dmore), -2)
+    elif columns > rows:
+        dA = cat((dA, dmore), -1)
+    P = wrap(_exchanges(node.factors[1], rows, dA.dtype))
+    return matmul(P, dA)
 
 
 def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
+    """L, with ones in its diagonal, and U from the matrix that has both."""
     size = min(both.shape[-2:])
     ones = wrap(np.eye(both.shape[-2], size, dtype=both.dtype))
     return tril(both[..., :size], -1) + ones, triu(both[..., :size, :])
@@ -436,9 +481,9 @@ def _exchanges(pivots: Array, n: int, dtype: DtypeLike) -> Array:
     order = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
     count = math.prod(pivots.shape[:-1])
     lists = pivots.reshape(count, pivots.shape[-1])
-    for some, exchanged in zip(order.reshape(count, n), lists, strict=True):
-        for i, pivot in enumerate(exchanged - 1):
-            some[[i, pivot]] = some[[pivot, i]]
+    for rows, exchanged in zip(order.reshape(count, n), lists, strict=True):  # of each matrix of the batch
+        for i, pivot in enumerate(exchanged - 1):  # pivots count from 1
+            rows[[i, pivot]] = rows[[pivot, i]]
     return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))
 
 
@@ -464,7 +509,7 @@ def lu(A: TensorLike, pivot: bool = True, get_infos: bool = False) -> Any:
     >>> rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
     tensor([2, 2], dtype=torch.int32)
     """
-    A = matrix("lu", A, False)
+    A = matrix("lu", A, square=False)
     if not pivot:
         raise OpError("[lu] got pivot=False; expected True")
     factors = LUFactors(*Lu().apply(A))
@@ -473,7 +518,9 @@ def lu(A: TensorLike, pivot: bool = True, get_infos: bool = False) -> Any:
     return factors
 
 
-def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> LUResult:
+def lu_unpack(
+    LU_data: TensorLike, LU_pivots: TensorLike, unpack_data: bool = True, unpack_pivots: bool = True
+) -> LUResult:
     """P, L and U with P L U = A, from :func:`ranvier.lu`; empty tensors for those that are not asked for.
 
     Raises ValueError for pivots that are no rows of A, counted from 1, or another number of them.
@@ -484,17 +531,19 @@ def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_piv
     tensor([[1., 2.],
             [2., 2.]])
     """
-    both = matrix("lu_unpack", LU_data, False)
+    both = matrix("lu_unpack", LU_data, square=False)
     pivots = as_tensor("lu_unpack", LU_pivots)
     empty = wrap(np.empty(0, both.dtype))
-    P = empty
+    P = L = U = empty
     if unpack_pivots:
         exchanges = partial(_checked_exchanges, "lu_unpack", min(both.shape[-2:]))
         P = by_numpy(exchanges, pivots._array, both.shape[-2], both.dtype)
-    return LUResult(P, *(_unpacked(both) if unpack_data else (empty, empty)))
+    if unpack_data:
+        L, U = _unpacked(both)
+    return LUResult(P, L, U)
 
 
-def lu_solve(input: TensorLike, LU_data: Any, LU_pivots: Any) -> Tensor:
+def lu_solve(input: TensorLike, LU_data: TensorLike, LU_pivots: TensorLike) -> Tensor:
     """A^-1 b of the input b (..., n, k), from the factors of :func:`ranvier.lu`.
 
     >>> import ranvier as rv
@@ -506,6 +555,6 @@ def lu_solve(input: TensorLike, LU_data: Any, LU_pivots: Any) -> Tensor:
     pivots = as_tensor("lu_solve", LU_pivots)
     exchanges = partial(_checked_exchanges, "lu_solve", both.shape[-1])
     P = by_numpy(exchanges, pivots._array, both.shape[-1], both.dtype)
-    right = _core._without_autocast(matmul, P.mT, matrix("lu_solve", input, False))
-    inner = SolveTriangular("lu_solve", False, True).apply(both, right)
-    return SolveTriangular("lu_solve", True).apply(both, inner)
+    right = _core._without_autocast(matmul, P.mT, matrix("lu_solve", input, square=False))
+    inner = SolveTriangular("lu_solve", upper=False, unit=True).apply(both, right)
+    return SolveTriangular("lu_solve", upper=True).apply(both, inner)

@@ -156,7 +156,7 @@ class Solve(Function):
 
 
 @rule(Solve)
-def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _of_solve(node: Solve, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
     dx = Solve(node.op).apply(transpose(A, -1, -2), dy)
     dA = None
@@ -183,7 +183,7 @@ class Logabsdet(Function):
 
 
 @rule(Logabsdet)
-def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
+def _of_logabsdet(node: Logabsdet, dy: Tensor) -> Tensor:
     return _of_matrices(dy) * transpose(inverse_of(node.op, of_input(node, 0, node.A)), -1, -2)
 
 
@@ -245,7 +245,7 @@ TENSORS.cofactors = _cofactors_of_tensor
 
 
 @rule(Cofactors)
-def _of_cofactors(node: Any, dC: Tensor) -> Tensor:
+def _of_cofactors(node: Cofactors, dC: Tensor) -> Tensor:
     return Minors().apply(of_input(node, 0, node.A), dC)
 
 
@@ -275,7 +275,7 @@ class Minors(Function):
 
 
 @rule(Minors)
-def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _of_minors(node: Minors, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
     G = of_input(node, 1, node.G)
     dA = None

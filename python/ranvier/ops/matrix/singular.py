@@ -99,7 +99,7 @@ def ones_in_diagonal(values: Tensor) -> Tensor:
 
 
 @rule(Svd)
-def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
+def _svd(node: Svd, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
     """The gradient of A, by Townsend (2016): U (K_U / E S + S K_V / E + diag(dS)) Vh, plus the parts of dU
     and dVh outside of the spaces of U and Vh, divided by S.
 

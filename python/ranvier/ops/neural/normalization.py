@@ -5,13 +5,16 @@
 The norms differ in the axes over which mean and variance are taken. x has floats. weight and bias have the
 dtype of x, or float32 beside half floats, or are None. The result has x's memory order. Statistics are
 float64, so that data far from 0 keep their accuracy.
+
+Each norm is a kernel of the core for forward and one for backward. forward saves x, weight, and mean and rstd
+as the kernel has computed them. `formula` is the norm by other ops, which create_graph differentiates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,22 +36,29 @@ from ranvier.tensors.types import ShapeLike, TensorLike
 from ranvier.tensors.views import bump
 
 
+class Running(NamedTuple):
+    """The running statistics of batch norm, arrays that the kernel changes; None for missing ones."""
+
+    mean: Array | None = None  # (C,)
+    var: Array | None = None  # (C,)
+    batches: Array | None = None  # the number of batches so far, ()
+
+
 class BatchNorm(Function):
+    """Batch norm: one mean and variance for each channel, of the batch or the running ones."""
+
     # half floats are computed in float32; the inputs after x may be float32 beside them
     dtypes = Dtypes(beside=1)
 
-    def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
-        # (mean, variance, number of batches), each an array or None. forward changes them; backward does not
-        # need them.
-        self.running = running
+    def __init__(self, running: Running, training: bool, momentum: float | None, eps: float) -> None:
+        self.running = running  # forward changes these arrays; backward does not need them
         self.training = training
         self.momentum = momentum
         self.eps = eps
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
-        r_mean, r_var, batches = self.running
         y, mean, rstd = _core.batch_norm(
-            x, weight, bias, r_mean, r_var, batches, self.training, self.momentum, self.eps
+            x, weight, bias, *self.running, self.training, self.momentum, self.eps
         )
         del self.running
         self.x = x
@@ -57,16 +67,19 @@ class BatchNorm(Function):
         self.rstd = rstd
         return y
 
-    def backward(self, dy: Array) -> Any:
-        saved = self.x, self.weight, self.mean, self.rstd, self.training
-        return _core.batch_norm_backward(dy, *saved, *self.needs)
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        return _core.batch_norm_backward(
+            dy, self.x, self.weight, self.mean, self.rstd, self.training, *self.needs
+        )
 
-    def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
-        shape = _of_channels(x)
+    def formula(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        shape = _channel_shape(x)
         if self.training:
-            return _affine(_normalised(self, x, (0, *range(2, x.ndim))), weight, bias, shape)
-        mu, scale = (reshape(wrap(cast(s, x.dtype)), shape) for s in (self.mean, self.rstd))
-        return _affine((x - mu) * scale, weight, bias, shape)
+            axes = (0, *range(2, x.ndim))
+            return _affine(_normalised(self, x, axes), weight, bias, shape)
+        mu = reshape(wrap(cast(self.mean, x.dtype)), shape)
+        rstd = reshape(wrap(cast(self.rstd, x.dtype)), shape)
+        return _affine((x - mu) * rstd, weight, bias, shape)
 
 
 def batch_norm(
@@ -78,7 +91,7 @@ def batch_norm(
     training: bool = False,
     momentum: float | None = 0.1,
     eps: float = 1e-5,
-    num_batches_tracked: Any = None,
+    num_batches_tracked: Tensor | None = None,
 ) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each channel.
 
@@ -102,26 +115,42 @@ def batch_norm(
     >>> mean, var
     (tensor([0.2000, 0.5000]), tensor([1.1000, 0.9000]))
     """
-    statistics = (running_mean, running_var, num_batches_tracked)
-    running = [as_tensor("batch_norm", r) for r in statistics if r is not None]
-    wide = [r.float() if r._array.dtype in HALVES else r for r in running]
-    arrays = iter([r._array for r in wide])
-    mean, var, batches = (None if r is None else next(arrays) for r in statistics)
-    y = BatchNorm((mean, var, batches), training, momentum, eps).apply(input, weight, bias)
+    statistics: list[Tensor] = []  # those that exist
+    in_float: list[Tensor] = []  # the same in a dtype that the kernel takes
+    arrays: list[Array | None] = []
+    for statistic in (running_mean, running_var, num_batches_tracked):
+        if statistic is None:
+            arrays.append(None)
+            continue
+        statistic = as_tensor("batch_norm", statistic)
+        changed = statistic
+        if statistic._array.dtype in HALVES:
+            changed = statistic.float()
+        statistics.append(statistic)
+        in_float.append(changed)
+        arrays.append(changed._array)
+    y = BatchNorm(Running(*arrays), training, momentum, eps).apply(input, weight, bias)
     if training:
-        for r, changed in zip(running, wide, strict=True):
-            bump(r) if r is changed else r.copy_(changed)
+        for statistic, changed in zip(statistics, in_float, strict=True):
+            if statistic is changed:
+                bump(statistic)  # it has been changed in place
+            else:
+                statistic.copy_(changed)
     return y
 
 
 class GroupNorm(Function):
-    """Group norm; and the base class of LayerNorm. part: the number of groups."""
+    """Group norm; and the base class of LayerNorm.
+
+    part: the number of groups; of LayerNorm the sizes of the normalised last axes.
+    """
 
     # half floats are computed in float32; the inputs after x may be float32 beside them
     dtypes = Dtypes(beside=1)
     kernel: Any = _core.group_norm
+    part: Any
 
-    def __init__(self, part: Any, eps: float) -> None:
+    def __init__(self, part: int | Sequence[int], eps: float) -> None:
         self.part = part
         self.eps = eps
 
@@ -131,11 +160,12 @@ class GroupNorm(Function):
         self.weight = weight
         return y
 
-    def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
-        parts = reshape(x, (x.shape[0], self.part, math.prod(x.shape[1:]) // self.part))
-        return _affine(reshape(_normalised(self, parts, (2,)), x.shape), weight, bias, _of_channels(x))
+    def formula(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        grouped = reshape(x, (x.shape[0], self.part, math.prod(x.shape[1:]) // self.part))
+        y = reshape(_normalised(self, grouped, (2,)), x.shape)
+        return _affine(y, weight, bias, _channel_shape(x))
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         return _core.group_norm_backward(
             dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs
         )
@@ -236,24 +266,25 @@ def _moved(
 
 
 class LayerNorm(GroupNorm):
-    """Layer norm. part: the sizes of the normalised last axes."""
+    """Layer norm: one mean and variance for the last axes, of the sizes `part`."""
 
     # Half floats are computed as they are, but in float32 where a gradient is needed. The inputs after x may
     # be float32 beside them.
     dtypes = Dtypes(halves="forward", beside=1)
     kernel = _core.layer_norm
 
-    def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
-        axes = tuple(range(x.ndim - len(self.part), x.ndim))
-        return _affine(_normalised(self, x, axes), weight, bias, tuple(self.part))
+    def formula(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        sizes = tuple(self.part)
+        axes = tuple(range(x.ndim - len(sizes), x.ndim))
+        return _affine(_normalised(self, x, axes), weight, bias, sizes)
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         return _core.layer_norm_backward(
             dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs
         )
 
 
-def _sizes(normalized_shape: ShapeLike) -> Any:
+def _sizes(normalized_shape: Any) -> Sequence[int]:
     """normalized_shape as a tuple or list; a number is the size of one axis."""
     if isinstance(normalized_shape, (tuple, list)):
         return normalized_shape
@@ -283,27 +314,31 @@ def layer_norm(
 
 
 class RMSNorm(Function):
+    """RMS norm: x over the root of the mean square of the last axes."""
+
     # Half floats are computed as they are, but in float32 where a gradient is needed. The inputs after x may
     # be float32 beside them.
     dtypes = Dtypes(halves="forward", beside=1)
 
-    def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
+    def __init__(self, normalized_shape: Sequence[int], eps: float | None) -> None:
         self.normalized_shape = normalized_shape
         self.eps = eps
 
     def forward(self, x: Array, weight: Array | None) -> Array:
         if self.eps is None:  # for other dtypes than floats the core raises the error
-            self.eps = float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
+            dtype = np.float64 if x.dtype == np.float64 else np.float32
+            self.eps = float(np.finfo(dtype).eps)
         y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
         self.x = x
         self.weight = weight
         return y
 
-    def formula(self, x: Tensor, weight: Any) -> Tensor:
-        axes = tuple(range(x.ndim - len(self.normalized_shape), x.ndim))
-        return _affine(_normalised(self, x, axes, False), weight, None, tuple(self.normalized_shape))
+    def formula(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        sizes = tuple(self.normalized_shape)
+        axes = tuple(range(x.ndim - len(sizes), x.ndim))
+        return _affine(_normalised(self, x, axes, centred=False), weight, None, sizes)
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
 
 
@@ -324,7 +359,7 @@ def rms_norm(
     return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)
 
 
-# --- helpers of the formulas, which create_graph differentiates
+# --- what the formulas have in common
 
 
 def _normalised(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool = True) -> Tensor:
@@ -332,43 +367,69 @@ def _normalised(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool = Tru
 
     Mean and rstd are those that forward has computed, which are more exact than sums in float32.
     """
-    if not hasattr(node, "rstd"):  # forward has not run: the model is written to a file of another form
-        away = x - mean(x, axes, keepdim=True) if centred else x
-        eps = finfo(x.dtype).eps if node.eps is None else node.eps
-        return away / (mean(away * away, axes, keepdim=True) + eps).sqrt()
-    shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
-    away = x
+    if not hasattr(node, "rstd"):  # forward has not run: the model is written to a file
+        return _normalised_anew(node, x, axes, centred)
+    shape = _reduced_shape(x, axes)
+    deviation = x
     if centred:
-        near = x - reshape(wrap(cast(node.mean, x._array.dtype)), shape)
-        away = near - mean(near, axes, keepdim=True)
-    unit = away * reshape(wrap(cast(node.rstd, x._array.dtype)), shape)
-    squares = mean(unit * unit, axes, keepdim=True)  # var rstd^2
-    # The factor is 1, with the derivatives of rstd.
-    return unit * pow(squares - squares.detach() + 1.0, -0.5)
+        # The mean in float64 is rounded here, so that a small mean remains, which is subtracted, too.
+        nearly_centred = x - reshape(wrap(cast(node.mean, x._array.dtype)), shape)
+        deviation = nearly_centred - mean(nearly_centred, axes, keepdim=True)
+    y = deviation * reshape(wrap(cast(node.rstd, x._array.dtype)), shape)
+    squares = mean(y * y, axes, keepdim=True)  # var rstd^2
+    # rstd is a constant above. This factor is 1, and has the derivatives of rstd.
+    return y * pow(squares - squares.detach() + 1.0, -0.5)
+
+
+def _normalised_anew(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool) -> Tensor:
+    """As `_normalised`, with mean and variance computed by ops."""
+    deviation = x
+    if centred:
+        deviation = x - mean(x, axes, keepdim=True)
+    eps = node.eps
+    if eps is None:
+        eps = finfo(x.dtype).eps
+    return deviation / (mean(deviation * deviation, axes, keepdim=True) + eps).sqrt()
+
+
+def _reduced_shape(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of x with sizes of 1 in place of the axes."""
+    shape = list(x.shape)
+    for axis in axes:
+        shape[axis] = 1
+    return tuple(shape)
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
     """x weight + bias, with weight and bias in this shape."""
-    y = x if weight is None else x * reshape(weight, shape)
-    if bias is None:
-        return y
-    return y + reshape(bias, shape)
+    y = x
+    if weight is not None:
+        y = y * reshape(weight, shape)
+    if bias is not None:
+        y = y + reshape(bias, shape)
+    return y
 
 
-def _of_channels(x: Tensor) -> tuple[int, ...]:
+def _channel_shape(x: Tensor) -> tuple[int, ...]:
+    """(1, C, 1, ...): the shape in which an array (C,) broadcasts to x (N, C, ...)."""
     return (1, x.shape[1], *(1,) * (x.ndim - 2))
 
 
-def _arrays(node: Any) -> list[Any]:
+def _saved_inputs(node: BatchNorm | GroupNorm) -> list[Array | None]:
     """The inputs that forward has saved, and zeros for the bias, whose values do not matter."""
     if not node.needs[2]:
         return [node.x, node.weight, None]
     if isinstance(node, LayerNorm):
-        sizes = node.part
+        sizes = tuple(node.part)
     else:
         sizes = (node.x.shape[1],)
-    return [node.x, node.weight, zeros(tuple(sizes), node.x.dtype)]
+    return [node.x, node.weight, zeros(sizes, node.x.dtype)]
 
 
-recomputed(kinds=(BatchNorm, GroupNorm, LayerNorm), saved=_arrays)(lambda node, *xs: node.formula(*xs))
+@recomputed(kinds=(BatchNorm, GroupNorm, LayerNorm), saved=_saved_inputs)
+def _formula(node: BatchNorm | GroupNorm, *inputs: Any) -> Tensor:
+    """create_graph computes the norm again by its formula, and differentiates that."""
+    return node.formula(*inputs)
+
+
 recomputed("x", "weight", kinds=(RMSNorm,))(RMSNorm.formula)

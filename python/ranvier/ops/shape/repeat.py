@@ -1,5 +1,9 @@
 """Ops that repeat or shift elements (repeat, tile, repeat_interleave, roll, meshgrid), and ops on the
 diagonal of matrices and the elements on one side of it (diagonal, trace, tril, triu).
+
+Without a gradient the core's kernels `repeat`, `repeat_each`, `roll` and `triangle` compute the results. Else
+the nodes here do (Repeat, Diagonal, Triangle), which save shapes only: the ops are linear, so the gradient
+reads no values.
 """
 
 from __future__ import annotations
@@ -25,10 +29,10 @@ from ranvier.tensors.errors import TooLarge, one_of, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import Axes, TensorLike
+from ranvier.tensors.types import ArrayLike, Axes, Shape, ShapeLike, TensorLike
 
 
-def repeat(input: TensorLike, *sizes: Any, repeats: Any = None) -> Tensor:
+def repeat(input: TensorLike, *sizes: ShapeLike, repeats: ShapeLike | None = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
@@ -38,11 +42,13 @@ def repeat(input: TensorLike, *sizes: Any, repeats: Any = None) -> Tensor:
     tensor([[1., 2., 1., 2.],
             [1., 2., 1., 2.]])
     """
-    return _copies(input, numbers_of(sizes if repeats is None else (repeats,)))
+    if repeats is not None:
+        sizes = (repeats,)
+    return _copies(input, numbers_of(sizes))
 
 
 @by_kernel(_core.repeat)
-def _copies(input: TensorLike, sizes: Any) -> Tensor:
+def _copies(input: TensorLike, sizes: ShapeLike) -> Tensor:
     input = as_tensor("repeat", input)
     times = _sizes("repeat", (sizes,))
     if len(times) < input.ndim or any(n < 0 for n in times):
@@ -53,34 +59,41 @@ def _copies(input: TensorLike, sizes: Any) -> Tensor:
     return _repeated(input, times)
 
 
-def tile(input: TensorLike, *sizes: Any, dims: int | Sequence[int] | None = None) -> Tensor:
+def tile(input: TensorLike, *sizes: ShapeLike, dims: ShapeLike | None = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
 
     >>> import ranvier as rv
     >>> rv.tile(rv.tensor([[1.0, 2.0]]), (2,))
     tensor([[1., 2., 1., 2.]])
     """
-    return _tiles(input, numbers_of(sizes if dims is None else (dims,)))
+    if dims is not None:
+        sizes = (dims,)
+    return _tiles(input, numbers_of(sizes))
 
 
 @by_kernel(_core.repeat)
-def _tiles(input: TensorLike, sizes: Any) -> Tensor:
+def _tiles(input: TensorLike, sizes: ShapeLike) -> Tensor:
     input = as_tensor("tile", input)
     times = _sizes("tile", (sizes,))
     if any(n < 0 for n in times):
         raise OpError(f"[tile] got dims {times}; expected numbers >= 0")
-    return _repeated(input, (1,) * (input.ndim - len(times)) + times)
+    leading = (1,) * (input.ndim - len(times))
+    return _repeated(input, leading + times)
 
 
 class Repeat(Function):
-    """y = x repeated along each dimension: a dimension of size n becomes (1, n), then (times, n), then times
-    * n. Of repeat_interleave it becomes (n, 1), then (n, times).
+    """y = x repeated along each dimension, in three steps.
 
-    split, wide, final: the shapes after these three steps.
+    For repeat, a dimension of size n becomes (1, n), is broadcast to (times, n), and these two are joined to
+    one of size times * n. For repeat_interleave it becomes (n, 1), then (n, times).
+
+    split, wide, final: the shapes of x after these three steps.
     """
 
-    def __init__(self, split: list[int], wide: list[int], final: tuple[int, ...]) -> None:
-        self.split, self.wide, self.final = tuple(split), tuple(wide), final
+    def __init__(self, split: Sequence[int], wide: Sequence[int], final: Shape) -> None:
+        self.split = tuple(split)
+        self.wide = tuple(wide)
+        self.final = final
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
@@ -100,25 +113,37 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
     if math.prod(times) >= 2**48:
         raise TooLarge
-    # A repeated dimension counts as two. A kernel takes at most 8; for more, each dimension gets a call of
-    # its own.
-    if sum(1 if count == 1 else 2 for count in times) > 8:
-        for d, count in enumerate(times):
-            parts = (math.prod(shape[:d]), shape[d], math.prod(shape[d + 1 :]))
-            x = _repeated(reshape(x, parts), (1, count, 1))
-            shape = (*shape[:d], shape[d] * count, *shape[d + 1 :])
-        return reshape(x, shape)
     split: list[int] = []
     wide: list[int] = []
+    final: list[int] = []
     for n, count in zip(shape, times, strict=True):
-        split += [n] if count == 1 else [1, n]
-        wide += [n] if count == 1 else [count, n]
-    final = tuple(n * count for n, count in zip(shape, times, strict=True))
-    return Repeat(split, wide, final).apply(x)
+        if count > 1 or count == 0:  # a dimension that is repeated once needs no second one
+            split.append(1)
+            wide.append(count)
+        split.append(n)
+        wide.append(n)
+        final.append(n * count)
+    if len(wide) > 8:  # more dimensions than a kernel takes: each gets a call of its own
+        return _repeated_one_by_one(x, shape, times)
+    return Repeat(split, wide, tuple(final)).apply(x)
+
+
+def _repeated_one_by_one(x: Tensor, shape: Shape, times: Shape) -> Tensor:
+    """x, of this shape with leading ones, repeated along one dimension after the other."""
+    for d, count in enumerate(times):
+        before = math.prod(shape[:d])
+        after = math.prod(shape[d + 1 :])
+        x = _repeated(reshape(x, (before, shape[d], after)), (1, count, 1))
+        shape = (*shape[:d], shape[d] * count, *shape[d + 1 :])
+    return reshape(x, shape)
 
 
 def repeat_interleave(
-    input: TensorLike, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+    input: TensorLike,
+    repeats: ArrayLike | None = None,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
 ) -> Tensor:
     """Each element (with dim: slice) repeated in place; repeats is a number, or one for each. Of repeats
     alone: their indices, each so often.
@@ -137,12 +162,22 @@ def repeat_interleave(
     if dim is None:
         input = flatten(as_tensor("repeat_interleave", input))
         dim = 0
-    return _each_repeated(input, repeats, dim, *(() if output_size is None else (output_size,)))
+    if output_size is not None:
+        return _each_repeated(input, repeats, dim, output_size)
+    return _each_repeated(input, repeats, dim)
 
 
-# The kernel takes one whole number of repeats, and no output_size. All other calls run the function below.
-@by_kernel(lambda x, n, at: _core.repeat_each(x, n, at) if type(n) is int else NotImplemented)
-def _each_repeated(input: TensorLike, repeats: Any, dim: Axes, output_size: int | None = None) -> Tensor:
+def _repeat_each(x: Array, times: ArrayLike, axis: int) -> Array:
+    """The kernel takes one whole number of repeats, and no output_size. Python makes all other calls."""
+    if type(times) is int:
+        return _core.repeat_each(x, times, axis)
+    return NotImplemented
+
+
+@by_kernel(_repeat_each)
+def _each_repeated(
+    input: TensorLike, repeats: ArrayLike, dim: Axes, output_size: int | None = None
+) -> Tensor:
     input = as_tensor("repeat_interleave", input)
     times = index_array("repeat_interleave", repeats)
     at = some_dim("repeat_interleave", input, dim)
@@ -154,8 +189,10 @@ def _each_repeated(input: TensorLike, repeats: Any, dim: Axes, output_size: int 
         )
     if isinstance(repeats, (int, np.integer)) and output_size is None:
         return _each_repeated_alike(input, at, int(repeats))
-    # np.repeat does not check for overflow
-    if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:
+    length = times.sum(dtype=float)
+    if times.size == 1:  # one number for all n slices
+        length = length * n
+    if length > 2**62:  # np.repeat does not check for overflow
         raise TooLarge
     # The values of a Tensor decide the shape of the result. Observers are notified that Python has read them.
     if not isinstance(repeats, (int, list, tuple)):
@@ -175,10 +212,12 @@ def _each_repeated_alike(x: Tensor, at: int, times: int) -> Tensor:
     before = math.prod(x.shape[:at])
     after = math.prod(x.shape[at + 1 :])
     final = (*x.shape[:at], n * times, *x.shape[at + 1 :])
-    return Repeat([before, n, 1, after], [before, n, times, after], final).apply(x)
+    split = [before, n, 1, after]
+    wide = [before, n, times, after]
+    return Repeat(split, wide, final).apply(x)
 
 
-def roll(input: TensorLike, shifts: Any, dims: int | Sequence[int] | None = None) -> Tensor:
+def roll(input: TensorLike, shifts: ShapeLike, dims: Axes = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
@@ -202,7 +241,7 @@ def roll(input: TensorLike, shifts: Any, dims: int | Sequence[int] | None = None
 
 
 @by_kernel(_core.roll)
-def _rolled(x: TensorLike, shifts: Any, dim: int | None) -> Tensor:
+def _rolled(x: TensorLike, shifts: ShapeLike, dim: int | None) -> Tensor:
     """x shifted along one dimension, or the flattened x."""
     x = as_tensor("roll", x)
     steps = _sizes("roll", (shifts,))
@@ -214,10 +253,11 @@ def _rolled(x: TensorLike, shifts: Any, dim: int | None) -> Tensor:
         raise OpError(f"[roll] got {len(steps)} shifts {given}")
     if dim is None:
         return reshape(_rolled(flatten(x), steps[0], 0), x.shape)
-    step = steps[0]
     axis = some_dim("roll", x, dim)
     n = x.shape[axis]
-    step = step % n if n else 0
+    step = 0
+    if n:
+        step = steps[0] % n
     before = (slice(None),) * axis
     head = (*before, slice(n - step, None))
     tail = (*before, slice(n - step))
@@ -265,7 +305,7 @@ class Diagonal(Function):
     shape: tuple[int, ...]
 
     def __init__(self, place: tuple[int, int, int]) -> None:
-        self.place = place  # offset, dim1, dim2
+        self.place = place  # (offset, dim1, dim2); the core reads it
 
     # forward(x) is a method of the core's base class, written in C++: it reads `place`, sets `shape` to the
     # shape of x, and returns the diagonal as a view of x.
@@ -314,17 +354,20 @@ class Triangle(MaskedFill):
     shape."""
 
     def forward(self, x: Array, mask: Array) -> Array:
-        return super().forward(x if x.flags.c_contiguous else copied(x, "C"), mask)
+        if not x.flags.c_contiguous:
+            x = copied(x, "C")
+        return super().forward(x, mask)
 
     def release(self) -> None:  # The mask depends on the shape only, so it is kept: backward may run again.
         return
 
 
 def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
-    """A function of (input, diagonal, upper): triu (`upper`) or tril."""
+    """A function of (input, diagonal, upper): triu (`upper`) or tril. The kernel needs `upper` as an
+    argument."""
 
     @by_kernel(_core.triangle)
-    def in_python(input: TensorLike, diagonal: Any, upper: bool) -> Tensor:
+    def in_python(input: TensorLike, diagonal: int, upper: bool) -> Tensor:
         x = as_tensor(name, input)
         diagonal = whole(name, "diagonal", diagonal)
         if x.ndim < 2:
@@ -332,13 +375,19 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         rows, columns = x.shape[-2:]
         diagonal = min(max(diagonal, -rows - 1), columns + 1)  # Larger values give the same result.
         ones = np.ones((rows, columns), np.bool_)
-        # `outside` is true where y is 0. Under an observer, such as a recording, NumPy makes it and it is
-        # declared constant (keep), so that replays do not compute it. Otherwise the kernel makes it, which is
-        # faster.
-        if observers:
-            outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
+        # `outside` is the other triangle, true where y is 0. Under an observer, such as a recording, NumPy
+        # makes it and it is declared constant (keep), so that replays do not compute it. Otherwise the kernel
+        # makes it, which is faster.
+        if upper:
+            first_outside = diagonal - 1  # the nearest diagonal on which y is 0
         else:
-            outside = _core.triangle(ones, diagonal + (-1 if upper else 1), not upper)
+            first_outside = diagonal + 1
+        if not observers:
+            outside = _core.triangle(ones, first_outside, not upper)
+        elif upper:
+            outside = keep(np.tril(ones, first_outside))
+        else:
+            outside = keep(np.triu(ones, first_outside))
         if is_floating(x):
             return Triangle(0.0).apply(x, outside)
         return masked_fill(x, outside, 0)
@@ -346,8 +395,8 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
     return in_python
 
 
-_tril = _triangle("tril", False)
-_triu = _triangle("triu", True)
+_tril = _triangle("tril", upper=False)
+_triu = _triangle("triu", upper=True)
 
 
 def tril(input: TensorLike, diagonal: int = 0) -> Tensor:
