@@ -27,7 +27,7 @@ if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
 import ranvier.extension as _extension
-from ranvier.autograd.level import grad, value_and_grad
+from ranvier.autograd.function_gradients import grad, value_and_grad
 from ranvier.config import (
     empty_cache,
     get_consistent,

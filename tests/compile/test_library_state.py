@@ -159,7 +159,8 @@ grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
 torch/installation/finder sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
-autograd/level _calls; compile/guarding/dynamic_names _active; compile/record casts; data/worker_copies _local
+autograd/differentiated_call _calls; compile/guarding/dynamic_names _active; compile/record casts
+data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
 nn/utils/parametrize _kept; onnx/patching _local
 tape/hooks at_end carried; tensors/recording _local; torch/torch_function/dispatch state

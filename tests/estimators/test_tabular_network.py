@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
-from ranvier.autograd.gradients import gradcheck
+from ranvier.autograd import gradcheck
 from ranvier.sklearn import TabularClassifier, TabularRegressor
 from ranvier.sklearn.tabular_network import (
     Columns,

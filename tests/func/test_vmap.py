@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.autograd.level import like
+from ranvier.autograd.trees import replace_values
 from ranvier.func import functional_call, grad, vmap
 from support.refused import refused
 
@@ -47,7 +47,7 @@ CASES = [
 def test_as_pytorch(number):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     function, args, *dims = CASES[number]
-    theirs = [like(x, [torch.from_numpy(v.numpy().copy()) for v in _values(x)]) for x in args]
+    theirs = [replace_values(x, [torch.from_numpy(v.numpy().copy()) for v in _values(x)]) for x in args]
     expected = torch.vmap(function(torch), *dims)(*theirs)
     got = vmap(function(rv), *dims)(*args)
     for mine, other in zip(_values(got), _values(expected, torch.Tensor), strict=True):

@@ -1,17 +1,15 @@
-"""Gradients as values, and the names of the tape that others use: PyTorch's ``torch.autograd``."""
+"""Gradients as values, with the names of ``torch.autograd``.
+
+``grad``, ``backward`` and ``gradcheck`` are made here. The classes and switches of the tape are those of
+`ranvier.tape` and `ranvier.grad_mode`, under the names that programs expect.
+"""
 
 import importlib as _importlib
 import typing as _typing
 
-from ranvier.autograd.gradients import (
-    GradcheckError,
-    backward,
-    gradcheck,
-    gradgradcheck,
-    gradients as grad,
-    numeric_gradients,
-)
-from ranvier.autograd.level import value_and_grad
+from ranvier.autograd.function_gradients import value_and_grad
+from ranvier.autograd.gradient_check import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
+from ranvier.autograd.gradients import backward, gradients as grad
 from ranvier.autograd.variable import Variable
 from ranvier.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.tape.function import Function, once_differentiable

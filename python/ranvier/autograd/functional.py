@@ -8,48 +8,72 @@ or outputs are a tuple, so is the result. The results are off the tape unless ``
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ranvier.autograd.level import Level
+from ranvier.autograd.differentiated_call import DifferentiatedCall
+from ranvier.autograd.trees import Tensors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled_like
-from ranvier.tensors.tensor import wrap
+from ranvier.tensors.tensor import Tensor, wrap
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
+_Function: TypeAlias = Callable[..., Tensor | Tensors]
+_Inputs: TypeAlias = Tensor | Tensors
 
-class _Called(Level):
-    """A level in which func has been called."""
+
+class _FinishedCall(DifferentiatedCall):
+    """A differentiated call which calls the function as its block begins."""
 
     keeps_class = True
 
-    def __init__(self, name: str, func: Any, inputs: Any, create_graph: bool, strict: bool) -> None:
-        super().__init__(name, tuple(inputs) if isinstance(inputs, list) else inputs, create_graph, strict)
+    def __init__(self, name: str, func: _Function, inputs: _Inputs, create_graph: bool, strict: bool) -> None:
+        if isinstance(inputs, list):
+            inputs = tuple(inputs)
+        super().__init__(name, inputs, keep_history=create_graph, strict=strict)
         self.func = func
 
-    def __enter__(self) -> _Called:
+    def __enter__(self) -> Self:
         super().__enter__()
+        arguments = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
         try:
-            self.call(self.func, self.inputs if isinstance(self.inputs, tuple) else (self.inputs,))
+            self.run(self.func, arguments)
         except BaseException:
             self.__exit__()
             raise
         return self
 
 
-def vjp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
+def vjp(
+    func: _Function,
+    inputs: _Inputs,
+    v: Tensor | Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
+) -> Any:
     """(func(inputs), v J) for the Jacobian J; v: like the outputs, not needed for one number.
 
     >>> import ranvier as rv
     >>> rv.autograd.functional.vjp(lambda x: x**2, rv.tensor([1.0, 2.0]), rv.tensor([3.0, 1.0]))
     (tensor([1., 4.]), tensor([6., 4.]))
     """
-    with _Called("vjp", func, inputs, create_graph, strict) as level:
-        slopes = level.gradients(level.ys, level.xs, level.vectors(v, None, level.ys, "the outputs"))
-        return level.results(), level._tree(slopes)
+    with _FinishedCall("vjp", func, inputs, create_graph, strict) as call:
+        vs = call.require_vectors(v, call.ys, "the outputs")
+        products = call.gradients(call.ys, call.xs, vs)
+        return call.release_outputs(), call.release_derivatives(products)
 
 
-def jvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
+def jvp(
+    func: _Function,
+    inputs: _Inputs,
+    v: Tensor | Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
+) -> Any:
     """(func(inputs), J v) for the Jacobian J; v: like the inputs, not needed for one number.
 
     u J is linear in u: J v is its gradient by u.
@@ -58,30 +82,40 @@ def jvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, stric
     >>> rv.autograd.functional.jvp(lambda x: x**2, rv.tensor([1.0, 2.0]), rv.tensor([3.0, 1.0]))
     (tensor([1., 4.]), tensor([6., 4.]))
     """
-    with _Called("jvp", func, inputs, create_graph, strict) as level:
-        return level.results(), level.pushed(level.vectors(v, None, level.xs, "the inputs"))
+    with _FinishedCall("jvp", func, inputs, create_graph, strict) as call:
+        outputs = call.release_outputs()
+        vs = call.require_vectors(v, call.xs, "the inputs")
+        return outputs, call.jacobian_vector_product(vs)
 
 
-def hvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
+def hvp(
+    func: _Function,
+    inputs: _Inputs,
+    v: Tensor | Tensors | None = None,
+    create_graph: bool = False,
+    strict: bool = False,
+) -> Any:
     """(func(inputs), H v) for the Hessian H of a function with one number as result; v: like the inputs.
 
     >>> import ranvier as rv
     >>> rv.autograd.functional.hvp(lambda x: (x**3).sum(), rv.tensor([1.0, 2.0]), rv.tensor([1.0, 0.5]))
     (tensor(9.), tensor([6., 6.]))
     """
-    with _Called("hvp", func, inputs, create_graph, strict) as level:
-        y = level.number()
-        slopes = level.gradients((y,), level.xs, (wrap(filled_like(1, y._array)),), True)
-        products = level.gradients(slopes, level.xs, level.vectors(v, None, level.xs, "the inputs"))
-        return level.results(), level._tree(products)
+    with _FinishedCall("hvp", func, inputs, create_graph, strict) as call:
+        y = call.require_one_number()
+        one = wrap(filled_like(1, y._array))
+        slopes = call.gradients((y,), call.xs, (one,), records=True)
+        vs = call.require_vectors(v, call.xs, "the inputs")
+        products = call.gradients(slopes, call.xs, vs)
+        return call.release_outputs(), call.release_derivatives(products)
 
 
 vhp = hvp  # H is symmetric
 
 
 def jacobian(
-    func: Any,
-    inputs: Any,
+    func: _Function,
+    inputs: _Inputs,
     create_graph: bool = False,
     strict: bool = False,
     vectorize: bool = False,
@@ -100,13 +134,14 @@ def jacobian(
     """
     if strategy != "reverse-mode":
         raise OpError(f"[jacobian] got strategy {strategy!r}; expected 'reverse-mode'")
-    with _Called("jacobian", func, inputs, create_graph, strict) as level:
-        return level.jacobians(columns=not strict)
+    with _FinishedCall("jacobian", func, inputs, create_graph, strict) as call:
+        # Only rows show which input an output does not depend on.
+        return call.jacobian_tree(columns=not strict)
 
 
 def hessian(
-    func: Any,
-    inputs: Any,
+    func: _Function,
+    inputs: _Inputs,
     create_graph: bool = False,
     strict: bool = False,
     vectorize: bool = False,
@@ -124,6 +159,6 @@ def hessian(
         raise OpError(
             f"[hessian] got outer_jacobian_strategy {outer_jacobian_strategy!r}; expected 'reverse-mode'"
         )
-    with _Called("hessian", func, inputs, create_graph, strict) as level:
-        level.number()
-        return level.hessians()
+    with _FinishedCall("hessian", func, inputs, create_graph, strict) as call:
+        call.require_one_number()
+        return call.hessian_tree()

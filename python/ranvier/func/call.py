@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ranvier.nn.registry import set_tensor
 from ranvier.observe import Lock
@@ -13,10 +13,16 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
+if TYPE_CHECKING:
+    from ranvier.nn import Module
+
+Dicts: TypeAlias = Mapping[str, Tensor | None] | Sequence[Mapping[str, Tensor | None]]
+"""Values of parameters and buffers by name, in one dict or in several with different names."""
+
 
 def functional_call(
-    module: Any,
-    parameter_and_buffer_dicts: Any,
+    module: Module,
+    parameter_and_buffer_dicts: Dicts,
     args: Any = None,
     kwargs: dict[str, Any] | None = None,
     *,
@@ -44,38 +50,43 @@ def functional_call(
     refuse_torch("functional_call", "a module", module)
     if not hasattr(module, "modules"):
         raise TypeError(f"[functional_call] got {type(module).__name__}; expected a Module")
-    replaced = _merged(parameter_and_buffer_dicts)
+    values = _merge_dicts(parameter_and_buffer_dicts)
     if args is None:
         args = ()
-    elif isinstance(args, tuple):
-        args = args
-    else:
+    elif not isinstance(args, tuple):
         args = (args,)
-    with _reserved(module), _replaced(module, replaced, tie_weights, strict) as places:
+    with _reserved_for_thread(module), _replaced_values(module, values, tie_weights, strict) as places:
         try:
             return module(*args, **(kwargs or {}))
         finally:
-            for name, value in replaced.items():
-                owner, attribute = places[name]
-                if isinstance(parameter_and_buffer_dicts, dict) and owner.get(attribute, value) is not value:
-                    parameter_and_buffer_dicts[name] = owner[attribute]
+            if isinstance(parameter_and_buffer_dicts, dict):
+                # What the call has assigned is put into the dict, before the block ends and the module has
+                # its own values again.
+                for name, value in values.items():
+                    owner, attribute = places[name]
+                    current = owner.get(attribute, value)
+                    if current is not value:
+                        parameter_and_buffer_dicts[name] = current
 
 
 @contextmanager
 def reparametrized(
-    module: Any, parameters_and_buffers: Any, tie_weights: bool = False, strict: bool = False
+    module: Module, parameters_and_buffers: Dicts, tie_weights: bool = False, strict: bool = False
 ) -> Iterator[None]:
     """A block in which a module has other parameters and buffers; torch.nn.utils.stateless has it."""
-    with _reserved(module), _replaced(module, _merged(parameters_and_buffers), tie_weights, strict):
+    values = _merge_dicts(parameters_and_buffers)
+    with _reserved_for_thread(module), _replaced_values(module, values, tie_weights, strict):
         yield
 
 
-def _merged(dicts: Any) -> dict[str, Any]:
+def _merge_dicts(dicts: Dicts) -> dict[str, Tensor | None]:
     """The values of one or several dicts by name, checked."""
-    several = list(dicts) if isinstance(dicts, (list, tuple)) else [dicts]
+    several: list[Any] = list(dicts) if isinstance(dicts, (list, tuple)) else [dicts]
     if not all(isinstance(one, dict) for one in several):
         raise TypeError(f"[functional_call] got {type(dicts).__name__}; expected a dict, or a tuple of dicts")
-    values = {name: value for one in several for name, value in one.items()}
+    values: dict[str, Tensor | None] = {}
+    for one in several:
+        values.update(one)
     if len(values) < sum(map(len, several)):
         raise OpError("[functional_call] got a name in several dicts; expected each once")
     for name, value in values.items():
@@ -84,23 +95,23 @@ def _merged(dicts: Any) -> dict[str, Any]:
     return values
 
 
-_ABSENT = object()  # marks a name without a value
 _threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
-_lock = Lock()
+_lock = Lock()  # held by the thread that reads and changes `_threads`
 
 
 @contextmanager
-def _reserved(module: Any) -> Iterator[None]:
+def _reserved_for_thread(module: Module) -> Iterator[None]:
     """A block in which no other thread may replace values of this module; RuntimeError if one does."""
-    here, wanted = threading.get_ident(), {id(m) for m in module.modules()}
+    this_thread = threading.get_ident()
+    wanted = {id(m) for m in module.modules()}
     with _lock:
-        if any(_threads.get(one, here) != here for one in wanted):
+        if any(_threads.get(one, this_thread) != this_thread for one in wanted):
             raise RuntimeError(
                 "[functional_call] got a module that another thread calls with other parameters; expected a "
                 "copy for each thread"
             )
-        added = wanted - _threads.keys()
-        _threads.update(dict.fromkeys(added, here))
+        added = wanted - _threads.keys()  # without those of a call around this one
+        _threads.update(dict.fromkeys(added, this_thread))
     try:
         yield
     finally:
@@ -109,49 +120,68 @@ def _reserved(module: Any) -> Iterator[None]:
                 del _threads[one]
 
 
-@contextmanager
-def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) -> Iterator[dict[str, Any]]:
-    """A block in which the module has the values `replaced`.
+class _Place(NamedTuple):
+    """Where a module has a parameter or buffer."""
 
-    Gives a dict by name: (the ``__dict__`` of the layer that has the parameter or buffer, its name there).
-    """
-    named = dict(module.named_parameters(remove_duplicate=False))
+    owner: dict[str, Any]  # the ``__dict__`` of the layer
+    attribute: str
+
+
+_ABSENT = object()  # marks a place without a value
+
+
+@contextmanager
+def _replaced_values(
+    module: Module, values: dict[str, Tensor | None], tie_weights: bool, strict: bool
+) -> Iterator[dict[str, _Place]]:
+    """A block in which the module has these values. Gives the place of each by name."""
+    named: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
     named |= module.named_buffers(remove_duplicate=False)
-    values = dict(replaced)
-    if tie:
-        places_of: dict[int, list[str]] = {}
-        for name, x in named.items():
-            places_of.setdefault(id(x), []).append(name)
-        for tied in places_of.values():
-            given = {id(replaced[name]): replaced[name] for name in tied if name in replaced}
-            if len(given) > 1:
-                raise OpError(
-                    f"[functional_call] got several values for the tied names {tied}; expected one, or "
-                    "tie_weights=False"
-                )
-            for value in given.values():
-                values.update(dict.fromkeys(tied, value))
+    if tie_weights:
+        values = _with_tied_names(named, values)
     missing = named.keys() - values.keys()
-    unknown = replaced.keys() - named.keys()
+    unknown = values.keys() - named.keys()
     if strict and (missing or unknown):
         raise RuntimeError(
             f"[functional_call] got strict=True, missing {sorted(missing)} and unknown names "
             f"{sorted(unknown)}; expected those of the parameters and buffers"
         )
-    places = {}
-    for name in values:
-        path, _, attribute = name.rpartition(".")
-        places[name] = owner = module.get_submodule(path).__dict__, attribute
-        if not isinstance(owner[0].get(attribute), (Tensor, type(None))):
-            raise TypeError(f"[functional_call] got {name!r}; expected the name of a parameter or buffer")
-    before = [(owner, name, owner.get(name, _ABSENT)) for owner, name in places.values()]
+    places = {name: _find_place(module, name) for name in values}
+    before = [place.owner.get(place.attribute, _ABSENT) for place in places.values()]
     try:
-        for (owner, name), value in zip(places.values(), values.values(), strict=True):
-            set_tensor(owner, name, value)
+        for name, value in values.items():
+            set_tensor(places[name].owner, places[name].attribute, value)
         yield places
     finally:
-        for owner, name, value in reversed(before):
+        for place, value in zip(places.values(), before, strict=True):
             if value is _ABSENT:
-                owner.pop(name, None)
+                place.owner.pop(place.attribute, None)
             else:
-                set_tensor(owner, name, value)
+                set_tensor(place.owner, place.attribute, value)
+
+
+def _with_tied_names(named: dict[str, Tensor], values: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """The values, also under the other names of tied Tensors. named: the Tensors of the module by name."""
+    names_of_tensor: dict[int, list[str]] = {}
+    for name, x in named.items():
+        names_of_tensor.setdefault(id(x), []).append(name)
+    all_values = dict(values)
+    for tied in names_of_tensor.values():
+        different = {id(values[name]): values[name] for name in tied if name in values}
+        if len(different) > 1:
+            raise OpError(
+                f"[functional_call] got several values for the tied names {tied}; expected one, or "
+                "tie_weights=False"
+            )
+        for value in different.values():
+            all_values.update(dict.fromkeys(tied, value))
+    return all_values
+
+
+def _find_place(module: Module, name: str) -> _Place:
+    """Where the module has the parameter or buffer of this name, as in ``state_dict``."""
+    path, _, attribute = name.rpartition(".")
+    owner = module.get_submodule(path).__dict__
+    if not isinstance(owner.get(attribute), (Tensor, type(None))):
+        raise TypeError(f"[functional_call] got {name!r}; expected the name of a parameter or buffer")
+    return _Place(owner, attribute)

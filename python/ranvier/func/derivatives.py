@@ -1,8 +1,8 @@
-"""Functions that return derivatives of functions: gradients, Jacobians, Hessians, Taylor series, Laplacians.
+"""Functions that return derivatives of functions: gradients, products with Jacobians, Jacobians, Hessians.
 
-Each calls the function once in a `Level` (autograd/level.py), a block with a tape of its own. Derivatives in
-reverse come from backward on this tape; derivatives forward from a walk along it (`pushed` in
-func/forward.py).
+Each calls the function once in a `DifferentiatedCall` (autograd/differentiated_call.py), a block with a
+separate tape. Derivatives in reverse come from backward on this tape; derivatives forward from a walk along
+it (forward_call.py).
 
 Inputs and outputs may be nested tuples, lists and dicts of Tensors. The results can be differentiated again
 in two cases: inside another of these functions, and if they depend on something outside that requires
@@ -13,24 +13,18 @@ results off the tape. No ``.grad`` and no ``requires_grad`` of an input changes.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
-import numpy as np
-
-import ranvier.func.forward_rules  # noqa: F401  # fills the table
-from ranvier.autograd.level import Level, level_of, like
-from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, order, pushed
-from ranvier.grad_mode import mode, no_grad
-from ranvier.ops import stack, unbind
+from ranvier.autograd.differentiated_call import CallByArgnums, DifferentiatedCall
+from ranvier.autograd.trees import TensorTree, replace_values
+from ranvier.func.forward import node_or_leaf, sort_nodes
+from ranvier.func.forward_call import jacobian_by_columns, jacobian_vector_product
+from ranvier.grad_mode import mode
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import filled_like, keep
-from ranvier.tensors.tensor import Tensor, wrap
 
-_Argnums = int | tuple[int, ...]
-_Function = Callable[..., Any]
+_Argnums: TypeAlias = int | tuple[int, ...]
+_Function: TypeAlias = Callable[..., Any]
 
 
 def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Function:
@@ -50,12 +44,13 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        level, inside = level_of("grad", argnums, args)
-        with level:
-            aux = level.call(func, inside(), kwargs, has_aux)
-            gradients = like(level.inputs, level.slopes())
-            value = level.results()
-        return gradients, (value, aux) if has_aux else value
+        with CallByArgnums("grad", args, argnums) as call:
+            aux = call.run(func, call.arguments(), kwargs, has_aux)
+            gradients = replace_values(call.inputs, call.gradients_of_number())
+            value = call.release_outputs()
+        if has_aux:
+            return gradients, (value, aux)
+        return gradients, value
 
     return wrapper
 
@@ -73,13 +68,14 @@ def grad(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Func
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         gradients, value = both(*args, **kwargs)
         if has_aux:
-            return (gradients, value[1])
+            _, aux = value
+            return gradients, aux
         return gradients
 
     return wrapper
 
 
-def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
+def vjp(func: _Function, *primals: TensorTree, has_aux: bool = False) -> Any:
     """(func(*primals), f). f(v) = v J, for the Jacobian J at the primals, is a tuple with a part for each
     primal.
 
@@ -91,30 +87,38 @@ def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
     >>> pull((rv.tensor([3.0, 1.0]), rv.tensor(1.0)))
     (tensor([7., 5.]),)
     """
-    level = Level("vjp", primals)
-    with level:
-        aux = level.call(func, level.inputs, None, has_aux)
-        value = level.results()
+    with DifferentiatedCall("vjp", primals) as call:
+        aux = call.run(func, call.inputs, None, has_aux)
+        value = call.release_outputs()
 
-    def f(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        vs = level.vectors(cotangents, level.outputs, level.ys, "the outputs")
+    def f(cotangents: TensorTree, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
+        vs = call.require_vectors(cotangents, call.ys, "the outputs", call.outputs)
         if create_graph is None:
-            history = mode.enabled and level.weighted(vs)
+            records = mode.enabled and call.records_weighted(vs)
         else:
-            history = create_graph
-        gradients = level.gradients(level.ys, level.xs, vs, history, retain_graph)
-        return like(level.inputs, [level.result(g) if history else g.detach() for g in gradients])
+            records = create_graph
+        products = call.gradients(call.ys, call.xs, vs, records, retain_graph)
+        if records:
+            return replace_values(call.inputs, map(call.release, products))
+        return replace_values(call.inputs, [product.detach() for product in products])
 
     if has_aux:
-        return (value, f, aux)
-    return (value, f)
+        return value, f, aux
+    return value, f
 
 
-class _Forward(Level):
-    keeps_class = True
+class _ForwardCall(DifferentiatedCall):
+    keeps_class = True  # as PyTorch's function: see DifferentiatedCall
 
 
-def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
+def jvp(
+    func: _Function,
+    primals: tuple[TensorTree, ...],
+    tangents: tuple[TensorTree, ...],
+    *,
+    strict: bool = False,
+    has_aux: bool = False,
+) -> Any:
     """(func(*primals), J v) for the Jacobian J and the tangents v, a tuple like the primals.
 
     Computed forward, along the tape of one call. If an op has no forward rule (docs/physics.md), computed in
@@ -132,26 +136,27 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
             raise TypeError(f"[jvp] got {name} of type {type(value).__name__}; expected a tuple")
     if not primals:
         raise OpError("[jvp] got no primals; expected at least one")
-    with _Forward("jvp", primals, strict=strict) as level:
-        vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
-        aux = level.call(func, level.inputs, None, has_aux)
-        level.strict = False  # strict concerns outputs only (checked in `call`): a primal may be unused
+    with _ForwardCall("jvp", primals, strict=strict) as call:
+        vs = call.require_vectors(tangents, call.xs, "the primals", call.inputs)
+        aux = call.run(func, call.inputs, None, has_aux)
+        call.strict = False  # strict concerns outputs only (checked in `run`): a primal may be unused
         try:
-            tangents = first_derivatives(level, vs)
+            product = jacobian_vector_product(call, vs)
         except NotImplementedError:  # an op without a forward rule
-            if _only_forward(level):
+            if _must_go_forward(call):
                 raise
-            tangents = level.pushed(vs)
-        results = level.results(), tangents
+            product = call.jacobian_vector_product(vs)
+        value = call.release_outputs()
     if has_aux:
-        return (*results, aux)
-    return results
+        return value, product, aux
+    return value, product
 
 
-def _only_forward(level: Level) -> bool:
+def _must_go_forward(call: DifferentiatedCall) -> bool:
     """True if some node's backward is not the derivative of its forward, as of embeddings with padding_idx:
     then J v cannot be computed in reverse."""
-    return any(getattr(node, "is_apart", False) for node in order(level.ys, map(key, level.xs)))
+    sources = map(node_or_leaf, call.xs)
+    return any(getattr(node, "is_apart", False) for node in sort_nodes(call.ys, sources))
 
 
 def jacrev(
@@ -175,12 +180,11 @@ def jacrev(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        level, inside = level_of("jacobian", argnums, args)
-        with level:
-            aux = level.call(func, inside(), kwargs, has_aux)
-            jacobians = level.jacobians()
+        with CallByArgnums("jacobian", args, argnums) as call:
+            aux = call.run(func, call.arguments(), kwargs, has_aux)
+            jacobians = call.jacobian_tree()
         if has_aux:
-            return (jacobians, aux)
+            return jacobians, aux
         return jacobians
 
     return wrapper
@@ -202,25 +206,33 @@ def jacfwd(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        level, inside = level_of("jacobian", argnums, args)
-        level.keeps_class = True
-        with level:
-            aux = level.call(func, inside(), kwargs, has_aux)
-            counts = [x.numel() for x in level.xs]
-            of_outputs = sum(y.numel() for y in level.ys)
-            only = _only_forward(level)
-            forward = min(counts, default=0) > 0 and (only or sum(counts) <= 2 * of_outputs)
-            try:
-                jacobians = jacobian_columns(level) if forward else level.jacobians()
-            except NotImplementedError:  # an op without a forward rule
-                if only:
-                    raise
-                jacobians = level.jacobians()
+        call = CallByArgnums("jacobian", args, argnums)
+        call.keeps_class = True
+        with call:
+            aux = call.run(func, call.arguments(), kwargs, has_aux)
+            jacobians = _jacobian_forward_or_reverse(call)
         if has_aux:
-            return (jacobians, aux)
+            return jacobians, aux
         return jacobians
 
     return wrapper
+
+
+def _jacobian_forward_or_reverse(call: DifferentiatedCall) -> Any:
+    """The Jacobian of :func:`jacfwd`: forward where that is possible, and takes fewer passes than reverse."""
+    must_go_forward = _must_go_forward(call)
+    counts_of_inputs = [x.numel() for x in call.xs]
+    count_of_outputs = sum(y.numel() for y in call.ys)
+    has_empty_input = 0 in counts_of_inputs or not counts_of_inputs
+    is_cheaper = sum(counts_of_inputs) <= 2 * count_of_outputs
+    if has_empty_input or not (must_go_forward or is_cheaper):
+        return call.jacobian_tree()
+    try:
+        return jacobian_by_columns(call)
+    except NotImplementedError:  # an op without a forward rule
+        if must_go_forward:
+            raise
+    return call.jacobian_tree()
 
 
 def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
@@ -236,178 +248,8 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        level, inside = level_of("hessian", argnums, args)
-        with level:
-            level.call(func, inside(), kwargs)
-            return level.hessians()
-
-    return wrapper
-
-
-MAX_ORDER = 15  # the most derivatives of `jet`: kMaxJetOrder of the kernel (cpp/kernels/jet/jet.h)
-
-
-def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
-    """(y, [y', y'', ...]): the derivatives of func along a curve x(s) through the primals, as
-    ``jax.experimental.jet`` gives them.
-
-    primals: a tuple of Tensors x(0), the arguments of func. series: a tuple with a sequence [x', x'', ...]
-    for each, of the same length from 1 to 15: derivatives by s at 0 (not divided by factorials), Tensors of
-    the shape of x or numbers. So jet(f, (x,), ((1.0, 0.0, 0.0),)) gives f', f'' and f''' of a function of
-    each element. y has the structure that func returns, and so has the second result, with a list for each
-    Tensor.
-
-    The function runs once, and all orders go along its tape together: a Linear is one product of
-    (order * n) rows. The results are differentiable by weights and arguments.
-
-    Raises TypeError for other arguments, ValueError for other lengths and shapes, NotImplementedError for
-    ops without a forward rule (docs/physics.md).
-
-    Source: Griewank and Walther, "Evaluating Derivatives" (2008), chapter 13.
-
-    >>> import ranvier as rv
-    >>> rv.func.jet(lambda x: x**3, (rv.tensor([2.0]),), ((1.0, 0.0, 0.0),))
-    (tensor([8.]), [tensor([12.]), tensor([12.]), tensor([6.])])
-    """
-    if not (isinstance(primals, tuple) and isinstance(series, tuple) and primals):
-        got = type(primals).__name__, type(series).__name__
-        raise TypeError(
-            f"[jet] got primals and series of types {got[0]} and {got[1]}; expected tuples, with "
-            "at least one primal"
-        )
-    orders = [len(s) if isinstance(s, (tuple, list)) else -1 for s in series]
-    if len(series) != len(primals) or len({*orders}) != 1 or not 1 <= orders[0] <= MAX_ORDER:
-        raise OpError(
-            f"[jet] got {len(primals)} primals and series of lengths {orders}; expected for each a "
-            f"list of as many derivatives, 1 to {MAX_ORDER}"
-        )
-    with Level("jet", primals) as level:
-        pairs = zip(level.xs, series, strict=True)
-        rows = [[_term(x, value, k) for k, value in enumerate(values, 1)] for x, values in pairs]
-        level.call(func, level.inputs)
-        form = Taylor(orders[0])
-        vs = tuple(row for of_one in rows for row in of_one)
-        ts = derived(level, form, vs, lambda: [stack(of_one) for of_one in rows])
-        lists = []
-        for y, t in zip(level.ys, ts, strict=True):
-            parts = [wrap(filled_like(0, y._array))] * orders[0] if t is None else unbind(t)
-            lists.append([level.result(_scaled(part, k)) for k, part in enumerate(parts, 1)])
-        return level.results(), like(level.outputs, lists)
-
-
-def _term(x: Tensor, value: Any, k: int) -> Tensor:
-    """The Taylor coefficient of order k, value / k!, from the derivative `value` of order k of the curve
-    x(s)."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return wrap(filled_like(value / math.factorial(k), x._array))
-    if not isinstance(value, Tensor):
-        raise TypeError(f"[jet] got {type(value).__name__} in series; expected Tensors or numbers")
-    if value.shape != x.shape or value.dtype != x.dtype:
-        raise OpError(
-            f"[jet] got a derivative of shape {tuple(value.shape)} and {value.dtype} of a primal of "
-            f"{tuple(x.shape)} and {x.dtype}; expected the same"
-        )
-    if k == 1:
-        return value
-    return value / math.factorial(k)
-
-
-def _scaled(t: Tensor, k: int) -> Tensor:
-    if k == 1:
-        return t
-    return t * float(math.factorial(k))
-
-
-def derived(
-    level: Level, form: Form, vs: tuple[Tensor, ...], seeds: Callable[[], list[Tensor]]
-) -> list[Rows]:
-    """The rows (func/forward.py) of the outputs of a level. seeds: a function that gives the rows of its
-    inputs.
-    vs: the Tensors from which the seeds are computed; they decide whether the derivatives are recorded."""
-    block: AbstractContextManager[Any] = nullcontext() if level.weighted(vs) else no_grad()
-    with block:
-        sources = {key(x): t for x, t in zip(level.xs, seeds(), strict=True)}
-        return pushed(level.name, form, level.ys, sources)
-
-
-def first_derivatives(level: Level, vs: tuple[Tensor, ...]) -> Any:
-    """J v, computed forward, in the structure of the outputs. vs: v, one Tensor for each input."""
-    ts = derived(level, Taylor(1), vs, lambda: [v.unsqueeze(0) for v in vs])
-    rows = [filled_like(0, y._array) if t is None else t for y, t in zip(level.ys, ts, strict=True)]
-    return like(level.outputs, [level.result(t[0]) if isinstance(t, Tensor) else wrap(t) for t in rows])
-
-
-def jacobian_columns(level: Level) -> Any:
-    """As `level.jacobians()`, computed forward: one pass for each input, with a row for each of its
-    elements."""
-    of_outputs: list[list[Tensor]] = [[] for _ in level.ys]
-    with nullcontext() if level.history else no_grad():
-        for x in level.xs:
-            units = wrap(keep(np.eye(x.numel(), dtype=x.dtype).reshape(x.numel(), *x.shape)))
-            ts = pushed(level.name, Tangents(), level.ys, {key(x): units})
-            for slopes, y, t in zip(of_outputs, level.ys, ts, strict=True):
-                if t is None:
-                    t = wrap(keep(np.zeros((x.numel(), *y.shape), x.dtype)))
-                else:
-                    t = t.to(x.dtype)
-                slopes.append(t.movedim(0, -1).reshape(*y.shape, *x.shape))
-    return like(level.outputs, [like(level.inputs, map(level.result, slopes)) for slopes in of_outputs])
-
-
-def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) -> Callable[..., Any]:
-    """A function of x that returns (value, gradient, Laplacian) of func at each point.
-
-    x (..., d) are points, value (...) is what func returns for them: each element must depend on the point
-    of its row alone, as in a network that is applied to a batch. gradient (d, ...): gradient[i] is the
-    derivative by x[..., i], so that ``u_t, u_x = gradient``. Laplacian (...): the sum over i of
-    weights[i] d^2 / dx_i^2, weights all 1 by default; (0, 1) gives u_xx of (t, x), (1, -1) the wave operator.
-    Further arguments are passed on to func.
-
-    Gradient and Laplacian go through the network together, as d + 1 rows for each point: y = s(z) has
-    grad y = s'(z) grad z and lap y = s'(z) lap z + s''(z) |grad z|^2. The results are differentiable by the
-    weights of func.
-
-    Raises TypeError for arguments that are no floating Tensors, ValueError for x without a dimension, for
-    weights of another number, and for results of another shape; NotImplementedError for ops without a forward
-    rule (docs/physics.md).
-
-    Source: Li et al., "A computational framework for neural network-based variational Monte Carlo with
-    Forward Laplacian" (2024).
-
-    >>> import ranvier as rv
-    >>> u = lambda x: x[:, 0] ** 2 * x[:, 1]
-    >>> rv.func.laplacian(u)(rv.tensor([[1.0, 2.0]]))
-    (tensor([2.]), tensor([[4.],
-            [1.]]), tensor([4.]))
-    """
-
-    @functools.wraps(func)
-    def wrapper(x: Any, *args: Any, **kwargs: Any) -> Any:
-        with Level("laplacian", x) as level:
-            (x,) = level.xs
-            if x.ndim == 0:
-                raise OpError("[laplacian] got x of shape (); expected (..., d), d variables")
-            d = x.shape[-1]
-            given = np.ones(d) if weights is None else np.asarray(weights)
-            if given.shape != (d,) or given.dtype.kind not in "biuf":
-                raise OpError(f"[laplacian] got weights {weights}; expected {d} numbers, one a variable")
-            seeds = np.zeros((d + 1, *x.shape), x.dtype)
-            for i in range(d):
-                seeds[i, ..., i] = 1
-            level.call(func, (level.inputs, *args), kwargs)
-            form = Laplacian(keep(given.astype(x.dtype)))
-            if any(y.shape[: x.ndim - 1] != x.shape[:-1] for y in level.ys):
-                shapes = [tuple(y.shape) for y in level.ys]
-                raise OpError(
-                    f"[laplacian] got results of shapes {shapes} for x of {tuple(x.shape)}; expected a "
-                    "value, or several, for each point"
-                )
-            results = []
-            for y, t in zip(level.ys, derived(level, form, (), lambda: [wrap(keep(seeds))]), strict=True):
-                if t is None:
-                    t = wrap(keep(np.zeros((d + 1, *y.shape), y.dtype)))
-                results.append((level.result(t[:-1]), level.result(t[-1])))
-            gradients, laplacians = zip(*results, strict=True)
-            return level.results(), like(level.outputs, gradients), like(level.outputs, laplacians)
+        with CallByArgnums("hessian", args, argnums) as call:
+            call.run(func, call.arguments(), kwargs)
+            return call.hessian_tree()
 
     return wrapper

@@ -1,14 +1,19 @@
 """Forward mode: carries derivatives from the inputs of a function to its results.
 
-The function runs once, on a tape. Then `pushed` visits the nodes of the tape from the inputs on, and computes
-the derivatives of each node's result from those of its inputs, by the forward rule of the node. The
-derivatives of a value are stacked along a leading axis, as its *rows*: a Tensor `t` (rows, *shape of the
-value), so that a Linear is one product for all rows. A Form says what the rows are: Taylor coefficients,
-first derivatives, or first derivatives with a Laplacian. A linear op does the same to each row, whatever the
-row is. Rules consist of differentiable ops, and read the arrays that a node has saved as Tensors of the tape
-(`of_input`). So the results can be differentiated again, by inputs and weights.
+The function runs once, on a tape. Then `push_forward` visits the nodes of the tape from the inputs on, and
+computes the derivatives of each node's result from those of its inputs, by the forward rule of the node.
 
-`rule` finds the forward rule of a node: from RULES, which forward_rules.py fills, or from the node's rule of
+The derivatives of a value are stacked along a leading axis, as its *rows*: a Tensor (rows, *shape of the
+value), so that a Linear is one product for all rows. What the rows are (Taylor coefficients, first
+derivatives, or first derivatives with a Laplacian) is known to a `RowAlgebra`, which says how the rows of a
+product and of f(x) follow from those of the operands. A linear op does the same to each row, whatever it is.
+
+A forward rule is a function ``rule(name, algebra, node, *rows)``. name: the public function, for errors.
+node: the op's Function, with what it has saved. rows: those of each input, None for a constant input. It
+returns the rows of the result. Rules consist of differentiable ops, and read the arrays that a node has saved
+as Tensors of the tape (`of_input`), so the results can be differentiated again, by inputs and weights.
+
+`find_rule` finds the rule of a node: in RULES, which forward_rules.py fills, or from the node's rule of
 create_graph (tape/higher_order.py), if that says that the op is linear (`linear_rule` in
 ops/gradient_rules.py) or a formula of other ops (`recomputed` there), or if the op is a function of each
 element.
@@ -17,8 +22,8 @@ element.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,174 +36,209 @@ from ranvier.ops.gradient_rules import copy_of, mapped, recomputed
 from ranvier.ops.namespaces import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.higher_order import cut, of_input, rule_of
-from ranvier.tensors.memory import filled_like
+from ranvier.tensors.memory import Array, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
+Rows: TypeAlias = Tensor | None
+"""The rows of a value. None: the value does not depend on the function's inputs."""
 
-class Form:
-    """The meaning of the rows: which derivatives they are.
+Rule: TypeAlias = Callable[..., Any]
+"""A forward rule, as the module's docstring says; of a node with several outputs it returns several rows."""
 
-    slopes: how many derivatives f', f'' ... of an element-wise function f `of_element` needs.
+RULES: dict[type[Function], Rule] = {}  # filled by forward_rules.py
+
+
+# --- what rows are
+
+
+class RowAlgebra:
+    """What the rows of a value are, and how those of products and of functions of each element follow.
+
+    slope_count: how many derivatives f', f'' ... of an element-wise function f `compose` needs.
     """
 
-    slopes: int
-    weights: Any = None  # the argument `weights` of the kernel `jet`, which a Laplacian needs
+    slope_count: int
+    weights: Array | None = None  # the argument `weights` of the kernel `jet`, which a Laplacian needs
     has_kernel = True  # whether the kernel `jet` computes such rows
 
-    def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
+    def add_mixed_terms(self, y: Tensor, multiply_rows: Callable[[int, int], Tensor]) -> Tensor:
         """The rows of a product a b, where both operands have rows t_a and t_b.
 
-        y: a t_b + t_a b, the part that is linear in the rows. pair(i, j): row i of t_a times row j of t_b.
+        y: a t_b + t_a b, the part that is linear in the rows.
+        multiply_rows(i, j): row i of t_a times row j of t_b.
         """
         raise NotImplementedError
 
-    def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
+    def compose(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
         """The rows of f(x). slopes: f', f'' ... at x. t: the rows of x."""
         raise NotImplementedError
 
 
-class Taylor(Form):
+class TaylorRows(RowAlgebra):
     """Row i is the Taylor coefficient of order i + 1 of the value, while the inputs move along a curve."""
 
     def __init__(self, order: int) -> None:
         """order: the number of rows."""
-        self.slopes = order
+        self.slope_count = order
 
-    def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
+    def add_mixed_terms(self, y: Tensor, multiply_rows: Callable[[int, int], Tensor]) -> Tensor:
+        # The coefficient of order k + 1 has the products of those orders i + 1 and k - i that add up to it.
         rows = list(unbind(y))
         for k in range(1, len(rows)):
             for i in range(k):
-                rows[k] = rows[k] + pair(i, k - 1 - i)
+                rows[k] = rows[k] + multiply_rows(i, k - 1 - i)
         return stack(rows)
 
-    def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
+    def compose(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
         # f(x + u) - f(x) is the sum of f^(m)(x) u^m / m!, where u is a polynomial in the curve's parameter
-        # whose coefficients are the rows of t. Horner's rule on such polynomials, cut off after `order`
-        # coefficients.
-        u, order = unbind(t), len(slopes)
+        # whose coefficients are the rows of t. Horner's rule on such polynomials, each cut off after the
+        # highest order that is wanted. `y` has the coefficients of order 0, 1 ... so far.
+        u = unbind(t)
+        order = len(slopes)
         y = [slopes[-1] / math.factorial(order)]
-        for m in range(order - 1, -1, -1):
-            head = [slopes[m - 1] / math.factorial(m)] if m else []
-            y = head + [sum_of([u[i] * y[j - i] for i in range(j + 1)]) for j in range(order - m)]
-        return stack(y)
+        for m in range(order - 1, 0, -1):
+            constant = slopes[m - 1] / math.factorial(m)
+            y = [constant, *_multiply_polynomials(u, y)]
+        return stack(_multiply_polynomials(u, y))
 
 
-class Tangents(Form):
+def _multiply_polynomials(u: Sequence[Tensor], y: Sequence[Tensor]) -> list[Tensor]:
+    """The coefficients of order 1 to len(y) of the product of two polynomials. u: coefficients from order 1
+    on; y: from order 0 on."""
+    coefficients = []
+    for k in range(len(y)):
+        terms = [u[i] * y[k - i] for i in range(k + 1)]
+        coefficients.append(add_all(terms))
+    return coefficients
+
+
+class TangentRows(RowAlgebra):
     """Each row is a first derivative along a direction of its own; there may be any number of rows."""
 
-    slopes = 1
+    slope_count = 1
     has_kernel = False
 
-    def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
+    def add_mixed_terms(self, y: Tensor, multiply_rows: Callable[[int, int], Tensor]) -> Tensor:
         return y
 
-    def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
+    def compose(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
         return slopes[0] * t
 
 
-class Laplacian(Form):
+class LaplacianRows(RowAlgebra):
     """Row i < d is the first derivative by the variable x_i; the last row is the sum of weights[i] d^2 /
     dx_i^2."""
 
-    slopes = 2
+    slope_count = 2
+    weights: Array
 
-    def __init__(self, weights: np.ndarray[Any, Any]) -> None:
+    def __init__(self, weights: Array) -> None:
         self.weights = weights
 
-    def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
-        terms = [pair(i, i) * (2.0 * float(w)) for i, w in enumerate(self.weights) if w]
-        return cat([y[:-1], sum_of([y[-1:], *[term.unsqueeze(0) for term in terms]])])
+    def add_mixed_terms(self, y: Tensor, multiply_rows: Callable[[int, int], Tensor]) -> Tensor:
+        # (a b)'' has the term 2 a' b' for each variable.
+        terms = [y[-1:]]
+        for i, weight in enumerate(self.weights):
+            if weight:
+                term = multiply_rows(i, i) * (2.0 * float(weight))
+                terms.append(term.unsqueeze(0))
+        return cat([y[:-1], add_all(terms)])
 
-    def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
-        squares = [t[i] * t[i] * float(w) for i, w in enumerate(self.weights) if w]
+    def compose(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
+        # f(x)'' = f'(x) x'' + f''(x) x'^2
+        squares = [t[i] * t[i] * float(weight) for i, weight in enumerate(self.weights) if weight]
         y = slopes[0] * t
-        last = sum_of([y[-1:], *([(slopes[1] * sum_of(squares)).unsqueeze(0)] if squares else [])])
+        last = y[-1:]
+        if squares:
+            term = slopes[1] * add_all(squares)
+            last = last + term.unsqueeze(0)
         return cat([y[:-1], last])
 
 
-def sum_of(terms: Sequence[Tensor]) -> Tensor:
+def add_all(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of one or more tensors, in their order."""
     total = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
 
 
-Rows = Tensor | None  # the rows of a value; None: the value does not depend on the function's inputs
+# --- the walk along the tape
 
 
-# class of a node -> rule(name, form, node, *rows of its inputs) -> rows of the result
-RULES: dict[Any, Any] = {}
-
-
-# --- the walk
-
-
-def key(x: Tensor) -> Any:
+def node_or_leaf(x: Tensor) -> Any:
     """The node of the tape that has made a Tensor, or the Tensor itself if it is a leaf."""
     if x._grad_fn is None:
         return x
     return x._grad_fn
 
 
-def order(ys: Sequence[Tensor], sources: Any) -> list[Any]:
-    """The nodes on paths from the sources to ys, each after the nodes whose results it reads. sources: as
-    `key`."""
-    nodes: list[Any] = []
-    reached: dict[Any, bool] = dict.fromkeys(sources, True)
-    stack_of_nodes = [(key(y), False) for y in ys if y._requires_grad]
-    while stack_of_nodes:
-        node, visited = stack_of_nodes.pop()
-        if visited:
-            reached[node] = any(reached[edge] for edge in node.edges if edge is not None)
-            if reached[node]:
-                nodes.append(node)
-        elif node not in reached:
-            reached[node] = False
-            if not isinstance(node, Tensor):
-                stack_of_nodes.append((node, True))
-                stack_of_nodes += [(edge, False) for edge in node.edges if edge is not None]
-    return nodes
+def sort_nodes(ys: Sequence[Tensor], sources: Iterable[Any]) -> list[Any]:
+    """The nodes on paths from the sources to ys, each after the nodes whose results it reads. sources: nodes
+    or leaves."""
+    sorted_nodes: list[Any] = []
+    depends: dict[Any, bool] = dict.fromkeys(sources, True)  # for each node met: on a source?
+    # Depth first: a node is met twice, before its inputs and after them.
+    to_visit = [(node_or_leaf(y), False) for y in ys if y._requires_grad]
+    while to_visit:
+        node, inputs_are_done = to_visit.pop()
+        if inputs_are_done:
+            depends[node] = any(depends[edge] for edge in node.edges if edge is not None)
+            if depends[node]:
+                sorted_nodes.append(node)
+        elif node not in depends:
+            depends[node] = False
+            is_leaf = isinstance(node, Tensor)
+            if not is_leaf:
+                to_visit.append((node, True))
+                to_visit += [(edge, False) for edge in node.edges if edge is not None]
+    return sorted_nodes
 
 
-def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -> list[Rows]:
+def push_forward(
+    name: str, algebra: RowAlgebra, ys: Sequence[Tensor], rows_of_sources: dict[Any, Tensor]
+) -> list[Rows]:
     """The rows of ys; None for a y that depends on no source.
 
-    ts: the rows of the sources, by their `key`. name: the public function, for errors.
+    rows_of_sources: by `node_or_leaf` of each source. name: the public function, for errors.
     Raises NotImplementedError for an op without a forward rule.
     """
-    values: dict[Any, Any] = dict(ts)
-    for node in order(ys, ts):
+    rows_at: dict[Any, Any] = dict(rows_of_sources)
+    for node in sort_nodes(ys, rows_of_sources):
         if type(node) is Output:
-            rows = values[node.function]
+            rows = rows_at[node.function]
             if isinstance(rows, Tensor):  # Only the first output has derivatives, as the values of a sort.
                 rows = [rows]
-            values[node] = rows[node.index]
+            rows_at[node] = rows[node.index]
         else:
             node.check_saved()
-            of_inputs = [None if edge is None else values.get(edge) for edge in node.edges]
-            values[node] = _core._without_autocast(rule(node), name, form, node, *of_inputs)
-    return [values.get(key(y)) for y in ys]
+            # Constant inputs have no edge, or one to a node that depends on no source.
+            rows_of_inputs = [rows_at.get(edge) for edge in node.edges]
+            rows_at[node] = _core._without_autocast(find_rule(node), name, algebra, node, *rows_of_inputs)
+    return [rows_at.get(node_or_leaf(y)) for y in ys]
 
 
-def rule(node: Any) -> Any:
-    """The forward rule of a node, rule(name, form, node, *rows of its inputs); `refused` if there is none."""
+def find_rule(node: Function) -> Rule:
+    """The forward rule of a node; `refuse` if there is none."""
     if type(node) in RULES:
         return RULES[type(node)]
     try:
-        of_graph = rule_of(node)
+        gradient_rule = rule_of(node)
     except NotImplementedError:
-        return refused
-    for attribute, apply in (("maps", _each), ("expression", _recomputed)):
-        if hasattr(of_graph, attribute):
-            return apply
+        return refuse
+    if hasattr(gradient_rule, "maps"):
+        return push_linear
+    if hasattr(gradient_rule, "expression"):
+        return _push_recomputed
     if not getattr(node, "of_element", False):
-        return refused
-    if getattr(node, "saves", None) == {}:
-        return _scaled
-    return by_element
+        return refuse
+    needs_no_values = getattr(node, "saves", None) == {}  # the slope is a constant, as of a negation
+    if needs_no_values:
+        return _push_by_backward
+    return push_by_element
 
 
-def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
+def refuse(name: str, algebra: RowAlgebra, node: Function, *rows: Rows) -> Any:
     """The rule of ops without a forward rule."""
     raise NotImplementedError(
         f"[{name}] got {node._op_name()} of a Tensor that depends on the inputs; expected ops "
@@ -206,35 +246,47 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
     )
 
 
-def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
+# --- linear ops
+
+
+def push_linear(name: str, algebra: RowAlgebra, node: Function, *rows: Rows) -> Tensor:
     """The rule of a linear op y = A a + B b ..., which is applied to each row.
 
     `maps` of the op's rule of create_graph gives (A, A^T), (B, B^T) ... as functions of arrays.
     """
     copy = copy_of(node)
-    first = next(t for t in ts if t is not None)
-    maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
-    if any(t is not None for t in ts[len(maps) :]):
-        refused(name, form, node)
-    saved, pairs = list(vars(copy).values()), zip(ts, maps, strict=False)
-    given = [(t, _by_rows(there), _by_rows(back)) for t, (there, back) in pairs if t is not None]
-    return sum_of([mapped(node, *one, saved) for one in given])
+    dtype = next(t._array.dtype for t in rows if t is not None)
+    gradient_rule: Any = rule_of(node)
+    maps = gradient_rule.maps(copy, dtype)
+    if any(t is not None for t in rows[len(maps) :]):
+        refuse(name, algebra, node)
+    saved = list(vars(copy).values())
+    terms = []
+    for t, (there, back) in zip(rows, maps, strict=False):
+        if t is not None:
+            terms.append(mapped(node, t, _for_each_row(there), _for_each_row(back), saved))
+    return add_all(terms)
 
 
-def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
+def _for_each_row(function: Callable[[Array], Any]) -> Callable[[Array], Array]:
+    """A function of arrays, applied to each row of a stack of them."""
+
+    def apply(stacked: Array) -> Array:
+        results = []
+        for i in range(len(stacked)):
+            y = function(stacked[i, ...])  # an array, also of 0 dimensions
+            if type(y) is tuple:
+                y = y[0]
+            results.append(np.asarray(y)[None])
+        return _core.concatenate(results, 0)
+
+    return apply
+
+
+def _push_by_backward(name: str, algebra: RowAlgebra, node: Function, t: Tensor) -> Tensor:
     """The rule of y = d x with a constant d. Its backward, dx = d dy, is the same function, applied to
     rows."""
     return type(node).backward(node, t, TENSORS)
-
-
-def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function of arrays, applied to each row of a stack of them."""
-
-    def rows(x: Any) -> Any:
-        of_rows = [function(x[i, ...]) for i in range(len(x))]  # arrays, also of 0 dimensions
-        return _core.concatenate([np.asarray(y[0] if type(y) is tuple else y)[None] for y in of_rows], 0)
-
-    return rows
 
 
 # --- functions of each element
@@ -243,29 +295,113 @@ def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 class Jet(Function):
     """Computes the rows of f(x) from the rows of x by the kernel `jet`.
 
-    function: the name of f in KERNELS. source: a copy of the node that has computed f(x).
+    function: the name of f in the kernel. source: a copy of the node that has computed f(x).
     """
 
-    def __init__(self, function: str, form: Form, source: Any) -> None:
+    def __init__(self, function: str, algebra: RowAlgebra, source: Function) -> None:
         self.function = function
-        self.form = form
+        self.algebra = algebra
         self.source = source
 
-    def forward(self, saved: Any, t: Any) -> Any:
+    def forward(self, saved: Array, t: Array) -> Array:
         self.saved = saved
         self.t = t
-        return _core.jet(saved, t, self.function, self.form.weights)
+        return _core.jet(saved, t, self.function, self.algebra.weights)
 
-    def backward(self, dy: Any) -> Any:
-        return _core.jet_backward(dy, self.saved, self.t, self.function, self.form.weights)
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        return _core.jet_backward(dy, self.saved, self.t, self.function, self.algebra.weights)
 
 
 @recomputed("saved", "t", kinds=(Jet,))
-def _by_slopes(node: Any, x: Tensor, t: Tensor) -> Tensor:
-    return node.form.of_element(slopes(node.source, x, node.form.slopes), t)
+def _jet_by_slopes(node: Jet, x: Tensor, t: Tensor) -> Tensor:
+    """The same as Jet, by differentiable ops: so its gradients can be differentiated again."""
+    slopes = compute_slopes(node.source, x, node.algebra.slope_count)
+    return node.algebra.compose(slopes, t)
 
 
-def _copied(node: Any) -> Any:
+class _KernelFunction(NamedTuple):
+    """A function f that the kernel `jet` has."""
+
+    name: str  # in the kernel
+    reads: str  # the attribute of f's node with the array that the kernel reads: the input x or the result y
+
+
+KERNELS: dict[type[Function], _KernelFunction] = {
+    DECLARATIONS["tanh"].node: _KernelFunction("tanh", reads="y"),
+    DECLARATIONS["sigmoid"].node: _KernelFunction("sigmoid", reads="y"),
+    DECLARATIONS["exp"].node: _KernelFunction("exp", reads="y"),
+    DECLARATIONS["sin"].node: _KernelFunction("sin", reads="x"),
+    DECLARATIONS["cos"].node: _KernelFunction("cos", reads="x"),
+    DECLARATIONS["softplus"].node: _KernelFunction("softplus", reads="x"),
+    DECLARATIONS["silu"].node: _KernelFunction("silu", reads="x"),
+    DECLARATIONS["gelu"].node: _KernelFunction("gelu", reads="x"),
+}
+
+
+def push_by_element(name: str, algebra: RowAlgebra, node: Any, t: Tensor, *others: Rows) -> Tensor:
+    """The rule of a function of each element: by the kernel `jet` if it has the function, else by its
+    slopes."""
+    if any(other is not None for other in others):
+        refuse(name, algebra, node)
+    kernel = _find_kernel(algebra, node, t)
+    if kernel is not None:
+        x = of_input(node, 0, getattr(node, kernel.reads))
+        if kernel.reads == "y" and node.versions:
+            x._cell = node.versions[0]  # The array is the output's: a change of the output is noticed.
+        y: Tensor = Jet(kernel.name, algebra, _usable_copy(node)).apply(x, t)
+        return y
+    x = _as_fresh_variable(of_input(node, 0, _find_operand(node)))
+    slopes = compute_slopes(node, x, algebra.slope_count)
+    if not mode.enabled:
+        slopes = [slope.detach() for slope in slopes]
+    return algebra.compose(slopes, t)
+
+
+def _find_kernel(algebra: RowAlgebra, node: Any, t: Tensor) -> _KernelFunction | None:
+    """What the kernel `jet` has for this node and these rows; None if it cannot compute them."""
+    kernel = KERNELS.get(type(node))
+    if kernel is None or not algebra.has_kernel:
+        return None
+    if kernel.name == "softplus" and (node.beta, node.threshold) != (1.0, 20.0):
+        return None  # the kernel has the default settings only
+    if t.dtype != getattr(node, kernel.reads).dtype:
+        return None
+    return kernel
+
+
+def _find_operand(node: Function) -> Array:
+    """An array of the shape and dtype of the input: the input itself, if the node has saved it."""
+    saved = vars(node)
+    array: Array = next(saved[name] for name in ("x", "a", "y") if name in saved)
+    return array
+
+
+def compute_slopes(source: Function, x: Tensor, count: int) -> list[Tensor]:
+    """The derivatives f', f'' ... at x, `count` of them, of the element-wise function f of a node.
+
+    x: the node's input, as a Tensor on the tape. f' comes from the node's rule of create_graph with dy = 1,
+    and each further derivative is the gradient of the one before it.
+    """
+    node = _usable_copy(source)
+    node.edges = (node_or_leaf(x), *source.edges[1:])  # as if x were its input
+    slopes: list[Tensor] = []
+    with enable_grad():
+        ones = wrap(filled_like(1, x._array))
+        for _ in range(count):
+            slope: Tensor | None = None
+            if not slopes:
+                slope = rule_of(node)(node, ones)
+                if type(slope) is tuple:
+                    slope = slope[0]
+            elif slopes[-1]._requires_grad:
+                (slope,) = gradients(slopes[-1], x, ones, create_graph=True, allow_unused=True)
+            if slope is None:
+                slope = wrap(filled_like(0, x._array))
+            slopes.append(slope)
+    return slopes
+
+
+def _usable_copy(node: Function) -> Any:
     """A copy of a node of the tape, with what the node has saved. It stays usable when the node is
     released."""
     copy = copy_of(node)
@@ -278,52 +414,7 @@ def _copied(node: Any) -> Any:
     return copy
 
 
-def slopes(source: Any, x: Tensor, count: int) -> list[Tensor]:
-    """The derivatives f', f'' ... at x, `count` of them, of the element-wise function f of a node.
-
-    x: the node's input, as a Tensor on the tape. f' comes from the node's rule of create_graph with dy = 1,
-    and each further derivative is the gradient of the one before it.
-    """
-    node = _copied(source)
-    node.edges = (key(x), *source.edges[1:])  # as if x were its input
-    of_order: list[Tensor] = []
-    with enable_grad():
-        ones = wrap(filled_like(1, x._array))
-        for k in range(count):
-            if k == 0:
-                slope = rule_of(node)(node, ones)
-                if type(slope) is tuple:
-                    slope = slope[0]
-            elif not of_order[-1]._requires_grad:
-                slope = None
-            else:
-                (slope,) = gradients(of_order[-1], x, ones, create_graph=True, allow_unused=True)
-            of_order.append(wrap(filled_like(0, x._array)) if slope is None else slope)
-    return of_order
-
-
-def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Tensor:
-    """The rule of a function of each element: by the kernel `jet` if it has the function, else by its
-    slopes."""
-    if any(other is not None for other in others):
-        refused(name, form, node)
-    function, saves = KERNELS.get(type(node), ("", ""))
-    default = function != "softplus" or (node.beta, node.threshold) == (1.0, 20.0)
-    if function and form.has_kernel and default and t.dtype == getattr(node, saves).dtype:
-        x = of_input(node, 0, getattr(node, saves))
-        if saves == "y" and node.versions:
-            x._cell = node.versions[0]  # The array is the output's: a change of the output is noticed.
-        return Jet(function, form, _copied(node)).apply(x, t)
-    x = _leaf(of_input(node, 0, _operand(node)))
-    return form.of_element([s if mode.enabled else s.detach() for s in slopes(node, x, form.slopes)], t)
-
-
-def _operand(node: Any) -> Any:
-    """An array of the shape and dtype of the input: the input itself, if the node has saved it."""
-    return next(vars(node)[name] for name in ("x", "a", "y") if name in vars(node))
-
-
-def _leaf(x: Tensor) -> Tensor:
+def _as_fresh_variable(x: Tensor) -> Tensor:
     """x on the tape, so that gradients by it exclude those of other uses of x."""
     with enable_grad():
         if x._requires_grad:
@@ -334,30 +425,37 @@ def _leaf(x: Tensor) -> Tensor:
 # --- formulas of other ops
 
 
-def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequence[Rows]) -> Any:
-    """The rows of function(*xs), which is run on a tape of its own. ts: the rows of xs."""
-    leaves = [x if t is None else _leaf(x) for x, t in zip(xs, ts, strict=True)]
+def push_composed(
+    name: str,
+    algebra: RowAlgebra,
+    function: Callable[..., Any],
+    xs: Sequence[Tensor],
+    rows: Sequence[Rows],
+) -> Any:
+    """The rows of function(*xs), which is run on a separate tape. rows: those of xs."""
+    arguments = []
+    sources = {}
+    for x, t in zip(xs, rows, strict=True):
+        if t is not None:
+            x = _as_fresh_variable(x)
+            sources[node_or_leaf(x)] = t
+        arguments.append(x)
     with enable_grad():
-        y = function(*leaves)
-    sources = {key(x): t for x, t in zip(leaves, ts, strict=True) if t is not None}
-    rows = pushed(name, form, y if isinstance(y, tuple) else (y,), sources)
+        y = function(*arguments)
     if isinstance(y, tuple):
-        return tuple(rows)
-    return rows[0]
+        return tuple(push_forward(name, algebra, y, sources))
+    return push_forward(name, algebra, (y,), sources)[0]
 
 
-def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
+def _push_recomputed(name: str, algebra: RowAlgebra, node: Function, *rows: Rows) -> Any:
     """The rule of an op whose rule of create_graph is a formula of other ops: the rows of the formula."""
-    forward, given = rule_of(node).expression  # type: ignore[attr-defined]
-    xs = given(node)
-    if any(t is not None for t in ts[len(xs) :]):
-        refused(name, form, node)
-    return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
+    gradient_rule: Any = rule_of(node)
+    formula, inputs_of = gradient_rule.expression  # as `recomputed` has set it
+    xs = inputs_of(node)
+    if any(t is not None for t in rows[len(xs) :]):
+        refuse(name, algebra, node)
 
+    def forward(*arguments: Tensor) -> Any:
+        return formula(node, *arguments)
 
-# The functions f that the kernel `jet` has: class of the node -> (name in the kernel, the attribute of the
-# node with the array that the kernel reads: the input x or the result y).
-KERNELS: dict[Any, tuple[str, str]] = {
-    **{DECLARATIONS[name].node: (name, "y") for name in ("tanh", "sigmoid", "exp")},
-    **{DECLARATIONS[name].node: (name, "x") for name in ("sin", "cos", "softplus", "silu", "gelu")},
-}
+    return push_composed(name, algebra, forward, xs, rows[: len(xs)])

@@ -1,13 +1,16 @@
-"""vmap: applies a function of one sample to many samples, in a loop over views of the arguments."""
+"""vmap: applies a function of one sample to many samples, in a loop over views of the arguments.
+
+`slice_arguments` and `join_results` also serve the `Stack` of module_stack.py.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
-from ranvier.autograd.level import like, values_of
+from ranvier.autograd.trees import list_values, replace_values
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
 from ranvier.tensors.deepcopy_pickle import begin_alike
@@ -16,11 +19,16 @@ from ranvier.tensors.tensor import Tensor
 
 _RANDOMNESS = ("error", "different", "same")
 
+InDims: TypeAlias = "int | Sequence[InDims] | dict[Any, InDims] | None"
+"""The dimensions along which arguments are sliced: one for all, or nested as the arguments are."""
+
+OutDims: TypeAlias = int | Sequence[int]
+
 
 def vmap(
     func: Callable[..., Any],
-    in_dims: Any = 0,
-    out_dims: Any = 0,
+    in_dims: InDims = 0,
+    out_dims: OutDims = 0,
     randomness: str = "error",
     *,
     chunk_size: int | None = None,
@@ -60,88 +68,116 @@ def vmap(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        parts, count = slices("vmap", in_dims, args)
-        if count is None:
+        sliced = slice_arguments("vmap", in_dims, args)
+        if sliced.slice_count is None:
             raise OpError("[vmap] got in_dims without a dimension; expected one for an argument at least")
-        if count == 0:
-            return _of_no_slices(func, in_dims, out_dims, args, kwargs, randomness)
+        if sliced.slice_count == 0:
+            return _map_no_slices(func, in_dims, out_dims, args, kwargs, randomness)
         results = []
-        with _drawing(randomness) as each:
-            for i in range(count):
-                with each():
-                    results.append(func(*parts(i), **kwargs))
-        return joined("vmap", results, out_dims)
+        with _random_numbers(randomness) as block_of_call:
+            for i in range(sliced.slice_count):
+                with block_of_call():
+                    results.append(func(*sliced.arguments_of(i), **kwargs))
+        return join_results("vmap", results, out_dims)
 
     return wrapper
 
 
-def _of_no_slices(
-    func: Callable[..., Any], in_dims: Any, out_dims: Any, args: Any, kwargs: Any, randomness: str
+def _map_no_slices(
+    func: Callable[..., Any],
+    in_dims: InDims,
+    out_dims: OutDims,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    randomness: str,
 ) -> Any:
     """The result of :func:`vmap` for dimensions of 0: that of one slice of zeros, without this slice."""
-    pairs = zip(values_of(args), _spread("vmap", in_dims, args), strict=True)
-    zeros = [value if dim is None else _zeros_of_a_slice(value, dim) for value, dim in pairs]
-    stream = _Refused() if randomness == "error" else random.Generator()  # which nobody else draws from
-    with random.using(stream):
-        result = func(*like(args, zeros), **kwargs)
-    whole = joined("vmap", [result], out_dims)
-    values = values_of(whole)
-    if isinstance(out_dims, (tuple, list)):
-        dims = out_dims
+    values = []
+    for value, dim in zip(list_values(args), _spread_dims("vmap", in_dims, args), strict=True):
+        if dim is not None:
+            # Zeros of the size of a slice. As the sum over no elements, they lead to the tensor's gradient.
+            value = value.sum(dim).to(value.dtype)
+        values.append(value)
+    if randomness == "error":
+        generator: random.Generator = _NoDraws()
     else:
-        dims = [out_dims] * len(values)
-    return like(whole, [value.narrow(dim, 0, 0) for value, dim in zip(values, dims, strict=True)])
+        generator = random.Generator()  # which nobody else draws from
+    with random.using(generator):
+        result = func(*replace_values(args, values), **kwargs)
+    joined = join_results("vmap", [result], out_dims)
+    joined_values = list_values(joined)
+    dims = _dims_of_results(out_dims, len(joined_values))
+    empty = [value.narrow(dim, 0, 0) for value, dim in zip(joined_values, dims, strict=True)]
+    return replace_values(joined, empty)
 
 
-def _zeros_of_a_slice(value: Tensor, dim: int) -> Tensor:
-    """Zeros of the size of a slice. As the sum over no elements, they lead to the tensor's gradient."""
-    return value.sum(dim).to(value.dtype)
+class SlicedArguments(NamedTuple):
+    """The arguments of a call, divided into slices."""
+
+    slice_count: int | None  # None: no argument is sliced
+    arguments_of: Callable[[int], tuple[Any, ...]]  # gives the i-th slices of the arguments
 
 
-Parts = Callable[[int], tuple[Any, ...]]
-
-
-def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int | None]:
-    """A function that gives the i-th slices of the arguments, and the number of slices; None: no argument is
-    sliced. name: the public function, for errors."""
+def slice_arguments(name: str, in_dims: InDims, args: tuple[Any, ...]) -> SlicedArguments:
+    """Divides the arguments along their dimensions. name: the public function, for errors."""
     if not (in_dims is None or isinstance(in_dims, (int, tuple, list))) or isinstance(in_dims, bool):
         raise TypeError(f"[{name}] got in_dims of type {type(in_dims).__name__}; expected an int or a tuple")
     if isinstance(in_dims, (tuple, list)) and len(in_dims) != len(args):
         raise OpError(f"[{name}] got {len(in_dims)} in_dims for {len(args)} arguments; expected one for each")
-    values = values_of(args)
-    dims = list(_spread(name, in_dims, args))
-    divided = []
+    dims = list(_spread_dims(name, in_dims, args))
+    values = []  # for each value of the arguments its slices, or the value itself where it is not sliced
     count = None
-    for value, dim in zip(values, dims, strict=True):
-        divided.append(value if dim is None else _divided(name, value, dim))
+    for value, dim in zip(list_values(args), dims, strict=True):
         if dim is not None:
-            count = _common(name, count, len(divided[-1]))
+            value = _slice_tensor(name, value, dim)
+            if count is not None and len(value) != count:
+                raise OpError(
+                    f"[{name}] got {count} and {len(value)} slices; expected arguments with as many"
+                )
+            count = len(value)
+        values.append(value)
 
-    def part(i: int) -> tuple[Any, ...]:
-        chosen = [value if dim is None else value[i] for value, dim in zip(divided, dims, strict=True)]
-        return like(args, chosen)
+    def arguments_of(i: int) -> tuple[Any, ...]:
+        chosen = []
+        for value, dim in zip(values, dims, strict=True):
+            is_whole = dim is None
+            chosen.append(value if is_whole else value[i])
+        arguments: tuple[Any, ...] = replace_values(args, chosen)
+        return arguments
 
-    return part, count
+    return SlicedArguments(count, arguments_of)
 
 
-def _spread(name: str, dims: Any, tree: Any) -> Iterator[int | None]:
+def _spread_dims(name: str, dims: InDims, tree: Any) -> Iterator[int | None]:
     """The dimension, or None, for each value in the nested arguments `tree`, in order."""
-    nested = isinstance(dims, (tuple, list, dict))
-    if isinstance(tree, dict) or (isinstance(tree, (tuple, list)) and not isinstance(tree, Tensor)):
-        keys = list(tree) if isinstance(tree, dict) else range(len(tree))
-        same = nested and isinstance(dims, dict) == isinstance(tree, dict) and len(dims) == len(tree)
-        if nested and not (same and all(key in dims for key in keys if isinstance(dims, dict))):
-            raise OpError(f"[{name}] got in_dims {dims!r}; expected them nested as the arguments are")
-        for key in keys:
-            yield from _spread(name, dims[key] if nested else dims, tree[key])
+    if isinstance(tree, dict):
+        if not isinstance(dims, (tuple, list, dict)):
+            of_items = dict.fromkeys(tree, dims)
+        elif isinstance(dims, dict) and dims.keys() == tree.keys():
+            of_items = dims
+        else:
+            _refuse_nesting(name, dims)
+        for key, item in tree.items():
+            yield from _spread_dims(name, of_items[key], item)
+    elif isinstance(tree, (tuple, list)):
+        if not isinstance(dims, (tuple, list, dict)):
+            dims = [dims] * len(tree)
+        elif isinstance(dims, dict) or len(dims) != len(tree):
+            _refuse_nesting(name, dims)
+        for dims_of_item, item in zip(dims, tree, strict=True):
+            yield from _spread_dims(name, dims_of_item, item)
     elif dims is None or (isinstance(dims, int) and not isinstance(dims, bool)):
         yield dims
     else:
         raise OpError(f"[{name}] got in_dims {dims!r} for one argument; expected an int or None")
 
 
-def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
-    """The slices of a Tensor along a dimension."""
+def _refuse_nesting(name: str, dims: InDims) -> NoReturn:
+    raise OpError(f"[{name}] got in_dims {dims!r}; expected them nested as the arguments are")
+
+
+def _slice_tensor(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
+    """The slices of an argument, which must be a Tensor, along a dimension."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"[{name}] got an argument of type {type(value).__name__} and dimension {dim}; expected a "
@@ -151,50 +187,55 @@ def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
         raise OpError(
             f"[{name}] got dimension {dim} for an argument of shape {tuple(value.shape)}; expected its own"
         )
-    parts: tuple[Tensor, ...] = unbind(value, dim)
+    slices: tuple[Tensor, ...] = unbind(value, dim)
     # Only for vmap: no function of the user's gets the slices of a Stack.
     if name == "vmap" and value._array.size:
-        begin_alike(parts)
-    return parts
+        begin_alike(slices)
+    return slices
 
 
-def _common(name: str, count: int | None, size: int) -> int:
-    if count is not None and size != count:
-        raise OpError(f"[{name}] got {count} and {size} slices; expected arguments with as many")
-    return size
-
-
-def joined(name: str, results: list[Any], out_dims: Any) -> Any:
-    """One result of the same structure as each of the results, with their Tensors stacked."""
-    columns = [values_of(result) for result in results]
-    for value in (value for column in columns for value in column):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"[{name}] got a result with {type(value).__name__}; expected Tensors")
-    if any(len(column) != len(columns[0]) for column in columns):
+def join_results(name: str, results: Sequence[Any], out_dims: OutDims) -> Any:
+    """One result of the same structure as each of the results, with their Tensors stacked. name: the public
+    function, for errors."""
+    rows = [list_values(result) for result in results]
+    first = rows[0]
+    for row in rows:
+        for value in row:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"[{name}] got a result with {type(value).__name__}; expected Tensors")
+    if any(len(row) != len(first) for row in rows):
         raise OpError(f"[{name}] got results of different structure; expected the same of each slice")
-    first = columns[0]
-    if isinstance(out_dims, (tuple, list)):
-        dims = list(out_dims)
-    else:
-        dims = [out_dims] * len(first)
+    dims = _dims_of_results(out_dims, len(first))
     if len(dims) != len(first) or not all(type(dim) is int for dim in dims):
         raise OpError(
             f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"
         )
-    rows = zip(zip(*columns, strict=True), dims, strict=True)
-    return like(results[0], [stack(list(row), dim) for row, dim in rows])
+    columns = zip(*rows, strict=True)
+    stacked = [stack(list(column), dim) for column, dim in zip(columns, dims, strict=True)]
+    return replace_values(results[0], stacked)
 
 
-class _Same(random.Generator):
-    """The stream of a function that draws the same in each call."""
+def _dims_of_results(out_dims: OutDims, count: int) -> Sequence[int]:
+    """out_dims for each of `count` results."""
+    if isinstance(out_dims, (tuple, list)):
+        return out_dims
+    return [out_dims] * count  # type: ignore[list-item]
 
+
+# --- random numbers
+
+
+class _SameDraws(random.Generator):
+    """The generator of a function that draws the same numbers in each call."""
+
+    # The error of a draw from another generator while this one is in use (ops/making/random.py).
     only = "[vmap] got a function that draws from its own generator; expected randomness='different'"
 
 
-class _Refused(_Same):
-    """The stream of a function that must not draw."""
+class _NoDraws(_SameDraws):
+    """The generator of a function that must not draw: each way to draw raises RuntimeError."""
 
-    def fresh_key(self) -> Any:
+    def fresh_key(self) -> NoReturn:
         raise RuntimeError(
             "[vmap] got a function that draws random numbers; expected randomness='different' or 'same'"
         )
@@ -203,16 +244,16 @@ class _Refused(_Same):
 
 
 @contextmanager
-def _drawing(randomness: str) -> Iterator[Callable[[], Any]]:
-    """Gives a function that makes the block in which one call of func runs, with its stream of random
-    numbers."""
-    stream = random.current()
+def _random_numbers(randomness: str) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """Gives a function that makes the block in which one call of func runs, with its random numbers."""
+    generator = random.current()
     if randomness == "different":
         yield nullcontext
     elif randomness == "error":
-        refused = _Refused()
-        yield lambda: random.using(refused)
+        no_draws = _NoDraws()
+        yield lambda: random.using(no_draws)
     else:
-        state, same = stream.plain_state(), _Same()
+        state = generator.plain_state()
+        same = _SameDraws()
         yield lambda: random.using(same.set_state(state))
-        stream.set_state(same.plain_state())
+        generator.set_state(same.plain_state())  # goes on after the numbers of one call

@@ -325,7 +325,7 @@ def clear_value(module: ModuleLike, name: str, value: Any) -> None:
         raise TypeError(f"cannot assign {type(value).__name__} as {text}; expected {expected} or None")
 
 
-def set_tensor(attributes: dict[str, Any], name: str, value: Tensor) -> None:
+def set_tensor(attributes: dict[str, Any], name: str, value: Tensor | None) -> None:
     """Gives a parameter or buffer another value, without a check. attributes: the module's ``__dict__``."""
     attributes[name] = value
     for registry in (PARAMETERS, BUFFERS):

@@ -1,0 +1,75 @@
+"""Forward derivatives of a `DifferentiatedCall` (autograd/differentiated_call.py): for jvp, jacfwd, jet and
+laplacian, which call the function on the tape and then walk along it with `push_forward` (forward.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+import ranvier.func.forward_rules  # noqa: F401  # fills the table of rules
+from ranvier.autograd.differentiated_call import DifferentiatedCall
+from ranvier.autograd.trees import Tensors, replace_values
+from ranvier.func.forward import RowAlgebra, Rows, TangentRows, TaylorRows, node_or_leaf, push_forward
+from ranvier.grad_mode import no_grad
+from ranvier.tensors.memory import filled_like, keep
+from ranvier.tensors.tensor import Tensor, wrap
+
+
+def push_through(
+    call: DifferentiatedCall,
+    algebra: RowAlgebra,
+    vs: Tensors,
+    rows_of_inputs: Callable[[], Sequence[Tensor]],
+) -> list[Rows]:
+    """The rows of the outputs of a call. rows_of_inputs: a function that computes those of its inputs, from
+    the Tensors vs, which decide whether the derivatives are recorded."""
+    with _recording(call.records_weighted(vs)):
+        sources = {node_or_leaf(x): t for x, t in zip(call.xs, rows_of_inputs(), strict=True)}
+        return push_forward(call.name, algebra, call.ys, sources)
+
+
+def _recording(records: bool) -> AbstractContextManager[Any]:
+    """A block in which nothing is recorded, unless `records`."""
+    if records:
+        return nullcontext()
+    return no_grad()
+
+
+def jacobian_vector_product(call: DifferentiatedCall, vs: Tensors) -> Any:
+    """J v, computed forward, in the tree of the outputs. vs: v, one Tensor for each input."""
+
+    def rows_of_inputs() -> list[Tensor]:
+        return [v.unsqueeze(0) for v in vs]
+
+    products = []
+    rows = push_through(call, TaylorRows(1), vs, rows_of_inputs)
+    for y, t in zip(call.ys, rows, strict=True):
+        if t is None:
+            products.append(wrap(filled_like(0, y._array)))
+        else:
+            products.append(call.release(t[0]))
+    return replace_values(call.outputs, products)
+
+
+def jacobian_by_columns(call: DifferentiatedCall) -> Any:
+    """As `call.jacobian_tree()`, computed forward: one pass for each input, with a row for each of its
+    elements."""
+    jacobians: list[list[Tensor]] = [[] for _ in call.ys]  # for each output a list over the inputs
+    with _recording(call.records_derivatives):
+        for x in call.xs:
+            count = x.numel()
+            units = np.eye(count, dtype=x.dtype).reshape(count, *x.shape)
+            sources = {node_or_leaf(x): wrap(keep(units))}
+            rows = push_forward(call.name, TangentRows(), call.ys, sources)
+            for of_inputs, y, t in zip(jacobians, call.ys, rows, strict=True):
+                if t is None:
+                    t = wrap(keep(np.zeros((count, *y.shape), x.dtype)))
+                t = t.to(x.dtype)
+                of_inputs.append(t.movedim(0, -1).reshape(*y.shape, *x.shape))
+    trees = []
+    for of_inputs in jacobians:
+        trees.append(replace_values(call.inputs, map(call.release, of_inputs)))
+    return replace_values(call.outputs, trees)
