@@ -11,11 +11,11 @@ change has its effect. Error messages call a submodule a part.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from itertools import repeat
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 
 from ranvier.autograd import Tensor
 from ranvier.nn import Module
@@ -24,32 +24,36 @@ from ranvier.onnx.graph import STATISTICS, Graph, Node
 from ranvier.onnx.limits import BY_VALUES, STEP, cost
 from ranvier.onnx.operators.sizes import as_operands, in_numbers, is_sized, of_sizes
 from ranvier.onnx.patching import active, followed
-from ranvier.onnx.registry import find
-from ranvier.onnx.submodules import Call, Partition, Path, Subgraph, last_uses
-from ranvier.onnx.values import Reader, raw, shown
+from ranvier.onnx.registry import Operator, find
+from ranvier.onnx.submodules import Partition, Path, Subgraph, SubmoduleCall, last_uses
+from ranvier.onnx.values import Reader, Value, raw, shown
 from ranvier.tensors.recording import paused
+from ranvier.tensors.types import Shape
+
+Values = dict[str, Any]
+"""The values of a run by name: Tensors and arrays, and None for the name "" of an input that is left out."""
 
 
 class Submodule(Module):
-    """A module for a part of the parameters' names."""
+    """The module at a prefix of the parameters' names."""
 
-    step_constants = ("_body",)
+    step_constants = ("_body",)  # for a compiled step the body stays as it is in the file
     _body: Body
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Value) -> Any:
         name = ".".join(self._body.path)
         subgraph = self._body.subgraph
         if not subgraph.steps:
             raise ValueError(f"[onnx] part '{name}' is not one function: {_REMEDY}")
-        if len(inputs) != (count := len(subgraph.inputs)):
-            raise TypeError(f"[onnx] part '{name}' got {len(inputs)} inputs; expected {count}")
-        results = called(self, self._body, inputs)
+        expected = len(subgraph.inputs)
+        if len(inputs) != expected:
+            raise TypeError(f"[onnx] part '{name}' got {len(inputs)} inputs; expected {expected}")
+        results = run_body(self, self._body, inputs)
         if len(results) > 1:
             return results
         return results[0]
 
 
-_UNKNOWN: tuple[list[Any], int] = ([], 0)
 _REMEDY = (
     "its nodes use other parameters, too, or lie around other parts; expected changes of the parts inside, "
     "of those around it, or of its parameters"
@@ -57,104 +61,159 @@ _REMEDY = (
 
 
 class Body:
-    """What a part computes: its steps in the plan. A part that cannot be called has none."""
+    """What the module at a path computes: its steps in the plan. Only submodules that can be called have any.
+
+    The attribute `_body` of each Submodule, and of the OnnxModule with the path (), which all copies of the
+    module share.
+    """
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan = plan
         self.path = path
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Body:
-        return self  # copies of a module share the plan
+        return self
 
     @property
     def subgraph(self) -> Subgraph:
-        return self.plan.subgraphs.get(self.path, _NOTHING)
+        return self.plan.subgraphs.get(self.path, _NO_STEPS)
 
 
-_NOTHING = Subgraph((), (), (), (), (), {})
+_NO_STEPS = Subgraph((), (), (), (), (), {})
+
+
+class CostLimit(NamedTuple):
+    """The cost that a run may have (`limits.py`): a constant, and a number for each element of the inputs."""
+
+    constant: int
+    per_element: int
+
+
+class _KnownCost(NamedTuple):
+    """The cost of a node in an earlier run, and the shapes of its operands then."""
+
+    shapes: list[Shape | None]
+    cost: int
+
+
+_UNKNOWN_COST = _KnownCost([], 0)
+
+
+class SubmodulePlace(NamedTuple):
+    """A submodule that the OnnxModule has: the number of the module around it, its name there, its body.
+
+    Submodules are numbered from 1 in their order in `Plan.tree`; 0 is the OnnxModule itself.
+    """
+
+    around: int
+    name: str
+    body: Body
+
+
+class ParameterPlace(NamedTuple):
+    """Where a parameter or buffer is: its value in the graph, the number of its module, its name there."""
+
+    value: str
+    module: int
+    name: str
 
 
 class Plan:
     """A graph, and where its parameters and buffers are in the module.
 
     paths: value of each parameter and buffer -> the names that lead to it. buffers: the values that are
-    buffers or copies of them. most: the cost that a run may have (`limits.py`), and what each input element
-    adds to it.
+    buffers or copies of them.
     """
 
     def __init__(
-        self, graph: Graph, paths: dict[str, Path], buffers: frozenset[str], most: tuple[int, int]
+        self, graph: Graph, paths: dict[str, Path], buffers: frozenset[str], limit: CostLimit
     ) -> None:
         self.nodes = graph.nodes
         self.outputs = graph.outputs
         self.paths = paths
         self.buffers = buffers
-        self.most = most
-        self.inputs = [name for name, *_ in graph.inputs]
+        self.limit = limit
+        self.inputs = [value.name for value in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
-        # id of a node -> the shapes of its operands in an earlier run, and its cost with these
-        self.costs: dict[int, tuple[list[Any], int]] = {}
+        self.costs: dict[int, _KnownCost] = {}  # by the id of a node
         self.unused = last_uses(self.nodes, self.outputs)
-        prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
-        self.bodies = {p: Body(self, p) for p in dict.fromkeys([(), *prefixes])}
+        self.bodies: dict[Path, Body] = {(): Body(self, ())}  # of the module and of all submodules, by path
+        for path in paths.values():
+            for length in range(1, len(path)):
+                self.bodies.setdefault(path[:length], Body(self, path[:length]))
 
     @cached_property
-    def tree(self) -> list[tuple[int, str, Body]]:
-        """For each part: the number of the part around it, its name and its body.
-
-        Parts are numbered from 1 in this order; 0 is the module itself.
-        """
-        number = {path: i for i, path in enumerate(self.bodies)}
-        return [(number[p[:-1]], p[-1], body) for p, body in self.bodies.items() if p]
+    def tree(self) -> list[SubmodulePlace]:
+        """The place of each submodule; the module around it comes before it."""
+        numbers = {path: number for number, path in enumerate(self.bodies)}
+        places = []
+        for path, body in self.bodies.items():
+            if path:
+                places.append(SubmodulePlace(numbers[path[:-1]], path[-1], body))
+        return places
 
     @cached_property
-    def places(self) -> list[tuple[str, int, str]]:
-        """For each parameter and buffer: its value in the graph, its part's number, its name there."""
-        number = {path: i for i, path in enumerate(self.bodies)}
-        return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
+    def places(self) -> list[ParameterPlace]:
+        """The place of each parameter and buffer."""
+        numbers = {path: number for number, path in enumerate(self.bodies)}
+        places = []
+        for value, path in self.paths.items():
+            places.append(ParameterPlace(value, numbers[path[:-1]], path[-1]))
+        return places
 
     @cached_property
     def subgraphs(self) -> dict[Path, Subgraph]:
-        """The steps of each part that can be called, by path."""
+        """The steps of each submodule that can be called, by path."""
         return Partition(self).subgraphs()
 
-    def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
-        """True if no part was replaced, hooked or put in another mode; then puts parameters into `values`."""
-        parts = [module.__dict__]
+    def parameters(self, module: Module) -> Values | None:
+        """The parameters and buffers of the module by the names of their values in the graph.
+
+        None if a submodule was replaced, hooked or put in another mode than the module.
+        """
+        attributes = [module.__dict__]  # of each module, by its number
         training = module.training
         for around, name, body in self.tree:
-            part = parts[around].get(name)
-            if part.__class__ is not Submodule or part._body is not body or part._rv_hooks is not None:
-                return False
-            own = part.__dict__
-            if "forward" in own or own["training"] is not training:
-                return False
-            parts.append(own)
-        for value, at, name in self.places:
-            if (parameter := parts[at].get(name)) is None:
-                return False
+            found = attributes[around].get(name)
+            if found.__class__ is not Submodule or found._body is not body or found._rv_hooks is not None:
+                return None
+            of_submodule = found.__dict__
+            if "forward" in of_submodule or of_submodule["training"] is not training:
+                return None
+            attributes.append(of_submodule)
+        values: Values = {}
+        for value, number, name in self.places:
+            parameter = attributes[number].get(name)
+            if parameter is None:
+                return None
             values[value] = parameter
-        return True
+        return values
 
 
 # --- running
-def called(module: Module, body: Body, inputs: Iterable[Any]) -> tuple[Any, ...]:
-    """The part's steps, with calls of the parts inside it."""
+def run_body(module: Module, body: Body, inputs: Iterable[Value]) -> tuple[Any, ...]:
+    """The results of a module's steps, in which the submodules inside it are called.
+
+    module: a Submodule, or the OnnxModule. body: the body of this module.
+    """
     subgraph = body.subgraph
-    values = {"": None, **subgraph.constants, **dict(zip(subgraph.inputs, inputs, strict=True))}
+    values: Values = {"": None, **subgraph.constants}
+    values.update(zip(subgraph.inputs, inputs, strict=True))
     for value, path in subgraph.places:
         values[value] = _found(module, body, path)
-    left = CostBudget(body.plan, values, subgraph.inputs)
-    return run(module, body, subgraph.steps, subgraph.unused, values, left, subgraph.outputs)
+    budget = CostBudget(body.plan.limit, values, subgraph.inputs)
+    return run(module, body, subgraph.steps, subgraph.unused, values, budget, subgraph.outputs)
 
 
 class CostBudget:
     """The cost that the rest of a run may have, in the units of `limits.py`."""
 
-    def __init__(self, plan: Plan, values: dict[str, Any], inputs: Iterable[str]) -> None:
-        self.left = plan.most[0] + plan.most[1] * sum(raw(values[name]).size for name in inputs)
+    def __init__(self, limit: CostLimit, values: Values, inputs: Iterable[str]) -> None:
+        elements = sum(raw(values[name]).size for name in inputs)
+        self.left = limit.constant + limit.per_element * elements
 
     def take(self, count: int, node: Node) -> None:
+        """Counts the cost of a node; raises ValueError that names the node if no more is left."""
         self.left -= count
         if self.left < 0:
             raise ValueError(
@@ -166,111 +225,117 @@ class CostBudget:
 def run(
     module: Module,
     body: Body,
-    steps: Sequence[Node | Call],
+    steps: Sequence[Node | SubmoduleCall],
     unused: Iterable[Sequence[str]],
-    values: dict[str, Any],
-    left: CostBudget,
+    values: Values,
+    budget: CostBudget,
     outputs: Iterable[str],
 ) -> tuple[Any, ...]:
     """Runs the steps, and returns the values that `outputs` names.
 
-    body: the body of the module or part. unused: for each step the values that are deleted after it. values:
-    inputs, parameters and constants, by name; results are added. left: what the run may still cost.
+    body: the body of the module. unused: for each step the values that are deleted after it. values: inputs,
+    parameters and constants, by name; results are added. budget: what the run may still cost.
     """
     costs = body.plan.costs
-    for step, gone in zip(steps, unused, strict=False):
+    for step, unused_now in zip(steps, unused, strict=False):
         operands = [values[name] for name in step.inputs]
-        if isinstance(step, Call):
+        if isinstance(step, SubmoduleCall):
             results = _found(module, body, step.path)(*operands)
-            if not (len(step.outputs) > 1):
+            if len(step.outputs) <= 1:
                 results = (results,)
         else:
             if observers:
                 Reader.name = _named(step)
-            sizes = [v if v is None else v.shape for v in operands]
-            known, size = costs.get(id(step), _UNKNOWN)
-            if known != sizes:
-                size = _cost(step, operands)
+            shapes = [v if v is None else v.shape for v in operands]
+            known_shapes, count = costs.get(id(step), _UNKNOWN_COST)
+            if known_shapes != shapes:
+                count = _cost(step, operands)
                 if step.op not in BY_VALUES:
-                    costs[id(step)] = sizes, size
-            left.take(size, step)
-            results = _results(module, body, step, operands, left)
+                    costs[id(step)] = _KnownCost(shapes, count)
+            budget.take(count, step)
+            results = _results(module, body, step, operands, budget)
         values.update(zip(step.outputs, results, strict=False))
-        values[""] = None
-        for name in gone:
+        values[""] = None  # a result that is left out has this name
+        for name in unused_now:
             del values[name]
     return tuple([values[name] for name in outputs])
 
 
-def _cost(step: Node, operands: list[Any]) -> Any:
-    """What the step costs, for as many elements as in this run."""
+def _cost(node: Node, operands: list[Any]) -> int:
+    """What the node costs, for as many elements as in this run."""
     if active() is None:
-        return cost(step.op, operands, step.settings)
+        return cost(node.op, operands, node.attributes)
     with followed(None):
-        return cost(step.op, list(map(in_numbers, operands)), step.settings)
+        return cost(node.op, list(map(in_numbers, operands)), node.attributes)
 
 
-def _found(module: Any, body: Body, path: Path) -> Any:
-    """The object at a path from `module` on, which has this body: a parameter, or a part to call.
+def _found(module: Module, body: Body, path: Path) -> Any:
+    """The object at a path from `module` on, which has this body: a parameter, or a submodule to call.
 
-    Raises ValueError if a part on the way is hooked or replaced: it is not called, so the change would have
-    no effect.
+    Raises ValueError if a submodule on the way is hooked or replaced: it is not called, so the change would
+    have no effect.
     """
     bodies = body.plan.bodies
+    found: Any = module
     for i, name in enumerate(path):
-        at = (*body.path, *path[:i])
-        whole = isinstance(module, Submodule) and module._body is bodies[at]
-        if i and (not whole or module._rv_hooks is not None or "forward" in vars(module)):
+        here = (*body.path, *path[:i])  # the path of `found`
+        if i > 0 and not _is_unchanged(found, bodies[here]):
             raise ValueError(
-                f"[onnx] part '{'.'.join(at)}' is hooked or replaced, and not one function: {_REMEDY}"
+                f"[onnx] part '{'.'.join(here)}' is hooked or replaced, and not one function: {_REMEDY}"
             )
-        found = getattr(module, name, None)
-        if found is None and (i + 1 < len(path) or (*at, name) in bodies):
-            raise ValueError(f"[onnx] got no part '{'.'.join((*at, name))}'; expected a module in its place")
-        module = found
-    return module
+        found = getattr(found, name, None)
+        is_module = i + 1 < len(path) or (*here, name) in bodies
+        if found is None and is_module:
+            raise ValueError(
+                f"[onnx] got no part '{'.'.join((*here, name))}'; expected a module in its place"
+            )
+    return found
+
+
+def _is_unchanged(module: object, body: Body) -> bool:
+    """True for the submodule that was loaded with this body, if it has no hooks and no forward of its own."""
+    if not isinstance(module, Submodule) or module._body is not body:
+        return False
+    return module._rv_hooks is None and "forward" not in vars(module)
 
 
 @contextmanager
-def _aside() -> Iterator[None]:
+def _unobserved() -> Iterator[None]:
     """A block whose results are constants: no observer and no recording of this thread sees its calls."""
-    here = [one for one in observers if one.thread == get_ident()]
+    of_this_thread = [one for one in observers if one.thread == get_ident()]
     with paused():
-        for one in here:
-            one.thread = 0
+        for observer in of_this_thread:
+            observer.thread = 0  # the number of no thread
         try:
             yield
         finally:
-            for one in here:
-                one.thread = get_ident()
+            for observer in of_this_thread:
+                observer.thread = get_ident()
 
 
 def _results(
-    module: Module, body: Body, node: Node, operands: list[Any], left: CostBudget
+    module: Module, body: Body, node: Node, operands: list[Any], budget: CostBudget
 ) -> tuple[Any, ...]:
     """The results of a node. They are NumPy arrays if no operand is a Tensor."""
     operator = find(node.op, node.version)
     assert operator is not None
-    more: dict[str, Any] = {}
     count = len(operands) - node.captured
-    has_sizes = active() is not None and any(map(is_sized, operands))  # the model is written again
+    has_sizes = active() is not None and any(map(is_sized, operands))  # the model is exported again
     is_constant = not has_sizes and not any(isinstance(value, Tensor) for value in operands)
-    if operator.asks:
-        places = STATISTICS.get(node.op, ())
-        buffers = body.plan.buffers
-        owned = bool(places) and all(node.inputs[i] in buffers for i in places)
-        asked: dict[str, Any] = {"training": module.training, "outputs": len(node.outputs), "owned": owned}
-        scope = dict(zip(node.inputs[count:], operands[count:], strict=True))
-        asked["compute"] = partial(_computed, module, body, node, scope, left)
-        more = {name: asked[name] for name in operator.asks}
+    run_arguments: dict[str, Any] = {}
+    if operator.run_arguments:
+        run_arguments = _run_arguments(operator, module, body, node, operands, budget)
+    block: AbstractContextManager[None] = nullcontext()
+    if is_constant and operands:
+        block = _unobserved()
     try:
-        with _aside() if is_constant and operands else nullcontext():
+        with block:
             result: Any = NotImplemented
             if has_sizes:
-                result = of_sizes(node.op, operands[:count], node.settings)
+                result = of_sizes(node.op, operands[:count], node.attributes)
                 operands = as_operands(node.op, operands)
             if result is NotImplemented:
-                result = operator.function(*operands[:count], **node.settings, **more)
+                result = operator.function(*operands[:count], **node.attributes, **run_arguments)
     except MemoryError:  # the MemoryError of an op is also a ValueError, which is caught below
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -286,23 +351,45 @@ def _results(
     return results
 
 
-def _computed(
+def _run_arguments(
+    operator: Operator, module: Module, body: Body, node: Node, operands: list[Any], budget: CostBudget
+) -> dict[str, Any]:
+    """The keyword arguments that the operator's function takes beside attributes (`registry.py`)."""
+    statistics = STATISTICS.get(node.op, ())
+    buffers = body.plan.buffers
+    count = len(operands) - node.captured
+    captured = dict(zip(node.inputs[count:], operands[count:], strict=True))
+    arguments: dict[str, Any] = {
+        "training": module.training,
+        "outputs": len(node.outputs),
+        "owned": bool(statistics) and all(node.inputs[i] in buffers for i in statistics),
+        "compute": partial(_graph_results, module, body, node, captured, budget),
+    }
+    return {name: arguments[name] for name in operator.run_arguments}
+
+
+def _graph_results(
     module: Module,
     body: Body,
     node: Node,
-    scope: dict[str, Any],
-    left: CostBudget,
+    captured: Values,
+    budget: CostBudget,
     graph: Graph,
-    *inputs: Any,
+    *inputs: Value,
 ) -> tuple[Any, ...]:
-    """The results of `graph`, which is in an attribute of the node; scope: values of the graph around it."""
-    left.take(STEP * (1 + len(graph.nodes)), node)
-    names = [name for name, *_ in graph.inputs]
-    values = {**scope, "": None, **graph.initializers, **dict(zip(names, inputs, strict=True))}
-    return run(module, body, graph.nodes, repeat(()), values, left, graph.outputs)
+    """The results of `graph`, which is in an attribute of the node.
+
+    captured: the values of the graph around it that it uses.
+    """
+    budget.take(STEP * (1 + len(graph.nodes)), node)
+    names = [value.name for value in graph.inputs]
+    values: Values = {**captured, "": None, **graph.initializers}
+    values.update(zip(names, inputs, strict=True))
+    return run(module, body, graph.nodes, repeat(()), values, budget, graph.outputs)
 
 
 def _named(node: Node) -> str:
+    """The node for error messages."""
     if node.name:
         return f"node {node.name!r} of type {node.op}"
     return f"node of type {node.op}"

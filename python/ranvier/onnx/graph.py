@@ -1,62 +1,83 @@
 """Reads the graph of an `onnx.ModelProto` as a list of `Node`s whose operators are known.
 
-It also decides which constants of the file are parameters, buffers or settings (`roles_of`). A file from an
-unknown source may be small and describe a huge graph, so the nodes that its functions stand for are counted
-(`node_count`) before the functions are replaced.
+`reader.py` uses it. The file also decides which constants are parameters, buffers or settings
+(`value_roles`). A file from an unknown source may be small and describe a huge graph, so the nodes that its
+functions stand for are counted (`node_count`) before the functions are replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Container, Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ranvier.onnx.registry import BECAME_INPUTS, IGNORED, find
 from ranvier.onnx.values import FLOATS, Array, dtype_of
 
+if TYPE_CHECKING:
+    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
 
 class Node(NamedTuple):
     """A call of an operator.
 
     version: the version of the operator set. inputs, outputs: names of values; an input "" is left out.
-    settings: the attributes by name. captured: the last so many inputs are no operands: the graphs in the
-    attributes use them.
+    attributes: numbers, strings, lists, arrays and Graphs by name. captured: the last so many inputs are no
+    operands: they are values that the graphs in the attributes use.
     """
 
     op: str
     version: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    settings: dict[str, Any]
+    attributes: dict[str, Any]
     name: str
     captured: int = 0
+
+
+class Input(NamedTuple):
+    """An input of a graph. Only those of the model's own graph have a dtype and a shape.
+
+    shape: None in it is a size that may be any; the shape is None where the file has none.
+    """
+
+    name: str
+    dtype: np.dtype[Any] | None = None
+    shape: list[int | None] | None = None
 
 
 class Graph(NamedTuple):
     """A model's graph, or one in an attribute: a branch, or the body of a loop.
 
-    inputs: (name, dtype, shape) of the inputs that are no initializers; None in a shape: the size may be any.
-    initializers: the arrays that the file stores, by name.
+    inputs: those that are no initializers. initializers: the arrays that the file stores, by name.
     """
 
-    inputs: list[tuple[str, Any, list[int | None] | None]]
+    inputs: list[Input]
     outputs: list[str]
     initializers: dict[str, Array]
     nodes: list[Node]
 
 
-def every_node(nodes: Any) -> Iterator[Any]:
-    """The nodes (NodeProtos) and all nodes of the graphs in their attributes."""
+def every_node(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes and all nodes of the graphs in their attributes."""
     for node in nodes:
         yield node
-        for a in node.attribute:
-            for graph in (*a.graphs, *([a.g] if a.HasField("g") else ())):
+        for attribute in node.attribute:
+            for graph in _graphs_in(attribute):
                 yield from every_node(graph.node)
 
 
-def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
-    """The graph of a ModelProto that onnx's checker has accepted.
+def _graphs_in(attribute: AttributeProto) -> list[GraphProto]:
+    graphs = list(attribute.graphs)
+    if attribute.HasField("g"):
+        graphs.append(attribute.g)
+    return graphs
+
+
+def read_graph(onnx: ModuleType, model: ModelProto, versions: Mapping[str, int]) -> Graph:
+    """The graph of a model that onnx's checker has accepted.
 
     versions: the version of the operator set of each domain; "" is ONNX's own domain.
     Raises ValueError that names all operators and attributes that are not supported.
@@ -68,7 +89,7 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     reader = _GraphReader(onnx, versions[""], model.producer_name, {}, lacking)
     graph = reader.graph(model.graph)
     _refuse(lacking, versions[""])
-    inputs = [_input(onnx, v) for v in model.graph.input if v.name not in reader.initializers]
+    inputs = [_input(v) for v in model.graph.input if v.name not in reader.initializers]
     return graph._replace(inputs=inputs, initializers=reader.initializers)
 
 
@@ -80,98 +101,141 @@ class _GraphReader(NamedTuple):
     initializers: the arrays of all graphs. lacking: attributes that are not supported -> a node that has one.
     """
 
-    onnx: Any
+    onnx: ModuleType
     version: int
     producer: str
     initializers: dict[str, Array]
     lacking: dict[str, str]
 
-    def graph(self, proto: Any) -> Graph:
+    def graph(self, proto: GraphProto) -> Graph:
         """The graph, with inputs without types.
 
         Its initializers go to the dict that all graphs share. An initializer whose name is taken there stays
         in the Graph.
         """
-        own = {t.name: array_of_tensor(self.onnx, t) for t in proto.initializer}
-        twice = {name: own.pop(name) for name in own.keys() & self.initializers.keys()}
-        self.initializers.update(own)
-        used = {v.name for v in proto.output}.union(*(node.input for node in every_node(proto.node)))
+        shared = {}
+        hidden = {}
+        for tensor in proto.initializer:
+            array = array_of_tensor(self.onnx, tensor)
+            if tensor.name in self.initializers:
+                hidden[tensor.name] = array
+            else:
+                shared[tensor.name] = array
+        self.initializers.update(shared)
+        used = {value.name for value in proto.output}
+        for node in every_node(proto.node):
+            used.update(node.input)
         nodes = [self.node(node, used) for node in proto.node]
         if self.producer not in ("ranvier", "pytorch"):  # these write all weights as initializers
             nodes = _with_weights(nodes, self.initializers)
-        return Graph(
-            [(v.name, None, None) for v in proto.input], [v.name for v in proto.output], twice, nodes
-        )
+        inputs = [Input(value.name) for value in proto.input]
+        outputs = [value.name for value in proto.output]
+        return Graph(inputs, outputs, hidden, nodes)
 
-    def node(self, node: Any, used: set[str]) -> Node:
-        """The node of a NodeProto; used: all values that nodes and outputs of its graph use.
-
-        Attributes that a later version of the operator made inputs become inputs with constants.
-        """
-        operator = find(node.op_type, self.version)
+    def node(self, proto: NodeProto, used: set[str]) -> Node:
+        """The node of a NodeProto; used: all values that nodes and outputs of its graph use."""
+        operator = find(proto.op_type, self.version)
         assert operator is not None
-        settings: dict[str, Any] = {}
-        since, became = BECAME_INPUTS.get(node.op_type, (0, ()))
-        if not (self.version < since):
-            became = ()
-        for a in node.attribute:
-            if a.name not in operator.settings.union(IGNORED, became):
-                self.lacking[f"{node.op_type} with {a.name}"] = node.name
-            elif a.name not in IGNORED:
-                is_graph = a.type == self.onnx.AttributeProto.GRAPH
-                settings[a.name] = self.graph(a.g) if is_graph else attribute(self.onnx, a)
-        inputs = list(node.input)
-        for place, name in enumerate(became, 1):
-            if name in settings:
-                constant = f"{node.output[0]} {name}"
-                value = np.asarray(settings.pop(name))
-                self.initializers[constant] = value.astype(np.float32) if value.dtype.kind == "f" else value
-                inputs += [""] * (place + 1 - len(inputs))
-                inputs[place] = constant
-        graphs = [value for value in settings.values() if isinstance(value, Graph)]
-        captured = dict.fromkeys(name for graph in graphs for name in _free(graph))
-        if "whole" in operator.settings and self.producer == "pytorch":
-            settings["whole"] = 1
-        outputs = tuple(node.output)
-        if node.op_type == "Dropout" and not used & {*outputs[1:]}:
+        now_inputs = _attributes_that_became_inputs(proto.op_type, self.version)
+        attributes = self._attributes(proto, operator.attributes.union(now_inputs))
+        inputs = self._inputs(proto, attributes, now_inputs)
+        captured: dict[str, None] = {}  # a set in the order in which names occur
+        for value in attributes.values():
+            if isinstance(value, Graph):
+                captured.update(dict.fromkeys(_captured_values(value)))
+        if "from_pytorch" in operator.attributes and self.producer == "pytorch":
+            attributes["from_pytorch"] = 1  # of Resize, whose function says what it changes
+        outputs = tuple(proto.output)
+        if proto.op_type == "Dropout" and used.isdisjoint(outputs[1:]):
             outputs = outputs[:1]  # PyTorch writes the mask, which nothing reads
         names = (*inputs, *captured)
-        return Node(node.op_type, self.version, names, outputs, settings, node.name, len(captured))
+        return Node(proto.op_type, self.version, names, outputs, attributes, proto.name, len(captured))
+
+    def _attributes(self, proto: NodeProto, supported: frozenset[str]) -> dict[str, Any]:
+        """The attributes of a node by name. Those that are not supported are added to `lacking`."""
+        attributes: dict[str, Any] = {}
+        for attribute in proto.attribute:
+            if attribute.name in IGNORED:
+                continue
+            if attribute.name not in supported:
+                self.lacking[f"{proto.op_type} with {attribute.name}"] = proto.name
+            elif attribute.type == self.onnx.AttributeProto.GRAPH:
+                attributes[attribute.name] = self.graph(attribute.g)
+            else:
+                attributes[attribute.name] = attribute_value(self.onnx, attribute)
+        return attributes
+
+    def _inputs(self, proto: NodeProto, attributes: dict[str, Any], now_inputs: tuple[str, ...]) -> list[str]:
+        """The names of a node's inputs.
+
+        now_inputs: the attributes that a later version of the operator has as inputs, from the second input
+        on. They are removed from `attributes`, and their values become initializers.
+        """
+        inputs = list(proto.input)
+        for place, name in enumerate(now_inputs, 1):
+            if name not in attributes:
+                continue
+            constant = f"{proto.output[0]} {name}"
+            value = np.asarray(attributes.pop(name))
+            if value.dtype.kind == "f":
+                value = value.astype(np.float32)
+            self.initializers[constant] = value
+            missing = place + 1 - len(inputs)
+            inputs += [""] * missing
+            inputs[place] = constant
+        return inputs
 
 
-def _free(graph: Graph) -> list[str]:
+def _attributes_that_became_inputs(op: str, version: int) -> tuple[str, ...]:
+    """The attributes of an operator, in this version, that a later version has as inputs."""
+    since, names = BECAME_INPUTS.get(op, (0, ()))
+    if version < since:
+        return names
+    return ()
+
+
+def _captured_values(graph: Graph) -> list[str]:
     """The names of values of the graph around it that a graph in an attribute uses."""
-    made = {"", *[name for name, *_ in graph.inputs]}.union(*[node.outputs for node in graph.nodes])
-    uses = [*[name for node in graph.nodes for name in node.inputs], *graph.outputs]
-    return [name for name in dict.fromkeys(uses) if name not in made]
+    made = {"", *[value.name for value in graph.inputs]}
+    used: list[str] = []
+    for node in graph.nodes:
+        made.update(node.outputs)
+        used += node.inputs
+    used += graph.outputs
+    return [name for name in dict.fromkeys(used) if name not in made]
 
 
-def _without_operator(nodes: Any, versions: dict[str, int]) -> dict[str, str]:
+def _without_operator(nodes: Iterable[NodeProto], versions: Mapping[str, int]) -> dict[str, str]:
     """The operators that are not supported -> the name of a node with this operator."""
     lacking = {}
     for node in nodes:
-        is_read = node.domain == "ai.onnx" or (node.domain, node.op_type) in OF_OTHERS
-        domain = "" if is_read else node.domain
-        if domain or find(node.op_type, versions[""]) is None:
-            lacking[f"{domain}.{node.op_type}" if domain else node.op_type] = node.name
+        is_read = node.domain in ("", "ai.onnx") or (node.domain, node.op_type) in OTHER_DOMAINS
+        if not is_read:
+            lacking[f"{node.domain}.{node.op_type}"] = node.name
+        elif find(node.op_type, versions[""]) is None:
+            lacking[node.op_type] = node.name
     return lacking
 
 
-OF_OTHERS = {("com.microsoft", "MatMulNBits")}
+OTHER_DOMAINS = {("com.microsoft", "MatMulNBits")}
 """Operators of other domains that are read."""
 
 
 def _refuse(lacking: dict[str, str], version: int) -> None:
     """Raises ValueError if something is lacking: what is not supported -> a node that has it."""
-    if lacking:
-        names = ", ".join(sorted(f"'{name}'" for name in lacking.values() if name))
-        raise ValueError(
-            f"[onnx.load] got {', '.join(sorted(lacking))}; expected operators of the table in docs/onnx.md "
-            f"(operator set {version}{f', nodes {names}' if names else ''})"
-        )
+    if not lacking:
+        return
+    names = ", ".join(sorted(f"'{name}'" for name in lacking.values() if name))
+    where = ""
+    if names:
+        where = f", nodes {names}"
+    raise ValueError(
+        f"[onnx.load] got {', '.join(sorted(lacking))}; expected operators of the table in docs/onnx.md "
+        f"(operator set {version}{where})"
+    )
 
 
-def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
+def require_operators(onnx: ModuleType, model: ModelProto, versions: Mapping[str, int]) -> None:
     """Raises ValueError: an operator is neither supported nor a function, or a function has no heads or
     groups.
 
@@ -179,21 +243,25 @@ def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
     for such a model.
     """
     functions = {(f.domain, f.name) for f in model.functions}
-    made = []
-    rest = []
-    for node in every_node([*model.graph.node, *[node for f in model.functions for node in f.node]]):
+    nodes = list(model.graph.node)
+    for function in model.functions:
+        nodes += function.node
+    of_standard_functions = []
+    others = []
+    for node in every_node(nodes):
         if is_function(onnx, node.domain, node.op_type, versions):
-            made.append(node)
+            of_standard_functions.append(node)
         elif (node.domain, node.op_type) not in functions:
-            rest.append(node)
-    _refuse(_without_operator(rest, versions), versions[""])
-    for node in made:
+            others.append(node)
+    _refuse(_without_operator(others, versions), versions[""])
+    for node in of_standard_functions:
         for a in node.attribute:
             if a.name.endswith(("num_heads", "groups")) and a.i < 1:
                 raise ValueError(f"[onnx.load] got {a.name} {a.i} of {node.op_type}; expected 1 or more")
 
 
-# --- whether a constant is a parameter, a buffer or a setting; below: operator -> places among its inputs
+# --- whether a constant is a parameter, a buffer or a setting
+# The tables below have for an operator the places of some of its inputs.
 STATISTICS: dict[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}  # running mean and variance
 _SETTINGS = {  # constants in these places are no parameters
     "Clip": (1, 2),
@@ -222,39 +290,61 @@ _PRODUCTS = ("MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose")
 _PASSING = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten")
 
 
-def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, set[str]]:
+def value_roles(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, set[str]]:
     """For each value the roles in which nodes use it: "setting", "buffer", "weight", "offset" or "other".
 
     buffer: running statistics. offset: the value is added to a product with a weight (a bias), is multiplied
     by a quotient, or is added to a product, as the scale and the shift of a norm.
     """
-    source: dict[str, Node] = {}  # value -> the node that computed its elements, before operators of _PASSING
-    for node in nodes:
-        origin = source.get(node.inputs[0]) if node.op in _PASSING else node
-        source.update(dict.fromkeys(node.outputs, origin) if origin is not None else {})
-
-    def is_weight(name: str) -> bool:
-        return name in initializers or (name in source and source[name].op == "Constant")
-
+    makers = _makers(nodes)
     roles: dict[str, set[str]] = {}
-    for node in reversed(nodes):
+    for node in reversed(nodes):  # so that the roles of a node's result are known
         for place, name in enumerate(node.inputs):
-            role = next((what for what, of in _PLACES.items() if place in of.get(node.op, ())), "other")
-            if node.op in ("Add", "Mul"):
-                before = source.get(node.inputs[1 - place])
-            else:
-                before = None
-            if before is not None and (
-                before.op == ("Div" if node.op == "Mul" else "Mul")
-                or (before.op in _PRODUCTS and any(map(is_weight, before.inputs)))
-            ):
-                role = "offset"
-            if node.op in _PASSING and not place:
-                passed = roles.get(node.outputs[0])
-            else:
-                passed = None
-            roles.setdefault(name, set()).update(passed or {role})
+            found = {_role_of_place(node.op, place)}
+            if node.op in ("Add", "Mul") and _is_offset(node, place, makers, initializers):
+                found = {"offset"}
+            if node.op in _PASSING and place == 0:
+                found = roles.get(node.outputs[0]) or found
+            roles.setdefault(name, set()).update(found)
     return roles
+
+
+def _makers(nodes: list[Node]) -> dict[str, Node]:
+    """For each value the node that computed its elements: operators of _PASSING are passed over."""
+    makers: dict[str, Node] = {}
+    for node in nodes:
+        maker: Node | None = node
+        if node.op in _PASSING:
+            maker = makers.get(node.inputs[0])
+        if maker is not None:
+            makers.update(dict.fromkeys(node.outputs, maker))
+    return makers
+
+
+def _role_of_place(op: str, place: int) -> str:
+    """The role of the input at a place of an operator, by the tables above."""
+    for role, places_of_operators in _PLACES.items():
+        if place in places_of_operators.get(op, ()):
+            return role
+    return "other"
+
+
+def _is_offset(node: Node, place: int, makers: dict[str, Node], initializers: Container[str]) -> bool:
+    """True if an operand of Add or Mul has the role "offset": the other operand decides."""
+    other = makers.get(node.inputs[1 - place])
+    if other is None:
+        return False
+    if node.op == "Mul" and other.op == "Div":
+        return True
+    if node.op == "Add" and other.op == "Mul":
+        return True
+    if other.op not in _PRODUCTS:
+        return False
+    for name in other.inputs:
+        is_constant = name in makers and makers[name].op == "Constant"
+        if is_constant or name in initializers:
+            return True
+    return False
 
 
 def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Node]:
@@ -262,46 +352,56 @@ def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Nod
 
     Some exporters write weights as Constant nodes.
     """
-    roles = roles_of(nodes, initializers)
-    rest = []
+    roles = value_roles(nodes, initializers)
+    others = []
     for node in nodes:
-        if node.op == "Constant":
-            operator = find(node.op, node.version)
+        array = _array_of_constant(node)
+        if array is not None and _is_weight(array, roles.get(node.outputs[0], set())):
+            initializers[node.outputs[0]] = array
         else:
-            operator = None
-        if operator is None:
-            value = np.zeros(())
-        else:
-            value = operator.function(**node.settings)
-        uses = roles.get(node.outputs[0], set())
-        if value.dtype not in FLOATS or not value.ndim or uses.isdisjoint(("weight", "buffer", "offset")):
-            rest.append(node)
-        else:
-            initializers[node.outputs[0]] = value
-    return rest
+            others.append(node)
+    return others
 
 
-def _input(onnx: Any, value: Any) -> tuple[str, Any, list[int | None] | None]:
-    """An input of the graph as (name, dtype, shape); its shape is None where the file has none."""
+def _array_of_constant(node: Node) -> Array | None:
+    """The array of a Constant node; None for other nodes."""
+    operator = find(node.op, node.version)
+    if node.op != "Constant" or operator is None:
+        return None
+    array: Array = operator.function(**node.attributes)
+    return array
+
+
+def _is_weight(array: Array, roles: set[str]) -> bool:
+    has_role = not roles.isdisjoint(("weight", "buffer", "offset"))
+    return array.dtype in FLOATS and array.ndim > 0 and has_role
+
+
+# --- messages of protobuf
+def _input(value: ValueInfoProto) -> Input:
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         raise ValueError(f"[onnx.load] got input '{value.name}' of type {kind}; expected a tensor")
     tensor = value.type.tensor_type
-    dims = None
-    if tensor.HasField("shape"):
-        # exporters write -1 for a size that may be any
-        dims = [
-            d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim
-        ]
-    return value.name, dtype_of(tensor.elem_type), dims
+    dtype = dtype_of(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return Input(value.name, dtype)
+    shape: list[int | None] = []
+    for dim in tensor.shape.dim:
+        if dim.HasField("dim_value") and dim.dim_value >= 0:
+            shape.append(dim.dim_value)
+        else:  # a name, or -1, which exporters write: the size may be any
+            shape.append(None)
+    return Input(value.name, dtype, shape)
 
 
-def array_of_tensor(onnx: Any, tensor: Any) -> Array:
+def array_of_tensor(onnx: ModuleType, tensor: TensorProto) -> Array:
     """The values of a TensorProto; ValueError where its size and its data do not fit."""
-    dims = list(tensor.dims)
-    if any(n < 0 for n in dims) or np.prod([float(n) for n in dims]) >= 2**40:
+    shape = list(tensor.dims)
+    count = np.prod([float(n) for n in shape])  # a float, because integers of NumPy would overflow
+    if any(n < 0 for n in shape) or count >= 2**40:
         raise ValueError(
-            f"[onnx.load] got tensor '{tensor.name}' of shape {dims}; expected 0 to 2^40 elements"
+            f"[onnx.load] got tensor '{tensor.name}' of shape {shape}; expected 0 to 2^40 elements"
         )
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
         raise ValueError(f"[onnx.load] got tensor '{tensor.name}' of strings; expected numbers")
@@ -309,28 +409,29 @@ def array_of_tensor(onnx: Any, tensor: Any) -> Array:
         return np.array(onnx.numpy_helper.to_array(tensor))
     except Exception as error:  # the reader raises many classes
         raise ValueError(
-            f"[onnx.load] tensor '{tensor.name}' of shape {dims} cannot be read: {error}"
+            f"[onnx.load] tensor '{tensor.name}' of shape {shape} cannot be read: {error}"
         ) from None
 
 
-def attribute(onnx: Any, proto: Any) -> Any:
-    """The value of a node's attribute: a number, a string, a list or an array."""
-    kinds = onnx.AttributeProto
+def attribute_value(onnx: ModuleType, proto: AttributeProto) -> Any:
+    """The value of a node's attribute: a number, a string, a list of these, or an array."""
+    types = onnx.AttributeProto
     if proto.ref_attr_name:
         raise ValueError(f"[onnx.load] got attribute '{proto.name}' without a value")
-    if proto.type == kinds.TENSOR:
+    if proto.type == types.TENSOR:
         return array_of_tensor(onnx, proto.t)
-    if proto.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS, kinds.STRING, kinds.STRINGS):
-        value = onnx.helper.get_attribute_value(proto)
-        if proto.type in (kinds.INTS, kinds.FLOATS, kinds.STRINGS):
-            several = value
-        else:
-            several = [value]
-        items = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in several]
-        if several is value:
-            return items
-        return items[0]
+    if proto.type in (types.INT, types.FLOAT, types.STRING):
+        return _decoded(onnx.helper.get_attribute_value(proto))
+    if proto.type in (types.INTS, types.FLOATS, types.STRINGS):
+        return [_decoded(item) for item in onnx.helper.get_attribute_value(proto)]
     raise ValueError(f"[onnx.load] got attribute '{proto.name}' of a kind that is not supported (a sequence)")
+
+
+def _decoded(value: bytes | float) -> str | float:
+    """A number as it is; protobuf has texts as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value
 
 
 # --- limits
@@ -342,15 +443,23 @@ A graph of this many nodes is read in about a second and takes 60 MB.
 """
 
 _DEPTH = 64  # the deepest nesting of functions and graphs in each other
-_OF_FUNCTION = 200  # an operator that ONNX defines by other operators is counted as this many nodes
+_NODES_OF_FUNCTION = 200  # an operator that ONNX defines by other operators is counted as this many nodes
 
 
-def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
+def node_count(onnx: ModuleType, model: ModelProto, versions: Mapping[str, int]) -> int:
     """The number of nodes, with those inside each call of a function and in graphs of attributes."""
     functions = {(f.domain, f.name): f for f in model.functions}
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}  # domain and name of an operator -> what a node of it counts as
 
-    def count(nodes: Any, depth: int) -> int:
+    def count_of_operator(key: tuple[str, str], depth: int) -> int:
+        inside = 1
+        if key in functions:
+            inside = count(functions[key].node, depth + 1)
+        if is_function(onnx, *key, versions):
+            return _NODES_OF_FUNCTION
+        return inside
+
+    def count(nodes: Iterable[NodeProto], depth: int) -> int:
         if depth > _DEPTH:
             raise ValueError(
                 f"[onnx.load] got functions or graphs in more than {_DEPTH} others, or in themselves"
@@ -359,28 +468,26 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
         for node in nodes:
             key = (node.domain, node.op_type)
             if key not in counts:
-                if key in functions:
-                    inner = count(functions[key].node, depth + 1)
-                else:
-                    inner = 1
-                counts[key] = _OF_FUNCTION if is_function(onnx, *key, versions) else inner
+                counts[key] = count_of_operator(key, depth)
             total += counts[key]
-            for a in node.attribute:
-                graphs = [*a.graphs, *([a.g] if a.HasField("g") else ())]
-                total += sum(count(graph.node, depth + 1) for graph in graphs)
+            for attribute in node.attribute:
+                for graph in _graphs_in(attribute):
+                    total += count(graph.node, depth + 1)
         return total
 
     return count(model.graph.node, 0)
 
 
-def is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
+def is_function(onnx: ModuleType, domain: str, op: str, versions: Mapping[str, int]) -> bool:
     """True for an operator that ONNX defines by other operators and that this library does not implement."""
     if domain == "ai.onnx":
         domain = ""
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False
     version = versions.get(domain, 1)
-    if (not domain and find(op, version)) or not onnx.defs.has(op, version, domain):
+    if domain == "" and find(op, version) is not None:
+        return False
+    if not onnx.defs.has(op, version, domain):
         return False
     schema = onnx.defs.get_schema(op, version, domain)
     return bool(schema.has_function or schema.has_context_dependent_function)

@@ -23,7 +23,7 @@ from ranvier.onnx.values import Value, array_of, axis_of, ints, is_exact, raw, s
 from ranvier.ops.matrix.einsum import parsed
 
 Inputs = list[Any]
-Settings = dict[str, Any]
+Attributes = dict[str, Any]
 
 ELEMENTS = 14 * 2**20
 """The cost that a run may have apart from its inputs and weights: 56 MB of float32."""
@@ -45,7 +45,7 @@ BY_VALUES = frozenset(_BY_VALUES.split())
 inputs."""
 
 
-def cost(op: str, inputs: Inputs, settings: Settings) -> int:
+def cost(op: str, inputs: Inputs, attributes: Attributes) -> int:
     """An upper bound of the cost of a node.
 
     An operator that is not in `_RULES` is taken to broadcast its inputs. Elements of 8 bytes count twice.
@@ -57,7 +57,7 @@ def cost(op: str, inputs: Inputs, settings: Settings) -> int:
     if rule is not None:
         # for invalid inputs a rule may fail; the operator raises the error when it runs
         with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            return wide * int(min(max(rule(inputs, settings), 0), _MOST))
+            return wide * int(min(max(rule(inputs, attributes), 0), _MOST))
     shapes = [shape_of(v) for v in inputs if v is not None]
     if len(shapes) == 1:
         return wide * int(_product(shapes[0]))
@@ -85,11 +85,11 @@ def _multiplied(products: float, value: Value) -> float:
     return products / _PRODUCTS
 
 
-def _quantized_matrix(inputs: Inputs, settings: Settings) -> float:
-    return _size(inputs[0]) * settings["n"] * (1 / max(settings["k"], 1) + 1 / _PRODUCTS)
+def _quantized_matrix(inputs: Inputs, attributes: Attributes) -> float:
+    return _size(inputs[0]) * attributes["n"] * (1 / max(attributes["k"], 1) + 1 / _PRODUCTS)
 
 
-def _pad(inputs: Inputs, settings: Settings) -> int:
+def _pad(inputs: Inputs, attributes: Attributes) -> int:
     """The size with all positive pads; negative ones crop afterwards."""
     shape = shape_of(inputs[0])
     pads = ints(inputs[1])
@@ -99,32 +99,32 @@ def _pad(inputs: Inputs, settings: Settings) -> int:
     sizes = list(shape)
     for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
         sizes[axis] += max(before, 0) + max(after, 0)
-    if settings.get("mode") in (None, "constant"):
+    if attributes.get("mode") in (None, "constant"):
         places = 0
     else:
         places = 8 * sum(sizes)
     return int(_product(sizes)) + places
 
 
-def _range(inputs: Inputs, settings: Settings) -> float:
+def _range(inputs: Inputs, attributes: Attributes) -> float:
     first, last, step = (array_of(v).reshape(()).item() for v in inputs)
     if step:
         return 3 * max((last - first) / step, 0)
     return 0
 
 
-def _resize(inputs: Inputs, settings: Settings) -> float:
+def _resize(inputs: Inputs, attributes: Attributes) -> float:
     """Axes are resized in turn, each by a product with a matrix (out, n) (`operators/resize.py`)."""
     shape = shape_of(inputs[0])
-    if "height_scale" in settings:
-        scales: Any = np.array([1, 1, settings["height_scale"], settings["width_scale"]], np.float32)
+    if "height_scale" in attributes:
+        scales: Any = np.array([1, 1, attributes["height_scale"], attributes["width_scale"]], np.float32)
     elif len(inputs) == 2:
         scales = inputs[1]
     else:
         scales = inputs[2]
     sizes = inputs[3] if len(inputs) > 3 else None
-    axes = [a % len(shape) for a in settings.get("axes") or range(len(shape))]
-    policy = settings.get("keep_aspect_ratio_policy", "stretch")
+    axes = [a % len(shape) for a in attributes.get("axes") or range(len(shape))]
+    policy = attributes.get("keep_aspect_ratio_policy", "stretch")
     factors, outs = sizes_of(shape, axes, scales, sizes, policy)
     total = 0.0
     now = list(shape)
@@ -134,14 +134,14 @@ def _resize(inputs: Inputs, settings: Settings) -> float:
         if out == n and factor == 1:
             continue
         reach = 2.0  # input elements on each side
-        if settings.get("antialias"):
+        if attributes.get("antialias"):
             reach = 2 / min(factor, 1)
         now[axis] = out
         total += _product(now) * (1 + n / _PRODUCTS) + 2 * out * n + 8 * max(out, 1) * reach
     return total
 
 
-def _matmul(inputs: Inputs, settings: Settings) -> float:
+def _matmul(inputs: Inputs, attributes: Attributes) -> float:
     a = shape_of(inputs[0])
     b = shape_of(inputs[1])
     if len(a) == 1:
@@ -152,18 +152,18 @@ def _matmul(inputs: Inputs, settings: Settings) -> float:
     return out + _multiplied(out * a[-1], inputs[0])
 
 
-def _gemm(inputs: Inputs, settings: Settings) -> float:
+def _gemm(inputs: Inputs, attributes: Attributes) -> float:
     a = shape_of(inputs[0])
     b = shape_of(inputs[1])
-    inner = a[0] if settings.get("transA") else a[-1]
-    columns = b[0] if settings.get("transB") else b[-1]
+    inner = a[0] if attributes.get("transA") else a[-1]
+    columns = b[0] if attributes.get("transB") else b[-1]
     out = _product((_size(inputs[0]) // (inner or 1), columns))
     return 3 * out + _multiplied(out * inner, inputs[0])
 
 
-def _einsum(inputs: Inputs, settings: Settings) -> float:
+def _einsum(inputs: Inputs, attributes: Attributes) -> float:
     """Floats: operands are multiplied two at a time. Integers: NumPy loops over all indices at once."""
-    terms, output = parsed(settings["equation"].replace(" ", ""), tuple(map(shape_of, inputs)))
+    terms, output = parsed(attributes["equation"].replace(" ", ""), tuple(map(shape_of, inputs)))
     sizes: dict[str, int] = {}
     for term, value in zip(terms, inputs, strict=True):
         for label, n in zip(term, shape_of(value), strict=True):
@@ -180,46 +180,46 @@ def _einsum(inputs: Inputs, settings: Settings) -> float:
     return total
 
 
-def _gather(inputs: Inputs, settings: Settings) -> int:
+def _gather(inputs: Inputs, attributes: Attributes) -> int:
     shape = shape_of(inputs[0])
-    n = shape[axis_of("Gather", settings.get("axis", 0), len(shape))]
+    n = shape[axis_of("Gather", attributes.get("axis", 0), len(shape))]
     return _size(inputs[0]) // max(n, 1) * _size(inputs[1])
 
 
-def _gather_nd(inputs: Inputs, settings: Settings) -> int:
+def _gather_nd(inputs: Inputs, attributes: Attributes) -> int:
     *lead, depth = shape_of(inputs[1])
-    inner = shape_of(inputs[0])[settings.get("batch_dims", 0) + depth :]
+    inner = shape_of(inputs[0])[attributes.get("batch_dims", 0) + depth :]
     return int(_product((*lead, *inner))) + 2 * _size(inputs[1])
 
 
-def _window(inputs: Inputs, settings: Settings, kernel: Sequence[int]) -> tuple[float, float, float]:
+def _window(inputs: Inputs, attributes: Attributes, kernel: Sequence[int]) -> tuple[float, float, float]:
     """The numbers of elements of the padded batch, of one channel of one result image, and of the window."""
-    chosen = {name: settings[name] for name in WINDOW if name in settings}
+    chosen = {name: attributes[name] for name in WINDOW if name in attributes}
     window = geometry("", inputs[0], kernel, **chosen)
     pads = zip(shape_of(inputs[0])[2:], window.before, window.after, strict=True)
     sizes = [sum(parts) for parts in pads]
     reaches = window.reach
-    if settings.get("ceil_mode"):  # the last window may reach beyond
+    if attributes.get("ceil_mode"):  # the last window may reach beyond
         sizes = [n + reach for n, reach in zip(sizes, reaches, strict=True)]
     outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, window.strides, strict=True)]
     return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(window.kernel)
 
 
-def _conv(inputs: Inputs, settings: Settings) -> float:
+def _conv(inputs: Inputs, attributes: Attributes) -> float:
     n = shape_of(inputs[0])[0] or 1
     weight = shape_of(inputs[1])
-    padded, plane, _ = _window(inputs, settings, weight[2:])
+    padded, plane, _ = _window(inputs, attributes, weight[2:])
     out = n * (weight[0] or 1) * plane
     return padded + out * (1 + _product(weight[1:]) / _PRODUCTS)
 
 
-def _pool(inputs: Inputs, settings: Settings) -> float:
-    padded, plane, kernel = _window(inputs[:1], settings, settings["kernel_shape"])
+def _pool(inputs: Inputs, attributes: Attributes) -> float:
+    padded, plane, kernel = _window(inputs[:1], attributes, attributes["kernel_shape"])
     out = _product(shape_of(inputs[0])[:2]) * plane
     return 2 * padded + 2 * out + kernel * (STEP / 4 + out / 8)
 
 
-def _transposed(inputs: Inputs, settings: Settings) -> float:
+def _transposed(inputs: Inputs, attributes: Attributes) -> float:
     """`conv_transpose` computes the result without padding, then crops.
 
     With auto_pad SAME it has n stride.
@@ -227,21 +227,21 @@ def _transposed(inputs: Inputs, settings: Settings) -> float:
     shape = shape_of(inputs[0])
     weight = shape_of(inputs[1])
     space = len(shape) - 2
-    strides = settings.get("strides") or [1] * space
-    dilations = settings.get("dilations") or [1] * space
-    more = settings.get("output_padding") or [0] * space
-    wanted = settings.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)]
+    strides = attributes.get("strides") or [1] * space
+    dilations = attributes.get("dilations") or [1] * space
+    more = attributes.get("output_padding") or [0] * space
+    wanted = attributes.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)]
     axes = zip(strides, shape[2:], dilations, weight[2:], more, wanted[-space:], strict=True)
     sizes = [max(s * (n - 1) + d * (k - 1) + 1 + o, w) for s, n, d, k, o, w in axes]
     planes = (shape[0] or 1) * (weight[1] or 1)
     work = _product(shape[2:]) * _product(weight[2:]) * (weight[0] or 1) / _PRODUCTS
-    return planes * (settings.get("group", 1) * _product(sizes) + work)
+    return planes * (attributes.get("group", 1) * _product(sizes) + work)
 
 
-def _unpooled(inputs: Inputs, settings: Settings) -> float:
+def _unpooled(inputs: Inputs, attributes: Attributes) -> float:
     shape = shape_of(inputs[0])
-    kernel = settings["kernel_shape"]
-    strides = settings.get("strides") or [1] * len(kernel)
+    kernel = attributes["kernel_shape"]
+    strides = attributes.get("strides") or [1] * len(kernel)
     inner = [(n - 1) * s + k for n, s, k in zip(shape[2:], strides, kernel, strict=True)]
     if len(inputs) > 2 and inputs[2] is not None:
         outer = ints(inputs[2])
@@ -250,100 +250,100 @@ def _unpooled(inputs: Inputs, settings: Settings) -> float:
     return 4 * _size(inputs[0]) + max(_product((*shape[:2], *inner)), _product(outer))
 
 
-def _col2im(inputs: Inputs, settings: Settings) -> float:
+def _col2im(inputs: Inputs, attributes: Attributes) -> float:
     shape = shape_of(inputs[0])
     outer = ints(inputs[1])
     kernel = ints(inputs[2])
-    pads = settings.get("pads") or [0] * (2 * len(outer))
+    pads = attributes.get("pads") or [0] * (2 * len(outer))
     whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
     planes = _product(shape[:2]) / (math.prod(kernel) or 1)
     return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + STEP * math.prod(kernel)
 
 
-def _recurrent(inputs: Inputs, settings: Settings) -> float:
+def _recurrent(inputs: Inputs, attributes: Attributes) -> float:
     """The gates of all steps and directions. 16 STEP for each: layers that the kernel lacks run in Python."""
     steps, batch = shape_of(inputs[0])[:2]
-    if settings.get("layout"):
+    if attributes.get("layout"):
         batch, steps = shape_of(inputs[0])[:2]
     directions, gates, features = shape_of(inputs[1])
     work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
     return max(steps, 1) * directions * (work + 16 * STEP)
 
 
-def _matmul_of_bits(inputs: Inputs, settings: Settings) -> float:
-    n = max(settings.get("N", 0), 0)
-    k = max(settings.get("K", 0), 1)
+def _matmul_of_bits(inputs: Inputs, attributes: Attributes) -> float:
+    n = max(attributes.get("N", 0), 0)
+    k = max(attributes.get("K", 0), 1)
     return _size(inputs[0]) / k * n * (1 + k / _PRODUCTS) + 4 * n * k
 
 
-def _constant_of_shape(inputs: Inputs, settings: Settings) -> float:
+def _constant_of_shape(inputs: Inputs, attributes: Attributes) -> float:
     return _product(ints(inputs[0]))
 
 
-def _expand(inputs: Inputs, settings: Settings) -> float:
+def _expand(inputs: Inputs, attributes: Attributes) -> float:
     return _broadcast([shape_of(inputs[0]), ints(inputs[1])])
 
 
-def _tile(inputs: Inputs, settings: Settings) -> float:
+def _tile(inputs: Inputs, attributes: Attributes) -> float:
     return _size(inputs[0]) * _product(ints(inputs[1]))
 
 
-def _one_hot(inputs: Inputs, settings: Settings) -> float:
+def _one_hot(inputs: Inputs, attributes: Attributes) -> float:
     depth = int(array_of(inputs[1]).reshape(-1)[0])
     return 3 * _size(inputs[0]) * depth
 
 
-def _affine_grid(inputs: Inputs, settings: Settings) -> float:
+def _affine_grid(inputs: Inputs, attributes: Attributes) -> float:
     return _product(ints(inputs[1])) * 16
 
 
-def _grid_sample(inputs: Inputs, settings: Settings) -> float:
+def _grid_sample(inputs: Inputs, attributes: Attributes) -> float:
     return shape_of(inputs[0])[1] * _size(inputs[1])
 
 
-def _local_response_norm(inputs: Inputs, settings: Settings) -> float:
-    window = min(settings["size"], 2 * shape_of(inputs[0])[1])
+def _local_response_norm(inputs: Inputs, attributes: Attributes) -> float:
+    window = min(attributes["size"], 2 * shape_of(inputs[0])[1])
     return (_size(inputs[0]) + STEP) * (1 + window)
 
 
-def _all_elements(inputs: Inputs, settings: Settings) -> float:
+def _all_elements(inputs: Inputs, attributes: Attributes) -> float:
     return sum(map(_size, inputs))
 
 
-def _all_elements_4_times(inputs: Inputs, settings: Settings) -> float:
+def _all_elements_4_times(inputs: Inputs, attributes: Attributes) -> float:
     return 4 * sum(map(_size, inputs))
 
 
-def _nothing(inputs: Inputs, settings: Settings) -> float:
+def _nothing(inputs: Inputs, attributes: Attributes) -> float:
     """Of operators with graphs in attributes: the nodes of these are counted when they run."""
     return 0
 
 
-def _quantized_conv(inputs: Inputs, settings: Settings) -> float:
-    return _conv([inputs[0], inputs[3]], settings)
+def _quantized_conv(inputs: Inputs, attributes: Attributes) -> float:
+    return _conv([inputs[0], inputs[3]], attributes)
 
 
-def _quantized_matmul(inputs: Inputs, settings: Settings) -> float:
-    return _matmul([inputs[0], inputs[3]], settings)
+def _quantized_matmul(inputs: Inputs, attributes: Attributes) -> float:
+    return _matmul([inputs[0], inputs[3]], attributes)
 
 
-def _quantized_table(inputs: Inputs, settings: Settings) -> float:
-    return 2 * _size(inputs[0]) * max(settings["k"], 1)
+def _quantized_table(inputs: Inputs, attributes: Attributes) -> float:
+    return 2 * _size(inputs[0]) * max(attributes["k"], 1)
 
 
-def _nonzero(inputs: Inputs, settings: Settings) -> float:
+def _nonzero(inputs: Inputs, attributes: Attributes) -> float:
     return _size(inputs[0]) * max(2 * len(shape_of(inputs[0])), 1)
 
 
-def _first_input(inputs: Inputs, settings: Settings) -> float:
+def _first_input(inputs: Inputs, attributes: Attributes) -> float:
     return _size(inputs[0])
 
 
-def _first_input_twice(inputs: Inputs, settings: Settings) -> float:
+def _first_input_twice(inputs: Inputs, attributes: Attributes) -> float:
     return 2 * _size(inputs[0])
 
 
-def _first_input_8_times(inputs: Inputs, settings: Settings) -> float:
+def _first_input_8_times(inputs: Inputs, attributes: Attributes) -> float:
     return 8 * _size(inputs[0])
 
 
@@ -354,7 +354,7 @@ _AS_FIRST = """
     ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Reshape ReverseSequence Slice Split Squeeze
     Trilu Unsqueeze
 """
-_RULES: dict[str, Callable[[Inputs, Settings], float]] = {
+_RULES: dict[str, Callable[[Inputs, Attributes], float]] = {
     "AffineGrid": _affine_grid,
     "AveragePool": _pool,
     "Cast": _first_input_twice,

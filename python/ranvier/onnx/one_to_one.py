@@ -226,7 +226,7 @@ def _folded(function: Callable[[Tensor, Tensor], Tensor], *values: Tensor) -> An
     return reduce(function, values)
 
 
-# --- Functions that are written; s is a TracedCall, call.graph its GraphBuilder
+# --- Functions that are written (`traced_call.py`)
 # operator -> its Function; the functions that read these operators are elsewhere
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
 

@@ -1,10 +1,12 @@
 """Two tables: what computes each ONNX operator of a loaded file, and what writes each Function as operators.
 
-An implementation of an operator gets the node's inputs (None for an input that is left out), and its
-attributes as keyword arguments. It can have further keyword arguments: ``training`` (whether the module is in
-training mode), ``outputs`` (how many results are used), ``owned`` (whether the running statistics are buffers
-of the module) and ``compute`` (a function that takes a graph of an attribute and its inputs, and returns the
-graph's results).
+The function that computes an operator gets the node's inputs (None for an input that is left out), and its
+attributes as keyword arguments. It can have further keyword arguments, which are no attributes:
+
+- ``training``: whether the module is in training mode.
+- ``outputs``: how many results are used.
+- ``owned``: whether the running statistics are buffers of the module.
+- ``compute``: a function that takes a graph of an attribute and its inputs, and returns the graph's results.
 """
 
 from __future__ import annotations
@@ -16,20 +18,21 @@ from typing import Any, NamedTuple
 
 Implementation = Callable[..., Any]
 
-ASKED = ("training", "outputs", "owned", "compute")  # the further keyword arguments, which are no attributes
+RUN_ARGUMENTS = ("training", "outputs", "owned", "compute")
+"""The keyword arguments of an implementation that are no attributes: they say how the module runs."""
 
 
 class Operator(NamedTuple):
     """One operator from one version of the operator set on.
 
-    settings: attributes that it takes. asks: which of ASKED it gets.
+    attributes: the names of those that it takes. run_arguments: which of RUN_ARGUMENTS it takes.
     """
 
     name: str
     since: int
     function: Implementation
-    settings: frozenset[str]
-    asks: tuple[str, ...]
+    attributes: frozenset[str]
+    run_arguments: tuple[str, ...]
 
 
 OPERATORS: dict[str, list[Operator]] = {}
@@ -44,15 +47,17 @@ def operator(
 ) -> Callable[[Implementation], Implementation]:
     """Registers the implementation of an operator, valid from a version of the operator set on.
 
-    more: attributes that the function takes as ``**settings``.
+    Its keyword-only parameters are the attributes that are supported.
+    more: attributes that the function takes as ``**attributes``.
     """
 
     def register(function: Implementation) -> Implementation:
-        names = inspect.signature(function).parameters.values()
-        settings = {*more, *(p.name for p in names if p.kind is p.KEYWORD_ONLY)}
-        asks = tuple(name for name in ASKED if name in settings)
+        parameters = inspect.signature(function).parameters.values()
+        keywords = {*more, *[p.name for p in parameters if p.kind is p.KEYWORD_ONLY]}
+        attributes = frozenset(keywords.difference(RUN_ARGUMENTS))
+        run_arguments = tuple(name for name in RUN_ARGUMENTS if name in keywords)
         versions = OPERATORS.setdefault(name, [])
-        versions.append(Operator(name, since, function, frozenset(settings.difference(ASKED)), asks))
+        versions.append(Operator(name, since, function, attributes, run_arguments))
         versions.sort(key=lambda version: -version.since)
         find.cache_clear()
         return function
@@ -69,7 +74,10 @@ def operators(rows: dict[tuple[str, int], Implementation]) -> None:
 @functools.cache
 def find(name: str, version: int) -> Operator | None:
     """The implementation for a version of the operator set, or None."""
-    return next((one for one in OPERATORS.get(name, ()) if one.since <= version), None)
+    for implementation in OPERATORS.get(name, ()):
+        if implementation.since <= version:
+            return implementation
+    return None
 
 
 Write = Callable[[Any], Any]

@@ -62,12 +62,12 @@ def resize(
     keep_aspect_ratio_policy: str = "stretch",
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
-    whole: int = 0,
+    from_pytorch: int = 0,
 ) -> Any:
     """x resized along axes, to sizes or by scales.
 
-    whole: is set for files of PyTorch. With align_corners the coordinates follow from the result's size,
-    which is a whole number, as in PyTorch; ONNX takes scale times the size.
+    from_pytorch: `graph.py` sets it for files of PyTorch. With align_corners the coordinates then follow from
+    the result's size, which is a whole number, as in PyTorch; ONNX takes scale times the size.
     """
     shape = shape_of(x)
     if axes is None:
@@ -81,7 +81,7 @@ def resize(
         return _to_sizes(x, shape, chosen, ints(sizes), kernel)
     factors, outs = sizes_of(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
     transformation = coordinate_transformation_mode
-    if whole and transformation == "align_corners":
+    if from_pytorch and transformation == "align_corners":
         factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
     crops = transformation == "tf_crop_and_resize"
     if crops and roi is not None:
