@@ -472,12 +472,18 @@ for _module in _STORAGE_MODULES:
     for _name in _QUANTIZED_STORAGES:
         _CALLS[f"{_module}.{_name}Storage"] = None
 
+
+def _known_names() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for path, call in _CALLS.items():
+        names[path] = Known(path, call, _NAMED_CLASSES.get(path))
+    for name in (*_STORAGE_DTYPES.values(), *_DTYPES_WITHOUT_STORAGE):
+        names[f"torch.{name}"] = rv.dtype(name)
+    for module in _STORAGE_MODULES:
+        for name, type in STORAGE_TYPES.items():
+            names[f"{module}.{name}"] = type
+    return names
+
+
 # All names that a pickle may have: functions and classes, dtypes, and types of storages.
-KNOWN: dict[str, Any] = {}
-for _path, _call in _CALLS.items():
-    KNOWN[_path] = Known(_path, _call, _NAMED_CLASSES.get(_path))
-for _name in (*_STORAGE_DTYPES.values(), *_DTYPES_WITHOUT_STORAGE):
-    KNOWN[f"torch.{_name}"] = rv.dtype(_name)
-for _module in _STORAGE_MODULES:
-    for _name, _type in STORAGE_TYPES.items():
-        KNOWN[f"{_module}.{_name}"] = _type
+KNOWN = _known_names()

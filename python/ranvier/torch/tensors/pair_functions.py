@@ -1,73 +1,103 @@
-"""Functions of torch on complex numbers, which are `Complex` objects here (`pairs.py`)."""
+"""Functions of torch on complex numbers, which are `Complex` objects here (`pairs.py`).
+
+Those below `_answer` are functions of torch themselves. Others reach `_answer` by the protocol
+`__torch_function__`: a function of torch asks the class of its arguments before it computes.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections import namedtuple
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier as rv
 from ranvier.torch.tensors.pairs import LACKS, Complex, as_complex, of_parts, product
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from ranvier import Tensor
+    from ranvier.tensors.types import TensorLike
+
+    Operand: TypeAlias = TensorLike | Complex
+
 SVDResult = namedtuple("SVDResult", "U S Vh")
-_SAME = {"absolute": "abs", "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub"}
-_SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "cat"}
+# name of a function -> the method of Complex that computes it, where they differ
+_METHODS = {
+    "absolute": "abs",
+    "multiply": "mul",
+    "divide": "div",
+    "true_divide": "div",
+    "subtract": "sub",
+    "__rdiv__": "__rtruediv__",
+    "conj_physical": "conj",
+    "concatenate": "cat",
+}
 
 
-def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
+def _answer(
+    cls: type[Complex],
+    function: Callable[..., Any],
+    types: Iterable[type],
+    args: Sequence[Any] = (),
+    settings: dict[str, Any] | None = None,
+) -> Any:
     """Complex.__torch_function__: computes a function of torch, by parts or by the method with its name."""
     name = getattr(function, "__name__", "")
     settings = settings or {}
     inner = getattr(function, "__wrapped__", function)
     if getattr(inner, "__module__", "").endswith((".pair_functions", ".spectra")):
         return inner(*args, **settings)
+    first, *others = args
     if name in ("cat", "concat", "stack", "hstack", "vstack"):
-        return _by_parts(args[0], lambda xs: function(xs, *args[1:], **settings))
+        return _by_parts(first, lambda xs: function(xs, *others, **settings))
     if name == "einsum":
         return _einsum(function, *args)
     if name == "pad":
-        return args[0]._each(lambda x: function(x, *args[1:], **settings))
+        return first._each(lambda x: function(x, *others, **settings))
     if name in ("norm", "linalg_norm", "linalg_vector_norm"):
-        return function(args[0].abs(), *args[1:], **settings)
-    if name in ("isfinite", "isnan", "isinf"):
-        tests = [function(x) for x in (args[0].real, args[0].imag)]
-        if name == "isfinite":
-            return tests[0] & tests[1]
-        return tests[0] | tests[1]
+        return function(first.abs(), *others, **settings)
+    if name == "isfinite":
+        return function(first.real) & function(first.imag)
+    if name in ("isnan", "isinf"):
+        return function(first.real) | function(first.imag)
     if name in ("real", "imag"):
-        return getattr(args[0], name)
+        return getattr(first, name)
     if name == "isreal":
-        return args[0].imag == 0
+        return first.imag == 0
     if name == "where":
-        return _by_parts(args[1:], lambda xs: function(args[0], *xs))
+        return _by_parts(others, lambda xs: function(first, *xs))
     if name in ("constant_", "zeros_"):  # functions of nn.init
         with rv.no_grad():
-            return args[0].fill_(*args[1:])
+            return first.fill_(*others)
     if name in ("dot", "outer", "bmm", "mm", "mv"):
         return product(function, *args)
     if name == "tensordot":
-        return product(lambda a, b: function(a, b, *args[2:], **settings), *args[:2])
+        second, *axes = others
+        return product(lambda a, b: function(a, b, *axes, **settings), first, second)
     if name in ("linalg_svd", "linalg_svdvals"):
         return _singular_values(name, *args, **settings)
     if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
-        return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
-    if name in ("rand_like", "randn_like"):
-        drawn = function(args[0]._pairs, **settings)
-        return view_as_complex(drawn if name == "rand_like" else drawn * 0.5**0.5)
-    method = getattr(as_complex(args[0], Complex), _SAME.get(name, name), None)
+        return complex_of(function(first.real, *others), rv.zeros_like(first.imag))
+    if name == "rand_like":
+        return view_as_complex(function(first._pairs, **settings))
+    if name == "randn_like":  # each part has half of the variance
+        return view_as_complex(function(first._pairs, **settings) * 0.5**0.5)
+    method = getattr(as_complex(first, Complex), _METHODS.get(name, name), None)
     if method is None:
         raise TypeError(f"[torch.{name}] got complex numbers: {LACKS}")
-    return method(*args[1:], **settings)
+    return method(*others, **settings)
 
 
-Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined]
+Complex.__torch_function__ = classmethod(_answer)  # type: ignore[attr-defined]
 
 
-def _parts_of(x: Any) -> list[Any]:
+def _parts_of(x: Operand) -> list[Any]:
     """The real and the imaginary part of a complex tensor or parameter; else x alone."""
     z = as_complex(x, Complex)
     if not isinstance(z, Complex):
@@ -75,62 +105,92 @@ def _parts_of(x: Any) -> list[Any]:
     return [z.real, z.imag]
 
 
-def _einsum(function: Callable[..., Any], equation: str, *operands: Any) -> Complex:
+def _einsum(function: Callable[..., Any], equation: str, *operands: Operand) -> Complex:
     """einsum of complex numbers: the sum over all ways to take the real or the imaginary part of each.
 
     With k imaginary parts among them, a term counts times i^k.
     """
+    real_terms: list[Any] = []
+    imaginary_terms: list[Any] = []
     choices = [_parts_of(x) for x in operands]
-    parts: list[list[Any]] = [[], []]  # the terms of the real and of the imaginary part
-    for picked in itertools.product(*map(enumerate, choices)):
-        turns = sum(is_imaginary for is_imaginary, _ in picked)
-        term = function(equation, *(x for _, x in picked))
-        parts[turns % 2].append(-term if turns % 4 in (2, 3) else term)
-    return of_parts(sum(parts[0][1:], parts[0][0]), sum(parts[1][1:], parts[1][0]))
+    for numbered_parts in itertools.product(*map(enumerate, choices)):  # part 1 is the imaginary one
+        k = sum(number for number, _ in numbered_parts)
+        term = function(equation, *[part for _, part in numbered_parts])
+        if k % 4 in (2, 3):  # i^2 = -1, i^3 = -i
+            term = -term
+        if k % 2 == 0:
+            real_terms.append(term)
+        else:
+            imaginary_terms.append(term)
+    return of_parts(_total(real_terms), _total(imaginary_terms))
 
 
-def _singular_values(name: str, A: Complex, full_matrices: bool = True, *, driver: Any = None) -> Any:
+def _total(terms: list[Any]) -> Any:
+    """The sum of Tensors; from the first one, as 0 + x would be one more addition."""
+    return functools.reduce(operator.add, terms)
+
+
+def _singular_values(name: str, A: Complex, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """linalg.svd and svdvals, by NumPy and without gradients."""
     if A.requires_grad:
         raise NotImplementedError(f"[{name}] got complex numbers with gradients; expected A.detach()")
     matrices = np.asarray(A)
     if not np.isfinite(matrices).all():
-        own = name.removeprefix("linalg_")
-        raise rv.linalg.LinAlgError(f"[{own}] got a matrix without a result; expected finite values")
+        op = name.removeprefix("linalg_")
+        raise rv.linalg.LinAlgError(f"[{op}] got a matrix without a result; expected finite values")
     if name == "linalg_svdvals":
         return rv.from_numpy(np.linalg.svd(matrices, compute_uv=False))
     U, S, Vh = np.linalg.svd(matrices, full_matrices)
     return SVDResult(as_complex(U), rv.from_numpy(S), as_complex(Vh))
 
 
-def result_type(tensor: Any, other: Any) -> Any:
+def result_type(tensor: Operand, other: Operand) -> rv.dtype:
     """torch.result_type: a complex number makes a complex dtype.
 
     >>> result_type(rv.ones(2), 1j), result_type(rv.ones(2).double(), 1j), result_type(rv.arange(2), 1)
     (torch.complex64, torch.complex128, torch.int64)
     """
-    parts = [x.real if isinstance(x, (complex, Complex)) else x for x in (tensor, other)]
-    dtype = rv.result_type(*parts)
-    if not isinstance(tensor, (complex, Complex)) and not isinstance(other, (complex, Complex)):
+    is_complex = isinstance(tensor, (complex, Complex)) or isinstance(other, (complex, Complex))
+    dtype = rv.result_type(_real_part(tensor), _real_part(other))
+    if not is_complex:
         return dtype
     if dtype == rv.float64:
         return rv.complex128
     return rv.complex64
 
 
-def _by_parts(numbers: Any, function: Callable[[list[Any]], Any]) -> Any:
+def _real_part(x: Operand) -> Any:
+    if isinstance(x, (complex, Complex)):
+        return x.real
+    return x
+
+
+def _by_parts(numbers: Iterable[Operand], function: Callable[[list[Tensor]], Tensor]) -> Complex:
     """The complex result of function(list of real parts) and function(list of imaginary parts)."""
     xs = [as_complex(x, Complex) for x in numbers]
     return of_parts(function([x.real for x in xs]), function([x.imag for x in xs]))
 
 
-def of_numbers(name: str, a: Any, b: Any) -> Any:
-    """The result of an operator for a tensor and a complex number of Python; name: the name of the op."""
-    a, b = (of_parts(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
-    return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
+def of_numbers(name: str, a: Tensor | complex, b: Tensor | complex) -> Any:
+    """The result of an operator for a tensor and a complex number of Python; name: the name of the op.
+
+    The core calls it for an element-wise op (`provider("complex numbers")`).
+    """
+    if name == "div":
+        function = operator.truediv
+    else:
+        function = getattr(operator, name)
+    return function(_as_complex_tensor(a), _as_complex_tensor(b))
 
 
-def complex_of(real: Any, imag: Any) -> Complex:
+def _as_complex_tensor(x: Tensor | complex) -> Complex | complex:
+    """A tensor as complex numbers with the imaginary part 0; a number as it is."""
+    if isinstance(x, rv.Tensor):
+        return of_parts(x, rv.zeros_like(x))
+    return x
+
+
+def complex_of(real: Tensor, imag: Tensor) -> Complex:
     """torch.complex: re + i im."""
     if real.dtype != imag.dtype or not real.is_floating_point():
         raise RuntimeError(
@@ -139,12 +199,12 @@ def complex_of(real: Any, imag: Any) -> Complex:
     return of_parts(real, imag)
 
 
-def polar(abs: Any, angle: Any) -> Complex:
+def polar(abs: Tensor, angle: Tensor) -> Complex:
     """abs exp(i angle)."""
     return of_parts(abs * rv.cos(angle), abs * rv.sin(angle))
 
 
-def view_as_complex(input: Any) -> Complex:
+def view_as_complex(input: Tensor) -> Complex:
     """Pairs of real numbers (.., 2) as complex numbers, on the same memory."""
     if input.ndim == 0 or input.shape[-1] != 2:
         raise RuntimeError(f"[view_as_complex] got shape {tuple(input.shape)}; expected a last axis of 2")
@@ -156,33 +216,33 @@ def view_as_complex(input: Any) -> Complex:
     return Complex(input)
 
 
-def view_as_real(input: Any) -> Any:
+def view_as_real(input: Tensor | Complex) -> Any:
     """Complex numbers as pairs of real numbers (.., 2), on the same memory."""
     if not isinstance(input, Complex):
         raise RuntimeError(f"[view_as_real] got {type(input).__name__}; expected complex numbers")
     return input._memory("view_as_real")
 
 
-def angle(input: Any) -> Any:
+def angle(input: Tensor | Complex) -> Any:
     """The angle of numbers: 0 or pi of real ones."""
     if isinstance(input, Complex):
         return input.angle()
     return rv.where(input < 0, rv.pi, input * 0.0)
 
 
-def imag(input: Any) -> Any:
+def imag(input: Tensor | Complex) -> Any:
     if not isinstance(input, Complex):
         raise RuntimeError("[imag] got a real tensor; expected complex numbers")
     return input.imag
 
 
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: object) -> bool:
     return isinstance(obj, (rv.Tensor, Complex))
 
 
-def cfloat(input: Any) -> Complex:
+def cfloat(input: Tensor) -> Complex:
     return complex_of(input.float(), rv.zeros_like(input, dtype=rv.float32))
 
 
-def cdouble(input: Any) -> Complex:
+def cdouble(input: Tensor) -> Complex:
     return complex_of(input.double(), rv.zeros_like(input, dtype=rv.float64))

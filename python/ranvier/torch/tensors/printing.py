@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ranvier import set_printoptions
+from ranvier import Tensor, set_printoptions
 from ranvier.tensors.printing import options as PRINT_OPTS, values, with_parts
 
 
@@ -31,11 +31,11 @@ def printoptions(**settings: Any) -> Iterator[None]:
         set_printoptions(**before)
 
 
-def _str(self: Any, *, tensor_contents: Any = None) -> str:
+def _str(self: Tensor, *, tensor_contents: str | None = None) -> str:
     return repr(self)
 
 
-def _tensor_str(self: Any, indent: int) -> str:
+def _tensor_str(self: Tensor, indent: int) -> str:
     return values(self._array, indent)
 
 

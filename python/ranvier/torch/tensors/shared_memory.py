@@ -1,7 +1,7 @@
 """`Tensor.share_memory_` and `Module.share_memory`: move values into memory that several processes share.
 
 A forked child process shares it in any case. When `multiprocessing` pickles a tensor for a spawned process,
-it sends the name of the memory instead of a copy.
+it sends the name of the memory instead of a copy (`_reduce`, `_rebuild`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from ranvier import Tensor
 from ranvier.nn import Buffer, Module, Parameter
-from ranvier.tensors.types import DtypeLike
+from ranvier.tensors.memory import Array
+from ranvier.tensors.types import DtypeLike, Shape
 
-Array = np.ndarray[Any, Any]
 _blocks: dict[int, shared_memory.SharedMemory] = {}  # first address -> the block of shared memory
 
 
@@ -56,13 +56,19 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def _array(block: shared_memory.SharedMemory, dtype: DtypeLike, *place: Any) -> Array:
-    """An array on the memory. place: its shape; of a part of the memory also offset and strides in bytes."""
-    shape, offset, strides = (*place, 0, None)[:3]
-    whole: Array = np.ndarray(block.size, np.uint8, block.buf)
-    _blocks[whole.ctypes.data] = block
-    weakref.finalize(whole, _blocks.pop, whole.ctypes.data, None)
-    return np.ndarray(tuple(shape), np.dtype(dtype), whole, offset, strides)
+def _array(
+    block: shared_memory.SharedMemory,
+    dtype: DtypeLike,
+    shape: Shape,
+    offset: int = 0,
+    strides: tuple[int, ...] | None = None,
+) -> Array:
+    """An array on a block of shared memory. offset, strides: in bytes; None: those of C order."""
+    memory: Array = np.ndarray(block.size, np.uint8, block.buf)
+    address = memory.ctypes.data
+    _blocks[address] = block
+    weakref.finalize(memory, _blocks.pop, address, None)
+    return np.ndarray(tuple(shape), np.dtype(dtype), memory, offset, strides)
 
 
 def _remove(block: shared_memory.SharedMemory, process: int) -> None:
@@ -72,21 +78,37 @@ def _remove(block: shared_memory.SharedMemory, process: int) -> None:
             block.unlink()
 
 
-def _sent(tensor: Tensor) -> Any:
+def _reduce(tensor: Tensor) -> Any:
+    """How `multiprocessing` pickles a tensor: as a call of `_rebuild`, if it is in shared memory."""
     if not is_shared(tensor):
         return tensor.__reduce_ex__(4)
     array = tensor._array
     start = _owner(array).ctypes.data
-    place = array.shape, array.ctypes.data - start, array.strides
-    return _received, (type(tensor), _blocks[start].name, array.dtype, tensor.requires_grad, *place)
+    offset = array.ctypes.data - start
+    block_name = _blocks[start].name
+    return _rebuild, (
+        type(tensor), block_name, array.dtype, tensor.requires_grad, array.shape, offset, array.strides,
+    )  # fmt: skip
 
 
-def _received(kind: type, name: str, dtype: np.dtype[Any], requires_grad: bool, *place: Any) -> Any:
-    array = _array(shared_memory.SharedMemory(name), dtype, *place)
-    tensor = kind(array) if kind is not Tensor else Tensor(0)
+def _rebuild(
+    cls: type,
+    block_name: str,
+    dtype: np.dtype[Any],
+    requires_grad: bool,
+    shape: Shape,
+    offset: int,
+    strides: tuple[int, ...],
+) -> Any:
+    """The tensor in the process that receives it, on the same memory."""
+    array = _array(shared_memory.SharedMemory(block_name), dtype, shape, offset, strides)
+    if cls is Tensor:
+        tensor = Tensor(0)
+    else:
+        tensor = cls(array)
     tensor.data = array
     return tensor.requires_grad_(requires_grad)
 
 
-for _kind in (Tensor, Parameter, Buffer):  # how `multiprocessing` sends tensors
-    ForkingPickler.register(_kind, _sent)
+for _class in (Tensor, Parameter, Buffer):
+    ForkingPickler.register(_class, _reduce)
