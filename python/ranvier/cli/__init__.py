@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+from typing import Any, TextIO
 
 from ranvier.cli import evaluate, models, predict, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command, end_job
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 class _Printed:
     """A stream without control codes, which names of files, columns and classes in the output may have."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> Any:
@@ -52,21 +52,22 @@ class _Printed:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    """Run a command; errors become a line on stderr and an exit code."""
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
+        words = sys.argv[1:] if argv is None else argv
+        arguments.line = shlex.join(["ranvier", *words])
         return arguments.command(arguments)
     except (KeyboardInterrupt, Interrupted) as interrupt:
-        text = f"\nranvier: interrupted, {str(interrupt) or 'nothing saved'}"
-        return end_job(130, lambda: print(text, file=sys.stderr))
+        saved = str(interrupt) or "nothing saved"
+        return end_job(130, f"\nranvier: interrupted, {saved}")
     except BrokenPipeError:  # the reader is gone; avoid the message of Python at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Mistake, OSError) as error:  # OSError: the output cannot be written, as on a full disk
-        text = f"ranvier: error: {error}"
-        return end_job(1, lambda: print(text, file=sys.stderr))
+        return end_job(1, f"ranvier: error: {error}")
 
 
 def _parser() -> Parser:

@@ -11,12 +11,15 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import ranvier as rv
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""The commands of a parser: what `add_subparsers` returns, which argparse has no public name for."""
 
 
 class Mistake(Exception):
@@ -40,11 +43,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         hint = ""
         if message.startswith("unrecognized arguments: "):
-            wrong = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-            hint = similar(wrong, [flag for flag in self._option_string_actions if flag[:2] == "--"])
-        elif "invalid choice: '" in message:
-            choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
-            hint = similar(message.partition("invalid choice: '")[2].partition("'")[0], choices)
+            first = message.removeprefix("unrecognized arguments: ").split()[0]
+            wrong, _, _ = first.partition("=")  # without the value of --flag=value
+            hint = similar(wrong, [flag for flag in self._option_string_actions if flag.startswith("--")])
+        elif "invalid choice: '" in message:  # "invalid choice: 'X' (choose from 'A', 'B')"
+            _, _, choices = message.partition("(choose from ")
+            _, _, after = message.partition("invalid choice: '")
+            wrong, _, _ = after.partition("'")
+            hint = similar(wrong, choices.rstrip(")").replace("'", "").split(", "))
         self.exit(2, f"ranvier: error: {message}{hint}\nhelp: {self.prog} --help\n")
 
 
@@ -63,9 +69,22 @@ class Interrupted(Exception):
 
 
 def add_command(
-    commands: Any, run: Any, name: str, summary: str, description: str, examples: list[str]
-) -> Any:
-    """A command's parser; its help ends with examples."""
+    commands: Commands,
+    run: Callable[[argparse.Namespace], int],
+    name: str,
+    summary: str,
+    description: str,
+    examples: list[str],
+) -> Parser:
+    """Add a command; returns its parser, to which flags are added.
+
+    Args:
+        commands: the parser's list of commands.
+        run: the function that runs the command and returns the exit code.
+        name: the word on the command line.
+        summary: the line in the list of commands.
+        description, examples: the text at the beginning and the end of the command's help.
+    """
     parser = commands.add_parser(
         name,
         help=summary,
@@ -77,23 +96,8 @@ def add_command(
     return parser
 
 
-def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, str | None, str]]) -> None:
-    """Add flags, each by its name: (type, metavar, help), (choices, default, help) or (bool, None, help).
-
-    A flag whose value is NAME=VALUE may be given several times.
-    """
-    for name, (kind, hint, text) in flags.items():
-        if kind is bool:
-            parser.add_argument(name, action="store_true", help=text)
-        elif isinstance(kind, tuple):
-            parser.add_argument(name, choices=kind, default=hint, help=text)
-        else:
-            action = "append" if hint == "NAME=VALUE" else "store"
-            parser.add_argument(name, action=action, type=kind, metavar=hint, help=text)
-
-
 def number_of(
-    kind: type, least: float, below: float = math.inf, *, above: bool = False, **words: int
+    number_type: type, least: float, below: float = math.inf, *, above: bool = False, **words: int
 ) -> Callable[[str], Any]:
     """An argparse type: a number of at least `least` (above: larger than it) and below `below`.
 
@@ -101,16 +105,27 @@ def number_of(
     """
 
     def read(text: str) -> Any:
-        value = words[text] if text in words else kind(text)
-        if text not in words and not (value > least if above else value >= least):
-            raise argparse.ArgumentTypeError(f"{text} is not {'above' if above else 'at least'} {least}")
+        if text in words:
+            return words[text]
+        value = number_type(text)
+        if above and not value > least:  # also for NaN, which compares false
+            raise argparse.ArgumentTypeError(f"{text} is not above {least}")
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is not at least {least}")
         if value >= below:
-            limit = f"at most {below - 1}" if kind is int else f"below {below}"
-            raise argparse.ArgumentTypeError(f"{text} is not {'finite' if below == math.inf else limit}")
+            raise argparse.ArgumentTypeError(f"{text} is not {_upper_bound(number_type, below)}")
         return value
 
-    read.__name__ = "whole number" if kind is int else "number"  # argparse names the type in its message
+    read.__name__ = "whole number" if number_type is int else "number"  # argparse names it in its message
     return read
+
+
+def _upper_bound(number_type: type, below: float) -> str:
+    if below == math.inf:
+        return "finite"
+    if number_type is int:
+        return f"at most {below - 1}"
+    return f"below {below}"
 
 
 positive_int = number_of(int, 1, 2**31)
@@ -139,7 +154,8 @@ def _require_writable(path: Path) -> None:
         raise Mistake(f"cannot make folder '{path.parent}': {error.strerror}") from None
     if path.is_dir():
         raise Mistake(f"'{path}' is a folder; expected a file to write")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    changed = path if path.exists() else path.parent
+    if not os.access(changed, os.W_OK):
         raise Mistake(f"cannot write '{path}': permission denied")
 
 
@@ -183,7 +199,8 @@ def set_threads(threads: int | None) -> None:
         rv.set_num_threads(threads)
     count = os.cpu_count() or threads
     if threads > count:
-        raise Mistake(f"--threads {threads}: this machine has {count} processor{'s' * (count > 1)}")
+        processors = "processor" if count == 1 else "processors"
+        raise Mistake(f"--threads {threads}: this machine has {count} {processors}")
 
 
 T = TypeVar("T")
@@ -242,12 +259,12 @@ def after_first(make: Callable[[], T]) -> T:
     return make()
 
 
-def end_job(code: int, tell: Callable[[], None]) -> int:
-    """Report an error by `tell()`, end the other processes too, and return the exit code."""
+def end_job(code: int, text: str) -> int:
+    """Print an error, end the other processes of a distributed run too, and return the exit code."""
     job = _world()
     if job is not None and job.world().rank:
         time.sleep(_LATER)
-    tell()
+    print(text, file=sys.stderr)
     if job is not None:
         sys.stderr.flush()
         job.world().comm.Abort(code)

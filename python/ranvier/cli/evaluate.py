@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier as rv
-from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs, seed
+from ranvier.cli.arguments import Commands, Mistake, add_command, mistakes, path_name, require_outputs, seed
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.outputs import results, write_json
 from ranvier.cli.problems import (
@@ -24,10 +25,16 @@ from ranvier.cli.problems import (
 )
 from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
 
+if TYPE_CHECKING:
+    import ranvier.nn as nn
+    from ranvier.data import Samples
+    from ranvier.serialization import Info
+    from ranvier.tensors.memory import Array
+
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     evaluate = add_command(
         commands,
         run,
@@ -42,11 +49,13 @@ def add(commands: Any) -> None:
     )
     add_model(evaluate)
     add_data(evaluate)
-    flags = {
-        "--seed": (seed, "N", "the seed of the training, for the split of digits or iris; default: 0"),
-        "--json": (path_name, "FILE", "write the figures to FILE"),
-    }
-    add_flags(evaluate, flags)
+    evaluate.add_argument(
+        "--seed",
+        type=seed,
+        metavar="N",
+        help="the seed of the training, for the split of digits or iris; default: 0",
+    )
+    evaluate.add_argument("--json", type=path_name, metavar="FILE", help="write the figures to FILE")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,23 +64,28 @@ def run(arguments: argparse.Namespace) -> int:
     samples = _samples(arguments, model)
     output = outputs(model, samples)
     p = probabilities(model, output)
-    names = None if p is None else names_of(model, p.shape[1])
-    if p is None and samples.class_names is not None:
-        p = _of_scores(model, output, samples.class_names)
+    names = None
+    if p is not None:
+        names = names_of(model, p.shape[1])
+    elif samples.class_names is not None:
+        p = _from_scores(model, output, samples.class_names)
         names = list(samples.class_names)
-    if names is None:
+    if p is None or names is None:
+        predicted = output
         y = _values(samples, output)
+        text, figures = _errors(y, output)
     else:
+        predicted = p
         y = _numbers(samples, names)
-    text, figures = _errors(y, output) if names is None else _scores(y, p, names)
-    _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
+        text, figures = _scores(y, p, names)
+    _say_trained(arguments, rv.serialization.info(model), y, predicted, figures)
     if arguments.json is not None:  # before lines are printed, whose reader may close the pipe
         write_json(arguments.json, figures)
-    print(f"{text}\n\n{results(y, output if names is None else p, names)}")
+    print(f"{text}\n\n{results(y, predicted, names)}")
     return 0
 
 
-def _of_scores(model: Any, output: Any, classes: Any) -> Any:
+def _from_scores(model: nn.Module, output: Array, classes: Sequence[str]) -> Array | None:
     """Probabilities of a model whose file does not say what its outputs are: taken as class scores."""
     if rv.serialization.info(model).training_data:
         raise Mistake(OTHER_LABELS)
@@ -86,31 +100,33 @@ def _of_scores(model: Any, output: Any, classes: Any) -> Any:
     return probabilities(model, output, "softmax")
 
 
-def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
-    """Print a note if samples of the data trained the model, with the score of the other samples."""
+def _say_trained(
+    arguments: argparse.Namespace, about: Info, y: Array, predicted: Array, figures: dict[str, Any]
+) -> None:
+    """Print a note if samples of the data trained the model; adds the score of the others to the figures."""
     classes = "accuracy" in figures
     if arguments.data in NAMED:
         places = None
     else:
         places = test_part(about.training_data, arguments.data, y, classes)
-    if places is None:
+    if places is None or about.training_data is None:
         return
     train, valid, _ = about.training_data["samples"]
     text = f"{train} of these samples trained the model and {valid} validated it"
     if len(places):
-        score: Any = rv.metrics.accuracy_score if classes else rv.metrics.r2_score
         if classes:
-            answers = predicted[places].argmax(1)
+            name = "accuracy"
+            value = float(rv.metrics.accuracy_score(y[places], predicted[places].argmax(1)))
         else:
-            answers = predicted[places]
-        name = "accuracy" if classes else "r2"
-        value = float(score(y[places], answers))
+            name = "r2"
+            value = float(rv.metrics.r2_score(y[places], predicted[places]))
         figures |= {"test_samples": len(places), f"test_{name}": value}
         text += f"; {name} {value:.4f} of the {len(places)} others"
     print(f"ranvier: {text}", file=sys.stderr, flush=True)
 
 
-def _scores(y: Any, p: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
+def _scores(y: Array, p: Array, names: list[str]) -> tuple[str, dict[str, Any]]:
+    """The scores of classes as a line of text, and as the figures of --json."""
     labels = list(range(len(names)))
     predicted = p.argmax(1)
     accuracy = rv.metrics.accuracy_score(y, predicted)
@@ -121,7 +137,8 @@ def _scores(y: Any, p: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
     return text, {**figures, "classes": names, "confusion_matrix": matrix}
 
 
-def _errors(y: Any, predicted: Any) -> tuple[str, dict[str, Any]]:
+def _errors(y: Array, predicted: Array) -> tuple[str, dict[str, Any]]:
+    """The errors of values as a line of text, and as the figures of --json."""
     scores = {
         "r2": rv.metrics.r2_score,
         "mae": rv.metrics.mean_absolute_error,
@@ -131,7 +148,7 @@ def _errors(y: Any, predicted: Any) -> tuple[str, dict[str, Any]]:
     return f"r2 {figures['r2']:.4f}, {len(y)} samples", {"samples": len(y), **figures}
 
 
-def _samples(arguments: argparse.Namespace, model: Any) -> Any:
+def _samples(arguments: argparse.Namespace, model: nn.Module) -> Samples:
     """The labelled samples, without preprocessing: the transforms of the model file are applied later."""
     require_data_flags(arguments)
     if arguments.seed is not None and arguments.data not in ("digits", "iris"):
@@ -160,7 +177,7 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     return named_samples(arguments.data, arguments.data_dir, arguments.seed or 0)
 
 
-def _numbers(samples: Any, names: list[str]) -> Any:
+def _numbers(samples: Samples, names: list[str]) -> Array:
     """The labels as the numbers of the model's classes."""
     if samples.y is None or samples.class_names is None:
         raise Mistake("the data has no labels that are classes")
@@ -170,7 +187,7 @@ def _numbers(samples: Any, names: list[str]) -> Any:
     return np.array([names.index(name) for name in samples.class_names])[samples.y]
 
 
-def _values(samples: Any, output: Any) -> Any:
+def _values(samples: Samples, output: Array) -> Array:
     """The target values, in the shape of the outputs."""
     if samples.y is None or samples.class_names is not None or samples.y.size != output.size:
         raise Mistake(OTHER_LABELS)

@@ -6,21 +6,24 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier as rv
-from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes, path_name, require_outputs
+from ranvier.cli.arguments import Commands, Mistake, add_command, mistakes, path_name, require_outputs
 from ranvier.cli.networks import add_model, dtype_of, inputs, open_model
 from ranvier.cli.predict import samples_of
-from ranvier.cli.tables import READING
+from ranvier.cli.tables import add_reading_flags
+
+if TYPE_CHECKING:
+    from ranvier.serialization import Info
 
 FEW = 32  # with fewer samples for --int8, the measured ranges of values are mostly chance
 SHOWN = 100  # the most entries of a printed list, such as the columns of a table
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     summary = add_command(
         commands,
         summarize,
@@ -47,14 +50,14 @@ def add(commands: Any) -> None:
     for parser in (summary, export):
         add_model(parser)
         text = "of a sample, as 1x28x28; default: from the model file"
-        add_flags(parser, {"--input-shape": (sample_shape, "SHAPE", text)})
+        parser.add_argument("--input-shape", type=sample_shape, metavar="SHAPE", help=text)
     export.add_argument("file", metavar="FILE", type=path_name, help="the file to write, .onnx or .c")
     calibration = "C in int8; DATA: samples such as the network will get, read as predict reads them"
-    flags = {
-        "--int8": (path_name, "DATA", calibration),
-        "--label": (str, "NAME", "a column or array of labels in DATA, which is left out"),
-    }
-    add_flags(export, flags | READING)
+    export.add_argument("--int8", type=path_name, metavar="DATA", help=calibration)
+    export.add_argument(
+        "--label", type=str, metavar="NAME", help="a column or array of labels in DATA, which is left out"
+    )
+    add_reading_flags(export)
     export.set_defaults(invert=False)
 
 
@@ -110,20 +113,23 @@ def write(arguments: argparse.Namespace) -> int:
             proto = rv.onnx.export(model, x, arguments.file, **names)
             print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
             for result in proto.graph.output:
-                print(f"output      {result.name}: {_shape_of(result)}")
+                print(f"output      {result.name}: {_shape_text(result)}")
     _describe(about)
     print(f"written to  {arguments.file}")
     return 0
 
 
-def _shape_of(result: Any) -> str:
+def _shape_text(result: Any) -> str:
     """The shape of a result of an ONNX graph: "batch x 2x3"."""
     sizes = [size.dim_param or str(size.dim_value) for size in result.type.tensor_type.shape.dim]
-    rest = ["x".join(sizes[1:])] if len(sizes) > 1 else []
-    return " x ".join(sizes[:1] + rest) or "a number"
+    if not sizes:
+        return "a number"
+    if len(sizes) == 1:
+        return sizes[0]
+    return f"{sizes[0]} x {'x'.join(sizes[1:])}"
 
 
-def _describe(about: Any) -> None:
+def _describe(about: Info) -> None:
     """Print the classes, and the transforms before and after the network."""
     if about.class_names:
         print(f"classes     {', '.join(about.class_names)}")

@@ -9,12 +9,18 @@ import sys
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier as rv
-from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name, similar
+from ranvier.cli.arguments import Mistake, mistakes, path_name, similar
+
+if TYPE_CHECKING:
+    import ranvier.nn as nn
+    from ranvier.data import Samples, Standardize
+    from ranvier.optim import Optimizer
+    from ranvier.tensors.memory import Array
 
 KINDS = ("cnn", "mlp")
 EPOCHS = 40
@@ -45,7 +51,7 @@ def learning_rate_of(optimizer: str, kind: str) -> float:
     return rates.get(kind, min(rates.values()))
 
 
-def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Sequence[int] = ()) -> Any:
+def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Sequence[int] = ()) -> nn.Module:
     """The network of a kind: "cnn", "mlp", or the path of a Python file, whose `build()` makes it.
 
     embedded: the number of classes of each of a table's last columns, if these are class indices.
@@ -57,7 +63,7 @@ def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Seq
     return _mlp(input_shape, classes, embedded)
 
 
-def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) -> Any:
+def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) -> nn.Module:
     width = prod(input_shape)
     if not embedded:
         return rv.nn.Sequential(rv.nn.Flatten(), *rv.mlp([width, 128, 64, classes], init="default"))
@@ -65,7 +71,7 @@ def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) ->
     return rv.nn.Sequential(first, *rv.mlp([first.width, 128, 64, classes], init="default"))
 
 
-def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
+def _cnn(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     if len(input_shape) != 3 or min(input_shape[1:]) < 6:
         shape = "x".join(map(str, input_shape))
         raise Mistake(f"the cnn is for images of at least 6x6, and a sample is {shape}; try --model mlp")
@@ -77,14 +83,16 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
         body = [*convolutions, nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25)]
         head = [nn.Linear(64 * pixels, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, classes)]
         return nn.Sequential(*body, nn.Flatten(), *head)
-    height, width = (((size - 2) // 2 - 2) // 2 for size in (height, width))
+    # Twice a 3x3 convolution, which loses 2 pixels, and a pooling, which halves the image.
+    height = ((height - 2) // 2 - 2) // 2
+    width = ((width - 2) // 2 - 2) // 2
     first = [nn.Conv2d(channels, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
     second = [nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
     head = [nn.Linear(64 * height * width, 128), nn.ReLU(), nn.Linear(128, classes)]
     return nn.Sequential(*first, *second, nn.Flatten(), *head)
 
 
-def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> Any:
+def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> nn.Module:
     """Runs a Python file and calls its `build()`, with `input_shape` and `classes` if it takes them."""
     file = Path(path)
     if file.suffix != ".py" or not file.is_file():
@@ -100,15 +108,19 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
     function = getattr(module, "build", None)
     if not callable(function):
         raise Mistake(f"'{path}' defines no function build()")
-    sizes = {"input_shape": input_shape, "classes": classes}
     wanted = inspect.signature(function).parameters
-    model = function(**{name: value for name, value in sizes.items() if name in wanted and value is not None})
+    arguments: dict[str, Any] = {}
+    if "input_shape" in wanted and input_shape is not None:
+        arguments["input_shape"] = input_shape
+    if "classes" in wanted and classes is not None:
+        arguments["classes"] = classes
+    model = function(**arguments)
     if not isinstance(model, rv.nn.Module):
         raise Mistake(f"build() of '{path}' returned a {type(model).__name__}; expected a Module")
     return model
 
 
-def initialize(model: Any, name: str) -> None:
+def initialize(model: nn.Module, name: str) -> None:
     """Initializes weights by the name of an initializer, biases with 0.
 
     Raises Mistake: the network has no layer with such weights.
@@ -123,36 +135,42 @@ def initialize(model: Any, name: str) -> None:
             rv.nn.init.zeros_(layer.bias)
 
 
-def rescale(model: Any, scale: Any) -> None:
+def rescale(model: nn.Sequential, scale: Standardize) -> None:
     """Change the last layer so that its outputs are values, no longer standardized by `scale`.
 
     The network becomes float64 if float32 would round away the differences between its outputs.
     """
     from ranvier.data.scaling import beyond_float32
 
-    if beyond_float32(abs(scale.mean), scale.std).any():
+    mean = scale.mean
+    std = scale.std
+    if mean is None or std is None:
+        raise ValueError("[rescale] got a transform that is not fitted")
+    if beyond_float32(np.abs(mean), std).any():
         model.double()
     last = model[-1]
     with rv.no_grad():
-        last.weight.copy_(last.weight * rv.tensor(scale.std.reshape(-1, 1), dtype=last.weight.dtype))
+        last.weight.copy_(last.weight * rv.tensor(std.reshape(-1, 1), dtype=last.weight.dtype))
         bias = scale.inverse_transform(last.bias.numpy(force=True)[None])[0]
         last.bias.copy_(rv.tensor(bias, dtype=last.bias.dtype))
 
 
-def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
-    optim = rv.optim
-    settings = {"momentum": momentum} if name == "sgd" else {}
-    kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop, "sgd": optim.SGD}
-    return kinds[name](model.parameters(), lr=lr, **settings)
+def make_optimizer(name: str, model: nn.Module, lr: float, momentum: float | None) -> Optimizer:
+    """An optimizer by its name on the command line; momentum: of "sgd" only."""
+    parameters = model.parameters()
+    if name == "sgd":
+        return rv.optim.SGD(parameters, lr=lr, momentum=momentum or 0.0)
+    classes = {"adam": rv.optim.Adam, "adamw": rv.optim.AdamW, "rmsprop": rv.optim.RMSprop}
+    return classes[name](parameters, lr=lr)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=path_name, help="a file of rv.save or ranvier train")
     text = "for your own network: the Python file with its build()"
-    add_flags(parser, {"--code": (path_name, "FILE", text)})
+    parser.add_argument("--code", type=path_name, metavar="FILE", help=text)
 
 
-def open_model(arguments: argparse.Namespace) -> Any:
+def open_model(arguments: argparse.Namespace) -> nn.Module:
     """The model in evaluation mode."""
     into = None if arguments.code is None else build(arguments.code)
     try:
@@ -176,7 +194,7 @@ def open_model(arguments: argparse.Namespace) -> Any:
     return model.eval()
 
 
-def image_form(model: Any) -> dict[str, Any]:
+def image_form(model: nn.Module) -> dict[str, Any]:
     """The arguments of `rv.data.load` that read images as the model takes them; {} if it takes no images."""
     shape = rv.serialization.info(model).input_shape
     if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
@@ -184,7 +202,7 @@ def image_form(model: Any) -> dict[str, Any]:
     return {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
 
 
-def inputs(model: Any, samples: Any) -> Any:
+def inputs(model: nn.Module, samples: Samples) -> Array:
     """The samples of a file, reshaped and preprocessed as the model file says."""
     about = rv.serialization.info(model)
     x = in_order(about.feature_names, samples)
@@ -194,8 +212,9 @@ def inputs(model: Any, samples: Any) -> Any:
             x = steps.pop(0).transform(x)
     if about.input_shape is not None and x.shape[1:] != about.input_shape:
         if int(np.prod(x.shape[1:])) != int(np.prod(about.input_shape)):
-            shapes = ("x".join(map(str, shape)) for shape in (x.shape[1:], about.input_shape))
-            raise Mistake("a sample is {}, and the model takes {}".format(*shapes))
+            shape = "x".join(map(str, x.shape[1:]))
+            expected = "x".join(map(str, about.input_shape))
+            raise Mistake(f"a sample is {shape}, and the model takes {expected}")
         x = x.reshape(len(x), *about.input_shape)
     if samples.scale != 1 and steps and isinstance(steps[0], rv.data.MinMaxScaler):
         steps = steps[1:]  # pixels are already scaled to [0, 1]
@@ -204,7 +223,7 @@ def inputs(model: Any, samples: Any) -> Any:
     return x.astype(dtype_of(model))
 
 
-def outputs(model: Any, samples: Any) -> Any:
+def outputs(model: nn.Module, samples: Samples) -> Array:
     """The model's outputs for the samples of a file."""
     x = inputs(model, samples)
     y = []
@@ -221,12 +240,15 @@ def outputs(model: Any, samples: Any) -> Any:
     return output
 
 
-def dtype_of(model: Any) -> Any:
+def dtype_of(model: nn.Module) -> np.dtype[Any]:
     """The dtype of the samples that the model takes."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), np.dtype(np.float32))
+    for p in model.parameters():
+        if p.is_floating_point():
+            return p.dtype
+    return np.dtype(np.float32)
 
 
-def in_order(expected: list[str] | None, samples: Any) -> Any:
+def in_order(expected: list[str] | None, samples: Samples) -> Array:
     """The columns of the samples in the order of the model's columns.
 
     Raises Mistake: a column is missing, unknown, or there twice.
@@ -251,17 +273,20 @@ def require_names(expected: list[str], names: list[str]) -> None:
     more = [name for name in names if name not in expected]
     twice = [name for name in expected if names.count(name) > 1]
     if missing or more or twice:
-        said = [("lacks", missing), ("has, and the model does not take,", more), ("has twice", twice)]
-        parts = [f"{what} {', '.join(map(repr, differing))}" for what, differing in said if differing]
-        text = "; it ".join(parts)
+        differences = []
+        if missing:
+            differences.append(f"lacks {', '.join(map(repr, missing))}")
         if more:
-            hint = "; --label NAME leaves a column of labels out"
-        else:
-            hint = ""
-        raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
+            differences.append(f"has, and the model does not take, {', '.join(map(repr, more))}")
+        if twice:
+            differences.append(f"has twice {', '.join(map(repr, twice))}")
+        hint = "; --label NAME leaves a column of labels out" if more else ""
+        raise Mistake(
+            f"the table {'; it '.join(differences)}: expected the columns {', '.join(expected)}{hint}"
+        )
 
 
-def probabilities(model: Any, output: Any, link: str | None = None) -> Any:
+def probabilities(model: nn.Module, output: Array, link: str | None = None) -> Array | None:
     """Probabilities of the classes, (n, classes); None without a link, in the model file or given."""
     from ranvier.train.losses import probabilities as link_probabilities
 
@@ -274,7 +299,7 @@ def probabilities(model: Any, output: Any, link: str | None = None) -> Any:
     return p
 
 
-def names_of(model: Any, classes: int) -> list[str]:
+def names_of(model: nn.Module, classes: int) -> list[str]:
     names = rv.serialization.info(model).class_names
     if names and len(names) == classes:
         return names

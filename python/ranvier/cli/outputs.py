@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, mistakes
 from ranvier.serialization.files import replace
 
+if TYPE_CHECKING:
+    from ranvier.tensors.memory import Array
+    from ranvier.train import Checkpoint
+
 WIDEST = 100  # characters of a confusion matrix; a wider one does not fit a terminal
 SHOWN = 10
 
 
-def results(y: Any, p: Any, names: list[str] | None) -> str:
+def results(y: Array, p: Array, names: list[str] | None) -> str:
     """The results on a test part as text: scores, confusion matrix and some samples.
 
     For labels y (n,) and probabilities p (n, classes); without names, for values y and p (n, outputs).
@@ -32,30 +36,47 @@ def results(y: Any, p: Any, names: list[str] | None) -> str:
 
 
 def _matrix(matrix: list[list[int]], names: list[str]) -> str:
-    first = max(map(len, names))
-    widths = [max(len(name), *(len(str(row[j])) for row in matrix)) + 2 for j, name in enumerate(names)]
-    if first + sum(widths) > WIDEST:
+    """The confusion matrix as a table with a row for each true class; "" where it is too wide."""
+    names_width = max(map(len, names))
+    widths = []
+    for j, name in enumerate(names):
+        longest_count = max(len(str(row[j])) for row in matrix)
+        widths.append(max(len(name), longest_count) + 2)
+    if names_width + sum(widths) > WIDEST:
         return ""
-    rows: list[tuple[str, list[Any]]] = [("", [*names]), *zip(names, matrix, strict=True)]
-    lines = [
-        f"{name:>{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        for name, cells in rows
-    ]
-    return "\n".join(["confusion matrix: rows are true classes, columns predicted ones", "", *lines, ""])
-
-
-def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
-    width = max(len("predicted"), *map(len, names))
-    lines = [f"sample  {'true':>{width}}  {'predicted':>{width}}  probability"]
-    for i in range(0, len(y), -(-len(y) // SHOWN)):
-        true = names[int(y[i])]
-        predicted_name = names[int(predicted[i])]
-        line = f"{i:6}  {true:>{width}}  {predicted_name:>{width}}  {p[i, predicted[i]]:11.4f}"
-        lines.append(line if true == predicted_name else f"{line}  wrong")
+    lines = ["confusion matrix: rows are true classes, columns predicted ones", ""]
+    lines.append(_matrix_row("", names, names_width, widths))
+    for name, counts in zip(names, matrix, strict=True):
+        lines.append(_matrix_row(name, counts, names_width, widths))
     return "\n".join([*lines, ""])
 
 
-def _errors(y: Any, predicted: Any) -> str:
+def _matrix_row(name: str, cells: Sequence[str | int], name_width: int, widths: list[int]) -> str:
+    texts = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+    return f"{name:>{name_width}}{''.join(texts)}"
+
+
+def _shown_samples(n: int) -> range:
+    """The indices of at most SHOWN samples, at equal distances."""
+    return range(0, n, -(-n // SHOWN))
+
+
+def _samples(y: Array, predicted: Array, p: Array, names: list[str]) -> str:
+    """Some samples with their true and their predicted class."""
+    width = max(len("predicted"), *map(len, names))
+    lines = [f"sample  {'true':>{width}}  {'predicted':>{width}}  probability"]
+    for i in _shown_samples(len(y)):
+        true_name = names[int(y[i])]
+        predicted_name = names[int(predicted[i])]
+        line = f"{i:6}  {true_name:>{width}}  {predicted_name:>{width}}  {p[i, predicted[i]]:11.4f}"
+        if true_name != predicted_name:
+            line += "  wrong"
+        lines.append(line)
+    return "\n".join([*lines, ""])
+
+
+def _errors(y: Array, predicted: Array) -> str:
+    """The errors of values (n, outputs), and some samples with their true and predicted values."""
     absolute = rv.metrics.mean_absolute_error(y, predicted)
     squared = rv.metrics.root_mean_squared_error(y, predicted)
     lines = [
@@ -63,9 +84,9 @@ def _errors(y: Any, predicted: Any) -> str:
         "",
         f"sample  {'true':>12}  {'predicted':>12}",
     ]
-    for i in range(0, len(y), -(-len(y) // SHOWN)):
-        pairs = zip(y[i].tolist(), predicted[i].tolist(), strict=True)
-        lines += [f"{i:6}  {_short(true):>12}  {_short(answer):>12}" for true, answer in pairs]
+    for i in _shown_samples(len(y)):
+        for true, answer in zip(y[i].tolist(), predicted[i].tolist(), strict=True):
+            lines.append(f"{i:6}  {_short(true):>12}  {_short(answer):>12}")
     return "\n".join([*lines, ""])
 
 
@@ -108,17 +129,18 @@ def save_somewhere(save: Callable[[Path], None], path: Path) -> None:
 def interrupted_folder(model_path: Path) -> Path:
     """A new folder for an interrupted run, next to its model."""
     for number in range(1, 10_000):
-        folder = model_path.with_name(f"{model_path.stem}-interrupted" + (f"-{number}" if number > 1 else ""))
+        suffix = f"-{number}" if number > 1 else ""
+        folder = model_path.with_name(f"{model_path.stem}-interrupted{suffix}")
         if not folder.exists():
             return folder
     raise Mistake(f"'{model_path.parent}' has too many interrupted runs")
 
 
-def keeper(model_path: Path) -> Any:
+def make_interrupt_checkpoint(model_path: Path) -> Checkpoint:
     """A callback that writes a checkpoint only after Ctrl-C; `latest` is None before."""
     from ranvier.train import Checkpoint
 
-    class Keeper(Checkpoint):
+    class InterruptCheckpoint(Checkpoint):
         def on_train_begin(self) -> None:
             pass
 
@@ -132,4 +154,4 @@ def keeper(model_path: Path) -> Any:
             self.folder.mkdir(parents=True, exist_ok=True)
             super().on_interrupt()
 
-    return Keeper(interrupted_folder(model_path), best=False)
+    return InterruptCheckpoint(interrupted_folder(model_path), best=False)

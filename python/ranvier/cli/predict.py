@@ -8,15 +8,15 @@ import io
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier as rv
 from ranvier.cli.arguments import (
+    Commands,
     Mistake,
     add_command,
-    add_flags,
     mistakes,
     path_name,
     positive_int,
@@ -25,10 +25,15 @@ from ranvier.cli.arguments import (
 from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
 from ranvier.cli.outputs import write_json, write_text
 from ranvier.cli.problems import named_samples
-from ranvier.cli.tables import NAMED, READING, is_table, load, of_model, require_table_flags
+from ranvier.cli.tables import NAMED, add_reading_flags, is_table, load, of_model, require_table_flags
+
+if TYPE_CHECKING:
+    import ranvier.nn as nn
+    from ranvier.data import Samples
+    from ranvier.tensors.memory import Array
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     predict = add_command(
         commands,
         run,
@@ -46,14 +51,16 @@ def add(commands: Any) -> None:
     files = "an image, a folder of images, a .csv, .parquet, .npy or .npz file"
     kinds = f"{', '.join(NAMED)} (the test part), {files}"
     predict.add_argument("file", metavar="FILE", type=path_name, help=kinds)
-    flags = {
-        "--label": (str, "NAME", "a column or array of labels, which is left out"),
-        "--invert": (bool, None, "of an image: exchange dark and light"),
-        "--top": (positive_int, "N", "the number of classes; default: 3"),
-        "--csv": (path_name, "FILE", "write the predictions to FILE, a table"),
-        "--json": (path_name, "FILE", "write all probabilities to FILE"),
-    }
-    add_flags(predict, flags | READING)
+    predict.add_argument(
+        "--label", type=str, metavar="NAME", help="a column or array of labels, which is left out"
+    )
+    predict.add_argument("--invert", action="store_true", help="of an image: exchange dark and light")
+    predict.add_argument("--top", type=positive_int, metavar="N", help="the number of classes; default: 3")
+    predict.add_argument(
+        "--csv", type=path_name, metavar="FILE", help="write the predictions to FILE, a table"
+    )
+    predict.add_argument("--json", type=path_name, metavar="FILE", help="write all probabilities to FILE")
+    add_reading_flags(predict)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,20 +73,36 @@ def run(arguments: argparse.Namespace) -> int:
     p = probabilities(model, output)
     if p is None and arguments.top is not None:
         raise Mistake("--top is for classes, and the model gives values")
-    names = names_of(model, 0 if p is None else p.shape[1])
     places = _places(samples)
-    rows = output.reshape(len(output), -1) if p is None else p
-    if arguments.csv is not None:  # before lines are printed, whose reader may close the pipe
-        _write_csv(arguments.csv, places, rows, None if p is None else names)
-    if arguments.json is not None:
-        of_classes = {"classes": names, "probabilities": rows.tolist()}
-        write_json(arguments.json, {"outputs": output.tolist()} if p is None else of_classes)
-    for place, row in zip(places, rows, strict=True):
-        print(f"{place}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
+    # Files are written before lines are printed, whose reader may close the pipe.
+    if p is None:
+        rows = output.reshape(len(output), -1)
+        _write(arguments, places, rows, None, {"outputs": output.tolist()})
+        lines = [_values(row) for row in rows]
+    else:
+        names = names_of(model, p.shape[1])
+        _write(arguments, places, p, names, {"classes": names, "probabilities": p.tolist()})
+        lines = [_classes(row, names, arguments.top or 3) for row in p]
+    for place, line in zip(places, lines, strict=True):
+        print(f"{place}: {line}")
     return 0
 
 
-def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
+def _write(
+    arguments: argparse.Namespace,
+    places: list[Any],
+    rows: Array,
+    names: list[str] | None,
+    document: dict[str, Any],
+) -> None:
+    """Write the files of --csv (see `_write_csv`) and --json."""
+    if arguments.csv is not None:
+        _write_csv(arguments.csv, places, rows, names)
+    if arguments.json is not None:
+        write_json(arguments.json, document)
+
+
+def samples_of(arguments: argparse.Namespace, model: nn.Module) -> Samples:
     """The samples of the file or data set; an image is scaled to the input size of the model."""
     from ranvier.data.datasets import images
 
@@ -123,7 +146,7 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
     return samples
 
 
-def _hint(arguments: argparse.Namespace, model: Any, x: Any) -> None:
+def _hint(arguments: argparse.Namespace, model: nn.Module, x: Array) -> None:
     """Print a hint at --invert for digits on white paper: those of the data sets are light on black."""
     about = rv.serialization.info(model)
     if arguments.invert or about.class_names != list("0123456789") or x.shape[1] != 1:
@@ -134,7 +157,7 @@ def _hint(arguments: argparse.Namespace, model: Any, x: Any) -> None:
         print(f"ranvier: {hint}", file=sys.stderr, flush=True)
 
 
-def _places(samples: Any) -> list[Any]:
+def _places(samples: Samples) -> list[Any]:
     """The names of the images, or the numbers of the samples in the file."""
     if samples.files:
         return list(samples.files)
@@ -143,30 +166,39 @@ def _places(samples: Any) -> list[Any]:
     return samples.rows.tolist()
 
 
-def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None) -> None:
+def _write_csv(path: str, places: list[Any], rows: Array, names: list[str] | None) -> None:
     """A line for each sample: its place, the predicted class, and the probabilities; or the values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     count = rows.shape[1]
-    if count == 1:
-        values = ["prediction"]
+    if names is not None:
+        headings = ["prediction", *names]
+    elif count == 1:
+        headings = ["prediction"]
     else:
-        values = [f"prediction {i}" for i in range(count)]
-    writer.writerow(["sample", *(values if names is None else ["prediction", *names])])
+        headings = [f"prediction {i}" for i in range(count)]
+    writer.writerow(["sample", *headings])
     for place, row in zip(places, rows, strict=True):
-        best = [] if names is None else [names[int(row.argmax())]]
-        writer.writerow([place, *best, *map(_digits, row)])
+        numbers = [_digits(value) for value in row]
+        if names is None:
+            writer.writerow([place, *numbers])
+        else:
+            writer.writerow([place, names[int(row.argmax())], *numbers])
     write_text(path, text.getvalue())
 
 
-def _digits(value: Any) -> str:
-    return f"{float(value):.{7 if value.dtype.itemsize < 8 else 15}g}"
+def _digits(value: np.floating[Any]) -> str:
+    """A number with the digits that its dtype has."""
+    digits = 7 if value.dtype.itemsize < 8 else 15
+    return f"{float(value):.{digits}g}"
 
 
-def _classes(row: Any, names: list[str], top: int) -> str:
+def _classes(row: Array, names: list[str], top: int) -> str:
     best = sorted(range(len(row)), key=lambda i: (-row[i], i))[:top]
     return "  ".join(f"{names[i]} {row[i]:.4f}" for i in best)
 
 
-def _values(row: Any) -> str:
-    return "  ".join(map(_digits if row.dtype.itemsize == 8 else "{:.6g}".format, row))
+def _values(row: Array) -> str:
+    if row.dtype.itemsize == 8:
+        return "  ".join(_digits(value) for value in row)
+    return "  ".join(f"{value:.6g}" for value in row)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 import ranvier as rv
-from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name
-from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_flags, to_train
+from ranvier.cli.arguments import Mistake, mistakes, path_name
+from ranvier.cli.tables import NAMED, add_reading_flags, load, make_encoder, require_data_flags, to_train
+
+if TYPE_CHECKING:
+    from ranvier.data import Samples, Standardize, TableEncoder
+    from ranvier.tensors.memory import Array
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 FEW = 40  # with fewer samples, results on the test part are mostly chance
 SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
 VALUES = "; for labels that are values: --task regression"
-Part = tuple[Any, Any]
+Part: TypeAlias = "tuple[Array, Array]"  # samples and their targets
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
 
 
@@ -70,14 +74,32 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     files = f"{', '.join(NAMED)}, a .csv, .parquet, .npy or .npz file, or a folder of images"
     parser.add_argument("data", metavar="DATA", type=path_name, help=files)
     tasks = ("auto", "classification", "regression")
-    flags = {
-        "--data-dir": (path_name, "DIR", "folder with the four IDX files of (fashion_)mnist, gzipped or not"),
-        "--label": (str, "NAME", "the column of labels in a .csv, or the array of labels in a .npz"),
-        "--task": (tasks, "auto", "the kind of labels; default: values if not whole or mostly different"),
-        "--size": (_size, "HxW", "height and width of a folder's images; default of evaluate: the model's"),
-        "--grayscale": (bool, None, "read the images of a folder without colour"),
-    }
-    add_flags(parser, flags | READING)
+    parser.add_argument(
+        "--data-dir",
+        type=path_name,
+        metavar="DIR",
+        help="folder with the four IDX files of (fashion_)mnist, gzipped or not",
+    )
+    parser.add_argument(
+        "--label",
+        type=str,
+        metavar="NAME",
+        help="the column of labels in a .csv, or the array of labels in a .npz",
+    )
+    parser.add_argument(
+        "--task",
+        choices=tasks,
+        default="auto",
+        help="the kind of labels; default: values if not whole or mostly different",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="height and width of a folder's images; default of evaluate: the model's",
+    )
+    parser.add_argument("--grayscale", action="store_true", help="read the images of a folder without colour")
+    add_reading_flags(parser)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -100,11 +122,12 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
         return _of_file(arguments, seed)
 
 
-def named_samples(name: str, folder: str | None = None, seed: int = 0) -> Any:
+def named_samples(name: str, folder: str | None = None, seed: int = 0) -> Samples:
     """The test part of a data set by its name, without preprocessing."""
     with mistakes(OSError, ValueError, ImportError):
         problem = _named(name, folder, seed)
-    (x, y), names = problem.test, tuple(problem.class_names or ())
+    x, y = problem.test
+    names = tuple(problem.class_names or ())
     if name == "iris":  # the columns of a table are scaled for training
         x = problem.preprocessing[0].inverse_transform(x)
         return rv.data.Samples(x, y, names, tuple(problem.feature_names or ()))
@@ -118,17 +141,19 @@ def sum_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) -> Any:
+def test_part(trained: dict[str, Any] | None, path: str, y: Array, classes: bool) -> Array | None:
     """The rows of the test part, if `path` is the file that the model was trained on; None for another file.
 
-    An empty list means that it is the same file, but the rows are not known.
+    An empty array means that it is the same file, but the rows are not known.
     """
     if not trained or not Path(path).is_file() or sum_of(Path(path)) != trained.get("sha256"):
         return None
     if sum(trained["samples"]) != len(y):
-        return []
-    splits = _parts(np.arange(len(y)), y if classes else y.reshape(len(y), -1), trained["seed"], classes)
-    return splits[2][0]
+        return np.array([], int)
+    if not classes:
+        y = y.reshape(len(y), -1)
+    _, _, (test_rows, _) = _parts(np.arange(len(y)), y, trained["seed"], classes)
+    return test_rows
 
 
 def _named(name: str, folder: str | None, seed: int) -> Problem:
@@ -162,18 +187,20 @@ def _named(name: str, folder: str | None, seed: int) -> Problem:
     return Problem(name, (x, y), (xv, yv), (xt, yt), names, preprocessing)
 
 
-def standardized(problem: Problem) -> tuple[Problem, Any]:
+def standardized(problem: Problem) -> tuple[Problem, Standardize]:
     """The problem with standardized values, and the transform, which is fitted to the training part."""
     scale = rv.data.Standardize().fit(problem.train[1])
-    train, valid = ((x, scale.transform(y)) for x, y in (problem.train, problem.valid))
-    return replace(problem, train=train, valid=valid), scale
+    x, y = problem.train
+    xv, yv = problem.valid
+    scaled = replace(problem, train=(x, scale.transform(y)), valid=(xv, scale.transform(yv)))
+    return scaled, scale
 
 
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     """Read the samples of a file, check them, and divide them into training, validation and test parts."""
     samples = read_samples(arguments, options=to_train(arguments))
     if arguments.task == "auto" and _are_values(samples):
-        words = f"the labels are {len(samples.class_names)} different whole numbers, so they are values"
+        words = f"the labels are {len(samples.class_names or ())} different whole numbers, so they are values"
         print(f"{words}; --task classification takes them as classes", flush=True)
         samples = valued(samples)
     if samples.x.ndim != 2:
@@ -184,10 +211,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         else:
             more = ""
         raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
-    if samples.class_names is None:
-        names = None
-    else:
-        names = list(samples.class_names)
+    names = None if samples.class_names is None else list(samples.class_names)
     name = Path(arguments.data).stem
     y = samples.y
     if names is None:
@@ -208,9 +232,10 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
             raise
         rarest = names[counts.index(min(counts))]
         number = "2 samples" if min(counts) > 1 else "one sample"
+        hint = VALUES if valued(samples).class_names is None else ""
         raise Mistake(
             f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
-            f"with another class, or leave it out{VALUES if valued(samples).class_names is None else ''}"
+            f"with another class, or leave it out{hint}"
         ) from None
     if names:
         largest = 0.0
@@ -223,7 +248,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
             columns = None
         else:
             columns = list(samples.feature_names)
-        table = _table(name, splits, names, columns, made_encoder(arguments, samples))
+        table = _table(name, splits, names, columns, make_encoder(arguments, samples))
         return replace(table, target=samples.target)
     if samples.scale != 1:
         preprocessing = [rv.data.MinMaxScaler(0, samples.scale)]
@@ -232,17 +257,18 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     return Problem(name, *splits, names, preprocessing)
 
 
-def say_label(samples: Any) -> None:
+def say_label(samples: Samples) -> None:
     """Print which column of a table has the labels, as its place may have decided."""
-    if samples.target is not None:
-        if samples.class_names is None:
-            kind = "values"
-        else:
-            kind = f"{len(samples.class_names)} classes"
-        print(f"the labels are in column '{samples.target}' ({kind})", flush=True)
+    if samples.target is None:
+        return
+    if samples.class_names is None:
+        content = "values"
+    else:
+        content = f"{len(samples.class_names)} classes"
+    print(f"the labels are in column '{samples.target}' ({content})", flush=True)
 
 
-def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
+def _require_columns(arguments: argparse.Namespace, samples: Samples) -> None:
     """Raise Mistake for samples without columns; prints a note about a column that just counts the rows."""
     columns = list(samples.feature_names or ())
     for i, column in enumerate(columns):
@@ -257,15 +283,15 @@ def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
         )
 
 
-def _are_values(samples: Any) -> bool:
+def _are_values(samples: Samples) -> bool:
     """True for labels of so many different whole numbers that they are values, such as prices."""
     names = samples.class_names
-    y = samples.y
-    many = names is not None and len(names) > max(20, len(y) // 4)
-    return many and all(name.lstrip("-").isdigit() for name in names)
+    if names is None or samples.y is None or len(names) <= max(20, len(samples.y) // 4):
+        return False
+    return all(name.lstrip("-").isdigit() for name in names)
 
 
-def valued(samples: Any) -> Any:
+def valued(samples: Samples) -> Samples:
     """The samples with whole numbers as values, not as classes."""
     if samples.class_names is None:
         return samples
@@ -280,7 +306,7 @@ def read_samples(
     arguments: argparse.Namespace,
     arrays: tuple[str, str] | None = None,
     options: dict[str, Any] | None = None,
-) -> Any:
+) -> Samples:
     """The samples of a file or folder with their labels; of an archive, the given arrays.
 
     `options` are arguments of `rv.data.load` for a table.
@@ -293,18 +319,18 @@ def read_samples(
     return load(arguments, arguments.data, label, say=False, **given, **(options or {}))
 
 
-def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] | None:
+def test_arrays(arguments: argparse.Namespace, samples: Samples) -> tuple[str, str] | None:
     """The names of the test arrays of an archive; prints other unused arrays."""
-    names = next(
-        (pair for pair in TEST_ARRAYS if arguments.label is None and {*pair} <= {*samples.unused}), None
-    )
+    names = None
+    if arguments.label is None:
+        names = next((pair for pair in TEST_ARRAYS if set(pair) <= set(samples.unused)), None)
     unused = [name for name in samples.unused if names is None or name not in names]
     if unused:
         print(f"not used of {arguments.data}: {', '.join(unused)}", flush=True)
     return names
 
 
-def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | None) -> Part | None:
+def _test_part(arguments: argparse.Namespace, samples: Samples, names: list[str] | None) -> Part | None:
     """The test arrays of an archive, with the training part's class numbers; None if there are none."""
     arrays = test_arrays(arguments, samples)
     if arrays is None:
@@ -314,7 +340,8 @@ def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | N
     if test.x.shape[1:] != samples.x.shape[1:] or (test.class_names is None) != (names is None):
         raise Mistake(f"'{arrays[0]}' and '{arrays[1]}' are of another kind than the training arrays")
     if names is None or test.class_names is None:
-        return test.x, test.y.reshape(len(test.y), -1)
+        values = np.asarray(test.y)
+        return test.x, values.reshape(len(values), -1)
     unknown = [name for name in test.class_names if name not in names]
     if unknown:
         raise Mistake(f"'{arrays[1]}' has the class {unknown[0]!r}, which the training part lacks")
@@ -326,10 +353,13 @@ def _table(
     splits: tuple[Part, Part, Part],
     names: list[str] | None,
     columns: list[str] | None,
-    encoder: Any = None,
+    encoder: TableEncoder | None = None,
 ) -> Problem:
     """A problem with encoded and standardized columns; the transforms are fitted to the training part."""
-    steps = rv.data.Compose([*filter(None, [encoder]), rv.data.Standardize()])
+    transforms: list[Any] = [rv.data.Standardize()]
+    if encoder is not None:
+        transforms.insert(0, encoder)
+    steps = rv.data.Compose(transforms)
     with mistakes(ValueError):
         steps.fit(splits[0][0])
     embedded = [] if encoder is None else encoder.embedded
@@ -337,30 +367,37 @@ def _table(
         scale = steps.transforms[-1]
         scale.mean[-len(embedded) :] = 0
         scale.std[-len(embedded) :] = 1
-    train, valid, test = ((steps.transform(x).astype("float32"), y) for x, y in splits)
+    train, valid, test = [(steps.transform(x).astype("float32"), y) for x, y in splits]
     return Problem(name, train, valid, test, names, steps.transforms, columns, embedded=embedded)
 
 
-def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:
+def _parts(x: Array, y: Array, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:
     """Training, validation and test part; the test part is split off unless it is given."""
-    held_out = [max(1, round(share * len(x))) for share in SHARES[1:]]
+    _, valid_share, test_share = SHARES
+    valid_count = max(1, round(valid_share * len(x)))
+    test_count = max(1, round(test_share * len(x)))
     try:
         if test is None:
-            x, xt, y, yt = _split(x, y, held_out[1], seed, classes)
+            x, xt, y, yt = _split(x, y, test_count, seed, classes)
             test = xt, yt
-        x, xv, y, yv = _split(x, y, held_out[0], seed, classes)
+        x, xv, y, yv = _split(x, y, valid_count, seed, classes)
     except ValueError as error:
-        raise Mistake(f"{error}{VALUES if classes else ''}") from None
+        hint = VALUES if classes else ""
+        raise Mistake(f"{error}{hint}") from None
     return (x, y), (xv, yv), test
 
 
-def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:
-    """Split off `held_out` samples, stratified by class if each class has a sample in both parts."""
-    if classes:
-        counts = np.unique(y, return_counts=True)[1]
-    else:
-        counts = np.array([])
-    if classes and len(x) < FEW and (counts.min() < 2 or min(held_out, len(x) - held_out) < len(counts)):
-        classes = False
+def _split(
+    x: Array, y: Array, held_out: int, seed: int, classes: bool = True
+) -> tuple[Array, Array, Array, Array]:
+    """(x, x held out, y, y held out), stratified by class if each class has a sample in both parts."""
     strata = y if classes else None
-    return rv.data.train_test_split(x, y, test_size=held_out, random_state=seed, stratify=strata)
+    if classes and len(x) < FEW:
+        _, counts = np.unique(y, return_counts=True)
+        smaller_part = min(held_out, len(x) - held_out)
+        if counts.min() < 2 or smaller_part < len(counts):
+            strata = None
+    train_x, held_out_x, train_y, held_out_y = rv.data.train_test_split(
+        x, y, test_size=held_out, random_state=seed, stratify=strata
+    )
+    return train_x, held_out_x, train_y, held_out_y

@@ -12,17 +12,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, names, similar
 from ranvier.cli.networks import KINDS, require_names
 
+if TYPE_CHECKING:
+    from ranvier.data import Samples, TableEncoder
+    from ranvier.serialization import Info
+
 NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 MISSING = ("error", "drop", "mean", "median")
 
 
-def setting(text: str) -> tuple[str, Any]:
+def read_setting(text: str) -> tuple[str, Any]:
     """The name and value of `--read NAME=VALUE`."""
     from ranvier.data.datasets.table_settings import DEFAULTS
 
@@ -31,36 +35,47 @@ def setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE of {', '.join(DEFAULTS)}")
     if name in ("na_values", "parse_dates"):
         return name, value.split(",")
-    return name, WORDS.get(value, int(value) if value.isdigit() else value)
+    if value.isdigit():
+        return name, int(value)
+    return name, WORDS.get(value, value)
 
 
 # The values that words in such a setting mean.
 WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, "tab": "\t", r"\t": "\t"}
-READING: dict[str, tuple[Any, str | None, str]] = {
-    "--read": (
-        setting,
-        "NAME=VALUE",
-        "how the text of a table is read, a setting of pandas.read_csv: sep=';', header=None, decimal=, "
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how the text of a table, or a folder of images, is read."""
+    parser.add_argument(
+        "--read",
+        action="append",
+        type=read_setting,
+        metavar="NAME=VALUE",
+        help="how the text of a table is read, a setting of pandas.read_csv: sep=';', header=None, decimal=, "
         "na_values=lost,gone parse_dates=day encoding=cp1252 ...; may be given several times",
-    ),
-    "--skip-broken": (bool, None, "leave out the broken images of a folder, and name them"),
-}
-TRAINING: dict[str, tuple[Any, str | None, str]] = {
-    "--missing": (
-        MISSING,
-        None,
-        "for empty cells, NA, ? ... of a table: an error (the default), drop the line, or take the "
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave out the broken images of a folder, and name them"
+    )
+
+
+def add_table_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say what a table becomes before the training."""
+    parser.add_argument(
+        "--missing",
+        choices=MISSING,
+        help="for empty cells, NA, ? ... of a table: an error (the default), drop the line, or take the "
         "column's mean or median in the training part (a missing category is 0 in all its columns, or has an "
         "embedding; a line without a label is left out)",
-    ),
-    "--categorical": (
-        names,
-        "NAMES",
-        "columns with categories, even if they are numbers: a,b. Columns of words always are. Up to 8 "
+    )
+    parser.add_argument(
+        "--categorical",
+        type=names,
+        metavar="NAMES",
+        help="columns with categories, even if they are numbers: a,b. Columns of words always are. Up to 8 "
         "categories become a column of 0 and 1 each, more get an embedding",
-    ),
-    "--without": (names, "NAMES", "columns of a table to leave out: a,b"),
-}
+    )
+    parser.add_argument("--without", type=names, metavar="NAMES", help="columns of a table to leave out: a,b")
 
 
 def is_table(path: str | Path) -> bool:
@@ -93,12 +108,14 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {name}")
     if arguments.task != "auto" and (named or folder):
         raise Mistake(f"--task is for a .csv or .npz file, not for {name}, which has classes")
-    for flag, is_set in (("--size", arguments.size is not None), ("--grayscale", arguments.grayscale)):
-        if is_set and not (folder and not named):
-            raise Mistake(f"{flag} is for a folder of images, not for {name}")
+    if named or not folder:
+        if arguments.size is not None:
+            raise Mistake(f"--size is for a folder of images, not for {name}")
+        if arguments.grayscale:
+            raise Mistake(f"--grayscale is for a folder of images, not for {name}")
 
 
-def reading(arguments: argparse.Namespace, path: str | Path, about: Any = None) -> dict[str, Any]:
+def reading(arguments: argparse.Namespace, path: str | Path, about: Info | None = None) -> dict[str, Any]:
     """The arguments of `rv.data.load` for a table's text: from the flags, else as in the model's training."""
     given = dict(arguments.read or ())
     trained = (getattr(about, "training_data", None) or {}).get("reading", {})
@@ -122,16 +139,18 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
     return options | {"categories": flags["categorical"] or True, "without": flags["without"] or ()}
 
 
-def encoder_of(about: Any) -> Any:
+def encoder_of(about: Info) -> TableEncoder | None:
     """The TableEncoder of a model file, by its information; None if it has none."""
     steps = about.preprocessing
-    first = rv.data.transforms.from_config(steps[0]) if steps else None
+    if not steps:
+        return None
+    first = rv.data.transforms.from_config(steps[0])
     if isinstance(first, rv.data.TableEncoder):
         return first
     return None
 
 
-def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | None) -> dict[str, Any]:
+def of_model(arguments: argparse.Namespace, path: str, about: Info, label: str | None) -> dict[str, Any]:
     """The arguments of `rv.data.load` for a table as the model was trained on.
 
     Columns that the model does not take are left out, with a warning. label: "auto", or None for none.
@@ -154,19 +173,20 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
     options["without"] = _left_out(columns, about.feature_names, encoder, label)
     if encoder is None:
         return options
-    values = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
+    names = encoder.names or [str(i) for i in range(len(encoder.categories))]
     if encoder.missing is None:
         missing = "error"
     elif encoder.missing == "drop":
         missing = "drop"
     else:
         missing = "keep"
-    options |= {"missing": missing, "categories": dict(values)}
-    options["unknown"] = encoder.names or list(map(str, range(len(encoder.categories))))
+    options["missing"] = missing
+    options["categories"] = dict(zip(names, encoder.categories, strict=True))
+    options["unknown"] = names
     return options
 
 
-def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
+def label_of(arguments: argparse.Namespace, path: str, about: Info) -> str:
     """The name of the column of labels: as in the training, or the only one that is no feature; else "auto".
 
     Raises Mistake: the table has features only, or several columns may be the labels.
@@ -178,21 +198,26 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     if trained in columns:
         return str(trained)
     encoder = encoder_of(about)
-    used = {*(about.feature_names or columns), *(encoder.without if encoder else ())}
+    used = set(about.feature_names or columns)
+    if encoder is not None:
+        used.update(encoder.without)
     others = [name for name in columns if name not in used]
     if about.feature_names and columns and not others:
         was = f" (of the training: '{trained}')" if trained else ""
-        text = f"'{path}' has no column of labels{was}: it has the model's columns only"
-        raise Mistake(f"{text}; --label NAME names one")
+        raise Mistake(
+            f"'{path}' has no column of labels{was}: it has the model's columns only; --label NAME names one"
+        )
     if len(others) > 1 and trained and not any(name.lower() in LABELS for name in others):
-        text = f"'{path}' has no column '{trained}' of labels"
-        raise Mistake(f"{text}; --label NAME says which has them: {', '.join(map(repr, others))}")
+        raise Mistake(
+            f"'{path}' has no column '{trained}' of labels; --label NAME says which has them: "
+            f"{', '.join(map(repr, others))}"
+        )
     if len(others) == 1:
         return others[0]
     return "auto"
 
 
-def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
+def _columns(arguments: argparse.Namespace, path: str, about: Info) -> list[str]:
     from ranvier.data.datasets.text_table import table_of
 
     if not is_table(path):
@@ -216,7 +241,7 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
         yield
     except TableError as error:
         texts = []
-        again = False
+        train_again = False  # whether another setting of the training would help
         for name, value, effect in error.remedies:
             flag = ARGUMENTS.get(name, name)
             text = ",".join(value) if isinstance(value, list) else str(value)
@@ -224,13 +249,16 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
                 texts.append(f"--read {name}={shlex.quote(text)} {effect}")
             elif hasattr(arguments, flag):
                 texts.append(f"--{flag} {shlex.quote(text)} {effect}")
-            again |= name == "missing" and name not in arguments and "missing value" in error.problem
-        if again:
+            if name == "missing" and name not in arguments and "missing value" in error.problem:
+                train_again = True
+        if train_again:
             texts.append("or train the model again with --missing median")
         raise Mistake("; ".join([error.problem, *texts])) from None
 
 
-def _left_out(columns: list[str], features: list[str] | None, encoder: Any, label: str | None) -> list[str]:
+def _left_out(
+    columns: list[str], features: list[str] | None, encoder: TableEncoder | None, label: str | None
+) -> list[str]:
     """The columns that are neither features nor the label; prints those that were not in the training data.
 
     Raises Mistake: a column of the model is missing.
@@ -255,18 +283,28 @@ def _left_out(columns: list[str], features: list[str] | None, encoder: Any, labe
     return list(dict.fromkeys(dropped + more))
 
 
-def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
-    """The samples of a file or folder; prints broken images, and warnings (of archives only with `say`)."""
+def load(
+    arguments: argparse.Namespace,
+    path: str | Path,
+    label: str | int | None,
+    say: bool = True,
+    **settings: Any,
+) -> Samples:
+    """The samples of a file or folder; prints broken images, and warnings (of archives only with `say`).
+
+    settings: arguments of `rv.data.load`.
+    """
     if isinstance(label, str) and label.lstrip("-").isdigit() and not str(path).endswith(".npz"):
         label = int(label)
     if not Path(path).is_dir():
-        how["dtype"] = "float64"  # scaling comes first
+        settings["dtype"] = "float64"  # scaling comes first
     with warnings.catch_warnings(record=True) as said, table_mistakes(arguments):
         warnings.simplefilter("always")
-        samples = rv.data.load(path, label, **how)
-    for message in {str(warning.message) for warning in said} if say or is_table(path) else ():
-        text = message.replace("na_values", "--read na_values")
-        print(f"ranvier: {text}", file=sys.stderr)
+        samples = rv.data.load(path, label, **settings)
+    if say or is_table(path):
+        for message in {str(warning.message) for warning in said}:
+            text = message.replace("na_values", "--read na_values")
+            print(f"ranvier: {text}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
     if samples.dropped:
@@ -276,7 +314,7 @@ def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool 
     return samples
 
 
-def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
+def make_encoder(arguments: argparse.Namespace, samples: Samples) -> TableEncoder | None:
     """The TableEncoder for the samples, not fitted; None if they are plain numbers.
 
     The network of a Python file gets one-hot columns.
@@ -305,8 +343,10 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
                 f"your own network gets: --model mlp has embeddings, --without '{name}' leaves the column out"
             )
     counts = {i: f"{names[i]} ({len(values)})" for i, values in enumerate(categories) if values is not None}
-    for kind, embedded in (("one-hot", False), ("embedded", True)):
-        texts = [text for i, text in counts.items() if encoder.is_embedded(i) == embedded]
-        if texts:
-            print(f"columns of categories, {kind}: {', '.join(texts)}", flush=True)
+    one_hot_columns = [text for i, text in counts.items() if not encoder.is_embedded(i)]
+    embedded_columns = [text for i, text in counts.items() if encoder.is_embedded(i)]
+    if one_hot_columns:
+        print(f"columns of categories, one-hot: {', '.join(one_hot_columns)}", flush=True)
+    if embedded_columns:
+        print(f"columns of categories, embedded: {', '.join(embedded_columns)}", flush=True)
     return encoder

@@ -10,10 +10,10 @@ from typing import Any
 
 import ranvier as rv
 from ranvier.cli.arguments import (
+    Commands,
     Interrupted,
     Mistake,
     add_command,
-    add_flags,
     after_first,
     connect,
     launched_size,
@@ -26,65 +26,14 @@ from ranvier.cli.arguments import (
     set_threads,
 )
 from ranvier.cli.networks import KINDS, LEARNING_RATE, batch_size_of, epochs_of, learning_rate_of
-from ranvier.cli.problems import FEW, Problem, add_data, open_problem
-from ranvier.cli.tables import TRAINING
+from ranvier.cli.problems import FEW, Part, Problem, add_data, open_problem
+from ranvier.cli.tables import add_table_flags
 from ranvier.cli.training import Training
 
 RATES = ", ".join(f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items())
-FLAGS: dict[str, tuple[Any, str | None, str]] = {
-    "--limit": (positive_int, "N", "train on N samples only, and validate on at most a quarter of that"),
-    "--model": (
-        str,
-        "NAME",
-        "cnn, mlp, or a Python file with a function build() that returns a network (it may take input_shape "
-        "and classes, the number of its outputs); default: cnn for images, mlp for tables",
-    ),
-    "--init": (
-        ("default", "he", "xavier", "lecun", "normal"),
-        "default",
-        "initial weights: he for ReLUs, xavier for tanh and sigmoid, normal: deviation 0.01; default: as the "
-        "layers draw them",
-    ),
-    "--epochs": (positive_int, "N", "default: 40; for mnist 6 (cnn) or 10 (mlp)"),
-    "--batch-size": (
-        number_of(int, 1, 2**31, full=0),
-        "N",
-        "or full, for all samples in one batch; default: 32, from 10,000 samples on 128",
-    ),
-    "--lr": (number_of(float, 0, above=True), "X", f"the initial learning rate; default: {RATES}"),
-    "--optimizer": (tuple(LEARNING_RATE), "adam", "default: adam"),
-    "--momentum": (number_of(float, 0, 1), "X", "of sgd only; 0 for none; default: 0.9"),
-    "--schedule": (("cosine", "constant"), "cosine", "of the rate; default: down to 0 along half a cosine"),
-    "--class-weight": (("balanced",), None, "each class has the same weight, however rare its samples"),
-    "--on-nonfinite": (
-        ("raise", "warn", "ignore"),
-        "raise",
-        "for a loss that is NaN or infinite: end the run and name the layer (the default), warn and leave "
-        "the batch out, or continue",
-    ),
-    "--early-stopping": (
-        number_of(int, 1, 2**31, off=0),
-        "N",
-        "end the run after N epochs without a better validation loss, and keep the best weights; default: 10 "
-        "for a table, off for images and for fewer than 40 samples",
-    ),
-    "--seed": (seed, "N", "default: 0; the same seed gives the same bits"),
-    "--threads": (positive_int, "N", "default: the physical cores that the process may use"),
-    "--distributed": (
-        bool,
-        None,
-        "train on all processes that mpirun started, with the same weights at any power of two of them; "
-        "threads are then the cores of a host divided by its processes",
-    ),
-    "--shards": (positive_int, "N", "of --distributed: parts of a batch, a power of two; default: 8"),
-    "--out": (path_name, "PATH", "folder, or file ending in .safetensors; default: runs/<data>-<model>"),
-    "--checkpoint": (path_name, "DIR", "write the whole run to DIR, after each epoch and each minute of one"),
-    "--resume": (bool, None, "continue from the newest checkpoint in DIR, as if never stopped, to the bit"),
-    "--json": (path_name, "FILE", "write configuration, history and test results to FILE"),
-}
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     train = add_command(
         commands,
         run,
@@ -105,7 +54,110 @@ def add(commands: Any) -> None:
         ],
     )
     add_data(train)
-    add_flags(train, TRAINING | FLAGS)
+    add_table_flags(train)
+    train.add_argument(
+        "--limit",
+        type=positive_int,
+        metavar="N",
+        help="train on N samples only, and validate on at most a quarter of that",
+    )
+    train.add_argument(
+        "--model",
+        type=str,
+        metavar="NAME",
+        help="cnn, mlp, or a Python file with a function build() that returns a network (it may take "
+        "input_shape and classes, the number of its outputs); default: cnn for images, mlp for tables",
+    )
+    train.add_argument(
+        "--init",
+        choices=("default", "he", "xavier", "lecun", "normal"),
+        default="default",
+        help="initial weights: he for ReLUs, xavier for tanh and sigmoid, normal: deviation 0.01; default: "
+        "as the layers draw them",
+    )
+    train.add_argument(
+        "--epochs", type=positive_int, metavar="N", help="default: 40; for mnist 6 (cnn) or 10 (mlp)"
+    )
+    train.add_argument(
+        "--batch-size",
+        type=number_of(int, 1, 2**31, full=0),
+        metavar="N",
+        help="or full, for all samples in one batch; default: 32, from 10,000 samples on 128",
+    )
+    train.add_argument(
+        "--lr",
+        type=number_of(float, 0, above=True),
+        metavar="X",
+        help=f"the initial learning rate; default: {RATES}",
+    )
+    train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
+    train.add_argument(
+        "--momentum", type=number_of(float, 0, 1), metavar="X", help="of sgd only; 0 for none; default: 0.9"
+    )
+    train.add_argument(
+        "--schedule",
+        choices=("cosine", "constant"),
+        default="cosine",
+        help="of the rate; default: down to 0 along half a cosine",
+    )
+    train.add_argument(
+        "--class-weight",
+        choices=("balanced",),
+        help="each class has the same weight, however rare its samples",
+    )
+    train.add_argument(
+        "--on-nonfinite",
+        choices=("raise", "warn", "ignore"),
+        default="raise",
+        help="for a loss that is NaN or infinite: end the run and name the layer (the default), warn and "
+        "leave the batch out, or continue",
+    )
+    train.add_argument(
+        "--early-stopping",
+        type=number_of(int, 1, 2**31, off=0),
+        metavar="N",
+        help="end the run after N epochs without a better validation loss, and keep the best weights; "
+        "default: 10 for a table, off for images and for fewer than 40 samples",
+    )
+    train.add_argument("--seed", type=seed, metavar="N", help="default: 0; the same seed gives the same bits")
+    train.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="default: the physical cores that the process may use",
+    )
+    train.add_argument(
+        "--distributed",
+        action="store_true",
+        help="train on all processes that mpirun started, with the same weights at any power of two of them; "
+        "threads are then the cores of a host divided by its processes",
+    )
+    train.add_argument(
+        "--shards",
+        type=positive_int,
+        metavar="N",
+        help="of --distributed: parts of a batch, a power of two; default: 8",
+    )
+    train.add_argument(
+        "--out",
+        type=path_name,
+        metavar="PATH",
+        help="folder, or file ending in .safetensors; default: runs/<data>-<model>",
+    )
+    train.add_argument(
+        "--checkpoint",
+        type=path_name,
+        metavar="DIR",
+        help="write the whole run to DIR, after each epoch and each minute of one",
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from the newest checkpoint in DIR, as if never stopped, to the bit",
+    )
+    train.add_argument(
+        "--json", type=path_name, metavar="FILE", help="write configuration, history and test results to FILE"
+    )
     train.set_defaults(seed=0)
 
 
@@ -118,7 +170,11 @@ def run(arguments: argparse.Namespace) -> int:
         require_folder("--checkpoint", arguments.checkpoint)
     connect(arguments.distributed)
     set_threads(arguments.threads)
-    problem = _limited(after_first(lambda: open_problem(arguments, arguments.seed)), arguments.limit)
+
+    def read() -> Problem:
+        return open_problem(arguments, arguments.seed)
+
+    problem = _limited(after_first(read), arguments.limit)
     settings = _settings(arguments, problem)
     out = Path(arguments.out or f"runs/{problem.name}-{Path(settings['model']).stem}")
     if out.suffix == ".safetensors":
@@ -157,11 +213,20 @@ def _limited(problem: Problem, limit: int | None) -> Problem:
         return problem
     if limit > len(problem.train[0]):
         raise Mistake(f"--limit {limit}: there are {len(problem.train[0])} training {problem.kind}")
-    train, valid = ((x[:n], y[:n]) for (x, y), n in ((problem.train, limit), (problem.valid, -(-limit // 4))))
-    return replace(problem, train=train, valid=valid)
+    quarter = -(-limit // 4)
+    return replace(problem, train=_first(problem.train, limit), valid=_first(problem.valid, quarter))
+
+
+def _first(samples: Part, count: int) -> Part:
+    x, y = samples
+    return x[:count], y[:count]
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
+    """The settings of the run: the arguments, and what depends on the data where they are not given.
+
+    Raises Mistake: flags that have no effect here.
+    """
     optimizer = arguments.optimizer
     model = arguments.model
     samples = len(problem.train[0])
@@ -176,24 +241,32 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
     stopping = arguments.early_stopping
     if stopping is None:
         total = sum(len(part[0]) for part in (problem.train, problem.valid, problem.test))
-        stopping = 10 if len(problem.input_shape) == 1 and total >= FEW else 0
-    size = arguments.batch_size
-    momentum = 0.9 if arguments.momentum is None else arguments.momentum
+        large_table = len(problem.input_shape) == 1 and total >= FEW
+        stopping = 10 if large_table else 0
+    batch_size = arguments.batch_size
+    if batch_size == 0:  # full
+        batch_size = samples
+    elif batch_size is None:
+        batch_size = batch_size_of(samples)
+    momentum = arguments.momentum
+    if momentum is None and optimizer == "sgd":
+        momentum = 0.9
+    ranks = launched_size() if arguments.distributed else None
     return {
         "dataset": arguments.data,
         "data_dir": arguments.data_dir,
         "model": model,
         "epochs": arguments.epochs or epochs_of(arguments.data, model),
-        "batch_size": samples if size == 0 else size or batch_size_of(samples),
+        "batch_size": batch_size,
         "lr": arguments.lr or learning_rate_of(optimizer, model),
         "optimizer": optimizer,
         "seed": arguments.seed,
         "schedule": arguments.schedule,
-        "momentum": momentum if optimizer == "sgd" else None,
+        "momentum": momentum,
         "init": arguments.init,
         "class_weight": arguments.class_weight,
-        "ranks": launched_size() if arguments.distributed else None,
-        "shards": arguments.shards if arguments.distributed else None,
+        "ranks": ranks,
+        "shards": arguments.shards,
         "early_stopping": stopping or None,
         "standardize": (problem.values and model in KINDS) or None,  # not for the user's own network
     }

@@ -9,14 +9,18 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier as rv
 from ranvier.cli.arguments import Interrupted, Mistake
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
-from ranvier.cli.outputs import keeper, results, save_somewhere, write_json
+from ranvier.cli.outputs import make_interrupt_checkpoint, results, save_somewhere, write_json
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.tables import NAMED, reading
+
+if TYPE_CHECKING:
+    from ranvier import EarlyStopping, History
+    from ranvier.train import Checkpoint
 
 # the settings that a resumed run must have in common with the stopped one
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed", "early_stopping")
@@ -40,19 +44,22 @@ class Training:
             loss = rv.nn.MSELoss()
         else:
             loss = rv.nn.CrossEntropyLoss()
-        ranks = settings["ranks"]
-        threads = rv.get_num_threads()
+        threads = _count(rv.get_num_threads(), "thread")
+        if settings["ranks"] is not None:
+            threads += f" on each of {settings['ranks']} ranks"
         print(
             f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
             f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
-            f"{threads} thread{'s' * (threads > 1)}{'' if ranks is None else f' on each of {ranks} ranks'}",
+            f"{threads}",
             flush=True,
         )
         how: dict[str, Any] = {"metrics": [problem.goal], "on_nonfinite": arguments.on_nonfinite}
         if arguments.distributed:
-            how |= {"distributed": True} | ({"shards": arguments.shards} if arguments.shards else {})
+            how["distributed"] = True
+            if arguments.shards:
+                how["shards"] = arguments.shards
         try:
             self.trainer = rv.Trainer(model, loss, optimizer, **how)
         except ValueError as error:
@@ -72,9 +79,9 @@ class Training:
         try:
             self._fit(problem, callbacks)
         except rv.train.NonFiniteError as error:
-            kept = None if folder is None else callbacks[-1].latest
-            more = "" if kept is None else f"; '{kept}' is a state before it"
-            raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
+            saved = None if folder is None else callbacks[-1].latest
+            hint = "" if saved is None else f"; '{saved}' is a state before it"
+            raise Mistake(f"the training diverged: {error}; see --lr{hint}") from None
         except BrokenPipeError:  # the reader of the output is gone
             raise
         except BlockingIOError as error:  # another run uses the folder
@@ -82,19 +89,19 @@ class Training:
         except (ValueError, OSError) as error:
             if folder is None and isinstance(error, ValueError):
                 raise  # an error in the user's network shows its traceback
-            written = not self.arguments.resume and callbacks[-1].latest is not None
-            raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
-        self.kept = getattr(callbacks[0], "best_epoch", None)
-        if self.kept is not None and self.trainer.leads:
-            if self.arguments.early_stopping:
-                last = ""
-            else:
-                last = " (--early-stopping off: of the last epoch)"
-            print(_kept_weights(callbacks[0]) + last, flush=True)
+            stopped_run = not self.arguments.resume and callbacks[-1].latest is not None
+            hint = "; add --resume to continue its run" if stopped_run else ""
+            raise Mistake(f"{error}{hint}") from None
+        self.best_epoch = getattr(callbacks[0], "best_epoch", None)
+        if self.best_epoch is not None and self.trainer.leads:
+            text = _describe_stop(callbacks[0])
+            if not self.arguments.early_stopping:
+                text += " (--early-stopping off: of the last epoch)"
+            print(text, flush=True)
         if scale is not None:
             rescale(self.trainer.model, scale)
         if self.trainer.interrupted:
-            raise Interrupted(self._kept(callbacks[-1]))
+            raise Interrupted(self._describe_saved(callbacks[-1]))
         if self.trainer.leads:
             save_somewhere(self._save, self.model_path)
 
@@ -110,10 +117,11 @@ class Training:
         if settings["early_stopping"] is not None:
             callbacks.insert(0, rv.EarlyStopping("val_loss", patience=settings["early_stopping"]))
         if folder is None:
-            return [*callbacks, keeper(self.model_path)]
+            return [*callbacks, make_interrupt_checkpoint(self.model_path)]
         return [*callbacks, rv.Checkpoint(folder, every_seconds=60, monitor=f"val_{self.problem.goal}")]
 
     def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
+        resumed = self.arguments.checkpoint if self.arguments.resume else None
         with warnings.catch_warnings():
             warnings.showwarning = _say  # type: ignore[assignment]  # warnings of damaged checkpoints
             self.trainer.fit(
@@ -125,10 +133,10 @@ class Training:
                 validation_data=problem.valid,
                 callbacks=callbacks,
                 verbose=0,  # the command has its own lines
-                resume=self.arguments.checkpoint if self.arguments.resume else None,
+                resume=resumed,
             )
 
-    def _kept(self, checkpoint: Any) -> str:
+    def _describe_saved(self, checkpoint: Checkpoint) -> str:
         """The text about the files of an interrupted run, and how to continue it."""
         if checkpoint.latest is None:
             return "nothing saved"
@@ -144,7 +152,8 @@ class Training:
         about: dict[str, Any] = {"input_shape": problem.input_shape, "class_names": problem.class_names}
         about |= {"preprocessing": problem.preprocessing, "feature_names": problem.feature_names}
         about["training_data"] = _trained_on(self.arguments, problem)
-        rv.save(self.trainer.model, path, link=None if problem.values else "softmax", **about)
+        about["link"] = None if problem.values else "softmax"
+        rv.save(self.trainer.model, path, **about)
 
     def finish(self, start: float, picture_path: Path | None) -> None:
         """Measure the model on the test part, and write the other outputs."""
@@ -156,17 +165,21 @@ class Training:
             return
         seconds = time.perf_counter() - start
         goal = problem.goal
-        predicted = (self.trainer.predict if problem.values else self.trainer.predict_proba)(problem.test[0])
-        if self.settings["standardize"]:
-            loss = ""
+        x, y = problem.test
+        if problem.values:
+            predicted = self.trainer.predict(x)
         else:
-            loss = f"test loss {measured['loss']:.4f}, "
+            predicted = self.trainer.predict_proba(x)
+        loss = f"test loss {measured['loss']:.4f}, "
+        if self.settings["standardize"]:  # the network was rescaled: its loss is another than in the training
+            loss = ""
         print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
-        print(results(problem.test[1], predicted, problem.class_names))
+        print(results(y, predicted, problem.class_names))
         if picture_path is not None:
-            kept = history.epochs if self.kept is None else self.kept + 1
-            rv.plot.history(history, picture_path, kept=kept)
+            epochs = history.epochs if self.best_epoch is None else self.best_epoch + 1
+            rv.plot.history(history, picture_path, kept=epochs)
         if arguments.json is not None:
+            picture = None if picture_path is None else str(picture_path)
             document = {
                 "configuration": {**self.settings, **self._read(), **rv.config.config()},
                 "history": history.to_dict(),
@@ -174,7 +187,7 @@ class Training:
                 "test_loss": measured["loss"],
                 "seconds": seconds,
                 "model": str(self.model_path),
-                "picture": None if picture_path is None else str(picture_path),
+                "picture": picture,
             }
             write_json(arguments.json, document)
         print(_overfitting(history, self.settings["early_stopping"]), end="")
@@ -197,10 +210,19 @@ def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, An
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
     about = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes, "label": problem.target}
     options = reading(arguments, arguments.data)
-    return about | ({"reading": options} if options else {})
+    if options:
+        about["reading"] = options
+    return about
 
 
-def _overfitting(history: Any, early_stopping: int | None) -> str:
+def _count(number: int, noun: str) -> str:
+    """A number with its noun: "1 epoch", "2 epochs"."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}s"
+
+
+def _overfitting(history: History, early_stopping: int | None) -> str:
     """The text about a model that overfits, with its best epoch; empty for others."""
     from ranvier.explore import judge_fit
 
@@ -208,7 +230,7 @@ def _overfitting(history: Any, early_stopping: int | None) -> str:
     if judged.verdict != "overfitting" or early_stopping is not None:
         return ""
     losses = history["val_loss"]
-    best = min(range(len(losses)), key=losses.__getitem__) + 1
+    best = losses.index(min(losses)) + 1
     text = f"overfitting: {judged.reasons[0]}"
     if best < len(losses):
         text += (
@@ -217,16 +239,17 @@ def _overfitting(history: Any, early_stopping: int | None) -> str:
     return f"{text}\n"
 
 
-def _kept_weights(stopping: Any) -> str:
+def _describe_stop(stopping: EarlyStopping) -> str:
     """The text about the end of a run with early stopping."""
     end = ""
     if stopping.stopped_epoch is not None:
         waited = stopping.stopped_epoch - stopping.best_epoch
-        end = f"stopped after {waited} epoch{'s' * (waited != 1)} without a better validation loss: "
+        end = f"stopped after {_count(waited, 'epoch')} without a better validation loss: "
     return f"{end}the weights are those of epoch {stopping.best_epoch + 1}"
 
 
 def _say(message: Warning | str, *_: Any) -> None:
+    """Print a warning as one line; in place of `warnings.showwarning`, which passes more arguments."""
     print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
