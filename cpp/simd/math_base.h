@@ -1,4 +1,5 @@
-// Constants and helpers shared by the math_*.h headers.
+// What the elementary functions of the math_*.h headers share: polynomials, limits that keep NaN, and sums
+// and products that are exact as a pair of numbers (Pair). T is float or double, V a vector of it.
 #pragma once
 
 #include "simd/vec.h"

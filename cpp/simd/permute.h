@@ -1,4 +1,5 @@
-// Lanes of a vector in any order, where the level has an instruction for it.
+// permute(): the lanes of a vector in any order, where the level has an instruction for it (has_permute<T>).
+// Kernels choose their loops by has_permute, so it is the same for all levels of equal vector length.
 #pragma once
 #include "simd/vec.h"
 

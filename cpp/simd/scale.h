@@ -1,4 +1,5 @@
-// scale_by_power for levels without the scalef instruction. Included by vec.h.
+// scale_by_power for levels without the scalef instruction of AVX-512: v 2^n for the exponentials of
+// math_exp.h. Included by the headers of these levels, which vec.h includes.
 #pragma once
 
 namespace ranvier::RANVIER_ISA {

@@ -89,7 +89,8 @@ static void update_lines(const AttentionBlock<T>& b) {
     vec<T> sums{};
     for (int64_t k = 0; k < b.keys; k += L) tops = maximum(tops, part(x, k));
     const T top = reduce_max(tops);
-    const vec<T> base = broadcast(top == -Limits<T>::infinity ? T(0) : top);
+    const T finite_top = top == -Limits<T>::infinity ? T(0) : top;  // -infinity: no key so far
+    const vec<T> base = broadcast(finite_top);
     alignas(64) T factor[L];
     store(factor, exp_or_0(broadcast(b.top[i]) - base));
     for (int64_t k = 0; k < b.keys; k += L) {
@@ -114,7 +115,7 @@ static void update(const AttentionBlock<T>& b) {
   constexpr int L = lanes<T>, kVectors = kAtOnce<T>;
   int64_t i = 0;
   for (; i + kVectors * L <= b.rows; i += kVectors * L) update<kVectors>(b, i, L);
-  for (; i < b.rows; i += L) update<1>(b, i, b.rows - i < L ? static_cast<int>(b.rows - i) : L);
+  for (; i < b.rows; i += L) update<1>(b, i, lanes_used<T>(b.rows - i));
 }
 
 // scale_rows (kByColumn false) and scale_columns.
@@ -166,7 +167,7 @@ static void gradient(const AttentionGradient<T>& g) {
   constexpr int L = lanes<T>, kVectors = kAtOnce<T>;
   int64_t i = 0;
   for (; i + kVectors * L <= g.rows; i += kVectors * L) gradient<kVectors>(g, i, L);
-  for (; i < g.rows; i += L) gradient<1>(g, i, g.rows - i < L ? static_cast<int>(g.rows - i) : L);
+  for (; i < g.rows; i += L) gradient<1>(g, i, lanes_used<T>(g.rows - i));
 }
 
 // --- Attention with a cache, for kRows queries of one head.
@@ -220,7 +221,10 @@ static __attribute__((noinline)) void cached_values(const CachedQueries<T>& c, i
     for (int64_t k = from; k < end; ++k, value += c.step_v) {
       vec<T> x[kVectors];
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) x[v] = load_lanes(value + v * L, v == kVectors - 1 ? last : L);
+      for (int v = 0; v < kVectors; ++v) {
+        const int n = v == kVectors - 1 ? last : L;
+        x[v] = load_lanes(value + v * L, n);
+      }
       RANVIER_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const vec<T> weight = broadcast<T>(so_far.scores[r * kAttentionKeys + k]);
@@ -266,8 +270,7 @@ static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
     update_lines<T>({n, kRows, 1, kAttentionKeys, so_far.scores, so_far.top, so_far.of_block, so_far.factor});
     int64_t j = 0;
     for (; j + 2 * L <= c.d; j += 2 * L) cached_values<kRows, 2>(c, begin, n, j, L, so_far);
-    for (; j < c.d; j += L)
-      cached_values<kRows, 1>(c, begin, n, j, c.d - j < L ? static_cast<int>(c.d - j) : L, so_far);
+    for (; j < c.d; j += L) cached_values<kRows, 1>(c, begin, n, j, lanes_used<T>(c.d - j), so_far);
     for (int r = 0; r < kRows; ++r) so_far.sum[r] = so_far.of_block[r];
   }
   for (int r = 0; r < kRows; ++r) so_far.factor[r] = so_far.sum[r] == 0 ? 0 : 1 / so_far.sum[r];

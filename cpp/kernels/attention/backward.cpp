@@ -41,7 +41,8 @@ struct BlockMemory {
     rows = parts.most_rows();
     scores = carver.take<T>(parts.group * rows * parts.s);
     dy = carver.take<T>(parts.group * rows * parts.d);
-    room = carver.take<T>(parts.adds() ? parts.s * std::max(parts.e, parts.d) : 0);
+    const int64_t elements = parts.adds() ? parts.s * std::max(parts.e, parts.d) : 0;
+    room = carver.take<T>(elements);
     scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
   }
   int64_t rows;           // the distance of rows in `scores` and `dy`

@@ -30,13 +30,18 @@ struct Parts : AttentionParts {
   explicit Parts(const AttentionForward<T>& c)
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.flags[0], c.flags[1], c.added[0], c.added[1],
                                       c.weights, c.y),
-                       c.query, c.key, c.value.data ? c.value.shape[c.value.ndim - 1] : 0,
-                       {kQueries, kManyQueries, kAttentionKeys, kManyQueries}, c.settings),
-        keys(std::min(s, l <= kFewQueries ? kManyKeys : kAttentionKeys)),
+                       c.query, c.key, value_size(c), {kQueries, kManyQueries, kAttentionKeys, kManyQueries},
+                       c.settings),
         stored(c.query.stored != Stored::whole) {
+    const int64_t most_keys = l <= kFewQueries ? kManyKeys : kAttentionKeys;
+    keys = std::min(s, most_keys);
     if (s > keys) set_group(1);  // several blocks of keys: matmul adds to a single matrix only
   }
   int64_t count() const { return lead.outer * groups * blocks; }
+  // The elements of a value; 0 for a call that computes the weights alone.
+  static int64_t value_size(const AttentionForward<T>& c) {
+    return c.value.data ? c.value.shape[c.value.ndim - 1] : 0;
+  }
 
   int64_t keys;  // keys of a block
   bool stored;   // arrays are stored as bfloat16
@@ -46,18 +51,24 @@ struct Parts : AttentionParts {
 template <class T>
 struct PartMemory {
   PartMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
-      : stored(parts.group, parts.stored ? parts.most_rows() : 0, parts.stored ? parts.keys : 0, parts.e,
-               parts.d, carver) {
+      : stored(take_stored(parts, carver)) {
     rows = parts.most_rows();
     lines = round_up(rows, kVector);
-    scaled = carver.take<T>(parts.stored ? 0 : parts.group * rows * parts.e);
+    const int64_t blocks_of_keys = ceil_div(parts.s, std::max<int64_t>(parts.keys, 1));
+    const int64_t scaled_size = parts.stored ? 0 : parts.group * rows * parts.e;
+    const int64_t room_size = parts.stored ? 0 : rows * parts.d;
+    scaled = carver.take<T>(scaled_size);
     scores = carver.take<T>(parts.group * rows * parts.keys);
-    room = carver.take<T>(parts.stored ? 0 : rows * parts.d);
+    room = carver.take<T>(room_size);
     top = carver.take<T>(parts.group * lines);
     sum = carver.take<T>(parts.group * lines);
-    factors = carver.take<T>(parts.group * lines *
-                             std::max<int64_t>(ceil_div(parts.s, std::max<int64_t>(parts.keys, 1)), 1));
+    factors = carver.take<T>(parts.group * lines * std::max<int64_t>(blocks_of_keys, 1));
     scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
+  }
+  static StoredAttention take_stored(const Parts<T>& parts, Carver& carver) {
+    const int64_t rows = parts.stored ? parts.most_rows() : 0;
+    const int64_t keys = parts.stored ? parts.keys : 0;
+    return {parts.group, rows, keys, parts.e, parts.d, carver};
   }
   int64_t rows;   // queries of the largest part, which is the distance of rows in `scaled` and `scores`
   int64_t lines;  // elements of a head in top, sum and factors: `rows` rounded up to whole vectors
@@ -140,7 +151,8 @@ struct Part : AttentionPart {
     for (const TensorView<const bool>& flags : call.flags)
       if (flags.data) {
         Where<T> where{mask(flags, begin, n), {}, {hidden, hidden}, w};
-        where.x[call.settings.hides ? 1 : 0] = as_const(w);
+        const int kept = call.settings.hides ? 1 : 0;  // true flags hide a key, or show it
+        where.x[kept] = as_const(w);
         where.run(team, nullptr);
       }
     if (!call.settings.is_causal) return;
@@ -162,8 +174,9 @@ struct Part : AttentionPart {
     const bool fast = call.settings.half != DType::float32 && !call.weights.data;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t line = h * buffers.lines;
+      const int64_t fast_keys = fast ? n / kVector * kVector : 0;
       update({n, rows, w.strides[1], w.strides[2], w.data + h * w.strides[0], buffers.top + line,
-              buffers.sum + line, factor(block) + line, fast ? n / kVector * kVector : 0});
+              buffers.sum + line, factor(block) + line, fast_keys});
     }
     if (call.weights.data && begin + n < keys)
       Copy<T>{as_const(w), weights(call.weights, begin, n)}.run(team, nullptr);
@@ -209,7 +222,7 @@ struct Part : AttentionPart {
       const bool few = parts.l <= kFewQueries;
       const int64_t lines = few ? rows : n;
       const int64_t length = few ? n : rows;
-      const int64_t step = w.strides[few ? 2 : 1];
+      const int64_t step = few ? w.strides[2] : w.strides[1];
       uint16_t halves[kManyKeys];
       for (int64_t h = 0; h < heads; ++h)
         for (int64_t j = 0; j < lines; ++j) {
@@ -330,7 +343,8 @@ void AttentionForward<T>::run(const Team& team, void* workspace) const {
   const double heads = static_cast<double>(parts.lead.outer * parts.lead.heads);
   const double scores = static_cast<double>(parts.l) * (kMatmulNsPerProduct * 2 * parts.e + kNsPerScore);
   const double cost = heads * parts.s * (scores + kNsPerRead * (parts.e + parts.d)) * (sizeof(T) / 4);
-  team.region(parts.count() > 1 ? cost : 0, [&](const OpenTeam& team) {
+  const double cost_to_share = parts.count() > 1 ? cost : 0;  // one part is computed by one thread
+  team.region(cost_to_share, [&](const OpenTeam& team) {
     Carver carver(workspace);
     for (int i = 0; i < team.index(); ++i) PartMemory<T>(parts, scratch, carver);
     const PartMemory<T> own(parts, scratch, carver);

@@ -67,7 +67,9 @@ struct AttentionParts {
       : lead(lead), l(q.shape[q.ndim - 2]), s(k.shape[k.ndim - 2]), e(q.shape[q.ndim - 1]), d(d) {
     medium = settings.medium && has_bfloat16() && sizeof(T) == sizeof(float) && l >= kMediumQueries &&
              l * s * e >= kMediumProducts;
-    rows = std::min(l, s > limits.keys ? limits.rows_of_more : medium ? limits.medium_rows : limits.rows);
+    int64_t most_rows = medium ? limits.medium_rows : limits.rows;
+    if (s > limits.keys) most_rows = limits.rows_of_more;
+    rows = std::min(l, most_rows);
     blocks = rows ? ceil_div(l, rows) : 0;
     if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;
     set_group(std::min(kGroupScores / std::max<int64_t>(rows * s, 1),

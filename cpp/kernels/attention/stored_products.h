@@ -81,9 +81,11 @@ struct StoredAttention {
   static void pack(int64_t k, int64_t columns, const BFloat16* x, int64_t rs, int64_t cs, float* to) {
     const StoredPairs& tile = stored_kernels();
     for (int64_t j = 0; j < columns; j += tile.columns) {
-      const int own = static_cast<int>(std::min<int64_t>(tile.columns, columns - j));
-      tile.pack({k, own, own > tile.columns / 2 ? tile.columns : tile.columns / 2,
-                 reinterpret_cast<const uint16_t*>(x + j * cs), rs, cs, to + j * ceil_div(k, 2)});
+      const int count = static_cast<int>(std::min<int64_t>(tile.columns, columns - j));
+      const int half = tile.columns / 2;
+      const int width = count > half ? tile.columns : half;  // one or two vectors
+      const auto* bits = reinterpret_cast<const uint16_t*>(x + j * cs);
+      tile.pack({k, count, width, bits, rs, cs, to + j * ceil_div(k, 2)});
     }
   }
 
@@ -107,18 +109,19 @@ struct StoredAttention {
       to[2 * pairs - 1] = BFloat16(0.0f);
       for (int64_t i = 0; i < e; ++i) to[i] = from[j * rs + i * k.strides[2]];
     }
-    StoredFactors{n,
-                  queries_here,
-                  pairs,
-                  in_place ? reinterpret_cast<const float*>(from) : keys,
-                  in_place ? rs / 2 : pairs,
-                  1,
-                  queries + h * pairs * lines,
-                  c,
-                  rs_c,
-                  scale,
-                  false}
-        .multiply();
+    StoredFactors f;
+    f.m = n;
+    f.n = queries_here;
+    f.pairs = pairs;
+    f.a = in_place ? reinterpret_cast<const float*>(from) : keys;
+    f.rs_a = in_place ? rs / 2 : pairs;
+    f.cs_a = 1;
+    f.b = queries + h * pairs * lines;
+    f.c = c;
+    f.rs_c = rs_c;
+    f.scale = scale;
+    f.added = false;
+    f.multiply();
   }
 
   // The results of head h: the product of w (keys, queries), whose rows are `step` elements apart, with the

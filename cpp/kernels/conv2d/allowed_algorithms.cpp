@@ -1,4 +1,4 @@
-// The setting of allowed_algorithms.h.
+// The setting of allowed_algorithms.h: one atomic word, which threads may read while another changes it.
 #include "kernels/conv2d/allowed_algorithms.h"
 
 #include <atomic>

@@ -30,6 +30,8 @@ struct WindowIndex {
         row(in.row_step - columns * in.column_step),
         column(in.column_step),
         small(has_permute<float> && in.window_elements <= lanes<float>) {
+    // Element i is in row i / columns of the window and in column i % columns: its place is
+    // i / columns * row_step + i % columns * column_step, which is i * column + i / columns * row.
     for (int i = 0; i < lanes<float>; ++i) table[i] = i * column + i / columns * row;
   }
 };
@@ -65,7 +67,7 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
   constexpr int L = lanes<float>;
   const WindowIndex window(in);
   for (int64_t p = 0; p < in.pixels; p += L) {
-    const int np = in.pixels - p < L ? static_cast<int>(in.pixels - p) : L;
+    const int np = lanes_used<float>(in.pixels - p);
     ivec<float> corner{};
     for (int i = 0; i < L; ++i)
       if (i < np) corner[i] = in.corner[p + i];
@@ -74,7 +76,8 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
       const int nk = in.channels - k < L ? in.channels - k : L;
       vec<float> g[L], offsets[L];
       for (int i = 0; i < L; ++i) {
-        g[i] = offsets[i] = vec<float>{};
+        g[i] = vec<float>{};
+        offsets[i] = vec<float>{};
         if (i >= np) continue;
         offsets[i] = from_bits(load_offsets(in.where + in.where_at[p + i] + k, nk));
         if (in.dy_k != 1) continue;
@@ -108,8 +111,10 @@ static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
     const float* dy = in.dy + in.dy_at[p] + first;
     const uint8_t* where = in.where + in.where_at[p] + first;
     uint32_t any = 0;
-    for (int k = 0; k < n; k += L)
-      any |= mask_bits((n - k < L ? load_n(dy + k, n - k) : load(dy + k)) != vec<float>{}) << k;
+    for (int k = 0; k < n; k += L) {
+      const vec<float> g = n - k < L ? load_n(dy + k, n - k) : load(dy + k);
+      any |= mask_bits(g != vec<float>{}) << k;
+    }
     if (n < kPooledBits) {
       for (int k = 0; k < n; ++k) few[k] = where[k];
       where = few;
@@ -135,15 +140,19 @@ static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t*
     for (int offset = 0; offset < in.window_elements; ++offset, ++masks) {
       const int64_t begin = end;
       for (int k = first; k < in.channels; k += L) {
-        const uint32_t bits =
-            masks[(k - first) / kPooledBits * all] >> k % kPooledBits & ((uint64_t{1} << L) - 1);
+        // The L bits of channels k ... of this pixel and offset: the masks of kPooledBits channels each are
+        // `all` apart.
+        constexpr uint64_t kVectorBits = (uint64_t{1} << L) - 1;
+        const uint32_t of_channels = masks[(k - first) / kPooledBits * all];
+        const uint32_t bits = of_channels >> k % kPooledBits & kVectorBits;
         const vec<float> g = in.channels - k < L ? load_n(dy + k, in.channels - k) : load(dy + k);
         end += compress_store(bits, g, lists.value + end, lane + k, lists.index + end);
       }
       if (end > begin) {
         lists.begin[count] = static_cast<int32_t>(begin);
         lists.end[count] = static_cast<int32_t>(end);
-        lists.place[count++] = row + column * in.column_step;
+        lists.place[count] = row + column * in.column_step;
+        ++count;
       }
       if (++column == in.window_columns) {
         column = 0;
@@ -156,15 +165,22 @@ static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t*
 }
 
 // The most registers for sums. Of the others one holds a gradient, and without FMA some hold products.
-static constexpr int kTile = RANVIER_VECTOR_REGISTERS == 32 ? 24 : RANVIER_HAS_FMA ? 12 : 8;
+static constexpr int kFewRegistersTile = RANVIER_HAS_FMA ? 12 : 8;
+static constexpr int kTile = RANVIER_VECTOR_REGISTERS == 32 ? 24 : kFewRegistersTile;
+
+// How many independent sums each sum of a tile of this size is divided into.
+static constexpr int chains_of(int size) {
+  if (size >= 6 || 4 * size > kTile) return 1;
+  return size >= 3 ? 2 : 4;
+}
 
 // PooledGradientKernels::sum for a tile of this many rows and vectors: adds the sum over each list to c. A
 // sum is a chain of dependent additions; so if the tile is small, kChains independent sums take one entry
 // after another, and are added at the end.
 template <int rows, int vectors>
 static void sum_lists(const PooledSums& p) {
-  constexpr int L = lanes<float>, size = rows * vectors;
-  constexpr int kChains = size >= 6 || 4 * size > kTile ? 1 : size >= 3 ? 2 : 4;
+  constexpr int L = lanes<float>;
+  constexpr int kChains = chains_of(rows * vectors);
   const float* value = p.lists.value;
   const int32_t* index = p.lists.index;
   for (int64_t list = 0; list < p.count; ++list) {
@@ -176,9 +192,11 @@ static void sum_lists(const PooledSums& p) {
       const vec<float> g = broadcast(value[e + chain]);
       const float* b = p.b + index[e + chain] * p.b_step;
       RANVIER_UNROLL
-      for (int i = 0; i < rows; ++i) RANVIER_UNROLL
-      for (int v = 0; v < vectors; ++v)
-        sum[chain][i][v] = fma(g, load(b + i * p.b_row + v * L), sum[chain][i][v]);
+      for (int i = 0; i < rows; ++i) {
+        RANVIER_UNROLL
+        for (int v = 0; v < vectors; ++v)
+          sum[chain][i][v] = fma(g, load(b + i * p.b_row + v * L), sum[chain][i][v]);
+      }
     };
     for (; e + kChains <= end; e += kChains) {
       RANVIER_UNROLL
@@ -230,7 +248,7 @@ static void sum(const PooledSums& p) {
 static void combine(float* to, int64_t partials, int64_t stride, int64_t n) {
   constexpr int L = lanes<float>;
   for (int64_t i = 0; i < n; i += L) {
-    const int left = n - i < L ? static_cast<int>(n - i) : L;
+    const int left = lanes_used<float>(n - i);
     vec<float> total = load_part(to + i, left);
     for (int64_t p = 1; p < partials; ++p) total = total + load_part(to + p * stride + i, left);
     store_lanes(to + i, 1, total, left);
@@ -246,7 +264,7 @@ static void finish(const PooledGradientRow& row) {
     const float* saved = row.saved + p * row.saved_w;
     float* dx = row.dx + p * row.dx_w;
     for (int64_t c = 0; c < row.channels; c += L) {
-      const int n = row.channels - c < L ? static_cast<int>(row.channels - c) : L;
+      const int n = lanes_used<float>(row.channels - c);
       vec<float> v = load_part(sum + c, n);
       if (row.saved)
         v = select(load_lanes(saved + c * row.saved_c, row.saved_c, n) <= vec<float>{}, vec<float>{}, v);

@@ -1,4 +1,5 @@
-// Divides channels into blocks, and lists the pooled pixels of a region: see blocks.h.
+// PooledBlocks and list_pixels() (blocks.h): divides channels into blocks so that the sums for a row of taps
+// fit into registers, and lists where the pooled pixels of a region are in dy, in `where` and in the input.
 #include "kernels/conv2d_pool/blocks.h"
 
 namespace ranvier {

@@ -56,16 +56,20 @@ class PooledBlocks {
         for (int64_t v = 0; v < block.vectors; v += kPooledVectors) {
           const int64_t vectors = std::min<int64_t>(block.vectors - v, kPooledVectors);
           const int64_t left = block.segment - v * lanes_;
-          const int64_t whole = vectors * lanes_;
-          f(PooledPart{r * row_step + s * geometry_.dilation[1] * block.width + v * lanes_,
-                       r * filter_row + (s * block.vectors + v) * lanes_,
-                       static_cast<int>(std::min(tall, taps_[0] - r)), static_cast<int>(vectors),
-                       static_cast<int>(left >= whole ? lanes_ : left - (vectors - 1) * lanes_)});
+          const int64_t in_last = left >= vectors * lanes_ ? lanes_ : left - (vectors - 1) * lanes_;
+          PooledPart part;
+          part.in_image = r * row_step + s * geometry_.dilation[1] * block.width + v * lanes_;
+          part.in_filter = r * filter_row + (s * block.vectors + v) * lanes_;
+          part.rows = static_cast<int>(std::min(tall, taps_[0] - r));
+          part.vectors = static_cast<int>(vectors);
+          part.last = static_cast<int>(in_last);
+          f(part);
         }
   }
   // Where a filter has tap (r, s) of the first channel of the block.
   int64_t tap(const PooledBlock& block, int64_t r, int64_t s) const {
-    return r * (block.filter / taps_[0]) + (segments() == 1 ? s * block.width : s * block.vectors * lanes_);
+    const int64_t step = segments() == 1 ? block.width : block.vectors * lanes_;  // from tap to tap
+    return r * (block.filter / taps_[0]) + s * step;
   }
 
  private:

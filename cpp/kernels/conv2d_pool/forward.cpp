@@ -126,12 +126,14 @@ PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
   const int64_t row = begin % of_image;
   const int64_t images = (end - begin) / of_image;
   const bool whole = row == 0 && images > 0 && rows_of_band_ == of_image;
-  return {begin / of_image,
-          whole ? std::min(images_of_band_, images) : 1,
-          row,
-          std::min({rows_of_band_, of_image - row, end - begin}),
-          0,
-          call_.y.shape[3]};
+  Band b;
+  b.image = begin / of_image;
+  b.images = whole ? std::min(images_of_band_, images) : 1;
+  b.row = row;
+  b.rows = std::min({rows_of_band_, of_image - row, end - begin});
+  b.column = 0;
+  b.columns = call_.y.shape[3];
+  return b;
 }
 
 // Computes this thread's rows of windows; or, where rows are few, some panels of rows that several threads
@@ -247,7 +249,8 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
         t.a[row + 2] = a + below;
         t.c[row] = call_.y.data + to;
         t.where[row / 4] = where_at(call_, to);
-        t.rows = row += 4;
+        row += 4;
+        t.rows = row;
         if (row == most) {
           kernels.tile(t);
           row = 0;
@@ -281,10 +284,17 @@ void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t 
       part.images = std::min(images, band.image + band.images - part.image);
       part.rows = std::min(rows, band.row + band.rows - part.row);
       const int64_t image = part.rows * call_.window[0] * p.row;
+      // Where pixel (0, 0) of image 0 would be, so that the first pixel of this part is at z.
       float* const first = z - part.image * image - part.row * call_.window[0] * p.row -
                            band.column * call_.window[1] * pixel_;
-      sum(team, part, panel,
-          {first, image, p.row, pixel_, static_cast<int>(columns), nullptr, nullptr, false, false});
+      // Bias, norm and ReLU are applied when the windows are pooled.
+      DirectSum<float>::Sink sink{};
+      sink.y = first;
+      sink.stride_n = image;
+      sink.stride_h = p.row;
+      sink.stride_w = pixel_;
+      sink.columns = static_cast<int>(columns);
+      sum(team, part, panel, sink);
       for (int64_t n = 0; n < part.images; ++n)
         for (int64_t i = 0; i < part.rows; ++i) {
           p.z = z + n * image + i * call_.window[0] * p.row;

@@ -44,8 +44,9 @@ RANVIER_INLINE void store_max_of_numbers(const vec<float> (&v)[4], const SmallIn
   const vec<float> lower = maximum(v[3], v[2]);
   const SmallInts in_upper = if_greater(v[1], v[0], offset[1], offset[0]);
   const SmallInts in_lower = if_greater(v[3], v[2], offset[3], offset[2]);
-  store_max(maximum(maximum(lower, upper), floor), to_bytes(if_greater(lower, upper, in_lower, in_upper)), n,
-            y, where);
+  const vec<float> best = maximum(maximum(lower, upper), floor);
+  const SmallInts place = if_greater(lower, upper, in_lower, in_upper);
+  store_max(best, to_bytes(place), n, y, where);
 }
 
 // PooledKernels::row, for windows of kRows x kColumns, or if these are 0, of p.window.
@@ -61,7 +62,7 @@ static void pool_row(const PooledRow& p) {
   const int64_t where_step = p.where ? step : 0;
   const vec<float> floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
-    const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
+    const int n = lanes_used<float>(p.channels - k);
     const vec<float> bias = p.bias ? load_n(p.bias + k, n) : vec<float>{};
     ChannelLine<float> line{};
     if (kNorm) line = channel_line(p.norm + k, p.norm_step, n);
@@ -90,8 +91,10 @@ static void pool_row(const PooledRow& p) {
 }
 
 static void pool(const PooledRow& p) {
-  if (p.norm) return p.window[0] == 2 && p.window[1] == 2 ? pool_row<2, 2, true>(p) : pool_row<0, 0, true>(p);
-  if (p.window[0] == 2 && p.window[1] == 2) return pool_row<2, 2>(p);
+  const bool is_2x2 = p.window[0] == 2 && p.window[1] == 2;
+  if (p.norm && is_2x2) return pool_row<2, 2, /*kNorm=*/true>(p);
+  if (p.norm) return pool_row<0, 0, /*kNorm=*/true>(p);
+  if (is_2x2) return pool_row<2, 2>(p);
   if (p.window[0] == 3 && p.window[1] == 3) return pool_row<3, 3>(p);
   pool_row<0, 0>(p);
 }
@@ -164,8 +167,8 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[4 * kWin
     RANVIER_UNROLL
     for (int w = 0; w < kWindows; ++w) {
       const vec<float> values[4] = {acc[4 * w][v], acc[4 * w + 1][v], acc[4 * w + 2][v], acc[4 * w + 3][v]};
-      store_max_of_numbers(values, offset, floor, n, t.c[4 * w] + v * L,
-                           t.where[w] ? t.where[w] + v * L : nullptr);
+      uint8_t* where = t.where[w] ? t.where[w] + v * L : nullptr;
+      store_max_of_numbers(values, offset, floor, n, t.c[4 * w] + v * L, where);
     }
   }
 }
@@ -193,7 +196,10 @@ static void run_pooled_tile(PooledTile& t) {
     t.c[i] = nowhere;
     t.where[i / 4] = no_offsets;
   }
-  vectors == 2 ? pooled_tile<kPooledWindows[1], 2>(t) : pooled_tile<kPooledWindows[0], 1>(t);
+  if (vectors == 2)
+    pooled_tile<kPooledWindows[1], 2>(t);
+  else
+    pooled_tile<kPooledWindows[0], 1>(t);
 }
 
 // PooledKernels::winograd_tile.
@@ -201,13 +207,14 @@ static void pool_winograd_tile(const WinogradSums& p, float* to, uint8_t* where)
   constexpr int L = lanes<float>;
   const vec<float> floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
-    const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
+    const int n = lanes_used<float>(p.channels - k);
     vec<float> y[2][2];
     winograd_outputs(p, k, n, y);
     WindowMax m{y[0][0], {}};
     RANVIER_UNROLL
     for (int at = 1; at < 4; ++at) meet(m, y[at / 2][at % 2], at);
-    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, to + k, where ? where + k : nullptr);
+    uint8_t* where_k = where ? where + k : nullptr;
+    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, to + k, where_k);
   }
 }
 
@@ -253,7 +260,8 @@ static void pool_planes(const PooledPlanes& t) {
       for (int64_t k = 0; k < t.channels; k += 4) {
         ivec<float> word{};
         for (int64_t c = k; c < t.channels && c < k + 4; ++c) {
-          const WindowMax m = windows_of(z + c * t.z_step, t, t.norm ? t.norm + c : nullptr);
+          const float* norm = t.norm ? t.norm + c : nullptr;
+          const WindowMax m = windows_of(z + c * t.z_step, t, norm);
           store(t.y + c * t.step + to, m.best);
           word = word | (m.offset << static_cast<int>(8 * (c - k)));
         }

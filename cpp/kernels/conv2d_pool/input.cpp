@@ -79,8 +79,8 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Ca
     : c_(call),
       out_(call.dy.shape[1]),
       taps_{call.w.shape[2], call.w.shape[3]},
-      dy_(call.dy, 0, carver, false),
-      where_(call.where, 0, carver, false),
+      dy_(call.dy, 0, carver, /*spread=*/false),
+      where_(call.where, 0, carver, /*spread=*/false),
       patches_(patches_fit(call)),
       blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? pooled_gradient_kernels().lanes : 0) {
   const Conv2dGeometry& g = call.geometry;
@@ -98,7 +98,8 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Ca
   const int64_t filter_bytes = blocks_[0].filter * static_cast<int64_t>(sizeof(float));
   group_ = std::max<int64_t>(group_bytes / filter_bytes / lanes, 1) * lanes;
   // Patches go through one mask for each group; lists are made from whole masks.
-  group_ = patches_ ? std::min<int64_t>(group_, kPooledBits) : ceil_div(group_, kPooledBits) * kPooledBits;
+  const int64_t whole_masks = ceil_div(group_, kPooledBits) * kPooledBits;
+  group_ = patches_ ? std::min<int64_t>(group_, kPooledBits) : whole_masks;
   masked_ = std::min<int64_t>(group_, kPooledBits);
   groups_ = ceil_div(out_, group_);
   band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
@@ -215,15 +216,28 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
     float* dx = s.dx + blocks_.before(i) * height_ * width_;
     const float* filters = filters_ + blocks_.before_filter(i) * out_;
     const int64_t image_row = width_ * block.width;
-    for (int64_t group = 0, first = 0; group < groups_; first = s.end_of_group[group++]) {
+    int64_t first = 0;  // the first list of a group
+    for (int64_t group = 0; group < groups_; ++group) {
+      const int64_t count_of_group = s.end_of_group[group] - first;
       lists.begin = s.lists.begin + first;
       lists.end = s.lists.end + first;
       lists.place = s.lists.place + first;
       blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
-        pooled_gradient_kernels().sum({lists, s.end_of_group[group] - first, dx + t.in_image, block.width,
-                                       c_.geometry.dilation[0] * image_row, filters + t.in_filter,
-                                       block.filter, block.filter / taps_[0], t.rows, t.vectors, t.last});
+        PooledSums sums{};
+        sums.lists = lists;
+        sums.count = count_of_group;
+        sums.c = dx + t.in_image;
+        sums.c_step = block.width;
+        sums.c_row = c_.geometry.dilation[0] * image_row;
+        sums.b = filters + t.in_filter;
+        sums.b_step = block.filter;
+        sums.b_row = block.filter / taps_[0];
+        sums.rows = t.rows;
+        sums.vectors = t.vectors;
+        sums.last = t.last;
+        pooled_gradient_kernels().sum(sums);
       });
+      first = s.end_of_group[group];
     }
   }
 }
@@ -286,9 +300,8 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
   for (int64_t y = 0; y < dx.shape[2]; ++y) {
     row.sum = sums + ((y + c_.geometry.pad[0]) * width_ + c_.geometry.pad[1]) * block.width;
     row.dx = dx.data + n * dx.strides[0] + block.first * dx.strides[1] + y * dx.strides[2];
-    row.saved =
-        saved.data ? saved.data + n * saved.strides[0] + block.first * saved.strides[1] + y * saved.strides[2]
-                   : nullptr;
+    const int64_t first_saved = n * saved.strides[0] + block.first * saved.strides[1] + y * saved.strides[2];
+    row.saved = saved.data ? saved.data + first_saved : nullptr;
     pooled_gradient_kernels().finish(row);
   }
 }

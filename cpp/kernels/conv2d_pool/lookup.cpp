@@ -35,8 +35,8 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver,
       out_(call.dy.shape[1]),
       in_(call.x.shape[1]),
       taps_(call.taps[0] * call.taps[1]),
-      dy_(call.dy, 0, carver, false),
-      where_(call.where, 0, carver, false),
+      dy_(call.dy, 0, carver, /*spread=*/false),
+      where_(call.where, 0, carver, /*spread=*/false),
       panels_(1, out_, panel_width(out_)) {
   const int64_t n = call.dy.shape[0];
   const int64_t rows = call.dy.shape[2];

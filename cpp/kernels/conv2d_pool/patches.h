@@ -20,9 +20,11 @@ RANVIER_INLINE void add_filters(const PooledPatches& p, uint32_t mask, const flo
     const vec<float> value = broadcast(g[k]);
     const float* filter = p.filters + k * p.filter;
     RANVIER_UNROLL
-    for (int r = 0; r < taps_r; ++r) RANVIER_UNROLL
-    for (int s = 0; s < taps_s; ++s)
-      sum[row + r][column + s] = fma(value, load(filter + (r * taps_s + s) * L), sum[row + r][column + s]);
+    for (int r = 0; r < taps_r; ++r) {
+      RANVIER_UNROLL
+      for (int s = 0; s < taps_s; ++s)
+        sum[row + r][column + s] = fma(value, load(filter + (r * taps_s + s) * L), sum[row + r][column + s]);
+    }
   }
 }
 
@@ -34,8 +36,10 @@ RANVIER_INLINE void add_row(const PooledPatches& p, const uint32_t* mask, const 
   constexpr int L = lanes<float>, height = taps_r + window_r - 1, width = taps_s + window_s - 1;
   vec<float> sum[height][width];
   RANVIER_UNROLL
-  for (int y = 0; y < height; ++y) RANVIER_UNROLL
-  for (int x = 0; x < width; ++x) sum[y][x] = load(dx + y * p.dx_row + x * L);
+  for (int y = 0; y < height; ++y) {
+    RANVIER_UNROLL
+    for (int x = 0; x < width; ++x) sum[y][x] = load(dx + y * p.dx_row + x * L);
+  }
   for (int64_t j = 0; j < p.columns; ++j, mask += sizeof...(offset), g += p.dy_column, dx += window_s * L) {
     (add_filters<offset / window_s, offset % window_s, taps_r, taps_s>(p, mask[offset], g, sum), ...);
     const bool last = j == p.columns - 1;
@@ -67,8 +71,8 @@ static AddPatches find_patches(int64_t taps_r, int64_t taps_s, int64_t window_r,
 #if RANVIER_VECTOR_REGISTERS == 32
   if (window_r == 2 && window_s == 2) {
     if (taps_s == 3 && taps_r <= 3) return taps_r == 3 ? add_patches<3, 3, 2, 2> : nullptr;
-    if (taps_s == 5)
-      return taps_r == 3 ? add_patches<3, 5, 2, 2> : taps_r == 2 ? add_patches<2, 5, 2, 2> : nullptr;
+    if (taps_s == 5 && taps_r == 3) return add_patches<3, 5, 2, 2>;
+    if (taps_s == 5) return taps_r == 2 ? add_patches<2, 5, 2, 2> : nullptr;
   }
   if (window_r == 3 && window_s == 3 && taps_r == 3 && taps_s == 3) return add_patches<3, 3, 3, 3>;
 #endif

@@ -12,7 +12,8 @@ namespace ranvier::RANVIER_ISA {
 
 // The sums that are held in registers: taps by vectors of output channels.
 static constexpr int kQuadVectors = RANVIER_VECTOR_REGISTERS == 32 ? 2 : 1;
-static constexpr int kFewQuadTaps = 9, kQuadTaps = RANVIER_VECTOR_REGISTERS == 32 ? 12 : kFewQuadTaps;
+static constexpr int kFewQuadTaps = 9;
+static constexpr int kQuadTaps = RANVIER_VECTOR_REGISTERS == 32 ? 12 : kFewQuadTaps;
 
 // See PooledGradientKernels.
 static void make_quads(const float* plane, const int64_t (&at)[4], int64_t n, float* quads) {
@@ -27,8 +28,10 @@ static void sum_quads(const PooledQuads& q) {
   constexpr int L = lanes<float>;
   vec<float> sum[taps][vectors], bias[vectors] = {};
   RANVIER_UNROLL
-  for (int t = 0; t < taps; ++t) RANVIER_UNROLL
-  for (int v = 0; v < vectors; ++v) sum[t][v] = load(q.sum[t] + v * L);
+  for (int t = 0; t < taps; ++t) {
+    RANVIER_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[t][v] = load(q.sum[t] + v * L);
+  }
   for (int64_t i = 0; i < q.rows; ++i)
     for (int64_t j = 0; j < q.columns; ++j) {
       const float* dy = q.dy + i * q.dy_row + j * q.dy_column;

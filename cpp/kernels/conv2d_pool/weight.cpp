@@ -79,14 +79,15 @@ class PooledWeightGradient {
 PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads)
     : c_(call),
       out_(call.dy.shape[1]),
-      where_(call.where, 0, carver, false),
+      where_(call.where, 0, carver, /*spread=*/false),
       blocks_(call.x.shape[1], call.taps, call.geometry) {
   if (call.x.shape[1] == 0) c_.dw.data = nullptr;
   choose_regions();
   const int64_t lanes = pooled_gradient_kernels().lanes;
   parts_ = partial_sums(call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3], regions_, kPixelsOfPart);
   entries_ = ceil_div(images_ * rows_ * columns_ + lanes, lanes) * lanes;
-  sums_ = carver.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
+  const int64_t sums = c_.dw.data ? parts_ * out_ * blocks_.filter() : 0;
+  sums_ = carver.take<float>(sums);
   bias_sums_ = carver.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
   in_place_ = is_on_vectors();
   scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
@@ -236,7 +237,7 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
     std::copy_n(from, (end - begin) * block.width, to + begin * block.width);
   else
     matmul_kernels<float>().pack(end - begin, static_cast<int>(block.channels), static_cast<int>(block.width),
-                                 from, x.strides[3], x.strides[1], to + begin * block.width, false);
+                                 from, x.strides[3], x.strides[1], to + begin * block.width, /*missing=*/0);
 }
 
 // Lists the gradients of a region by channel, and adds their products with x to the sums of a part.
@@ -247,7 +248,9 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
   in.where += channels.begin;
   in.channels = static_cast<int>(channels.end - channels.begin);
   for (int i = 0; i < in.channels; ++i) {
-    s.lists.begin[i] = s.lists.end[i] = static_cast<int32_t>(i * entries_);
+    const auto first = static_cast<int32_t>(i * entries_);
+    s.lists.begin[i] = first;
+    s.lists.end[i] = first;  // the kernel appends to the list
     s.lists.place[i] = i;
   }
   float* bias =
@@ -259,10 +262,19 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
     float* dw = sums(part, i, channels.begin);
     const int64_t image_row = x.row * block.width;
     blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
-      pooled_gradient_kernels().sum({s.lists, in.channels, dw + t.in_filter, block.filter,
-                                     block.filter / c_.taps[0], data + t.in_image, block.width,
-                                     c_.geometry.dilation[0] * image_row, t.rows, t.vectors,
-                                     pooled_gradient_kernels().lanes});
+      PooledSums all{};
+      all.lists = s.lists;
+      all.count = in.channels;
+      all.c = dw + t.in_filter;
+      all.c_step = block.filter;
+      all.c_row = block.filter / c_.taps[0];
+      all.b = data + t.in_image;
+      all.b_step = block.width;
+      all.b_row = c_.geometry.dilation[0] * image_row;
+      all.rows = t.rows;
+      all.vectors = t.vectors;
+      all.last = pooled_gradient_kernels().lanes;
+      pooled_gradient_kernels().sum(all);
     });
   }
 }

@@ -17,16 +17,20 @@ constexpr int64_t kLeastRows = 6;  // the fewest rows of tiles in a band, so tha
 WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {
   const int64_t rows = c.dy.shape[2];
   const int64_t columns = std::max<int64_t>(c.dy.shape[3], 1);
-  const int64_t of_band = rows * columns <= kWholeImage ? std::max<int64_t>(rows, 1)
-                                                        : std::max(kWholeImage / columns, kLeastRows);
-  const int64_t count = std::max<int64_t>(ceil_div(rows, of_band), 1);
-  return {count, 2 * of_band, 2 * (count > 1 ? of_band + 1 : of_band), true};
+  const bool is_whole = rows * columns <= kWholeImage;
+  const int64_t of_band = is_whole ? std::max<int64_t>(rows, 1) : std::max(kWholeImage / columns, kLeastRows);
+  WinogradBands bands;
+  bands.count = std::max<int64_t>(ceil_div(rows, of_band), 1);
+  bands.step = 2 * of_band;  // a row of tiles is two rows of pixels
+  bands.height = bands.count > 1 ? bands.step + 2 : bands.step;
+  bands.whole = true;
+  return bands;
 }
 
 // The correlation that Winograd computes: from the pooled gradients to the pixels of the windows.
 Correlation<float> patch_problem(const Conv2dPoolBackwardInput& c) {
   TensorView<float> y{nullptr, 4, {c.dx.shape[0], c.dx.shape[1], 2 * c.dy.shape[2], 2 * c.dy.shape[3]}, {}};
-  return {c.dy, c.w, {}, y, c.geometry, true, false, c.algorithms};
+  return {c.dy, c.w, {}, y, c.geometry, /*transposed=*/true, /*relu=*/false, c.algorithms};
 }
 
 }  // namespace
@@ -43,7 +47,7 @@ PooledWinogradInput::PooledWinogradInput(const Conv2dPoolBackwardInput& c, Carve
     : c_(c),
       bands_(patch_bands(c)),
       winograd_(patch_problem(c), bands_, carver, threads, c.where),
-      saved_(c.saved.data ? c.saved : TensorView<const float>{}, 0, carver, false),
+      saved_(c.saved.data ? c.saved : TensorView<const float>{}, 0, carver, /*spread=*/false),
       zeros_(carver.take<float>(ceil_div(c.dx.shape[1], kWinogradLine) * kWinogradLine)) {}
 
 void PooledWinogradInput::run(const Team& team) const {
@@ -88,8 +92,8 @@ void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const 
   WinogradPatches p;
   const auto row_of = [&](int64_t row) -> WinogradPatches::Sums {
     if (row < 0 || row >= rows) return {zeros_, 0, 0};
-    return {sums.m + (row - first + halo) * c_.dy.shape[3] * winograd_.tile_step(), sums.plane,
-            winograd_.tile_step()};
+    const int64_t tile = (row - first + halo) * c_.dy.shape[3];  // the first of the row, in the band
+    return {sums.m + tile * winograd_.tile_step(), sums.plane, winograd_.tile_step()};
   };
   p.tiles = c_.dy.shape[3];
   p.channels = sums.channels;
@@ -103,8 +107,8 @@ void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const 
     if (y >= height) break;
     for (int r = 0; r < 2; ++r) {
       const bool inside = y + r >= 0 && y + r < height;
-      p.dx[r] =
-          inside ? c_.dx.data + image * c_.dx.strides[0] + (y + r) * c_.dx.strides[2] + channel : nullptr;
+      float* dx = c_.dx.data + image * c_.dx.strides[0] + (y + r) * c_.dx.strides[2] + channel;
+      p.dx[r] = inside ? dx : nullptr;
       p.saved[r] = inside && c_.saved.data ? saved_.pixel(image, y + r, 0) + channel : nullptr;
     }
     p.here = row_of(row);

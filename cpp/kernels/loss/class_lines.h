@@ -40,7 +40,7 @@ template <bool scores, class T>
 __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, int64_t first) {
   LineGroup<T> g;
   g.first = first;
-  g.count = int(l.count - first < lanes<T> ? l.count - first : lanes<T>);
+  g.count = lanes_used<T>(l.count - first);
   constexpr int64_t transposed = scores ? kTileRows : kShortRow<T>;  // classes, at most
   g.along = l.n > transposed && l.x.step == 1 && (!l.probabilities.data || l.probabilities.step == 1) &&
             (!l.dx.data || l.dx.step == 1);
@@ -53,7 +53,8 @@ __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, i
     const int64_t c = l.index.data[(first + i) * l.index.line];
     // Another thread may have changed a checked index.
     if (c == l.settings.ignore_index || c < 0 || c >= l.n) {
-      g.used[i] = g.weight[i] = T(0);
+      g.used[i] = T(0);
+      g.weight[i] = T(0);
       g.any_ignored = true;
     } else {
       g.index[i] = c;

@@ -52,15 +52,14 @@ RANVIER_INLINE void clear_lines(const ClassLines<T>& l, int64_t first, int64_t c
   constexpr int L = lanes<T>;
   T* dx = l.dx.data + first * l.dx.line;
   if (l.dx.step == 1) {
-    const bool joined = l.dx.line == l.n;
+    const bool joined = l.dx.line == l.n;  // all lines are one run of memory
     const int64_t n = joined ? l.n * count : l.n;
-    for (int64_t i = 0; i < (joined ? 1 : count); ++i)
-      __builtin_memset(dx + i * l.dx.line, 0, size_t(n) * sizeof(T));
+    const int64_t runs = joined ? 1 : count;
+    for (int64_t i = 0; i < runs; ++i) __builtin_memset(dx + i * l.dx.line, 0, size_t(n) * sizeof(T));
   } else {
     for (int64_t k = 0; k < l.n; ++k)
       for (int64_t i = 0; i < count; i += L)
-        store_lanes(dx + i * l.dx.line + k * l.dx.step, l.dx.line, vec<T>{},
-                    int(count - i < L ? count - i : L));
+        store_lanes(dx + i * l.dx.line + k * l.dx.step, l.dx.line, vec<T>{}, lanes_used<T>(count - i));
   }
 }
 
@@ -161,7 +160,9 @@ RANVIER_INLINE TopAndSum<T> saved_of(const ClassLines<T>& l, const LineGroup<T>&
 template <class T>
 RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
   const double smoothing = l.settings.smoothing;
-  return {T(1) - T(smoothing), smoothing > 0 ? T(smoothing / double(l.n)) : T(0)};
+  const T keep = T(1) - T(smoothing);
+  const T spread = smoothing > 0 ? T(smoothing / double(l.n)) : T(0);
+  return {keep, spread};
 }
 
 // cross_entropy of a group of lines from line `first` on. group_of<true>() also reads the score of each
@@ -192,7 +193,8 @@ struct CrossEntropy {
     if (l.probabilities.data || q.spread != T(0)) {
       const vec<T> total = l.probabilities.data ? over_classes(l, g, SumOfCoefficients<T>{}, q)
                                                 : q.spread * l.weights + q.keep * weight;
-      over_classes(l, g, CrossEntropySlope<T>{s.top, total / s.sum, dy}, q, l.index.data ? taken : nullptr);
+      const T* taken_at_class = l.index.data ? taken : nullptr;
+      over_classes(l, g, CrossEntropySlope<T>{s.top, total / s.sum, dy}, q, taken_at_class);
     } else {
       const vec<T> factor = weight * dy / s.sum;
       over_classes(l, g, ScaledSoftmax<T>{s.top, factor, least_softmax(factor)}, q, taken);

@@ -119,24 +119,29 @@ struct Sample {
     for (int64_t s = 0; s < places; ++s)
       label[s] = s % 2 == 0 ? blank : inside(labels[s / 2 * of_label], classes);
     for (int64_t s = 0; s < places; ++s) {
-      to_last[s] = s % 2 == 1 && s > 1 && label[s] != label[s - 2] ? 0 : -HUGE_VAL;
-      to_next[s] = s % 2 == 1 && s + 2 < places && label[s] != label[s + 2] ? 0 : -HUGE_VAL;
+      const bool is_label = s % 2 == 1;
+      const bool from_last = is_label && s > 1 && label[s] != label[s - 2];
+      const bool into_next = is_label && s + 2 < places && label[s] != label[s + 2];
+      to_last[s] = from_last ? 0 : -HUGE_VAL;
+      to_next[s] = into_next ? 0 : -HUGE_VAL;
     }
   }
   // The probability of the class at each place, at step t.
   void probabilities(int64_t t, Row p) const {
     const T* from = x + t * step;
     const Wide of_blank = exp_of(from[label[0] * of_class]);
-    for (int64_t s = 0; s < places; ++s) p.set(s, s % 2 ? exp_of(from[label[s] * of_class]) : of_blank);
+    for (int64_t s = 0; s < places; s += 2) p.set(s, of_blank);
+    for (int64_t s = 1; s < places; s += 2) p.set(s, exp_of(from[label[s] * of_class]));
   }
 };
 
 }  // namespace
 
-template <class T>
 // Two for the arrays of Sample, five that run_one() uses in turn, and one for each step (without dx two).
+template <class T>
 int64_t CtcLoss<T>::rows() const {
-  return 2 + 5 + (dx.data ? x.shape[0] + 1 : 2);
+  const int64_t of_steps = dx.data ? x.shape[0] + 1 : 2;
+  return 2 + 5 + of_steps;
 }
 
 template <class T>
@@ -154,8 +159,14 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
   const int64_t size = std::clamp<int64_t>(sizes.data[i * sizes.strides[0]], 0, labels.shape[1]);
   const int64_t places = 2 * size + 1;
   const auto row = [&](int64_t k) { return Row(memory + (2 + k) * Row::doubles(width), width); };
-  const Sample<T> sample = {x.data + i * x.strides[1],          x.strides[0],   x.strides[2],      places,
-                            reinterpret_cast<int64_t*>(memory), memory + width, memory + 2 * width};
+  Sample<T> sample;
+  sample.x = x.data + i * x.strides[1];
+  sample.step = x.strides[0];
+  sample.of_class = x.strides[2];
+  sample.places = places;
+  sample.label = reinterpret_cast<int64_t*>(memory);
+  sample.to_next = memory + width;
+  sample.to_last = memory + 2 * width;
   sample.set(labels.data + i * labels.strides[0], labels.strides[1], blank, classes);
   const Row p = row(0);
   const Row ones = row(1);
@@ -165,7 +176,10 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
   for (int64_t s = 0; s < places; ++s) ones.set(s, {1, 0});
   // before(t): the sums over all paths to each place after t steps. Before the first step a path is at place
   // 0. Without dx only two rows are kept.
-  const auto before = [&](int64_t t) { return row(5 + (dx.data ? t : t % 2)); };
+  const auto before = [&](int64_t t) {
+    const int64_t kept = dx.data ? t : t % 2;
+    return row(5 + kept);
+  };
   before(0).set(0, {1, 0});
   for (int64_t t = 0; t < steps && !interrupted(team); ++t) {
     sample.probabilities(t, p);
@@ -174,12 +188,15 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
   const Row end = before(steps);
   const Wide total = size > 0 ? sum(end[places - 1], end[places - 2]) : end[0];
   const double log_total = log_of(total);
-  loss.data[i * loss.strides[0]] = T(log_total == 0 ? 0.0 : -log_total);
+  const double found = log_total == 0 ? 0.0 : -log_total;  // 0, not -0
+  loss.data[i * loss.strides[0]] = T(found);
   if (!dx.data) return;
   for (int64_t t = x.shape[0] - 1; t >= 0 && !interrupted(team); --t) {
     T* to = dx.data + (t * batch + i) * classes;
     if (t >= steps || !(total.m > 0)) {
-      std::fill_n(to, classes, T(t >= steps ? 0.0 : total.m == 0 ? at_infinity : total.m));
+      double value = total.m == 0 ? at_infinity : total.m;  // the loss is infinite, or NaN
+      if (t >= steps) value = 0;
+      std::fill_n(to, classes, T(value));
       continue;
     }
     // now: the sums over all continuations of paths from each place after step t; after: the same for step t
@@ -206,7 +223,8 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
 template <class T>
 void CtcLoss<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = x.shape[1];
-  const double cost = 4.0 * double(x.shape[0] * batch) * double(2 * labels.shape[1] + 1) * (dx.data ? 3 : 1);
+  const double passes = dx.data ? 3 : 1;
+  const double cost = 4.0 * double(x.shape[0] * batch) * double(2 * labels.shape[1] + 1) * passes;
   team.parallel_for(batch, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     char* memory = static_cast<char*>(workspace) + size_t(team.index()) * bytes_of_thread();
     for (int64_t i = begin; i < end && !interrupted(team); ++i)

@@ -11,7 +11,8 @@ enum class Reduction { none, sum, mean, batch_mean };
 // fewer for a short call (cost_ns: its serial time in nanoseconds).
 constexpr int kLossParts = 16;
 inline int loss_parts(double cost_ns) {
-  return cost_ns < 1000 ? 1 : cost_ns < 500 * kLossParts ? static_cast<int>(cost_ns / 500) : kLossParts;
+  if (cost_ns < 1000) return 1;
+  return cost_ns < 500 * kLossParts ? static_cast<int>(cost_ns / 500) : kLossParts;
 }
 
 // The strides of an operand; zeros if it has no data.

@@ -36,7 +36,8 @@ RANVIER_INLINE vec<float> pairs_at(const float* p, int count) {
 extern void round_rows(int64_t rows, int64_t factors, const float* src, int64_t rs, float* dst, int64_t rd) {
   for (; rows > 0; --rows, src += rs, dst += rd)
     for (int64_t p = 0; 2 * p < factors; p += L) {
-      const int n = static_cast<int>(factors - 2 * p < 2 * L ? factors - 2 * p : 2 * L);
+      const int64_t left = factors - 2 * p;
+      const int n = left < 2 * L ? static_cast<int>(left) : 2 * L;
       store_n(dst + p, pairs_at(src + 2 * p, n), n / 2);
     }
 }

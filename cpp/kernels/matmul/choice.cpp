@@ -79,7 +79,8 @@ bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t k = call.a.shape[2];
   if (k < kernels.lanes || call.a.strides[2] != 1 || call.b.strides[1] != 1) return false;
   const bool far = k * n * int64_t(sizeof(T)) > caches.l2;
-  return n <= kDotRows || m <= (far ? kernels.far_rows : kDotRows);
+  const int64_t few_rows = far ? kernels.far_rows : kDotRows;
+  return n <= kDotRows || m <= few_rows;
 }
 
 // True if `small` (small.h) can compute the product, whatever kSmallSide and kSmallLong are: its sums are one
@@ -108,7 +109,8 @@ template <class T>
 bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1];
   const int64_t longest = std::max(call.c.shape[2], call.a.shape[2]);
-  if (longest > (m <= kSmallSide ? kSmallSide : kSmallLong) || call.c.shape[0] != 1) return false;
+  const int64_t longest_small = m <= kSmallSide ? kSmallSide : kSmallLong;
+  if (longest > longest_small || call.c.shape[0] != 1) return false;
   const bool plain = !call.bias.data && call.activation.kind == Activation::none;
   if (m > kSmallSide && (plain || !has_small_b(call, kernels))) return false;
   return !reads_along_k(call, kernels) && has_small(call, kernels);
@@ -173,8 +175,10 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   // whole groups (8 rows), and for float64, whose tiles are narrow.
   if (kernels_.many_registers()) {
     const bool groups = o.m <= 4 || o.m == kGemvRows || kSize > 4;
-    const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
-    return bytes >= std::max(2 * caches.l2, in_the_way ? int64_t{0} : caches.l3 / 2);
+    const int64_t same_sets = o.m == 4 ? kInTheWay : kAliased;
+    const bool in_the_way = groups && row % same_sets == 0;
+    const int64_t large = in_the_way ? 2 * caches.l2 : std::max(2 * caches.l2, caches.l3 / 2);
+    return bytes >= large;
   }
   // Without many registers, gemv takes less time where b is at least twice L1, or twice L2, by the number of
   // rows of a (see kGemvRows). few: twice L1 is enough, for up to half of kGemvRows, or so many rows that
@@ -182,7 +186,8 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   // above.
   const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
   const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels);
-  return bytes >= 2 * (few ? caches.l1 : caches.l2);  // from there on, reading whole rows of b is faster
+  const int64_t cache = few ? caches.l1 : caches.l2;
+  return bytes >= 2 * cache;  // from there on, reading whole rows of b is faster
 }
 
 // The condition of `stack`: a batch of products of few rows and columns, without an epilogue.
@@ -203,14 +208,17 @@ bool MatmulPlan<T>::is_gemv_of_bfloat16(const Operands<T>& o) const {
   if (part > 0 || o.k == 0) return false;
   if (kernels_.tiles) return (o.cs_b == 1 || o.rs_b == kernels_.factors) && o.m <= kAmxFewRows;
   if (o.cs_b != 1) return o.rs_b == 2 && o.m <= kDotRows;
-  return o.m <= (2 * o.k * std::abs(o.rs_b) * kSize <= caches.l2 ? kPassedRows : kPassedTwice);
+  const bool in_half_of_l2 = 2 * o.k * std::abs(o.rs_b) * kSize <= caches.l2;
+  return o.m <= (in_half_of_l2 ? kPassedRows : kPassedTwice);
 }
 
 // The number of elements that packing for AMX's tiles transposes: those of an a that is not contiguous along
 // k (its stride along k is not `factors` numbers), and of a b whose rows are not contiguous.
 template <class T>
 int64_t MatmulPlan<T>::elements_turned(const Operands<T>& o) const {
-  return (o.cs_a == kernels_.factors ? 0 : o.m * o.k) + (o.cs_b == 1 ? 0 : o.k * o.n);
+  const int64_t of_a = o.cs_a == kernels_.factors ? 0 : o.m * o.k;
+  const int64_t of_b = o.cs_b == 1 ? 0 : o.k * o.n;
+  return of_a + of_b;
 }
 
 // Sets way, transposed and the tile sizes: the part of the list above that needs a plan. threads: how many

@@ -105,8 +105,11 @@ template <class T>
 static __attribute__((noinline)) void normalize_rows(const MatmulRows<T>& t) {
   for_each_part<T>(t.rows, static_cast<int>(t.columns), [&](int i, int j, int n) RANVIER_INLINED {
     T* c = t.c + i * t.rs_c + j * t.cs_c;
-    const ChannelLine<T> line = t.after.norm_row ? channel_line(t.after.norm_row + j, t.after.norm_step, n)
-                                                 : same_line(t.after.norm_column + i, t.after.norm_step);
+    ChannelLine<T> line;
+    if (t.after.norm_row)
+      line = channel_line(t.after.norm_row + j, t.after.norm_step, n);
+    else
+      line = same_line(t.after.norm_column + i, t.after.norm_step);
     store_strided(c, t.cs_c, normalized(load_strided(c, t.cs_c, n), line), n);
   });
 }

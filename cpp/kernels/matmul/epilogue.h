@@ -121,6 +121,8 @@ RANVIER_INLINE void copy_rows(int rows, int64_t columns, const T* acc, int width
 template <class T, bool kDense>
 static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
+  // The steps of the epilogue, as bits of `all`: bias and norm along a row or a column of c, ReLU, or its
+  // derivative (kSlope).
   enum { kBiasRow = 1, kBiasColumn = 2, kRelu = 4, kSlope = 8, kNormRow = 16, kNormColumn = 32 };
   const int64_t columns = t.columns;
   const int64_t cs_c = kDense ? 1 : t.cs_c;
@@ -134,11 +136,13 @@ static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   const T* norm_row = t.after.norm_row;
   const T* norm_column = t.after.norm_column;
   const int64_t norm_step = t.after.norm_step;
-  const int all = (bias_row ? kBiasRow : 0) + (bias_column ? kBiasColumn : 0) + (norm_row ? kNormRow : 0) +
-                  (norm_column ? kNormColumn : 0) +
-                  (!relu   ? 0
-                   : saved ? kSlope
-                           : kRelu);
+  int all = 0;
+  if (bias_row) all |= kBiasRow;
+  if (bias_column) all |= kBiasColumn;
+  if (norm_row) all |= kNormRow;
+  if (norm_column) all |= kNormColumn;
+  if (relu && saved) all |= kSlope;
+  if (relu && !saved) all |= kRelu;
   T* c = t.c;
   if (kDense && all == 0) return copy_rows<T>(t.rows, t.columns, acc, width, c, rs_c);
   for (int i = t.rows; i > 0; --i) {
@@ -180,7 +184,7 @@ static void finish_columns(const MatmulResult<T>& t, const T* acc, int width) {
   const int64_t step = t.after.bias_column ? 1 : 0;
   const int64_t end = t.columns - L;
   const bool relu = t.after.activation.kind == Activation::relu;
-  for (int64_t j = 0;; j = j + L < end ? j + L : end) {  // the last vector overlaps the one before
+  for (int64_t j = 0;;) {
     const vec<T> line = t.after.bias_row ? load(t.after.bias_row + j) : broadcast(nothing);
     const auto rows = [&](const T* s, int64_t rs_s, const auto& f) RANVIER_INLINED {
       const T* x = acc + j;
@@ -198,6 +202,7 @@ static void finish_columns(const MatmulResult<T>& t, const T* acc, int width) {
     else
       rows(acc, 0, [](vec<T> x, const T*) RANVIER_INLINED { return x; });
     if (j == end) break;
+    j = j + L < end ? j + L : end;  // the last vector overlaps the one before
   }
 }
 
@@ -242,13 +247,17 @@ static __attribute__((noinline)) void store_squares(int rows, int columns, const
   for (int j = 0; j < columns; j += L) {
     vec<T> row[4];
     RANVIER_UNROLL
-    for (int i = 0; i < 4; ++i) row[i] = load(acc + (i < rows ? i : 0) * width + j);
+    for (int i = 0; i < 4; ++i) {
+      const int r = i < rows ? i : 0;  // a row that does not exist repeats the first one
+      row[i] = load(acc + r * width + j);
+    }
     transpose_fours(row, std::make_integer_sequence<int, L>());
     alignas(64) T square[4][L];
     RANVIER_UNROLL
     for (int i = 0; i < 4; ++i) store(square[i], row[i]);
     const int n = columns - j < L ? columns - j : L;
     for (int l = 0; l < n; ++l, c += cs_c) {
+      // In each group of four lanes, row r of the square has the column r of that group.
       const T* column = &square[l % 4][l / 4 * 4];
       if (rows == 4) {
         void(__builtin_memcpy(c, column, 4 * sizeof(T)));
@@ -313,7 +322,8 @@ RANVIER_INLINE void run_tiles_of_pairs(MatmulTile<float> t, int width, float* to
         for (int j = 0; j < width; j += lanes<float>) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
     float* sums = total;
     for (int64_t p = 0; p < t.k || p == 0; p += t.chain_length, sums = more) {
-      sum(t, p, t.k - p < t.chain_length ? t.k - p : t.chain_length, sums);
+      const int64_t k = t.k - p < t.chain_length ? t.k - p : t.chain_length;
+      sum(t, p, k, sums);
       if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
       if (p == 0) continue;
       for (int i = 0; i < t.rows * width; i += lanes<float>)

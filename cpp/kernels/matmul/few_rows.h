@@ -26,12 +26,16 @@ constexpr int64_t kSameSets = 2048;  // bytes; columns that are a multiple of th
 template <class T>
 constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
-  return !kFrequent<T> || rows > 2 ? 2 : 4;
+  const bool two = !kFrequent<T> || rows > 2;
+  return two ? 2 : 4;
 }
 // The same where b is larger than L2. Many vectors would be too many streams from memory: with 16 columns of
 // float32, the next 16 are on their way while these are summed. At AVX2 one row needs two vectors to hide the
 // latency of FMAs; more than kDotRows rows leave registers for one.
-constexpr int far_vectors(int rows) { return RANVIER_VECTOR_BYTES == 64 || rows > kDotRows ? 1 : 2; }
+constexpr int far_vectors(int rows) {
+  const bool one = RANVIER_VECTOR_BYTES == 64 || rows > kDotRows;
+  return one ? 1 : 2;
+}
 
 // One vector with the elements of a, then those of b.
 template <class Piece, int... I>
@@ -90,6 +94,8 @@ RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
 RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float> (&column)[8]) {
   typedef std::make_integer_sequence<int, 16> Lanes;
   typedef vec<float>(&Four)[4];
+  // A row is joined of 32 bytes of columns q and 4 + q of a group of eight, q = i % 4: i < 4 of the first
+  // eight columns (pieces 0 and 1), i >= 4 of the others (pieces 2 and 3).
   RANVIER_UNROLL
   for (int i = 0; i < 8; ++i) {
     const char* const* from = at + i / 4 * 2;
@@ -162,7 +168,8 @@ struct NextColumns {
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
     const bool is_long = kColumns * bytes > kMost;
     const bool dense = step == bytes && !is_long;
-    if (is_long || !last) next = columns + (is_long ? kAhead : kColumns * step);
+    const int64_t first = is_long ? kAhead : kColumns * step;
+    if (is_long || !last) next = columns + first;
     apart = dense ? 64 : step;
     round = dense ? 64 * kColumns : 64;
   }
@@ -284,7 +291,8 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
   const int64_t rs_a = t.rs_a;
   for (int64_t left = t.k;; left -= t.chain_length) {
     vec<T> acc[kRows][kVectors] = {};
-    a = add_chain<T>(a, rs_a, left < t.chain_length ? left : t.chain_length, b, acc);
+    const int64_t k = left < t.chain_length ? left : t.chain_length;
+    a = add_chain<T>(a, rs_a, k, b, acc);
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       RANVIER_UNROLL
@@ -311,10 +319,11 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
     for (int r = 0; r < kRows; ++r) {
       const Piece y = t.after.bias_row ? pieces[r][i] + bias : pieces[r][i];
       T* c = t.c + r * t.rs_c + column * t.cs_c;
-      if (t.cs_c == 1)
+      if (t.cs_c == 1) {
         __builtin_memcpy(c, &y, sizeof y);
-      else
+      } else {
         for (int j = 0; j < kPiece<T>; ++j) c[j * t.cs_c] = y[j];
+      }
     }
   }
 }

@@ -73,8 +73,8 @@ struct Sides {
 // True if the product has few rows (FewRows); transposed: if these are the columns of b.
 template <class Half>
 bool is_few(const HalfMatmul<Half>& call, bool& transposed) {
-  const bool plain = Sides<Half>(call, 0, false).is_few();
-  const bool turned = Sides<Half>(call, 0, true).is_few();
+  const bool plain = Sides<Half>(call, /*batch=*/0, /*transposed=*/false).is_few();
+  const bool turned = Sides<Half>(call, /*batch=*/0, /*transposed=*/true).is_few();
   transposed = turned && (!plain || call.b.shape[2] < call.a.shape[1]);
   return plain || turned;
 }
@@ -129,23 +129,30 @@ struct FewRows {
       const int64_t width = round_up(n, 16);
       const int64_t chain = dots ? o.k : kChain;
       for (int64_t p = 0; p < o.k; p += chain) {
-        const LineProduct lines{static_cast<int>(o.m),
-                                std::min(chain, o.k - p),
-                                n,
-                                a + p,
-                                line(o.k),
-                                o.b + p * o.rs_b + j * o.cs_b,
-                                dots ? o.cs_b : o.rs_b,
-                                p == 0 ? sums : more,
-                                width};
-        (dots ? kernels.dots : kernels.rows)(lines);
+        LineProduct lines;
+        lines.rows = static_cast<int>(o.m);
+        lines.k = std::min(chain, o.k - p);
+        lines.columns = n;
+        lines.a = a + p;
+        lines.rs_a = line(o.k);
+        lines.b = o.b + p * o.rs_b + j * o.cs_b;
+        lines.step_b = dots ? o.cs_b : o.rs_b;
+        lines.sums = p == 0 ? sums : more;
+        lines.width = width;
+        if (dots) {
+          kernels.dots(lines);
+        } else {
+          kernels.rows(lines);
+        }
         if (p > 0) half_matmul_kernels().add(o.m * width, more, sums);
       }
       const TensorView<const Half>& given = call.bias;
       if (given.data && !transposed) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
       for (int64_t i = 0; i < o.m; ++i) {
+        // A bias is one number for each column of c: of c' = b' a' for each row.
         if (given.data && transposed) std::fill_n(bias, n, float(given.data[i * given.strides[0]]));
-        finish(call.activation, n, sums + i * width, given.data ? bias : nullptr, o, i, j);
+        const float* bias_of_row = given.data ? bias : nullptr;
+        finish(call.activation, n, sums + i * width, bias_of_row, o, i, j);
       }
     }
   }
@@ -172,7 +179,9 @@ struct FewRows {
 
 // The size of a part, if n is divided into even parts of at most `most`; several are multiples of 16.
 int64_t even(int64_t n, int64_t most) {
-  return n <= most ? std::max<int64_t>(n, 1) : round_up(ceil_div(n, ceil_div(n, most)), 16);
+  if (n <= most) return std::max<int64_t>(n, 1);
+  const int64_t parts = ceil_div(n, most);
+  return round_up(ceil_div(n, parts), 16);
 }
 
 // A block of an operand as float32. Its lines are rows or columns, whichever are contiguous in the operand.
@@ -186,8 +195,11 @@ struct Widened {
   float* data;
 
   Widened(int64_t m, int64_t n, int64_t rs, int64_t cs, Carver& carver)
-      : rows(rs != 1 || (cs == 1 && n >= m)), line(round_up(rows ? n : m, 16) + kOdd) {
-    data = carver.take<float>(line * (rows ? m : n));
+      : rows(rs != 1 || (cs == 1 && n >= m)) {
+    const int64_t length = rows ? n : m;
+    const int64_t lines = rows ? m : n;
+    line = round_up(length, 16) + kOdd;
+    data = carver.take<float>(line * lines);
   }
 
   // Converts this thread's share of the m x n block from row i and column j on, unless it is there already.
@@ -197,12 +209,17 @@ struct Widened {
     this->i = i;
     this->j = j;
     const int64_t lines = rows ? m : n;
+    const int64_t length = rows ? n : m;
+    const int64_t line_step = rows ? rs : cs;     // in x: from line to line
+    const int64_t element_step = rows ? cs : rs;  // and within a line
     x += i * rs + j * cs;
     for (int64_t l = team.share_begin(lines); l < team.share_end(lines) && !interrupted(team); ++l)
-      widen(rows ? n : m, x + l * (rows ? rs : cs), rows ? cs : rs, data + l * line);
+      widen(length, x + l * line_step, element_step, data + l * line);
   }
   TensorView<const float> view(int64_t m, int64_t n) const {
-    return as_const(as_matrix(data, m, n, rows ? line : 1, rows ? 1 : line));
+    const int64_t rs = rows ? line : 1;
+    const int64_t cs = rows ? 1 : line;
+    return as_const(as_matrix(data, m, n, rs, cs));
   }
 };
 
@@ -248,7 +265,7 @@ class Blocks {
     Carver carver(workspace);
     Memory x(*this, carver);
     void* const scratch = workspace + carver.used();
-    const Sides<Half> o(call_, batch, false);
+    const Sides<Half> o(call_, batch, /*transposed=*/false);
     for (int64_t i = 0; i < m_; i += rows_)
       for (int64_t j = 0; j < n_; j += columns_) {
         const int64_t m = std::min(rows_, m_ - i);
@@ -279,7 +296,7 @@ class Blocks {
         : a(x.rows_, x.products_, x.call_.a.strides[1], x.call_.a.strides[2], carver),
           b(x.products_, x.columns_, x.call_.b.strides[1], x.call_.b.strides[2], carver),
           sums(carver.take<float>(x.rows_ * x.columns_)),
-          more(carver.take<float>(x.products_ < x.k_ ? x.rows_ * x.columns_ : 0)) {}
+          more(x.products_ < x.k_ ? carver.take<float>(x.rows_ * x.columns_) : nullptr) {}
     Widened<Half> a, b;
     float *sums, *more;
   };
@@ -298,8 +315,9 @@ class Blocks {
     alignas(64) float bias[kLongColumns];
     const TensorView<const Half>& given = call_.bias;
     if (given.data) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
+    const float* bias_of_rows = given.data ? bias : nullptr;
     for (int64_t r = team.share_begin(m); r < team.share_end(m) && !interrupted(team); ++r)
-      finish(call_.activation, n, sums + r * columns_, given.data ? bias : nullptr, o, i + r, j);
+      finish(call_.activation, n, sums + r * columns_, bias_of_rows, o, i + r, j);
   }
 
   const HalfMatmul<Half>& call_;
@@ -328,7 +346,8 @@ void run_all(const HalfMatmul<Half>& call, const Team& team, void* workspace) {
   team.region(ns, [&](const OpenTeam& team) {
     char* const base = static_cast<char*>(workspace);
     if (batch > 1 && batch >= team.size()) {
-      char* const own = base + team.index() * (team.size() > 1 ? one.bytes(1) : 0);
+      const size_t bytes = team.size() > 1 ? one.bytes(1) : 0;
+      char* const own = base + team.index() * bytes;
       for (Chunks some(team, batch, Chunks::size(team, batch)); some.next() && !interrupted(team);)
         for (int64_t i = some.begin; i < some.end; ++i) one.run(team.single(), i, own);
     } else {
@@ -369,7 +388,8 @@ void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
   team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {
     FewRows<Half> few{*this, transposed, static_cast<float*>(workspace) + team.index() * own};
     // Rows of b are read in pieces as long as possible.
-    const int64_t size = o.by_columns() ? Chunks::size(team, units) : ceil_div(units, int64_t{team.size()});
+    const int64_t even_share = ceil_div(units, int64_t{team.size()});
+    const int64_t size = o.by_columns() ? Chunks::size(team, units) : even_share;
     for (Chunks some(team, units, size); some.next() && !interrupted(team);)
       few.run_units(some.begin, some.end);
   });

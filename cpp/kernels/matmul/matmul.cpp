@@ -119,8 +119,10 @@ struct Product {
     const int sharer = team.index() % sharers;
     const auto share_begin = [&](int64_t i) {
       const int64_t column = vectors * i / shares * kernels.lanes;
-      return plan.overlaps && 0 < i && i < shares ? std::min(column, all.n - kernels.lanes)
-                                                  : std::min(column, all.n);
+      const bool within = 0 < i && i < shares;
+      // Where a last panel overlaps the one before it, a share has at least a vector of columns.
+      const int64_t most = plan.overlaps && within ? all.n - kernels.lanes : all.n;
+      return std::min(column, most);
     };
     const int64_t first = share_begin(index);
     const int64_t last = share_begin(index + 1);
@@ -177,10 +179,11 @@ struct Product {
     if (interrupted(team)) return;
     const int n = columns(x, j);
     const int width = plan.width(n);
-    kernels.pack(k, n, width, o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
-                 to + p * width, missing(x.pc + p + k));
+    const T* from = o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b;
+    kernels.pack(k, n, width, from, o.rs_b, o.cs_b, to + p * width, missing(x.pc + p + k));
   }
 
+  // The factors that the last element before row `end` of b (or column of a) lacks: see MatmulKernels.
   int missing(int64_t end) const { return end == o.k ? o.missing : 0; }
   int64_t rows_of_pairs() const { return std::max<int64_t>(kRowsOfPairs, kernels.step); }
 
@@ -210,8 +213,10 @@ struct Product {
         const int64_t row = plan.row(i);
         const int rows = static_cast<int>(plan.row(i + 1) - row);
         const int64_t k = std::min(step, x.k - p);
-        kernels.pack_rows(k, rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a, o.rs_a,
-                          packed_panel_a(x, i, i0) + p * rows, missing(x.pc + p + k));
+        const T* from = o.a + row * o.rs_a + (x.pc + p) * o.cs_a;
+        T* to = packed_panel_a(x, i, i0) + p * rows;
+        // Panels of a are packed as those of its transpose, [k][row].
+        kernels.pack_rows(k, rows, rows, from, o.cs_a, o.rs_a, to, missing(x.pc + p + k));
       }
   }
 
@@ -269,7 +274,8 @@ struct Product {
       t.after = o.after;
       t.after.move(row, column);
     }
-    if (unfit) t.unfit = unfit + (plan.transposed ? column : row);
+    const int64_t row_of_c = plan.transposed ? column : row;
+    if (unfit) t.unfit = unfit + row_of_c;
   }
 
   // Runs the tiles of the panels of b [j0, j1) and the panels of a [i0, i1); one call of the kernel runs
@@ -292,7 +298,9 @@ struct Product {
     }
     const bool even = columns(x, x.panels_b - 1) == plan.nr;
     const int64_t whole = even ? x.panels_b : column(x, x.panels_b - 1) / plan.nr;
-    t.step_b = plan.nr * (plan.prepacked ? o.k : plan.pack_b ? x.k : 1);
+    int64_t column_step = plan.pack_b ? x.k : 1;  // elements of b from column to column, across panels
+    if (plan.prepacked) column_step = o.k;
+    t.step_b = plan.nr * column_step;
     t.step_c = plan.nr;
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
       place_a(x, i, i0, t);

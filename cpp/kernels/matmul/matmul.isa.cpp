@@ -33,7 +33,8 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<T> tiles[][4] = {{tile_or_null<T, R + 1, 1>(), tile_or_null<T, R + 1, 2>(),
                                           tile_or_null<T, R + 1, 4>(), tile_or_null<T, R + 1, 8>()}...};
   constexpr int L = lanes<T>;
-  tiles[t.rows - 1][(t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L)](t);
+  const int vectors_index = (t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L);  // of 1, 2, 4, 8
+  tiles[t.rows - 1][vectors_index](t);
 }
 
 // Runs a tile that also packs the panel of b that it reads, for the tiles of the panels of a after it.
@@ -104,7 +105,8 @@ static void run_tile(const MatmulTile<T>& t) {
     if (is_three(t)) {
       if (t.rows < kRowsOfThree) return tile<T, kRowsOfThree - 1, 3, Meanwhile::fetch>(t);
       if (t.fetch.a) return tile<T, kRowsOfThree, 3, Meanwhile::fetch_a>(t);
-      return t.fetch.b ? tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t) : tile<T, kRowsOfThree, 3>(t);
+      if (t.fetch.b) return tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t);
+      return tile<T, kRowsOfThree, 3>(t);
     }
   }
 #if RANVIER_HAS_HALF
@@ -151,7 +153,8 @@ static constexpr MatmulKernels<T> table() {
   t.gemv = run_gemv<T>;
   t.gemv_columns = gemv_columns<T>;
   if constexpr (kFrequent<T>) t.small = run_small<T>;
-  t.pack = t.pack_rows = pack<T>;
+  t.pack = pack<T>;
+  t.pack_rows = pack<T>;
   return t;
 }
 template <class T>

@@ -91,9 +91,10 @@ constexpr int kElementsOfLine = 64 / int(sizeof(T));
 
 // How many rows ahead a row of b is prefetched.
 template <int kVectors, bool kPack>
-constexpr int kRowsAhead = kPack          ? kFarAhead
-                           : kVectors > 2 ? kWideAhead
-                                          : kAhead;
+constexpr int rows_ahead() {
+  if (kPack) return kFarAhead;
+  return kVectors > 2 ? kWideAhead : kAhead;
+}
 
 // Prefetches the cache line of vector v of a later row of b.
 template <class T, int kVectors, bool kPack>
@@ -115,12 +116,14 @@ RANVIER_INLINE void fetch_vector(const T* row, int v) {
 template <class T, int kRows, int kVectors, Meanwhile kMeanwhile, class V>
 RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, const V& vectors, Cursor<T>& at,
                              vec<T> (&acc)[kRows][kVectors]) {
-  constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
+  constexpr bool kPack = kMeanwhile == Meanwhile::pack;
+  constexpr bool kFetch = kMeanwhile == Meanwhile::fetch;
   constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
   ColumnOfA<T, kRows> a(t, at.a);
   // `ahead` points to the end of 64 bytes: where b is not aligned, the panel to the left has fetched their
   // first line. kLater rows before its end it goes on to the panel to the right (which follows a packed one).
-  constexpr int kLater = kRowsAhead<kVectors, kPack>, kWidth = kVectors * lanes<T>;
+  constexpr int kLater = rows_ahead<kVectors, kPack>();
+  constexpr int kWidth = kVectors * lanes<T>;  // nr
   const T* b = at.b;
   const T* right = b + kWidth + kElementsOfLine<T> - 1;
   const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;
@@ -136,7 +139,11 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   }
   const auto step = [&]() RANVIER_INLINED {
     if constexpr (kFetch || kFetchA) __builtin_prefetch(fetch, 0, 2);
-    if constexpr (kFetch) fetch = std::exchange(then, fetch + rs_fetch);
+    if constexpr (kFetch) {  // the two lines of a row in turn
+      const T* line_of_next_row = fetch + rs_fetch;
+      fetch = then;
+      then = line_of_next_row;
+    }
     if constexpr (kFetchA) fetch += t.fetch.a;
     if constexpr (kMeanwhile == Meanwhile::fetch_packed) {
       RANVIER_UNROLL
@@ -228,7 +235,8 @@ static void tile(const MatmulTile<T>& t) {
   const bool finishes = !t.after.is_empty();
   const bool whole = t.cs_c == 1 && is_vector;
   const bool plain = whole && !finishes;
-  const V vectors(t.columns, is_vector ? t.columns - L : kWidth - L);
+  const int64_t last_vector = is_vector ? t.columns - L : kWidth - L;
+  const V vectors(t.columns, last_vector);
   vec<T> acc[kRows][kVectors];
   alignas(64) T spilled[kLevels * kRows * kWidth];  // for a tree: the sums of 1, 2, 4 ... chains
   const T* a = t.a;
@@ -252,14 +260,19 @@ static void tile(const MatmulTile<T>& t) {
     int chains = 0;
     for (int64_t left = t.k;;) {
       const bool goes_on = left > t.chain_length;
-      multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.chain_length : left, goes_on, vectors, at, acc);
+      const int64_t k = goes_on ? t.chain_length : left;
+      multiply<T, kRows, kVectors, kMeanwhile>(t, k, goes_on, vectors, at, acc);
       left -= t.chain_length;
       ++chains;
       const bool done = left <= 0 && plain;
+      // In a tree, sums of 2^level chains are added as soon as there are two of them: chain number `chains`
+      // completes as many levels as the number has zeros at its end.
       const int level = t.tree && left > 0 ? __builtin_ctz(chains) : 0;
       // All sums are added before any is stored, since vectors overlap.
       for (; adds > 0; --adds) sums = add_sums(sums, sums_step, vectors, acc);
-      store_sums(done ? c : spilled + level * (kRows * kWidth), done ? t.rs_c : kWidth, vectors, acc);
+      T* to = done ? c : spilled + level * (kRows * kWidth);
+      const int64_t to_step = done ? t.rs_c : kWidth;
+      store_sums(to, to_step, vectors, acc);
       if (t.accumulate && !has_sums) add_rows<T>(t, spilled, kWidth);
       if (left <= 0) break;
       has_sums = true;
@@ -309,8 +322,8 @@ static void half_tile(const MatmulTile<float>& t) {
           if (kWide) {
             const __m512 xs = broadcast<float>(x);
             wide[i] = _mm512_fmadd_ps(xs, wide_row, wide[i]);
-            const __m256 half =
-                __builtin_shufflevector(xs, xs, 0, 1, 2, 3, 4, 5, 6, 7);  // GCC 12 warns of the cast
+            // The lower half; GCC 12 warns of a cast.
+            const __m256 half = __builtin_shufflevector(xs, xs, 0, 1, 2, 3, 4, 5, 6, 7);
             acc[i] = _mm256_fmadd_ps(half, row, acc[i]);
           } else {
             acc[i] = _mm256_fmadd_ps(_mm256_set1_ps(x), row, acc[i]);
@@ -322,7 +335,11 @@ static void half_tile(const MatmulTile<float>& t) {
       for (int i = 0; i < kRows; ++i, to = opaque(to + t.rs_c)) {
         if (add) acc[i] = _mm256_add_ps(_mm256_maskz_loadu_ps(mask, to + kFirst), acc[i]);
         _mm256_mask_storeu_ps(to + kFirst, mask, acc[i]);
-        if (kWide) store(to, add ? load(to) + vec<float>(wide[i]) : vec<float>(wide[i]));
+        if (kWide) {
+          vec<float> sum(wide[i]);
+          if (add) sum = load(to) + sum;
+          store(to, sum);
+        }
       }
       if (left <= t.chain_length) break;
     }

@@ -49,7 +49,8 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
   }
   for (int64_t left = t.k;; left -= t.chain_length) {
     narrow_vec acc[kNarrowVectors][kColumns] = {};
-    for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; k -= 4) {
+    const int64_t chain = left < t.chain_length ? left : t.chain_length;
+    for (int64_t k = chain; k > 0; k -= 4) {
       const int64_t done = k < 4 ? 4 - k : 0;  // so many of the last four products are already added
       RANVIER_UNROLL
       for (int g = 0; g < kGroups; ++g) at[g] -= done;
@@ -130,7 +131,8 @@ static void one_vector(const MatmulTile<float>& t) {
     float* c = t.c + i * rs_c;
     for (int64_t left = t.k;; left -= t.chain_length) {
       vec<float> acc[kOneRows] = {};
-      for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; --k, b += rs_b) {
+      const int64_t chain = left < t.chain_length ? left : t.chain_length;
+      for (int64_t k = chain; k > 0; --k, b += rs_b) {
         const vec<float> row = load(b);
         __builtin_prefetch(fetch, 0, 2);
         fetch += fetch_a;
@@ -145,7 +147,10 @@ static void one_vector(const MatmulTile<float>& t) {
       const int direct = left <= t.chain_length ? whole : 0;
       float* to = c;
       RANVIER_UNROLL
-      for (int r = 0; r < kOneRows; ++r, to = opaque(to + rs_c)) store(r < direct ? to : sums[r], acc[r]);
+      for (int r = 0; r < kOneRows; ++r, to = opaque(to + rs_c)) {
+        float* row = r < direct ? to : sums[r];
+        store(row, acc[r]);
+      }
       if (left <= t.chain_length) break;
     }
     for (int r = whole; r < kOneRows; ++r) store_first<float>(c + r * rs_c, load(sums[r]), columns);

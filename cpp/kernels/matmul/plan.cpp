@@ -32,14 +32,17 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   const int64_t k = std::min(o.k, kernels_.max_chain);
   if (o.rs_a == 1 && o.cs_a > 0) {  // a column is in one cache line: k lines must fit into L1, on few pages
     const int64_t step = o.cs_a * kSize;
+    // The greatest power of two that divides the step: lines fill every (apart / 64)-th set of a cache.
     const int64_t apart = std::max<int64_t>(step & -step, 64);
     if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
   }
   if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= caches.l1 / 4 * 3) return true;
   if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
   const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
-  const int64_t passes = ceil_div(o.n, o.tile.columns);
-  return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
+  const int64_t passes = ceil_div(o.n, o.tile.columns);  // how often a is read
+  int64_t few = o.cs_a != 1 ? kFewPasses : kFewPassesOfRows;
+  if (aliased) few = 1;
+  return passes <= few;
 }
 
 // True if b can be packed by the tiles of the first panel of a (`fused`), which then costs hardly anything.
@@ -83,9 +86,10 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
   const double products = static_cast<double>(o.m) * o.k;
   double fmas = kCostOfTile * tiles + products * ceil_div(parts * o.n, kernels_.lanes) / parts;
   if (has_narrow(o)) fmas = products * (o.n + kCostOfTransposes) / kernels_.lanes;
-  if (!reads_b_in_place(o) && !packs_b_by_tiles(o))
-    fmas += (o.cs_b == 1 ? kCostOfCopy : kCostOfTransposing) * o.k * o.n;
-  if (!reads_a_in_place(o)) fmas += (o.rs_a == 1 ? kCostOfCopy : kCostOfTransposing) * o.k * o.m;
+  const double packing_b = o.cs_b == 1 ? kCostOfCopy : kCostOfTransposing;
+  const double packing_a = o.rs_a == 1 ? kCostOfCopy : kCostOfTransposing;
+  if (!reads_b_in_place(o) && !packs_b_by_tiles(o)) fmas += packing_b * o.k * o.n;
+  if (!reads_a_in_place(o)) fmas += packing_a * o.k * o.m;
   if (o.cs_c != 1) fmas += kCostOfScattering * o.m * o.n * ceil_div(o.k, kernels_.max_chain);
   return fmas;
 }
@@ -96,18 +100,21 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
       plain_(!call.bias.data && !call.norm.data && call.activation.kind == Activation::none),
       adds_(call.added),
       batch_(call.c.shape[0]) {
-  Operands<T> plain = operands_of(call, kernels_, false);
-  Operands<T> swapped = operands_of(call, kernels_, true);
+  Operands<T> plain = operands_of(call, kernels_, /*transposed=*/false);
+  Operands<T> swapped = operands_of(call, kernels_, /*transposed=*/true);
   part = call.parts > 1 ? plain.k / call.parts : 0;
   choose(call, threads, plain, swapped);
   const Operands<T>& o = transposed ? swapped : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
-  size_a_ = size_b_ = 0;
+  size_a_ = 0;
+  size_b_ = 0;
   chain_length = part > 0 ? o.k : even_chain_length(o.k, kernels_.max_chain, kernels_.step);
   // A small batch has the buffers of tiles, too: a caller of plan_bytes() may give no addresses and strides
   // yet.
   if (way != MatmulWay::tiles && way != MatmulWay::small_batch) return;
-  nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.max_chain * kSize) / kWidest, 1) * kWidest;
+  // A block of b, of nc columns and at most max_chain products, takes 3/16 of L3.
+  const int64_t columns_in_l3 = caches.l3 * 3 / 16 / (kernels_.max_chain * kSize);
+  nc = std::max<int64_t>(columns_in_l3 / kWidest, 1) * kWidest;
   m_ = o.m;
   panels_a = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
   mr = o.tile.rows;
@@ -151,7 +158,8 @@ int64_t MatmulPlan<T>::choose_kc(const Operands<T>& o, bool by_columns) const {
   const int64_t twice = pack_b || prepacked ? 4 : 3;  // b may take half of this times L2
   if (!together && o.cs_b == 1 && 2 * o.k * std::abs(o.rs_b) * kSize > twice * caches.l2) return chain_length;
   int64_t most = l2_for_panel_b() / (std::max(nr, mr) * kSize);
-  const int64_t near = together ? 2 * caches.l2 : pack_b ? caches.l2 : caches.l2 / 2;
+  int64_t near = pack_b ? caches.l2 : caches.l2 / 2;  // the bytes that all panels of b may take
+  if (together) near = 2 * caches.l2;
   if (!by_columns) most = std::min(most, near / (std::min(o.n, nc) * kSize));
   return std::min(std::max<int64_t>(most / chain_length, 1) * chain_length, o.k);
 }
@@ -165,9 +173,9 @@ void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns) {
   panels_a_in_l2 = by_columns ? panels_a : panels_a_in_l2_of(kc);
   panels_b_in_l2 = std::max<int64_t>(l2_for_panels_b() / (kc * nr * kSize), kFewestPanelsB);
   if (kernels_.tiles && by_columns && o.cs_b != 1) panels_b_in_l2 = 1;  // it stays in L1
-  const int64_t packed = !pack_b      ? 1
-                         : by_columns ? std::min(panels_b_in_l2, all_panels_b)
-                                      : panels_b_of(std::min(o.n, nc));
+  int64_t packed = 1;  // the panels of b that are packed at a time; a ragged last one is packed alone
+  if (pack_b && by_columns) packed = std::min(panels_b_in_l2, all_panels_b);
+  if (pack_b && !by_columns) packed = panels_b_of(std::min(o.n, nc));
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same line. share()
   // calls this for both ways where a smaller team than expected may choose the other one: the larger size
   // stays.
@@ -185,12 +193,14 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   // With some panels of b and not too many panels of a, the threads may also divide the columns and pack
   // panels of b just before they use them. Two threads then write to some lines of c, at the boundaries of
   // their columns. That must cost less than it costs to read parts of b that another core has packed.
-  const bool as_needed =
-      !few && pack_b && panels_of_two >= kSomePanelsB && panels_a <= panels_a_in_l2_of(choose_kc(o, true));
+  const bool as_needed = !few && pack_b && panels_of_two >= kSomePanelsB &&
+                         panels_a <= panels_a_in_l2_of(choose_kc(o, /*by_columns=*/true));
   const bool by_columns = few || (as_needed && (threads == 1 || o.k * o.n > kLinesOfB * o.m));
   if (as_needed) size_blocks(o, !by_columns);
   size_blocks(o, by_columns);
-  sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
+  const bool one_b = fused || size_b_ > kOwn;
+  sharing = one_b ? Sharing::one : Sharing::own;
+  if (by_columns) sharing = Sharing::columns;
   if (!by_columns) even_out(o, all_panels_b, threads);
   const bool near = kc * std::abs(o.rs_b) * kSize <= near_b();
   // An a that is read in place across cache lines must not be read again for each panel of b.
@@ -206,7 +216,8 @@ bool MatmulPlan<T>::has_few_panels_a(const Operands<T>& o, int64_t panels_of_two
   if (prepacked) return false;
   if (is_passed_again(o) && o.m <= kFewPages) return true;
   const bool far = has_lines() && std::min(o.k, kernels_.max_chain) * std::abs(o.rs_b) * kSize > near_b();
-  const int64_t some = pack_b ? kFewPanelsA : far ? kFewPassesOfLines : kFewPanelsAInPlace;
+  int64_t some = far ? kFewPassesOfLines : kFewPanelsAInPlace;
+  if (pack_b) some = kFewPanelsA;
   return panels_a <= std::min(some * kernels_.mr / o.tile.most, panels_of_two);
 }
 
@@ -218,7 +229,7 @@ void MatmulPlan<T>::set_last_panel_b(const Operands<T>& o, bool few_panels_a) {
   const int lanes = kernels_.lanes;
   const int last = static_cast<int>(o.n % nr);
   const bool masks = lanes * kSize == 64;
-  least = (nr == 3 * lanes ? 2 : 1) * lanes;
+  least = nr == 3 * lanes ? 2 * lanes : lanes;
   overlaps = !prepacked && !masks && o.n >= lanes && (o.n % nc == 0 || o.n % nc >= lanes);
   ragged_b = !pack_b && !prepacked && !overlaps && !masks &&
              ((last != 0 && width(last) != last) || (few_panels_a && nr > lanes * 2));
@@ -232,7 +243,10 @@ void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
   panels_b_in_l2 = 1;
   const int64_t l1 = panels_a > kManyPanelsA ? caches.l1 * 3 / 4 : caches.l1;
   const bool spread = std::abs(o.rs_b) * kSize % kInTheSameSets != 0;
-  if (fused && overlaps && spread && kc * kLine * kLinesOfThree <= 2 * l1) pack_b = fused = false;
+  const bool fits = kc * kLine * kLinesOfThree <= 2 * l1;
+  if (!fused || !overlaps || !spread || !fits) return;
+  pack_b = false;
+  fused = false;
 }
 
 // Makes the number of panels of a a multiple of the threads, with hardly fewer rows each, so that all threads
@@ -270,8 +284,8 @@ void MatmulPlan<T>::fetch_rows(int64_t rs_a, int64_t k, MatmulFetch<T>& fetch) c
 template <class T>
 size_t MatmulPlan<T>::workspace_bytes(int threads) const {
   const int64_t own = size_a_ + size_bias_;
-  return sizeof(T) *
-         (own * threads + size_b_ * (sharing == Sharing::one ? std::min<int64_t>(batch_, threads) : threads));
+  const int64_t packed_b = sharing == Sharing::one ? std::min<int64_t>(batch_, threads) : threads;
+  return sizeof(T) * (own * threads + size_b_ * packed_b);
 }
 
 // The layout of the workspace: [bias and a of each thread][b of each thread, or one b for all].
@@ -324,11 +338,17 @@ Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, 
 template <class T>
 Operands<T> MatmulPlan<T>::operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const {
   Operands<T> o = operands_of(call, kernels_, transposed);
-  (transposed ? o.b : o.a) += batch * call.a.strides[0];
-  (transposed ? o.a : o.b) += batch * call.b.strides[0];
+  const int64_t step_a = batch * call.a.strides[0];
+  const int64_t step_b = batch * call.b.strides[0];
+  o.a += transposed ? step_b : step_a;
+  o.b += transposed ? step_a : step_b;
   o.c += batch * call.c.strides[0];
   if (o.after.saved) o.after.saved += batch * call.saved.strides[0];
-  (transposed ? o.after.bias_column : o.after.bias_row) = dense_bias;
+  if (transposed) {
+    o.after.bias_column = dense_bias;
+  } else {
+    o.after.bias_row = dense_bias;
+  }
   return o;
 }
 

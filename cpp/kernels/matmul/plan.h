@@ -40,7 +40,9 @@ template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
   constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of this many lanes
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
-  const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;  // products in the time of one in float32
+  int at_once = 1;  // products in the time of one in float32
+  if (kernels.pairs) at_once = 2;
+  if (kernels.tiles) at_once = 8;
   const double products = static_cast<double>(rows) * columns * k / at_once;
   const double read = static_cast<double>(rows) * k + static_cast<double>(k) * n;
   return std::max(kMatmulNsPerProduct * kLanes / kernels.lanes * products,
@@ -82,9 +84,15 @@ MatmulWay way_without_plan(const Matmul<T>& call, const MatmulKernels<T>& kernel
 // Sets e to what follows the sums of the first product of a call or, transposed, of c' = b' a'.
 template <class T>
 inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool transposed) {
+  // The bias and norm of a column of c are those of a row of c'.
   const int row = transposed ? 2 : 1;
-  (transposed ? e.bias_column : e.bias_row) = call.bias.data;
-  (transposed ? e.norm_column : e.norm_row) = call.norm.data;
+  if (transposed) {
+    e.bias_column = call.bias.data;
+    e.norm_column = call.norm.data;
+  } else {
+    e.bias_row = call.bias.data;
+    e.norm_row = call.norm.data;
+  }
   e.norm_step = call.norm.shape[1];
   e.activation = call.activation;
   e.saved = call.saved.data;
@@ -124,8 +132,7 @@ class MatmulPlan {
   bool ragged_b;    // b is read in place, except a last panel that no tile fits, which is packed
   bool one_by_one;  // all panels of a are multiplied by a panel of b before the next one, which some tiles
                     // prefetch
-  bool
-      overlaps;  // a last panel of b of few columns also takes columns of the one before: no masks are needed
+  bool overlaps;    // a last panel of b of few columns also takes columns of the one before: no masks needed
   Sharing sharing;
   int mr;                  // the most rows of a panel of a
   int64_t panels_a;        // the number of panels of a: m split evenly, so that no thin tile is left over

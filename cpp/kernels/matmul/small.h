@@ -5,7 +5,6 @@
 #include "base/unroll.h"
 #include "kernels/activation/functions.h"
 #include "kernels/matmul/blocking.h"
-
 #include "kernels/matmul/packing.h"
 #include "kernels/matmul/tile.h"
 #include "simd/half.h"
@@ -15,7 +14,10 @@ namespace ranvier::RANVIER_ISA {
 
 // The rows of a tile with this many vectors of columns: the sums, the vectors of b and a broadcast element of
 // a fill the registers, or about half of them.
-constexpr int small_rows(int vectors) { return kManyRegisters || vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
+constexpr int small_rows(int vectors) {
+  if (kManyRegisters || vectors == 1) return 8;
+  return vectors == 2 ? 6 : 4;
+}
 
 // The first n elements at p, in a vector of the type of the last argument.
 template <class T>
@@ -157,11 +159,16 @@ static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int 
     const T* x = t.a + row;
     const T* y = b;
     vec<T> acc[kVectors][4] = {};
-    for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b) RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const vec<T> rows = load(x + v * L);
+    for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b) {
       RANVIER_UNROLL
-      for (int j = 0; j < 4; ++j) acc[v][j] = fma(rows, factor<T>(y[j < n ? j : 0]), acc[v][j]);
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> rows = load(x + v * L);
+        RANVIER_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          const int column_of_b = j < n ? j : 0;  // sums of columns that do not exist are not stored
+          acc[v][j] = fma(rows, factor<T>(y[column_of_b]), acc[v][j]);
+        }
+      }
     }
     T* c = t.c + row * t.rs_c + column;
     for (int v = 0; v < kVectors; ++v) {
@@ -195,7 +202,8 @@ static void run_small(MatmulRows<T>& t, T* scratch) {
   constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // the most columns that last_columns() takes
   const bool by_rows =
       t.rs_a == 1 && t.rows >= L && !t.after.bias_row && t.after.activation.kind == Activation::none;
-  const int few = by_rows && t.columns % L <= 4 ? t.columns % L : 0;
+  const int rest = t.columns % L;
+  const int few = by_rows && rest <= 4 ? rest : 0;  // the last columns, for few_columns()
   const int64_t columns = t.columns - few;
   int64_t column = 0;
   for (; columns - column > kMost; column += 2 * L)

@@ -54,7 +54,10 @@ static void stack(const MatmulStack<T>& stack) {
 
 template <class T>
 static void run_stack(const MatmulStack<T>& s) {
-  s.n <= lanes<T> ? stack<T, 1>(s) : stack<T, 2>(s);
+  if (s.n <= lanes<T>)
+    stack<T, 1>(s);
+  else
+    stack<T, 2>(s);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -16,7 +16,10 @@ constexpr int64_t kLine = 64;  // bytes
 // A smaller tile counts as kLeastChains, since fewer chains wait for the latency of FMAs.
 int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
   const auto panel = [=](int64_t rows) {
-    const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
+    const auto tile = [=](int64_t w) {
+      const bool exists = rows > 0 && w > 0;
+      return exists ? std::max(rows * w, kLeastChains) : 0;
+    };
     const int64_t whole = vectors / width;
     const int64_t rest = vectors % width;
     if (width == 3 && rest == 1) return (whole - 1) * tile(3) + 2 * tile(2);
@@ -34,8 +37,9 @@ int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
 template <class T>
 TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
   const auto rows_of = [&](int most) {
-    return o.m <= most ? std::max(static_cast<int>(o.m), 1)
-                       : static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
+    if (o.m <= most) return std::max(static_cast<int>(o.m), 1);
+    const int64_t panels = ceil_div(o.m, most);
+    return static_cast<int>(ceil_div(o.m, panels));
   };
   const int rows = rows_of(kernels_.mr);
   const int columns = kernels_.nr(rows);

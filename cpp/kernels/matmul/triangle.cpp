@@ -52,8 +52,13 @@ struct Triangle {
     for (int64_t i = begin; i < end; ++i) rest[i - begin] = y[i * rs_y];
     for (int64_t step = 0; step < end - begin; ++step) {
       const int64_t j = upper ? end - 1 - step : begin + step;
-      const T found = y[j * rs_y] = T(rest[j - begin] / (unit ? 1 : double(a[j * (rs_a + cs_a)])));
-      for (int64_t i = upper ? begin : j + 1; i < (upper ? j : end); ++i)
+      const double diagonal = unit ? 1 : double(a[j * (rs_a + cs_a)]);
+      const T found = T(rest[j - begin] / diagonal);
+      y[j * rs_y] = found;
+      // The rows that are still to be solved: above j, or below.
+      const int64_t first = upper ? begin : j + 1;
+      const int64_t last = upper ? j : end;
+      for (int64_t i = first; i < last; ++i)
         rest[i - begin] -= double(a[i * rs_a + j * cs_a]) * double(found);
     }
   }
@@ -67,10 +72,13 @@ struct Triangle {
       const int64_t i = upper ? end - 1 - step : begin + step;
       T* row = y + i * rs_y;
       std::copy_n(row, columns, rest);
-      for (int64_t j = upper ? i + 1 : begin; j < (upper ? end : i); ++j)
+      // The rows that are already solved: below i, or above.
+      const int64_t first = upper ? i + 1 : begin;
+      const int64_t last = upper ? end : i;
+      for (int64_t j = first; j < last; ++j)
         subtract(columns, double(a[i * rs_a + j * cs_a]), y + j * rs_y, rest);
-      const double own = unit ? 1 : double(a[i * (rs_a + cs_a)]);
-      for (int64_t c = 0; c < columns; ++c) row[c] = T(rest[c] / own);
+      const double diagonal = unit ? 1 : double(a[i * (rs_a + cs_a)]);
+      for (int64_t c = 0; c < columns; ++c) row[c] = T(rest[c] / diagonal);
     }
   }
 
@@ -86,12 +94,15 @@ struct Triangle {
       solve(team, begin, middle);
     }
     if (interrupted(team)) return;
+    // Rows [from, from + k) are solved; their product with columns [from, from + k) of a is subtracted from
+    // the rows [to, to + m).
     const int64_t to = upper ? begin : middle;
     const int64_t from = upper ? middle : begin;
     const int64_t m = upper ? half : end - middle;
     const int64_t k = upper ? end - middle : half;
-    product(a + to * rs_a + from * cs_a, rs_a, cs_a, y + from * rs_y, rs_y, shares, m, columns, k)
-        .run(team, workspace);
+    const T* block_of_a = a + to * rs_a + from * cs_a;
+    const T* solved = y + from * rs_y;
+    product(block_of_a, rs_a, cs_a, solved, rs_y, shares, m, columns, k).run(team, workspace);
     for (int64_t i = 0; i < m; ++i) subtract(columns, T(1), shares + i * columns, y + (to + i) * rs_y);
     if (upper) {
       solve(team, begin, middle);
@@ -109,10 +120,10 @@ size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
   size_t most = 0;
   const auto add = [&](int64_t m, int64_t k) {
     if (s.upper) std::swap(m, k);
-    if (m > 0 && k > 0)
-      most = std::max(
-          most, product<T>(s.a.data, strides[0], strides[1], s.y.data, s.columns(), s.y.data, m, columns, k)
-                    .plan_bytes(1));
+    if (m <= 0 || k <= 0) return;
+    const Matmul<T> p =
+        product<T>(s.a.data, strides[0], strides[1], s.y.data, s.columns(), s.y.data, m, columns, k);
+    most = std::max(most, p.plan_bytes(1));
   };
   for (int64_t half = least_rows(columns); half < n; half *= 2) {
     if (2 * half <= n) add(half, half);
@@ -149,23 +160,28 @@ void SolveTriangle<T>::run(const Team& team, void* workspace) const {
   const int64_t items = numel(y) / (n * k) * parts;
   const double cost = kNsPerProduct * double(numel(y)) * double(n);
   team.parallel_for(items, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
-    auto* own = bytes ? static_cast<char*>(workspace) + size_t(team.index()) * bytes : nullptr;
+    char* memory = nullptr;  // of this thread
+    if (bytes) memory = static_cast<char*>(workspace) + size_t(team.index()) * bytes;
     for (int64_t i = begin; i < end && !interrupted(team); ++i) {
       const int64_t matrix = i / parts;
       const int64_t column = i % parts * kColumns;
       int64_t rest = matrix;
       int64_t offset = 0;
-      for (int64_t d = outer - 1; d >= 0; rest /= y.shape[d], --d) offset += rest % y.shape[d] * a.strides[d];
-      const Triangle<T> triangle = {a.data + offset,
-                                    a.strides[outer],
-                                    a.strides[outer + 1],
-                                    y.data + matrix * n * k + column,
-                                    k,
-                                    std::min(kColumns, k - column),
-                                    upper,
-                                    unit,
-                                    reinterpret_cast<T*>(own),
-                                    bytes ? own + bytes_of_shares(*this) : nullptr};
+      for (int64_t d = outer - 1; d >= 0; --d) {
+        offset += rest % y.shape[d] * a.strides[d];
+        rest /= y.shape[d];
+      }
+      Triangle<T> triangle;
+      triangle.a = a.data + offset;
+      triangle.rs_a = a.strides[outer];
+      triangle.cs_a = a.strides[outer + 1];
+      triangle.y = y.data + matrix * n * k + column;
+      triangle.rs_y = k;
+      triangle.columns = std::min(kColumns, k - column);
+      triangle.upper = upper;
+      triangle.unit = unit;
+      triangle.shares = reinterpret_cast<T*>(memory);
+      triangle.workspace = memory ? memory + bytes_of_shares(*this) : nullptr;
       triangle.solve(team.single(), 0, n);
     }
   });

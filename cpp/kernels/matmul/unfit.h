@@ -23,7 +23,8 @@ class UnfitRows {
   // Bytes of workspace: enough for one team of this many threads, and for as many teams of one thread; 0
   // without halves.
   static size_t bytes(const Matmul<T>& call, int threads) {
-    return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
+    if (!call.kernels().halves()) return 0;
+    return std::max(threads * area(call, 1), area(call, threads));
   }
 
   // place: the number of the team, 0 for the whole team. The layout of a team's part of the workspace: the
@@ -81,14 +82,18 @@ class UnfitRows {
     const int64_t n = call.c.shape[2];
     m.precision = Precision::highest;
     m.packed = {};
-    const auto slice = [=](auto& x, bool rows) {
-      x.data += batch * x.strides[0] + (rows ? row * x.strides[1] : 0);
+    const auto take_matrix = [=](auto& x) {
+      x.data += batch * x.strides[0];
       x.shape[0] = 1;
-      if (rows) x.shape[1] = h;
     };
-    slice(m.a, true);
-    slice(m.b, false);
-    if (m.saved.data) slice(m.saved, true);
+    const auto take_rows = [=](auto& x) {
+      take_matrix(x);
+      x.data += row * x.strides[1];
+      x.shape[1] = h;
+    };
+    take_rows(m.a);
+    take_matrix(m.b);
+    if (m.saved.data) take_rows(m.saved);
     m.c = {to, 3, {1, h, n}, {h * n, n, 1}};
     return m;
   }

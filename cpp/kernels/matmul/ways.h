@@ -58,8 +58,13 @@ MatmulRows<T> rows_of(const Operands<T>& o) {
 template <class T>
 void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
   const ActivationKernels<T>& kernels = activation_kernels<T>();
-  (saved ? kernels.backward : kernels.forward)[static_cast<int>(f.kind)](
-      {n, saved ? saved : c, c, c, 1, 1, 1, static_cast<T>(f.alpha), static_cast<T>(f.beta)});
+  const int kind = static_cast<int>(f.kind);
+  const T alpha = static_cast<T>(f.alpha);
+  const T beta = static_cast<T>(f.beta);
+  if (saved)
+    kernels.backward[kind]({n, saved, c, c, 1, 1, 1, alpha, beta});
+  else
+    kernels.forward[kind]({n, c, c, c, 1, 1, 1, alpha, beta});
 }
 
 // Runs this thread's rows of a small product, kSmallRows at a time.
@@ -108,7 +113,7 @@ void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   t.rs_c = call.c.strides[1];
   t.cs_c = call.c.strides[2];
   t.rows = static_cast<int>(call.c.shape[1]);
-  set_epilogue(t.after, call, false);
+  set_epilogue(t.after, call, /*transposed=*/false);
   t.k = call.a.shape[2];
   t.chain_length = even_chain_length(t.k, kernels.max_chain);
   t.a = call.a.data;
@@ -143,7 +148,9 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
   }
   const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
   for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
-    t.columns = static_cast<int>(last - j < most + unit ? last - j : most);
+    const int64_t left = last - j;
+    const int64_t columns = left < most + unit ? left : most;  // so that no rest is below `unit`
+    t.columns = static_cast<int>(columns);
     if (few_rows) {
       kernels.few_rows(t);
     } else {
@@ -193,8 +200,22 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   const int64_t step_b = call.b.strides[0];
   for (int64_t i = first; i < last && !interrupted(team); i += most) {
     const Operands<T> o = plan.operands(call, i, nullptr);
-    kernels.stack({std::min(most, last - i), o.m, o.n, o.k, o.a, plan.transposed ? step_b : step_a, o.rs_a,
-                   o.cs_a, o.b, plan.transposed ? step_a : step_b, o.rs_b, o.c, call.c.strides[0], o.rs_c});
+    MatmulStack<T> s;
+    s.count = std::min(most, last - i);
+    s.m = o.m;
+    s.n = o.n;
+    s.k = o.k;
+    s.a = o.a;
+    s.step_a = plan.transposed ? step_b : step_a;
+    s.rs_a = o.rs_a;
+    s.cs_a = o.cs_a;
+    s.b = o.b;
+    s.step_b = plan.transposed ? step_a : step_b;
+    s.rs_b = o.rs_b;
+    s.c = o.c;
+    s.step_c = call.c.strides[0];
+    s.rs_c = o.rs_c;
+    kernels.stack(s);
   }
 }
 

@@ -1,4 +1,6 @@
-// Group norm (group_norm.h): a thread computes whole groups of a sample, from their sums to the result.
+// Group norm (group_norm.h has the formula): a thread computes whole groups of a sample, from their sums to
+// the result. In NCHW a group is a line of memory; channels-last it is some columns of rows of pixels, and
+// lanes are channels. Sums are in double, and their order depends on the shapes alone.
 #include "kernels/norm/group_norm.h"
 
 #include <algorithm>

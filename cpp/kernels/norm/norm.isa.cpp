@@ -1,4 +1,7 @@
-// The inner loops of the normalisations (NormKernels in norm.h), compiled once for each ISA level.
+// The inner loops of the normalisations (NormKernels in norm.h, which has their formulas), compiled once for
+// each ISA level. batch_norm.cpp, group_norm.cpp and layer_norm.cpp call them. Either a line of contiguous
+// elements is normalized together (layer norm, group norm in NCHW), or rows whose columns are channels (batch
+// norm, channels-last): then lanes are columns, and sums go over the rows.
 #include "kernels/norm/norm.h"
 #include "simd/strided.h"
 
@@ -45,7 +48,8 @@ static Moments moments(const T* x, int64_t n) {
   });
   const double missing = total<T>(rest) / double(n);
   const double m2 = total<T>(squares) - missing * missing * double(n);
-  return {double(m) + missing, m2 < 0 ? 0 : m2};
+  const double not_negative = m2 < 0 ? 0 : m2;  // rounding can make it negative
+  return {double(m) + missing, not_negative};
 }
 
 template <bool has_weight, bool has_bias, class T>
@@ -65,10 +69,14 @@ static void normalize_line(const T* x, int64_t n, Normalize<T> f, const T* weigh
 
 template <class T>
 static void normalize(const T* x, int64_t n, Normalize<T> f, const T* weight, const T* bias, T* y) {
-  if (weight)
-    (bias ? normalize_line<true, true, T> : normalize_line<true, false, T>)(x, n, f, weight, bias, y);
+  if (weight && bias)
+    normalize_line<true, true, T>(x, n, f, weight, bias, y);
+  else if (weight)
+    normalize_line<true, false, T>(x, n, f, weight, bias, y);
+  else if (bias)
+    normalize_line<false, true, T>(x, n, f, weight, bias, y);
   else
-    (bias ? normalize_line<false, true, T> : normalize_line<false, false, T>)(x, n, f, weight, bias, y);
+    normalize_line<false, false, T>(x, n, f, weight, bias, y);
 }
 
 template <bool has_weight, class T>
@@ -86,7 +94,8 @@ static GradientSums line_sums(const T* dy, const T* x, int64_t n, T m, const T* 
 
 template <class T>
 static GradientSums sums(const T* dy, const T* x, int64_t n, T m, const T* weight) {
-  return (weight ? line_sums<true, T> : line_sums<false, T>)(dy, x, n, m, weight);
+  if (weight) return line_sums<true, T>(dy, x, n, m, weight);
+  return line_sums<false, T>(dy, x, n, m, weight);
 }
 
 template <bool has_weight, class T>
@@ -103,7 +112,10 @@ static void line_gradient(const T* dy, const T* x, int64_t n, NormGradient<T> f,
 
 template <class T>
 static void gradient(const T* dy, const T* x, int64_t n, NormGradient<T> f, const T* weight, T* dx) {
-  (weight ? line_gradient<true, T> : line_gradient<false, T>)(dy, x, n, f, weight, dx);
+  if (weight)
+    line_gradient<true, T>(dy, x, n, f, weight, dx);
+  else
+    line_gradient<false, T>(dy, x, n, f, weight, dx);
 }
 
 // --- The loops over rows, in which a group of columns is handled at a time.
@@ -153,6 +165,8 @@ template <class T>
 __attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const T* x, int64_t stride,
                                                    int64_t rows, int64_t count, int64_t seen, bool far,
                                                    double* mean, double* m2) {
+  // Of two sets of rows with means a, b and sums of squared deviations: delta = b - a moves the mean by its
+  // share of the rows, and adds delta^2 * seen * rows / all to the squares (Chan, Golub and LeVeque, 1979).
   const double inverse = 1.0 / double(rows);
   const double all = double(seen + rows);
   const double share = double(rows) / all;
@@ -163,9 +177,10 @@ __attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const
   for (int64_t i = 0; i < count; ++i) {
     const double step = double(c.sum[i]) * inverse;
     const double found = squares[i] - double(c.sum[i]) * step;
+    const double deviations = found < 0 ? 0 : found;  // rounding can make it negative
     const double delta = double(c.first[i]) + step - mean[i];
     mean[i] += delta * share;
-    m2[i] += (found < 0 ? 0 : found) + delta * delta * both;
+    m2[i] += deviations + delta * delta * both;
   }
 }
 
@@ -191,7 +206,8 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
       store(c.squares + v * L, squares[v]);
       far |= squares[v] - squares[v] != vec<T>{};
     }
-    join_columns(c, x + j, stride, rows, l == L ? kVectors * L : l, seen, any(far), mean + j, m2 + j);
+    const int64_t columns = l == L ? kVectors * L : l;
+    join_columns(c, x + j, stride, rows, columns, seen, any(far), mean + j, m2 + j);
   });
 }
 
@@ -202,10 +218,10 @@ static void normalize_rows(const T* x, int64_t stride_x, int64_t rows, int64_t w
   constexpr int L = lanes<T>;
   for (int64_t r = 0; r < rows; ++r, x += stride_x, y += stride_y)
     for_each_group<T>(width, [&](auto group, int64_t j, int l) {
-      for (int v = 0; v < decltype(group)::vectors; ++v, j += L)
-        store_lanes(
-            y + j,
-            fma(load_lanes(x + j, l) - load_lanes(m + j, l), load_lanes(a + j, l), load_lanes(b + j, l)), l);
+      for (int v = 0; v < decltype(group)::vectors; ++v, j += L) {
+        const vec<T> deviation = load_lanes(x + j, l) - load_lanes(m + j, l);
+        store_lanes(y + j, fma(deviation, load_lanes(a + j, l), load_lanes(b + j, l)), l);
+      }
     });
 }
 

@@ -1,4 +1,6 @@
-// GradientNorm and GradientClip (clip.h).
+// GradientNorm and GradientClip (clip.h): the norm of all gradients, as partial sums of blocks that are added
+// in order (segments.h), so that it does not depend on the threads; and the factor, or the limit, that clips
+// them.
 #include "kernels/optimizer/clip.h"
 
 #include <cmath>

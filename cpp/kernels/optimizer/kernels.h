@@ -1,4 +1,6 @@
-// The table of the optimizer's loops for each ISA level, and their arguments. rules.h has the update rules.
+// OptimizerKernels: the table of the optimizer's loops for each ISA level, and their arguments.
+// optimizer.isa.cpp defines them, with the update rules of rules.h and the sums of norms.h; optimizer.cpp,
+// clip.cpp, penalty.cpp, move.cpp and lbfgs.cpp call them. All arrays are contiguous.
 #pragma once
 #include "base/isa.h"
 #include "kernels/optimizer/optimizer.h"

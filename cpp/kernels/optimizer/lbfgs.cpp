@@ -1,4 +1,5 @@
-// FlatDot and LbfgsLoop (lbfgs.h).
+// FlatDot and LbfgsLoop (lbfgs.h): dot products of arrays that are one flat array together, and the two loops
+// of L-BFGS. Sums are partial sums of blocks, added in order, so the bits do not depend on the threads.
 #include "kernels/optimizer/lbfgs.h"
 
 #include "kernels/optimizer/kernels.h"
@@ -72,7 +73,8 @@ void LbfgsLoop<T>::run(const Team& team, void* workspace) const {
       });
       const double product = ro.data[i] * sum(partial, n);
       if (!second && team.index() == 0) alphas.data[i] = product;
-      factor = static_cast<T>(second ? alphas.data[i] - product : -product);
+      const double step = second ? alphas.data[i] - product : -product;
+      factor = static_cast<T>(step);
       moved = second ? steps[i].data : changes[i].data;
     }
     if (moved)

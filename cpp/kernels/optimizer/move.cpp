@@ -32,7 +32,9 @@ void MoveParameters<T>::run(const Team& team, void*) const {
 void AverageWeight::run(const Team& team, void*) const {
   team.parallel_for(1, 0, [&](int64_t, int64_t) {
     const int64_t seen = (*count.data)++;
-    *weight.data = seen == 0 ? 1 : decay < 0 ? 1.0 / static_cast<double>(seen + 1) : 1 - decay;
+    double share = decay < 0 ? 1.0 / static_cast<double>(seen + 1) : 1 - decay;  // decay < 0: the plain mean
+    if (seen == 0) share = 1;
+    *weight.data = share;
   });
 }
 

@@ -156,7 +156,8 @@ static void add_penalty(T* g, const T* p, int64_t n, T scale, T l1, T twice_l2) 
 template <bool kSquares>
 RANVIER_INLINE vec<double> add_terms(vec<double> sum, vec<double> p, vec<double> l1, vec<double> l2) {
   const vec<double> size = abs(p);
-  return fma(size, kSquares ? fma(l2, size, l1) : l1, sum);
+  const vec<double> slope = kSquares ? fma(l2, size, l1) : l1;
+  return fma(size, slope, sum);
 }
 
 template <bool kSquares, class T>

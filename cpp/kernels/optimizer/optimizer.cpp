@@ -1,4 +1,7 @@
-// OptimizerStep (optimizer.h): divides the segments among threads, and applies the rule to each of them.
+// OptimizerStep (optimizer.h): divides the segments among threads, and applies the rule to each of them. A
+// segment is one parameter with its gradient and states; the rules are in rules.h, their loops over
+// contiguous elements in optimizer.isa.cpp. An element is updated by itself, so the bits do not depend on the
+// threads.
 #include "kernels/optimizer/optimizer.h"
 
 #include <cmath>
@@ -23,7 +26,10 @@ class StepRule {
 
   void update(const OptimizerSegment<T>& s, const OptimizerRun<T>& run) {
     const OptimizerPast past = {*s.step.data, number_of(s)};
-    if (past.steps != past_.steps || past.number != past_.number) rule_.make(made_, settings_, past_ = past);
+    if (past.steps != past_.steps || past.number != past_.number) {
+      past_ = past;
+      rule_.make(made_, settings_, past);
+    }
     optimizer_kernels<T>().update(rule_, run, made_);
   }
   // Raises the number of steps of a segment by one, and computes its next `number`.
@@ -40,7 +46,8 @@ class StepRule {
  private:
   // The number that a rule keeps for a parameter; 1 if it keeps none.
   static double number_of(const OptimizerSegment<T>& s) {
-    return s.single.data ? *s.single.data : s.number.data ? *s.number.data : 1;
+    if (s.single.data) return *s.single.data;
+    return s.number.data ? *s.number.data : 1;
   }
 
   const OptimizerRule<T>& rule_;
@@ -89,12 +96,14 @@ void update_halves(const OptimizerSegment<float>& s, int64_t begin, int64_t end,
       if (!views[k].data) continue;
       if (k > 1) run.states[k - 2] = blocks[k];
       if (!dense[k]) gather(views[k], i, i + run.n, bits);
-      widen(stored, dense[k] ? views[k].data + i : bits, run.n, blocks[k]);
+      const uint16_t* from = dense[k] ? views[k].data + i : bits;
+      widen(stored, from, run.n, blocks[k]);
     }
     rule.update(s, run);
     for (int k = 0; k < kMost; ++k) {
       if (!views[k].data || k == 1) continue;
-      round(blocks[k], run.n, stored, dense[k] ? views[k].data + i : bits);
+      uint16_t* to = dense[k] ? views[k].data + i : bits;
+      round(blocks[k], run.n, stored, to);
       if (!dense[k]) scatter(bits, views[k], i, i + run.n);
     }
   }

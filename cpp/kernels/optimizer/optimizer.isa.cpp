@@ -63,7 +63,8 @@ static __attribute__((noinline)) void on_part(const OptimizerRule<T>& rule, cons
 // aligned; the other states have the same alignment.
 template <class T>
 static void on_elements(const OptimizerRule<T>& rule, const OptimizerRun<T>& r, const void* made) {
-  const int64_t first = before_aligned<lanes<T>>(r.states[0] ? r.states[0] : r.p, r.n);
+  const T* aligned = r.states[0] ? r.states[0] : r.p;
+  const int64_t first = before_aligned<lanes<T>>(aligned, r.n);
   const int64_t whole = (r.n - first) / lanes<T> * lanes<T>;
   on_part(rule, part_of(r, 0, first), made);
   rule.on_vectors(part_of(r, first, whole), made);
@@ -89,20 +90,26 @@ static constexpr OptimizerRule<T> rules_of[] = {RANVIER_FOR_EACH_OPTIMIZER(RANVI
 #undef RANVIER_X
 
 template <class T>
-static constexpr OptimizerKernels<T> kernels_of = {rules_of<T>,
-                                                   sizeof(rules_of<T>) / sizeof(OptimizerRule<T>),
-                                                   on_elements<T>,
-                                                   norm_of<SumOfProducts, T>,
-                                                   norm_of<SumOfMagnitudes, T>,
-                                                   norm_of<LargestMagnitude, T>,
-                                                   sum_of_powers<T>,
-                                                   dot<T>,
-                                                   scale<T>,
-                                                   clamp<T>,
-                                                   move_towards<T>,
-                                                   add_scaled<T>,
-                                                   add_penalty<T>,
-                                                   penalty<T>};
+static constexpr OptimizerKernels<T> table() {
+  OptimizerKernels<T> k{};
+  k.rules = rules_of<T>;
+  k.rule_count = sizeof(rules_of<T>) / sizeof(OptimizerRule<T>);
+  k.update = on_elements<T>;
+  k.sum_of_squares = norm_of<SumOfProducts, T>;
+  k.sum_of_magnitudes = norm_of<SumOfMagnitudes, T>;
+  k.largest_magnitude = norm_of<LargestMagnitude, T>;
+  k.sum_of_powers = sum_of_powers<T>;
+  k.dot = dot<T>;
+  k.scale = scale<T>;
+  k.clamp = clamp<T>;
+  k.move_towards = move_towards<T>;
+  k.add_scaled = add_scaled<T>;
+  k.add_penalty = add_penalty<T>;
+  k.penalty = penalty<T>;
+  return k;
+}
+template <class T>
+static constexpr OptimizerKernels<T> kernels_of = table<T>();
 
 RANVIER_DEFINE_TABLES(OptimizerKernels, optimizer_kernels, kernels_of);
 

@@ -1,4 +1,5 @@
-// Helpers of the optimizer's calls, which work on lists of arrays: the division of a list among threads, and
+// What the optimizer's calls share (optimizer.cpp, clip.cpp, penalty.cpp, lbfgs.cpp, move.cpp), which work on
+// lists of arrays: the division of a list among threads, sums whose order does not depend on the threads, and
 // loops over arrays with any strides.
 #pragma once
 #include <algorithm>
@@ -31,7 +32,8 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
   team.region(ns_per_element * elements, [&](const OpenTeam& team) {
     const auto is_large = [&](int i) { return chunks(i) >= kLargeChunks * team.size(); };
     int64_t small = 0;  // chunks of all smaller arrays
-    for (int i = 0; i < count; ++i) small += is_large(i) ? 0 : chunks(i);
+    for (int i = 0; i < count; ++i)
+      if (!is_large(i)) small += chunks(i);
     int64_t begin = team.share_begin(small);
     int64_t end = team.share_end(small);
     F own = f;  // a copy, since f may have members that it changes
@@ -102,7 +104,10 @@ void for_each_offset(const TensorView<T>& v, int64_t begin, int64_t end, const F
 // Copies elements [begin, end) of a view to contiguous memory.
 template <class T, class U>
 void gather(const TensorView<T>& v, int64_t begin, int64_t end, U* dense) {
-  for_each_offset(v, begin, end, [&](int64_t offset) { *dense++ = v.data[offset]; });
+  for_each_offset(v, begin, end, [&](int64_t offset) {
+    *dense = v.data[offset];
+    ++dense;
+  });
 }
 
 // Calls f(pointer, first, n) for elements [begin, end) of v, in pieces of at most `piece` elements: `pointer`
@@ -114,14 +119,18 @@ void for_each_piece(const TensorView<T>& v, int64_t begin, int64_t end, int64_t 
   for (int64_t i = begin; i < end; i += piece) {
     const int64_t n = std::min(piece, end - i);
     if (!dense) gather(v, i, i + n, copy);
-    f(dense ? v.data + i : copy, i, n);
+    T* elements = dense ? v.data + i : copy;
+    f(elements, i, n);
   }
 }
 
 // Copies contiguous memory to elements [begin, end) of a view.
 template <class T>
 void scatter(const T* dense, const TensorView<T>& v, int64_t begin, int64_t end) {
-  for_each_offset(v, begin, end, [&](int64_t offset) { v.data[offset] = *dense++; });
+  for_each_offset(v, begin, end, [&](int64_t offset) {
+    v.data[offset] = *dense;
+    ++dense;
+  });
 }
 
 // Calls f(pointer, n), which changes n elements, for elements [begin, end) of v: in place if v is contiguous,

@@ -1,4 +1,5 @@
-// pooling's loops, compiled once for each ISA level.
+// The table of the pooling loops (PoolingKernels in pooling.h), compiled once for each ISA level. The loops
+// are in the headers included here; offsets of maxima in their windows are bytes, or int64 for large windows.
 #include "kernels/pooling/pooling.h"
 
 #include "kernels/pooling/avg_backward.h"

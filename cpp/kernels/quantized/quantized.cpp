@@ -1,5 +1,7 @@
-// Products of quantized matrices: makes integers of the rows of x, and divides the panels of w among the
-// threads. See quantized.h.
+// Products of quantized matrices (quantized.h has the formula and the layout of w): makes integers of the
+// rows of x (IntegerRows), divides blocks of rows by panels of w among the threads, and calls the kernels of
+// the level for each (Product). Rows that do not fit into integers are computed in float32 (run_in_floats()).
+// Then QuantizedMatrix::unpack and QuantizedRows, which give rows of w as floats.
 #include "kernels/quantized/quantized.h"
 
 #include <algorithm>
@@ -57,8 +59,16 @@ struct IntegerRows {
     const QuantizedKernel& kernel = kernel_of(w);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i - first;
-      fits[at] = kernel.quantize({w.k, round_up(w.padded(), kStep), w.group(), x + i * w.k,
-                                  q + at * row_bytes, scale + at * groups, zero_sum + at * groups, zero});
+      QuantizedLine line;
+      line.k = w.k;
+      line.padded = round_up(w.padded(), kStep);
+      line.group = w.group();
+      line.x = x + i * w.k;
+      line.q = q + at * row_bytes;
+      line.scale = scale + at * groups;
+      line.zero_sum = zero_sum + at * groups;
+      line.zero = zero;
+      fits[at] = kernel.quantize(line);
     }
   }
 };
@@ -116,12 +126,23 @@ class Product {
     const int64_t j = panel * kPanel;
     for (int64_t i = first; i < last; i += kernel_.max_rows) {
       const int64_t at = i - rows_.first;
-      kernel_.tile({int(std::min<int64_t>(kernel_.max_rows, last - i)), int(panels), w.n - j, w.padded() / 4,
-                    rows_.groups, rows_.q + at * rows_.row_bytes, rows_.row_bytes,
-                    rows_.scale + at * rows_.groups, rows_.zero_sum + at * rows_.groups,
-                    w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
-                    w.scale.data ? w.scale.data + j : nullptr,
-                    call_.bias.data ? call_.bias.data + j : nullptr, call_.y.data + i * w.n + j, w.n});
+      QuantizedTile t;
+      t.rows = int(std::min<int64_t>(kernel_.max_rows, last - i));
+      t.panels = int(panels);
+      t.columns = w.n - j;
+      t.quads = w.padded() / 4;
+      t.groups = rows_.groups;
+      t.q = rows_.q + at * rows_.row_bytes;
+      t.row_bytes = rows_.row_bytes;
+      t.scale = rows_.scale + at * rows_.groups;
+      t.zero_sum = rows_.zero_sum + at * rows_.groups;
+      t.w = w.panels.data + panel * w.panel_bytes();
+      t.panel_bytes = w.panel_bytes();
+      t.w_scale = w.scale.data ? w.scale.data + j : nullptr;
+      t.bias = call_.bias.data ? call_.bias.data + j : nullptr;
+      t.y = call_.y.data + i * w.n + j;
+      t.n = w.n;
+      kernel_.tile(t);
     }
   }
 
@@ -198,7 +219,9 @@ void QuantizedMatmul::run(const Team& team, void* workspace) const {
     Carver own(base + team.index() * bytes);
     Carver shared(base + team.threads() * bytes);
     float* const unpacked = own.take<float>(w.k);
-    IntegerRows integers(w, is_apart ? std::min(rows, kBlockRows) : rows, is_apart ? own : shared);
+    const int64_t rows_at_once = is_apart ? std::min(rows, kBlockRows) : rows;
+    Carver& memory = is_apart ? own : shared;
+    IntegerRows integers(w, rows_at_once, memory);
     if (!is_apart) {
       integers.make(w, x.data, team.share_begin(rows), team.share_end(rows));
       team.barrier();
@@ -231,8 +254,10 @@ void QuantizedRows::run(const Team& team, void*) const {
   const int64_t count = index.data ? numel(index) : w.n;
   team.parallel_for(count, kNsPerNumber * double(count) * double(w.k),
                     [&](const OpenTeam& team, int64_t begin, int64_t end) {
-                      for (int64_t i = begin; i < end && !interrupted(team); ++i)
-                        w.unpack(index.data ? inside(index.data[i], w.n) : i, y.data + i * w.k);
+                      for (int64_t i = begin; i < end && !interrupted(team); ++i) {
+                        const int64_t row = index.data ? inside(index.data[i], w.n) : i;
+                        w.unpack(row, y.data + i * w.k);
+                      }
                     });
 }
 

@@ -1,4 +1,5 @@
-// The kernels of products of quantized matrices, compiled once for each ISA level: see tile.h.
+// The kernels of products of quantized matrices, compiled once for each ISA level: tile.h has the loops,
+// kernel_of<Products, kind, rows, panels>, where `rows` x `panels` is the largest tile.
 #include "kernels/quantized/tile.h"
 
 namespace ranvier::RANVIER_ISA {

@@ -1,5 +1,6 @@
-// The same by AVX512_VNNI, whose products of bytes take a third of the instructions. Compiled for level v4
-// alone.
+// The kernels of quantized.isa.cpp by AVX512_VNNI, whose products of bytes take a third of the instructions:
+// kernel_of<Products, kind, rows, panels> of tile.h. Compiled for level v4 alone; quantized.cpp calls them
+// where the processor has the instructions.
 #if RANVIER_VNNI
 #include "kernels/quantized/tile.h"
 

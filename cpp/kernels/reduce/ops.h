@@ -1,4 +1,6 @@
-// The arithmetic of each op of reduce (reduce.h), on vectors of elements. Included by reduce.isa.cpp only.
+// The arithmetic of each op of reduce (ReduceOp in reduce.h), on vectors of elements, as a struct for each:
+// Sum, Squares, Deviations, Equals, Absolute, Exps, Product, Max and Min. reduce.isa.cpp, which alone
+// includes this file, compiles its loops over them.
 #pragma once
 #include <type_traits>
 
@@ -83,7 +85,10 @@ struct Extreme {
   static constexpr int vectors = kVectors;
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V identity() { return V{} + T(kLargest ? -__builtin_inf() : __builtin_inf()); }
+  RANVIER_INLINE V identity() {
+    constexpr double kWorst = kLargest ? -__builtin_inf() : __builtin_inf();
+    return V{} + T(kWorst);
+  }
   RANVIER_INLINE V pad(V) { return identity(); }
   RANVIER_INLINE V step(V total, V x, V) { return join(total, x); }
   RANVIER_INLINE V plain_step(V total, V x) { return kLargest ? maximum(total, x) : minimum(total, x); }

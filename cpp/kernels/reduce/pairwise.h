@@ -26,7 +26,9 @@ class Pairwise {
   T* next() { return storage_ + used_ * pitch_; }
   void push() {
     ++used_;
-    for (uint64_t c = count_++; c & 1; c >>= 1) join_last();
+    // Adding 1 to the counter carries through its lowest digits that are set; each carry joins two totals.
+    for (uint64_t c = count_; c & 1; c >>= 1) join_last();
+    ++count_;
   }
   bool empty() const { return used_ == 0; }
   const T* finish() {  // the total of all blocks, of which there is at least one

@@ -76,7 +76,10 @@ struct ReducePlan {
   // (pairwise.h) with a row for centers, and a block of halves as floats.
   int64_t totals() const { return segments > 1 ? round_up(parts() * segments * panel, 64) : 0; }
   int64_t levels() const { return across && (!few || halves) ? (kPairwiseLevels + 1) * panel : 0; }
-  int64_t scratch() const { return levels() + (halves ? kReduceBlock + 64 : 0); }
+  int64_t scratch() const {
+    const int64_t widened = halves ? kReduceBlock + 64 : 0;
+    return levels() + widened;
+  }
 };
 
 // `count` runs of n contiguous elements, `stride` apart, for one call of ReduceLoops::runs. E: the type of

@@ -101,7 +101,10 @@ struct Reduction {
   // The totals of a panel's columns over elements [begin, end), by blocks of rows that are joined in pairs.
   const T* across(const E* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
     const auto reduce = kernels.columns[static_cast<int>(r.op)];
-    const auto own = kHalves && columns <= kReduceNarrow ? nullptr : loops.columns[static_cast<int>(r.op)];
+    // The loop that reads E itself; null: blocks are converted to T first. Narrow rows of halves are always
+    // converted.
+    auto direct = loops.columns[static_cast<int>(r.op)];
+    if (kHalves && columns <= kReduceNarrow) direct = nullptr;
     const LoopNest<1>& nest = plan.reduced;
     const int64_t stride = nest.strides[0][nest.ndim - 1];
     Pairwise<T> pairwise(r.op, scratch, columns, plan.panel);
@@ -111,8 +114,8 @@ struct Reduction {
         const int64_t some = std::min(rows, n - i);
         int64_t step = stride;
         const E* from = x + offsets[0] + i * stride;
-        if (own) {
-          own(from, stride, some, columns, center, pairwise.next());
+        if (direct) {
+          direct(from, stride, some, columns, center, pairwise.next());
         } else {
           const T* block = floats(from, columns, some, step);
           reduce(block, step, some, columns, center, pairwise.next());
@@ -134,8 +137,9 @@ struct Reduction {
     const int64_t column = part % plan.panels * plan.panel;
     const int64_t first = row * plan.width + column;
     plan.kept.walk(first, first + 1, [&](int64_t, const int64_t* offsets) {
-      f(x_at(offsets[kX]), r.center.data ? r.center.data + offsets[kCenter] : nullptr, y_at(offsets[kY]),
-        std::min(plan.panel, plan.width - column));
+      const T* center = r.center.data ? r.center.data + offsets[kCenter] : nullptr;
+      const int64_t columns = std::min(plan.panel, plan.width - column);
+      f(x_at(offsets[kX]), center, y_at(offsets[kY]), columns);
     });
   }
 
@@ -167,16 +171,18 @@ struct Reduction {
     at_part(part, [&](const E* x, const T* center, E* y, int64_t columns) {
       if constexpr (!kHalves)
         if (plan.is_one_block(columns)) {
-          kernels.columns[static_cast<int>(r.op)](x, plan.reduced.strides[0][0], end, columns,
-                                                  center ? dense_center(center, columns) : nullptr, y);
+          const T* centers = center ? dense_center(center, columns) : nullptr;
+          kernels.columns[static_cast<int>(r.op)](x, plan.reduced.strides[0][0], end, columns, centers, y);
           return finish(y, y, columns);
         }
       T single;
       const T* found = &single;
       if (plan.across) {
-        found = across(x, center ? dense_center(center, columns) : nullptr, columns, begin, end);
+        const T* centers = center ? dense_center(center, columns) : nullptr;
+        found = across(x, centers, columns, begin, end);
       } else {
-        single = along(x, center ? *center : T(0), begin, end);
+        const T of_result = center ? *center : T(0);
+        single = along(x, of_result, begin, end);
       }
       if (plan.segments == 1) return finish(found, y, columns);
       std::copy(found, found + columns, totals + (part * plan.segments + segment) * plan.panel);
@@ -193,21 +199,24 @@ struct Reduction {
     const int64_t step_y = plan.kept.strides[kY][inner];
     const bool transposed = n <= kReduceTransposed;  // for any `count`, so that a line has the same bits
     int64_t most = transposed ? kernels.lanes : kReduceLanes;
-    const auto own = transposed ? nullptr : loops.lines[op];
-    if (!own) most = std::min(most, kReduceBlock / n);
+    const auto direct = transposed ? nullptr : loops.lines[op];  // the loop that reads E itself, or null
+    if (!direct) most = std::min(most, kReduceBlock / n);
     alignas(64) T tile[kReduceTransposed * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
     for (int64_t i = 0; i < count; i += most) {
       const int some = static_cast<int>(std::min(most, count - i));
       const E* from = x_at(offsets[kX] + i * line);
       const T* center = r.center.data ? r.center.data + offsets[kCenter] + i * step_center : nullptr;
       int64_t step = line;
-      if (own) {
-        own(from, n, some, line, center, step_center, totals);
-      } else if (const T* x = floats(from, n, some, step); transposed) {
+      if (direct) {
+        direct(from, n, some, line, center, step_center, totals);
+      } else if (transposed) {
+        const T* x = floats(from, n, some, step);
         kernels.transpose_lines(tile, x, step, some, n);
         for (int j = 0; center && j < some; ++j) centers[j] = center[j * step_center];
-        kernels.columns[op](tile, kernels.lanes, n, kernels.lanes, center ? centers : nullptr, totals);
+        const T* dense_centers = center ? centers : nullptr;
+        kernels.columns[op](tile, kernels.lanes, n, kernels.lanes, dense_centers, totals);
       } else {
+        const T* x = floats(from, n, some, step);
         kernels.lines[op](x, n, some, step, center, step_center, totals);
       }
       finish(totals, y_at(offsets[kY] + i * step_y), some);
@@ -299,7 +308,8 @@ struct Reduction {
           *y = r.root ? std::sqrt(value) : value;
         } else if (*y == *y) {  // NaN stays
           const auto at = [&](int k) { return offsets[k] + i * nest.strides[k][inner]; };
-          *y = wide(r.x.data + at(kX), r.center.data ? r.center.data[at(kCenter)] : T(0));
+          const T center = r.center.data ? r.center.data[at(kCenter)] : T(0);
+          *y = wide(r.x.data + at(kX), center);
         }
       }
     });
@@ -321,7 +331,8 @@ struct Reduction {
     if (r.rest.data) mean = total_of([](Wide v) { return v; }) / static_cast<Wide>(nest.size);
     const Wide value =
         total_of([&](Wide v) { return (v - mean) * (v - mean); }) / static_cast<Wide>(r.divisor);
-    return static_cast<T>(r.root ? std::sqrt(value) : value);
+    const Wide result = r.root ? std::sqrt(value) : value;
+    return static_cast<T>(result);
   }
 
   // Joins the totals of a part's segments as a binary tree, and finishes the result.

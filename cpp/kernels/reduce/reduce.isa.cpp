@@ -1,5 +1,15 @@
-// The inner loops of reduce (ReduceKernels in reduce.h), compiled once for each ISA level. ops.h has the
-// arithmetic of each op. Results are summed along memory (runs, lines, beside) or across rows (columns).
+// The inner loops of reduce (ReduceKernels in reduce.h), compiled once for each ISA level; reduce.cpp calls
+// them. ops.h has the arithmetic of each op: step() adds a vector of elements to a total, join() adds two
+// totals, across() adds the lanes of one. Elements are reduced along memory (runs, lines, beside) or across
+// rows (columns):
+//
+//   chunk         at most kReduceChunk contiguous elements: several totals of vectors, then joined
+//   runs, lines   any number of elements: totals of chunks, joined as a binary tree
+//   beside        the same for several lines at once, so that memory is read in order
+//   columns       rows of x, one total for each column
+//   arg_line, arg_columns   the place of the greatest or least element
+//
+// So an error grows with the logarithm of the number of elements, and the bits do not depend on threads.
 #include "kernels/reduce/ops.h"
 #include "kernels/reduce/pairwise.h"
 #include "simd/halves.h"
@@ -145,8 +155,11 @@ __attribute__((noinline)) static T join_chunks(decltype(&chunk<T, Join, E>) chun
   for (int64_t run = 0; run < count; ++run) {
     int64_t i = 0;
     do {
-      totals[used++] = chunk_of(x + run * stride + i, n - i < kReduceChunk ? n - i : kReduceChunk, c);
-      for (uint64_t k = pushed++; k & 1; k >>= 1) join_last();
+      const int64_t size = n - i < kReduceChunk ? n - i : kReduceChunk;
+      totals[used] = chunk_of(x + run * stride + i, size, c);
+      ++used;
+      for (uint64_t k = pushed; k & 1; k >>= 1) join_last();
+      ++pushed;
       i += kReduceChunk;
     } while (i < n);
   }
@@ -192,7 +205,10 @@ static void runs_beside(const T* x, int64_t n, int64_t count, int64_t stride, in
                         const T* center, int64_t center_step, T* y) {
   vec<T> c[kReduceTogether];
 #pragma GCC unroll 1
-  for (int i = 0; i < lines; ++i) c[i] = Op::center(broadcast<T>(center ? center[i * center_step] : T(0)));
+  for (int i = 0; i < lines; ++i) {
+    const T of_line = center ? center[i * center_step] : T(0);
+    c[i] = Op::center(broadcast<T>(of_line));
+  }
   join_beside<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, lines, line, c, y);
 }
 template <class T, class Op>
@@ -216,11 +232,13 @@ static void lines(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, co
       vec<T> totals[L];
 #pragma GCC unroll 1
       for (int k = 0; k < L; ++k) totals[k] = chunk_lanes<T, Op, E>(x + (i + k) * stride, n, vec<T>{});
-      store(y + i,
-            join_lanes<L / 2, T>(totals, [](vec<T> a, vec<T> b) RANVIER_INLINED { return Op::join(a, b); }));
+      const auto join = [](vec<T> a, vec<T> b) RANVIER_INLINED { return Op::join(a, b); };
+      store(y + i, join_lanes<L / 2, T>(totals, join));
     }
-  for (; i < count; ++i)
-    y[i] = runs<T, Op, E>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
+  for (; i < count; ++i) {
+    const T of_line = center ? center[i * center_step] : T(0);
+    y[i] = runs<T, Op, E>(x + i * stride, n, /*count=*/1, /*stride=*/0, of_line);
+  }
 }
 
 // Adds rows [0, rows) to the totals in y; with `first` the totals begin with these rows.
@@ -234,7 +252,12 @@ static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width,
   for (; kTotals > 1 && j + kTotals * L <= width; j += kTotals * L) {
     vec<T> total[kTotals], c[kTotals];
     for (int v = 0; v < kTotals; ++v) {
-      total[v] = !first ? load(y + j + v * L) : begin ? load_as<E>(x + j + v * L) : Op::identity();
+      if (!first)
+        total[v] = load(y + j + v * L);
+      else if (begin)
+        total[v] = load_as<E>(x + j + v * L);
+      else
+        total[v] = Op::identity();
       c[v] = center ? Op::center(load(center + j + v * L)) : vec<T>{};
     }
     for (int i = begin; i < rows; ++i)
@@ -243,7 +266,7 @@ static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width,
     for (int v = 0; v < kTotals; ++v) store(y + j + v * L, total[v]);
   }
   for (; j < width; j += L) {  // one vector, whose rows go to several totals in turn
-    const int n = width - j < L ? static_cast<int>(width - j) : L;
+    const int n = lanes_used<T>(width - j);
     const vec<T> c = center ? Op::center(load_n(center + j, n)) : vec<T>{};
     vec<T> total[kTotals];
     for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
@@ -256,8 +279,9 @@ static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width,
     for (; kTotals > 1 && i < rows; ++i) take(0, i);
     // The rows of a block are added up by themselves: one chain over all blocks would have as many steps as
     // rows.
-    const vec<T> block = join_all<Op>(total);
-    store_n(y + j, first ? block : Op::join(load_n(y + j, n), block), n);
+    vec<T> block = join_all<Op>(total);
+    if (!first) block = Op::join(load_n(y + j, n), block);
+    store_n(y + j, block, n);
   }
 }
 
@@ -286,8 +310,10 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
     c[v] = Op::center(load(buffer + v * lanes<T>));
   }
   int64_t i = 0;
-  for (; i + at_once <= rows; i += at_once, x += size) RANVIER_UNROLL
-  for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + v * lanes<T>), c[v]);
+  for (; i + at_once <= rows; i += at_once, x += size) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + v * lanes<T>), c[v]);
+  }
   RANVIER_UNROLL
   for (int v = 0; v < kTotals; ++v) store(buffer + v * lanes<T>, total[v]);
   __builtin_memcpy(y, buffer, width * sizeof(T));
@@ -306,7 +332,7 @@ static void add_square_rows(const float* x, int64_t stride, int64_t rows, int64_
   for (int64_t first = 0; first < rows; first += kRowBlock) {
     const int64_t end = rows - first < kRowBlock ? rows : first + kRowBlock;
     for (int64_t j = 0; j < width; j += L) {
-      const int n = width - j < L ? static_cast<int>(width - j) : L;
+      const int n = lanes_used<float>(width - j);
       const vec<float> c = load_n(center + j, n);
       vec<double> low = load(totals + j);
       vec<double> high = load(totals + j + L / 2);
@@ -365,8 +391,10 @@ __attribute__((noinline)) static void columns_in_pairs(const Bits<E>* x, int64_t
   };
   for (int64_t block = 0; block * kReduceRows < rows; ++block) {
     const int64_t i = block * kReduceRows;
-    const int n = static_cast<int>(rows - i < kReduceRows ? rows - i : kReduceRows);
-    row_block<T, Op, E>(x + i * stride, stride, n, width, center, totals[used++], true);
+    const int64_t left = rows - i;
+    const int n = static_cast<int>(left < kReduceRows ? left : kReduceRows);
+    row_block<T, Op, E>(x + i * stride, stride, n, width, center, totals[used], /*first=*/true);
+    ++used;
     for (int64_t k = block; k & 1; k >>= 1) join_last();
   }
   while (used > 1) join_last();
@@ -395,8 +423,9 @@ static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t widt
   if (!is_extreme<T, Op> && i == 0 && rows > kReduceRows && width <= kReduceNarrow)
     return columns_in_pairs<T, Op, E>(x, stride, rows, width, center, y);
   while (i < rows || i == 0) {
-    const int n = static_cast<int>(rows - i < block ? rows - i : block);
-    row_block<T, Op, E>(x + i * stride, stride, n, width, center, y, i == 0);
+    const int64_t left = rows - i;
+    const int n = static_cast<int>(left < block ? left : block);
+    row_block<T, Op, E>(x + i * stride, stride, n, width, center, y, /*first=*/i == 0);
     i += block;
   }
 }
@@ -421,8 +450,10 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   constexpr int L = lanes<T>, kBlock = 4 * L, kBits = lanes<float>;
   int64_t at = 0;
   if (n < kBlock) {
-    for (int64_t i = 1; i < n && x[at] == x[at]; ++i)
-      if (x[i] != x[i] || (is_max ? x[i] > x[at] : x[i] < x[at])) at = i;
+    for (int64_t i = 1; i < n && x[at] == x[at]; ++i) {
+      const bool better = is_max ? x[i] > x[at] : x[i] < x[at];
+      if (x[i] != x[i] || better) at = i;
+    }
     return at;
   }
   const ivec<T> flip = is_max ? ivec<T>{} : sign_bit(broadcast(T(-1)));
@@ -451,10 +482,13 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   const V best = greatest_lane(top);
   at = -static_cast<int64_t>(greatest_lane(select(top == best, before, broadcast(T(-n))))[0]);
   at = at < n - kBlock ? at : n - kBlock;
+  // A mask of the elements of the block that are the greatest: kBits bits for each vector, so for double two
+  // for each lane. Its lowest bit is the first of them.
   const auto bits_at = [&](int v) RANVIER_INLINED {
     return uint64_t{mask_bits((ivec<float>)(vector_at(at + v * L) == best))} << (v * kBits);
   };
-  return at + __builtin_ctzll((bits_at(0) | bits_at(1)) | (bits_at(2) | bits_at(3))) / (kBits / L);
+  const uint64_t found = (bits_at(0) | bits_at(1)) | (bits_at(2) | bits_at(3));
+  return at + __builtin_ctzll(found) / (kBits / L);
 }
 
 // ReduceKernels::arg for some vectors of columns, or for one vector of `width` columns.
@@ -470,7 +504,8 @@ static void arg_block(const T* x, int64_t stride, int rows, int width, T* best, 
   for (int i = 1; i < rows; ++i)
     for (int v = 0; v < vectors; ++v) {
       const vec<T> here = row(v, i);
-      const ivec<T> keep = (maximum ? here <= top[v] : here >= top[v]) | (top[v] != top[v]);
+      const ivec<T> no_better = maximum ? here <= top[v] : here >= top[v];
+      const ivec<T> keep = no_better | (top[v] != top[v]);  // a NaN stays
       top[v] = select(keep, top[v], here);
       at[v] = select(keep, at[v], ibroadcast<T>(i));
     }
@@ -487,7 +522,7 @@ static void arg_columns(const T* x, int64_t stride, int rows, int64_t width, T* 
   for (; j + kVectors * L <= width; j += kVectors * L)
     arg_block<kVectors, maximum>(x + j, stride, rows, kVectors * L, best + j, where + j);
   for (; j < width; j += L)
-    arg_block<1, maximum>(x + j, stride, rows, int(width - j < L ? width - j : L), best + j, where + j);
+    arg_block<1, maximum>(x + j, stride, rows, lanes_used<T>(width - j), best + j, where + j);
 }
 
 template <class T>
@@ -514,6 +549,7 @@ struct HalfLoops<float> {
                                                 of_bfloat16 = RANVIER_LOOPS_OF(BFloat16);
 };
 
+// The tables below have one function for each ReduceOp (reduce.h), in its order.
 #define RANVIER_OPS(f, T)                                                                   \
   {f<T, Sum<T>>,     f<T, Max<T>>,      f<T, Min<T>>,  f<T, Squares<T>>,   f<T, Equals<T>>, \
    f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>, f<T, Deviations<T>>}

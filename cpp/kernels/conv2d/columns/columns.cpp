@@ -88,8 +88,10 @@ void ColumnsInput::copy_weights(const OpenTeam& team) const {
   for (int64_t k = share.begin; k < share.end; ++k)
     for (int64_t c = 0; c < shape[1]; ++c)
       for (int64_t r = 0; r < shape[2]; ++r)
-        for (int64_t s = 0; s < shape[3]; ++s)
-          *to++ = c_.w.data[k * st[0] + c * st[1] + r * st[2] + s * st[3]];
+        for (int64_t s = 0; s < shape[3]; ++s) {
+          *to = c_.w.data[k * st[0] + c * st[1] + r * st[2] + s * st[3]];
+          ++to;
+        }
 }
 
 // Computes a row of dx: a pixel is the sum, over the taps that met it, of the columns of the pixels of dy.
@@ -106,9 +108,11 @@ void ColumnsInput::sum_row(int64_t image, int64_t row, const float** taps) const
       for (int64_t s = 0; s < w.taps; ++s) {
         const int64_t p = h.input(row, r);
         const int64_t q = w.input(x, s);
-        if (p >= 0 && q >= 0)
-          taps[count++] =
-              columns_ + ((image * h.in + p) * w.in + q) * column_ + step - 1 - r * w.taps - s;  // flipped
+        if (p < 0 || q < 0) continue;
+        const int64_t pixel = (image * h.in + p) * w.in + q;  // of dy
+        const int64_t flipped_tap = step - 1 - (r * w.taps + s);
+        taps[count] = columns_ + pixel * column_ + flipped_tap;
+        ++count;
       }
     for (int64_t c = 0; c < channels; ++c) {
       float sum = 0;

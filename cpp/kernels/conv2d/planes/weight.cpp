@@ -65,7 +65,8 @@ bool PlanarWeights::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // less than a vector of inputs
   if (exchanges(c)) return in <= std::max(kMostOutputs, before_vectors);
   const bool part_of_vector = out <= 8 || 4 * out <= 3 * round_up(out, lanes);
-  return in <= (out <= 8 ? before_vectors : kMostInputs) && out <= kMostOutputs && part_of_vector &&
+  const int64_t most_inputs = out <= 8 ? before_vectors : kMostInputs;
+  return in <= most_inputs && out <= kMostOutputs && part_of_vector &&
          in * c.taps[0] * c.taps[1] >= kFewestProducts;
 }
 
@@ -144,7 +145,7 @@ bool PlanarWeights::run(const OpenTeam& team) const {
 // The offsets beyond products_ are 0; the sums for them are not used.
 bool PlanarWeight::run(const OpenTeam& team) const {
   if (team.index() == 0) {
-    planes_.list_offsets(false, offsets_);
+    planes_.list_offsets(/*channels_fastest=*/false, offsets_);
     std::fill(offsets_ + products_, offsets_ + step_, 0);
   }
   team.barrier();
