@@ -254,7 +254,7 @@ def _in_step(data: Any, array: Any) -> Any:
     return array
 
 
-def given(array: ArrayLike) -> Any:
+def given(array: object) -> Any:
     """The array from which a Tensor is made. While a model is written to a file, it becomes a constant."""
     if is_written() and type(array) is np.ndarray:
         current().core.keep(array)
@@ -269,8 +269,6 @@ def is_plain(data: Any) -> bool:
 
 
 if TYPE_CHECKING:
-    from ranvier.tensors.types import ArrayLike
-
     _SizeBase = tuple[int, ...]
 else:
     _SizeBase = _core._SizeBase  # a tuple whose slices are Sizes

@@ -1,13 +1,15 @@
 """Scaled dot-product attention; also for queries, keys and values in one array, as one projection gives them.
 
-The kernel computes scores, softmax and the product with the values together. Backward needs the weights: if
-they are small, forward keeps them; else backward computes them again, part by part (`_parts`), so that a part
-stays in the processor's cache. Shapes: L queries, S keys, width E of queries and keys, width D of values.
+The kernel `_core.attention` computes scores, softmax and the product with the values together. Backward
+needs the weights: if they are small, forward saves them; else backward computes them again, part by part
+(`_parts`), so that a part stays in the processor's cache. Shapes: L queries, S keys, width E of queries and
+keys, width D of values.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +33,7 @@ from ranvier.tensors.types import TensorLike
 _NAME = "scaled_dot_product_attention"
 _PART = 1 << 20  # bytes of scores in one part, so that they stay in the cache
 _LEAST_ROWS = 64  # the least queries of a part: products with fewer rows are slow
-# parts of causal attention: each leaves out the keys after its queries; more parts gain little
-_CAUSAL_PARTS = 8
+_CAUSAL_PARTS = 8  # parts of causal attention, each without the keys after its queries; more gain little
 _MOST_KEPT = 1 << 26  # the most bytes of scores for which the weights are kept for backward
 
 
@@ -44,34 +45,45 @@ class _Part(NamedTuple):
     rows: slice
     keys: slice
 
-    def of(self, x: Any, places: slice) -> Any:
-        """This part of x (..., length, width), the queries, keys, values or results; None for None. places:
-        the part of the length."""
+    def of_rows(self, x: Array | None) -> Any:
+        """This part of x (..., L, width), the queries or results; None for None."""
         if self is _WHOLE or x is None:
             return x
-        return x[self.lead][..., places, :]
+        return x[self.lead][..., self.rows, :]
+
+    def of_keys(self, x: Array | None) -> Any:
+        """This part of x (..., S, width), the keys or values; None for None."""
+        if self is _WHOLE or x is None:
+            return x
+        return x[self.lead][..., self.keys, :]
 
     def of_mask(self, mask: Array, ndim: int) -> Array:
         """This part of a mask, which broadcasts to scores of ndim dimensions."""
         if self is _WHOLE:
             return mask
-        every = (slice(None),) * (ndim - 2 - len(self.lead))
-        index = (*self.lead, *every, self.rows, self.keys)[ndim - mask.ndim :]
-        return mask[tuple(slice(None) if n == 1 else i for i, n in zip(index, mask.shape, strict=True))]
+        other_dims = (slice(None),) * (ndim - 2 - len(self.lead))
+        of_scores = (*self.lead, *other_dims, self.rows, self.keys)
+        index = list(of_scores[ndim - mask.ndim :])  # a mask may lack leading dimensions
+        for axis, n in enumerate(mask.shape):
+            if n == 1:  # it broadcasts
+                index[axis] = slice(None)
+        return mask[tuple(index)]
 
 
 _WHOLE = _Part((), slice(None), slice(None))
 
 
-def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
+def _cuts(lead: Sequence[int], most: int) -> list[tuple[slice, ...]]:
     """Divides leading dimensions of these sizes into parts of at most `most` elements, but at least one
-    each."""
+    each. Each part is an index of the first dimensions."""
     cuts: list[tuple[slice, ...]] = [()]
     for axis, n in enumerate(lead):
-        step = max(1, most // max(math.prod(lead[axis + 1 :]), 1))
-        if step >= n > 1:
+        elements_of_one = max(math.prod(lead[axis + 1 :]), 1)
+        step = max(1, most // elements_of_one)
+        if step >= n > 1:  # this dimension need not be divided, and so none after it
             break
-        cuts = [(*cut, slice(i, i + step)) for cut in cuts for i in range(0, n, step)]
+        slices = [slice(i, i + step) for i in range(0, n, step)]
+        cuts = [(*cut, part) for cut in cuts for part in slices]
         if step > 1:
             break
     return cuts
@@ -95,6 +107,8 @@ class Attention(Function):
         of_masks: whether a mask needs a gradient
     """
 
+    # Half floats are computed in float32; the masks, from input 3 on, may be float32 beside them. In a block
+    # of autocast all inputs become its half float.
     dtypes = Dtypes(autocast="lower", beside=3)
 
     def __init__(
@@ -105,8 +119,11 @@ class Attention(Function):
         self.p = p
         self.hides = hides
         self.with_weights = with_weights
-        self.key = fresh_key() if p > 0 else None
-        self.half: Any = None  # a dtype to which weights are rounded before their product with the values
+        self.key = None  # of the random numbers of dropout
+        if p > 0:
+            self.key = fresh_key()
+        # a dtype to which weights are rounded before their product with the values
+        self.half: np.dtype[Any] | None = None
 
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
         self.shapes = q.shape, k.shape, v.shape
@@ -117,33 +134,40 @@ class Attention(Function):
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         lead = self.q.shape[:-2]
-        pairs = zip((self.q, self.k, self.v), self.needs, strict=False)
-        to = [zeros((*lead, *x.shape[-2:]), x.dtype) if needed else None for x, needed in pairs]
+        to: list[Array | None] = [None, None, None]
+        for i, x in enumerate((self.q, self.k, self.v)):
+            if self.needs[i]:
+                to[i] = zeros((*lead, *x.shape[-2:]), x.dtype)
         if dy is None:  # the weights do not depend on v
             to[2] = None
-        of_masks = self._of_masks(self._gradients(dy, dweights, to))
-        shapes = zip(to, self.shapes, strict=True)
-        return *(None if d is None else unbroadcast(d, shape) for d, shape in shapes), *of_masks
+        dscores = self._gradients(dy, dweights, to)
+        results: list[Array | None] = []
+        for gradient, shape in zip(to, self.shapes, strict=True):
+            if gradient is not None:
+                gradient = unbroadcast(gradient, shape)
+            results.append(gradient)
+        return *results, *self._mask_gradients(dscores)
 
-    def _of_masks(self, dscores: Array | None) -> tuple[Array | None, ...]:
-        """The gradients of the masks, from the gradient of the scores."""
-        masks = zip(self.needs[len(self.needs) - len(self.mask_shapes) :], self.mask_shapes, strict=True)
-        return tuple(
-            unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
-        )
+    def _mask_gradients(self, dscores: Array | None) -> tuple[Array | None, ...]:
+        """The gradients of the masks, the last inputs, from the gradient of the scores."""
+        needed = self.needs[len(self.needs) - len(self.mask_shapes) :]
+        results: list[Array | None] = []
+        for is_needed, shape in zip(needed, self.mask_shapes, strict=True):
+            if is_needed and dscores is not None:
+                results.append(unbroadcast(dscores, shape))
+            else:
+                results.append(None)
+        return tuple(results)
 
     def formula(self, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Any:
         scores = (q * self.scale) @ k.transpose(-1, -2)
         for mask in masks:
-            is_bool = mask._array.dtype.kind == "b"
-            if is_bool:
-                hidden = mask if self.hides else ~mask
-            else:
-                hidden = None
-            if hidden is None:
+            if mask._array.dtype.kind != "b":
                 scores = scores + mask
+            elif self.hides:
+                scores = scores.masked_fill(mask, -math.inf)
             else:
-                scores = scores.masked_fill(hidden, -math.inf)
+                scores = scores.masked_fill(~mask, -math.inf)
         if self.is_causal:
             scores = where(seen_by(scores), scores, -math.inf)
         hidden = scores.eq(-math.inf)
@@ -169,11 +193,13 @@ class Attention(Function):
         self.of_masks = True in self.needs[len(self.needs) - len(masks) :]
         all_at_once = self.key is not None or self.with_weights or self.of_masks
         self.kept = all_at_once or (True in self.needs and self._scores_bytes() <= _MOST_KEPT)
-        y, self.weights = self._run(_WHOLE, v if self.key is None else None, self.kept)
+        if self.key is None:
+            y, self.weights = self._run(_WHOLE, v, self.kept)
+            self.dropped = self.weights
+            return y
+        _, self.weights = self._run(_WHOLE, None, self.kept)
         self.dropped = self._drop(self.weights)
-        if self.key is not None:
-            y = _core.matmul(self.dropped.swapaxes(-1, -2), v, None, "none", None)
-        return y
+        return _core.matmul(self.dropped.swapaxes(-1, -2), v, None, "none", None)
 
     def over(self, *inputs: Tensor) -> Any:
         """As apply(), but if the kernel can compute with bfloat16 as it is, calls without a gradient do
@@ -184,19 +210,37 @@ class Attention(Function):
         return self.apply(*inputs)
 
     def _reads_halves(self, q: Array, k: Array, v: Array, *masks: Array) -> bool:
-        if not q.dtype == k.dtype == v.dtype == BF16 or any(mask.dtype.kind != "b" for mask in masks):
+        if not q.dtype == k.dtype == v.dtype == BF16:
+            return False
+        if any(mask.dtype.kind != "b" for mask in masks):
             return False
         return _core._attention_reads_halves(q, k, v)
 
     def _run(self, part: _Part, v: Array | None, keep: bool) -> tuple[Any, Any]:
         """(results, weights) of a part of the queries. v: None: only weights are computed. keep: whether
         weights are returned."""
-        masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks] + [None, None]
-        q = part.of(self.q, part.rows)
-        k = part.of(self.k, part.keys)
-        where = self.is_causal, part.rows.start or 0, masks[0], masks[1], self.hides
-        of_nothing = math.nan if self.with_weights and k.shape[-2] else 0.0
-        return _core.attention(q, k, v, self.scale, *where, keep, self.half, of_nothing)
+        masks: list[Any] = [part.of_mask(mask, self.q.ndim) for mask in self.masks]
+        masks += [None, None]  # the kernel takes two
+        q = part.of_rows(self.q)
+        k = part.of_keys(self.k)
+        first_query = part.rows.start or 0  # a causal kernel hides the keys after first_query + row
+        weights_of_nothing = 0.0  # those of a query without visible keys
+        if self.with_weights and k.shape[-2]:
+            weights_of_nothing = math.nan
+        return _core.attention(
+            q,
+            k,
+            v,
+            self.scale,
+            self.is_causal,
+            first_query,
+            masks[0],
+            masks[1],
+            self.hides,
+            keep,
+            self.half,
+            weights_of_nothing,
+        )
 
     def _drop(self, weights: Any) -> Any:
         """Dropout of weights or of their gradient, stored as (..., S, L). The mask of dropout depends on an
@@ -215,18 +259,26 @@ class Attention(Function):
         The scores of a part stay in the cache. Parts of causal attention leave out the keys after their
         queries.
         """
-        *lead, length, _ = self.q.shape
+        lead = self.q.shape[:-2]
+        queries = self.q.shape[-2]
         keys = self.k.shape[-2]
         leads: list[tuple[slice, ...]] = [()]
-        if tuple(lead) == self.k.shape[:-2] == self.v.shape[:-2]:
-            leads = _cuts(lead, _PART // max(length * keys * self.q.itemsize, 1))
-        row = -(-math.prod(lead) // len(leads)) * keys * self.q.itemsize  # bytes of scores of a query
-        step = max(_LEAST_ROWS, _PART // max(row, 1))
+        if lead == self.k.shape[:-2] == self.v.shape[:-2]:
+            bytes_of_scores = queries * keys * self.q.itemsize
+            leads = _cuts(lead, _PART // max(bytes_of_scores, 1))
+        matrices = math.ceil(math.prod(lead) / len(leads))  # how many matrices of scores a part has
+        bytes_of_query = matrices * keys * self.q.itemsize
+        step = max(_LEAST_ROWS, _PART // max(bytes_of_query, 1))
         if self.is_causal:
-            step = min(step, max(_LEAST_ROWS, -(-length // _CAUSAL_PARTS)))
-        rows = [slice(i, min(i + step, length)) for i in range(0, length, step)]
-        parts = [(r, slice(0, min(r.stop, keys) if self.is_causal else keys)) for r in rows]
-        return [_Part(lead, *part) for lead in leads for part in parts]
+            step = min(step, max(_LEAST_ROWS, math.ceil(queries / _CAUSAL_PARTS)))
+        parts = []
+        for first in range(0, queries, step):
+            last = min(first + step, queries)
+            visible = keys
+            if self.is_causal:
+                visible = min(last, keys)
+            parts.append((slice(first, last), slice(0, visible)))
+        return [_Part(cut, rows, columns) for cut in leads for rows, columns in parts]
 
     def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
         """Adds the gradients of q, k and v to the arrays of zeros `to`, or None where they are not needed.
@@ -237,17 +289,28 @@ class Attention(Function):
         dq, dk, dv = to
         if dy is None or dweights is not None or self.key is not None or self.of_masks:
             return self._gradients_at_once(dy, dweights, to)
-        settings = self.scale, self.is_causal
+        scale = self.scale
+        is_causal = self.is_causal
         if self.kept:
-            _core.attention_backward(dy, q, k, v, self.weights, *settings, 0, False, dq, dk, dv)
+            # 0: the first query. False: the kernel must not write over the weights.
+            _core.attention_backward(dy, q, k, v, self.weights, scale, is_causal, 0, False, dq, dk, dv)
             return None
         for part in self._parts():
-            rows = part.rows
-            keys = part.keys
-            weights = self._run(part, None, True)[1]
-            inputs = part.of(dy, rows), part.of(q, rows), part.of(k, keys), part.of(v, keys)
-            outs = part.of(dq, rows), part.of(dk, keys), part.of(dv, keys)
-            _core.attention_backward(*inputs, weights, *settings, rows.start, True, *outs)
+            _, weights = self._run(part, None, keep=True)
+            _core.attention_backward(
+                part.of_rows(dy),
+                part.of_rows(q),
+                part.of_keys(k),
+                part.of_keys(v),
+                weights,
+                scale,
+                is_causal,
+                part.rows.start,
+                True,  # the kernel may write over the weights
+                part.of_rows(dq),
+                part.of_keys(dk),
+                part.of_keys(dv),
+            )
         return None
 
     def _gradients_at_once(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array:
@@ -264,7 +327,10 @@ class Attention(Function):
                 _core.matmul(self.dropped, dy, None, "none", to[2])
             # v (..., S, D) dy^T (..., D, L)
             of_dy = _core.matmul(v, dy.swapaxes(-1, -2), None, "none", None)
-            dw = of_dy if dw is None else _core.add(dw, of_dy, dw)
+            if dw is None:
+                dw = of_dy
+            else:
+                dw = _core.add(dw, of_dy, dw)
         dw = self._drop(dw)
         dscores: Array = _core.softmax_backward(dw, self.weights, -2, dw)
         scores = _core.mul(dscores, self.scale, None)
@@ -281,10 +347,19 @@ class PackedAttention(Attention):
     qkv (N, L, 3 heads D), or (L, N, 3 heads D) unless ``batch_first``; y (N, L, heads D) or (L, N, heads D).
     """
 
-    dtypes = Dtypes(autocast="lower", beside=1)
+    dtypes = Dtypes(autocast="lower", beside=1)  # as of Attention; the masks are the inputs from 1 on
 
-    def __init__(self, heads: int, batch_first: bool, *settings: Any) -> None:
-        super().__init__(*settings)
+    def __init__(
+        self,
+        heads: int,
+        batch_first: bool,
+        scale: float,
+        is_causal: bool,
+        p: float,
+        hides: bool,
+        with_weights: bool = False,
+    ) -> None:
+        super().__init__(scale, is_causal, p, hides, with_weights)
         self.heads = heads
         self.batch_first = batch_first
 
@@ -303,25 +378,34 @@ class PackedAttention(Attention):
             else:
                 dy = dy.transpose(1, 2, 0, 3)
         dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
-        of_masks = self._of_masks(self._gradients(dy, dweights, list(dqkv.transpose(self._order()))))
-        return reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3])), *of_masks
+        dq, dk, dv = dqkv.transpose(self._order())  # views, to which the gradients are added
+        dscores = self._gradients(dy, dweights, [dq, dk, dv])
+        packed = reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3]))
+        return packed, *self._mask_gradients(dscores)
 
     def formula(self, qkv: Tensor, *masks: Tensor) -> Any:
         lead = qkv.shape[:2]
         width = qkv.shape[2] // 3
-        parts = (part.reshape(*lead, self.heads, width // self.heads) for part in qkv.split(width, 2))
-        order, back = ((0, 2, 1, 3),) * 2 if self.batch_first else ((1, 2, 0, 3), (2, 0, 1, 3))
-        made = super().formula(*(part.permute(order) for part in parts), *masks)
-        y, *weights = made if self.with_weights else (made,)
-        y = y.permute(back).reshape(*lead, width)
-        if weights:
-            return (y, *weights)
-        return y
+        if self.batch_first:  # (N, L, heads, D) and (N, heads, L, D)
+            order = back = (0, 2, 1, 3)
+        else:  # (L, N, heads, D) and (N, heads, L, D)
+            order = (1, 2, 0, 3)
+            back = (2, 0, 1, 3)
+        qkv_of_heads = []
+        for x in qkv.split(width, 2):
+            x = x.reshape(*lead, self.heads, width // self.heads)
+            qkv_of_heads.append(x.permute(order))
+        q, k, v = qkv_of_heads
+        if self.with_weights:
+            y, weights = super().formula(q, k, v, *masks)
+            return (y.permute(back).reshape(*lead, width), weights)
+        return super().formula(q, k, v, *masks).permute(back).reshape(*lead, width)
 
     def _reads_halves(self, qkv: Array, *masks: Array) -> bool:
         return qkv.dtype == BF16 and super()._reads_halves(*self._heads(qkv), *masks)
 
-    def _heads(self, qkv: Array) -> Any:  # q, k and v, each (N, heads, L, D)
+    def _heads(self, qkv: Array) -> Any:
+        """q, k and v, each (N, heads, L, D): views."""
         size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
         return qkv.reshape(*qkv.shape[:2], 3, self.heads, size).transpose(self._order())
 
@@ -331,7 +415,8 @@ class PackedAttention(Attention):
             return (2, 0, 3, 1, 4)
         return (2, 1, 3, 0, 4)
 
-    def _apart(self, x: Array) -> Array:  # (N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)
+    def _apart(self, x: Array) -> Array:
+        """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D): a view."""
         if self.batch_first:
             return x.transpose(0, 2, 1, 3)
         return x.transpose(2, 0, 1, 3)
@@ -339,10 +424,13 @@ class PackedAttention(Attention):
     def _joined(self, y: Array) -> Array:
         """Results have the queries' memory order: (N, L, heads, D) or (L, N, heads, D)."""
         y = self._apart(y)
-        return _merged(y if y.flags.c_contiguous else _core.copy(y, False, None))
+        if not y.flags.c_contiguous:
+            y = _core.copy(y, False, None)
+        return _merged(y)
 
 
-def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
+def _merged(x: Array) -> Array:
+    """(A, B, C, D) as (A, B, C D)."""
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
@@ -389,37 +477,47 @@ def scaled_dot_product_attention(
     masks: tuple[Tensor, ...] = ()
     if attn_mask is not None:
         masks = (as_tensor(_NAME, attn_mask),)
-    grouped = enable_gqa and not query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
+    heads_are_alike = query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
+    grouped = enable_gqa and not heads_are_alike
     if grouped:
-        heads = query.shape[-3:-1]
-        one = query.shape[-2:-1] == (1,) and not is_causal
+        heads_and_length = query.shape[-3:-1]
+        one = query.shape[-2:-1] == (1,) and not is_causal  # a single query, see by_groups
         query, key, value, masks = by_groups(query, key, value, masks, one)
     shape = scores_shape(query._array, key._array, value._array)
     probability(_NAME, "dropout_p", dropout_p)
     if scale is None:
         width = query._array.shape[-1]
-        scale = 1 / math.sqrt(width) if width else 1.0
+        scale = 1.0
+        if width:
+            scale = 1 / math.sqrt(width)
     for mask in masks:
         expect_on_scores(mask, query, shape, is_causal)
     if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
-    attention = Attention(scale, bool(is_causal), dropout_p, False)
+    attention = Attention(scale, bool(is_causal), dropout_p, hides=False)
     if query._array.dtype in HALVES:
         attention.half = query._array.dtype
     y = attention.over(query, key, value, *masks)
     if grouped:
-        return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1])
+        # (..., shared, group, L, D), or (..., shared, group, D) of one query, as (..., heads, L, D)
+        if one:
+            lead = y.shape[:-3]
+        else:
+            lead = y.shape[:-4]
+        return y.reshape(*lead, *heads_and_length, y.shape[-1])
     return y
 
 
 # --- for create_graph the formula is differentiated
 
 
-def _arrays(node: Any) -> list[Array]:
-    arrays = [node.q, node.k, node.v]
+def _saved_inputs(node: Attention) -> list[Array]:
+    inputs = [node.q, node.k, node.v]
     if isinstance(node, PackedAttention):
-        arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
-    return [*arrays, *node.masks]
+        inputs = [_merged(_core.concatenate([node._apart(x) for x in inputs], 2))]
+    return [*inputs, *node.masks]
 
 
-recomputed(kinds=(Attention, PackedAttention), saved=_arrays)(lambda node, *xs: node.formula(*xs))
+@recomputed(kinds=(Attention, PackedAttention), saved=_saved_inputs)
+def _formula(node: Attention, *inputs: Tensor) -> Any:
+    return node.formula(*inputs)

@@ -1,4 +1,6 @@
-"""Masks of attention: checks the masks that users give, and brings them into the form that the kernel takes.
+"""Masks of attention: checks the masks that users give, and makes those of them that the kernel takes.
+
+`expect_on_scores` is for scaled_dot_product_attention (attention.py), `of_heads` for nn.MultiheadAttention.
 
 A mask has bools, or numbers that are added to the scores (..., L, S), in the queries' dtype, or in float32
 beside half floats. The kernel takes up to two masks that broadcast to the scores, and a flag is_causal, by
@@ -18,7 +20,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import DtypeLike, Shape, TensorLike
 
 _ALONE = "scaled_dot_product_attention"
 _OF_HEADS = "multihead_attention"
@@ -62,11 +64,16 @@ def of_heads(
     n, heads, queries, keys = shape
     masks = []
     if padding is not None:
-        padding = _given("key_padding_mask", padding, x, (n, keys), *([(keys,)] if n == 1 else []))
+        shapes: list[Shape] = [(n, keys)]
+        if n == 1:
+            shapes.append((keys,))
+        padding = _given("key_padding_mask", padding, x, *shapes)
         masks.append(padding.reshape(n, 1, 1, keys))
     if mask is not None:
         mask = _given("attn_mask", mask, x, (queries, keys), (n * heads, queries, keys))
-        masks.append(mask if mask.ndim == 2 else mask.reshape(*shape))
+        if mask.ndim == 3:
+            mask = mask.reshape(*shape)
+        masks.append(mask)
     # A causal kernel would hide the added keys. And its weights of keys after a query are 0, never NaN,
     # unlike those of a mask. In these cases is_causal becomes a mask.
     if is_causal and (added or (masks and with_weights)):
@@ -74,8 +81,10 @@ def of_heads(
         is_causal = False
         if mask is None:
             masks.append(hidden)
+        elif mask.dtype.kind == "b":
+            masks[-1] = masks[-1].masked_fill(hidden, True)
         else:
-            masks[-1] = masks[-1].masked_fill(hidden, True if mask.dtype.kind == "b" else -math.inf)
+            masks[-1] = masks[-1].masked_fill(hidden, -math.inf)
     if added:
         masks = [cat([m, m.new_zeros(*m.shape[:-1], added)], -1) for m in masks]
     return masks, is_causal

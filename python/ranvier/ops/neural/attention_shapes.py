@@ -1,5 +1,5 @@
-"""Shapes of attention: checks of the arguments, and heads of queries that share keys and values (grouped
-queries)."""
+"""Shapes of attention, for `attention.py`: checks of the arguments, and heads of queries that share keys and
+values (grouped queries)."""
 
 from __future__ import annotations
 
@@ -24,22 +24,25 @@ def by_groups(
     `group`, as views. With `one`, a single query that is not causal, query becomes (..., shared, group, E):
     the heads of a group are computed like queries of one head, so that keys and values are read once.
     """
-    of_query, *others = (x._array.shape for x in (query, key, value))
-    for x, shape in zip((key, value), others, strict=True):
-        if min(len(of_query), len(shape)) < 3 or shape[-3] == 0 or of_query[-3] % shape[-3]:
+    query_shape = query._array.shape
+    key_shape = key._array.shape
+    value_shape = value._array.shape
+    for x, shape in ((key, key_shape), (value, value_shape)):
+        if min(len(query_shape), len(shape)) < 3 or shape[-3] == 0 or query_shape[-3] % shape[-3]:
             raise OpError(
                 f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
                 "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of theirs"
             )
-    heads = of_query[-3]
-    shared = others[0][-3]
-    if shared != others[1][-3]:
-        key, value = (repeat_interleave(x, heads // x.shape[-3], -3) for x in (key, value))
+    heads = query_shape[-3]
+    shared = key_shape[-3]
+    if shared != value_shape[-3]:  # keys and values have different heads: each gets those of the query
+        key = repeat_interleave(key, heads // key_shape[-3], -3)
+        value = repeat_interleave(value, heads // value_shape[-3], -3)
         shared = heads
-    parts = shared, heads // shared
+    group = heads // shared
 
     def repeated(x: Tensor) -> Tensor:
-        return x.unsqueeze(-3).expand(*x.shape[:-2], parts[1], *x.shape[-2:])
+        return x.unsqueeze(-3).expand(*x.shape[:-2], group, *x.shape[-2:])
 
     def apart(x: Tensor) -> Tensor:
         """The query or a mask with the axis of heads divided into (shared, group).
@@ -53,10 +56,14 @@ def by_groups(
             if one or len(shape) < 3:
                 return x
             return x.unsqueeze(-3)
-        return x.reshape(*shape[:-3], *parts, *shape[-1 if one else -2 :])
+        if one:
+            return x.reshape(*shape[:-3], shared, group, shape[-1])
+        return x.reshape(*shape[:-3], shared, group, *shape[-2:])
 
-    keys, values = (key, value) if one else (repeated(key), repeated(value))
-    return apart(query), keys, values, tuple(apart(m) for m in masks)
+    if not one:
+        key = repeated(key)
+        value = repeated(value)
+    return apart(query), key, value, tuple(apart(mask) for mask in masks)
 
 
 def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:

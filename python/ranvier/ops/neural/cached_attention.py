@@ -1,5 +1,8 @@
-"""Attention of new tokens to the keys and values of earlier tokens, which a cache keeps. It has no
-gradients."""
+"""Attention of new tokens to the keys and values of earlier tokens, which a cache keeps.
+
+nn/key_value_cache.py calls it. The kernel is `_core.attention_cached`. It has no gradients, so forward saves
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class CachedAttention(PackedAttention):
     differentiable = False
 
     def __init__(self, heads: int, batch_first: bool, scale: float, cache: tuple[Any, ...]) -> None:
-        super().__init__(heads, batch_first, scale, True, 0.0, False)
+        super().__init__(heads, batch_first, scale, is_causal=True, p=0.0, hides=False)
         self.cache = cache
 
     def forward(self, qkv: Array, *masks: Array) -> Any:

@@ -4,13 +4,15 @@
     GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = n + z (h - n)
     RNN   h' = tanh(.) or relu(.) of the same
 
-The loop over time is in the core, so that the cost in Python does not depend on the number of steps. W_ih x
-is one product for all steps, and so is the gradient of each weight.
+The loop over time is in the core (`_core.recurrent`, `_core.recurrent_backward`), so that the cost in Python
+does not depend on the number of steps. W_ih x is one product for all steps, and so is the gradient of each
+weight. forward saves x, y, the weights, and the gates and states of all steps.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import ranvier._core as _core
 from ranvier.ops.activation.piecewise import relu
@@ -25,24 +27,43 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 
+class Others(NamedTuple):
+    """Inputs that only the second derivative reads."""
+
+    h0: Array | None
+    c0: Array | None
+    b_ih: Array | None
+    b_hh: Array | None
+
+
 class Recurrent(Function):
+    """One direction of a layer, with the arguments of `recurrent`. Its inputs are x, h0, c0, W_ih, W_hh, b_ih
+    and b_hh, of which all but x and W_hh may be None."""
+
+    others: Callable[[], Others]
+
+    def __init__(self, cell: str, sizes: Array | None, reverse: bool, alone: bool = False) -> None:
+        self.cell = cell
+        self.sizes = sizes
+        self.reverse = reverse
+        # in a block of autocast PyTorch computes all of a layer in half floats, or only its products
+        if cell == "gru" or (cell == "lstm" and alone):
+            self.dtypes = Dtypes(autocast="products")
+        else:
+            self.dtypes = Dtypes(autocast="lower")
+        self.frees_result = cell != "lstm"
+
     @property
-    def reads(self) -> dict[str, int]:  # type: ignore[override]  # of one step, only dh0 reads W_hh
-        steps = len(self.x if self.sizes is None else self.sizes)
+    def reads(self) -> dict[str, int]:  # type: ignore[override]
+        """The saved arrays that only one gradient reads: only dx reads W_ih; with one step only dh0 reads
+        W_hh."""
+        steps = len(self.x) if self.sizes is None else len(self.sizes)
         if steps > 1:
             return {"w_ih": 0}
         return {"w_ih": 0, "w_hh": 1}
 
     def through_view(self, place: int) -> bool:
         return self.cell != "lstm" or len(self.x) == 1  # one step: the layer is a cell
-
-    def __init__(self, cell: str, sizes: Array | None, reverse: bool, alone: bool = False) -> None:
-        self.cell = cell
-        self.sizes = sizes
-        self.reverse = reverse
-        by_parts = cell == "gru" or (cell == "lstm" and alone)
-        self.dtypes = Dtypes(autocast="products" if by_parts else "lower")
-        self.frees_result = cell != "lstm"
 
     def forward(
         self,
@@ -63,7 +84,7 @@ class Recurrent(Function):
         self.w_hh = w_hh
         if True in self.needs:
             # In a function, so that a change of them is no error for backward: only create_graph reads them.
-            self.others = lambda: (h0, c0, b_ih, b_hh)
+            self.others = lambda: Others(h0, c0, b_ih, b_hh)
         self.kept = gates, candidate, h_before, c_before
         if c_n is None:
             return (y, h_n)
@@ -72,17 +93,32 @@ class Recurrent(Function):
     def backward(
         self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None
     ) -> tuple[Array | None, ...]:
-        of_x, _, _, of_w_ih, of_w_hh, of_b_ih, of_b_hh = self.needs
-        saved = (*self.kept, self.w_ih, self.w_hh, self.sizes, self.reverse)
-        wanted = (of_x, of_w_ih, of_w_hh, of_b_ih or of_b_hh)
-        return _core.recurrent_backward(self.cell, dy, dh_n, dc_n, self.x, self.y, *saved, *wanted)
+        # those of h0 and c0 are computed in any case
+        needs_x, _, _, needs_w_ih, needs_w_hh, needs_b_ih, needs_b_hh = self.needs
+        return _core.recurrent_backward(
+            self.cell,
+            dy,
+            dh_n,
+            dc_n,
+            self.x,
+            self.y,
+            *self.kept,
+            self.w_ih,
+            self.w_hh,
+            self.sizes,
+            self.reverse,
+            needs_x,
+            needs_w_ih,
+            needs_w_hh,
+            needs_b_ih or needs_b_hh,
+        )
 
 
 def recurrent(
     cell: str,
     x: TensorLike,
-    state: tuple[Any, ...],
-    weights: tuple[Any, ...],
+    state: tuple[TensorLike | None, ...],
+    weights: tuple[TensorLike | None, ...],
     sizes: Array | None = None,
     reverse: bool = False,
     alone: bool = False,
@@ -108,8 +144,12 @@ def recurrent(
     >>> y.flatten(), h_n
     (tensor([1., 2., 3.]), tensor([[3.]]))
     """
-    h0, c0 = state if len(state) == 2 else (*state, None)
-    w_ih, w_hh, b_ih, b_hh = weights if len(weights) == 4 else (*weights, None, None)
+    if len(state) == 1:
+        state = (*state, None)
+    if len(weights) == 2:
+        weights = (*weights, None, None)
+    h0, c0 = state
+    w_ih, w_hh, b_ih, b_hh = weights
     return Recurrent(cell, sizes, reverse, alone).apply(x, h0, c0, w_ih, w_hh, b_ih, b_hh)
 
 
@@ -124,13 +164,14 @@ def _pieces(x: Tensor, count: int) -> list[Tensor]:
     return [narrow(x, 1, i * size, size) for i in range(count)]
 
 
-def _lstm(a: Tensor, s: Tensor, h: Tensor, c: Any) -> State:
+def _lstm(a: Tensor, s: Tensor, h: Tensor, c: Tensor | None) -> State:
+    assert c is not None
     i, f, g, o = _pieces(a + s, 4)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c), c
 
 
-def _gru(a: Tensor, s: Tensor, h: Tensor, c: Any) -> State:
+def _gru(a: Tensor, s: Tensor, h: Tensor, c: Tensor | None) -> State:
     a_r, a_z, a_n = _pieces(a, 3)
     s_r, s_z, s_n = _pieces(s, 3)
     r = sigmoid(a_r + s_r)
@@ -139,61 +180,97 @@ def _gru(a: Tensor, s: Tensor, h: Tensor, c: Any) -> State:
     return n + z * (h - n), c
 
 
-# Functions (a, s, h, c) -> (next h, next c), with a = W_ih x + b_ih and s = W_hh h + b_hh.
-STEPS: dict[str, Any] = {
+def _rnn_tanh(a: Tensor, s: Tensor, h: Tensor, c: Tensor | None) -> State:
+    return tanh(a + s), c
+
+
+def _rnn_relu(a: Tensor, s: Tensor, h: Tensor, c: Tensor | None) -> State:
+    return relu(a + s), c
+
+
+# Functions (a, s, h, c) -> (next h, next c), with a = W_ih x + b_ih and s = W_hh h + b_hh. Only LSTM has c.
+STEPS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], State]] = {
     "lstm": _lstm,
     "gru": _gru,
-    "rnn_tanh": lambda a, s, h, c: (tanh(a + s), c),
-    "rnn_relu": lambda a, s, h, c: (relu(a + s), c),
+    "rnn_tanh": _rnn_tanh,
+    "rnn_relu": _rnn_relu,
 }
 
 
-def _arrays(node: Any) -> tuple[Any, ...]:
-    h0, c0, b_ih, b_hh = node.others()
-    return node.x, h0, c0, node.w_ih, node.w_hh, b_ih, b_hh
+def _saved_inputs(node: Recurrent) -> list[Array | None]:
+    others = node.others()
+    return [node.x, others.h0, others.c0, node.w_ih, node.w_hh, others.b_ih, others.b_hh]
 
 
-@recomputed(kinds=(Recurrent,), saved=_arrays)
-def _unrolled(
-    node: Any, x: Tensor, h0: Any, c0: Any, w_ih: Any, w_hh: Tensor, b_ih: Any, b_hh: Any
+@recomputed(kinds=(Recurrent,), saved=_saved_inputs)
+def _by_steps(
+    node: Recurrent,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """Recurrent by other ops, step by step."""
-    of_x = x if w_ih is None else linear(x, w_ih, b_ih)
-    return unrolled(node, of_x, h0, c0, w_hh.shape[1], lambda h: linear(h, w_hh, b_hh))
+
+    def project_state(h: Tensor) -> Tensor:
+        return linear(h, w_hh, b_hh)
+
+    projected = x
+    if w_ih is not None:
+        projected = linear(x, w_ih, b_ih)
+    return unrolled(node, projected, h0, c0, w_hh.shape[1], project_state)
 
 
-def unrolled(node: Any, of_x: Tensor, h0: Any, c0: Any, hidden: int, of_h: Any) -> tuple[Tensor, ...]:
-    """The steps of a layer. of_x: W_ih x + b_ih of all steps; of_h: the function h -> W_hh h + b_hh."""
+def unrolled(
+    node: Recurrent,
+    projected: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    hidden: int,
+    project_state: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, ...]:
+    """The steps of a layer, by differentiable ops: (y, h_n), for LSTM (y, h_n, c_n).
+
+    projected: W_ih x + b_ih of all steps. project_state: the function h -> W_hh h + b_hh. hidden: the width
+    of the state.
+    """
     step = STEPS[node.cell]
-    lstm = node.cell == "lstm"
     if node.sizes is None:
-        sizes = [of_x.shape[1]] * of_x.shape[0]
+        sizes = [projected.shape[1]] * projected.shape[0]
     else:
         sizes = [int(n) for n in node.sizes]
     blank = wrap(zeros((sizes[0], hidden), node.x.dtype))
     h = blank if h0 is None else h0
-    if lstm:
-        c = blank if c0 is None else c0
-    else:
-        c = None
-    starts = [sum(sizes[:t]) for t in range(len(sizes))]
+    c = c0
+    if c is None and node.cell == "lstm":
+        c = blank
+    order = list(range(len(sizes)))
+    if node.reverse:
+        order.reverse()
     ys: dict[int, Tensor] = {}
-    for t in reversed(range(len(sizes))) if node.reverse else range(len(sizes)):
-        n = sizes[t]  # the sequences that have this step come first
+    for t in order:
+        n = sizes[t]  # the sequences that have this step come first; the states of the others stay
         if node.sizes is None:
-            a = of_x[t]
+            a = projected[t]
         else:
-            a = narrow(of_x, 0, starts[t], n)
-        before = narrow(h, 0, 0, n)
-        c_before = None if c is None else narrow(c, 0, 0, n)
-        ys[t], c_new = step(a, of_h(before), before, c_before)
+            a = narrow(projected, 0, sum(sizes[:t]), n)
+        h_before = narrow(h, 0, 0, n)
+        c_before = None
+        if c is not None:
+            c_before = narrow(c, 0, 0, n)
+        ys[t], c_after = step(a, project_state(h_before), h_before, c_before)
         h = cat([ys[t], narrow(h, 0, n, h.shape[0] - n)])
-        if c is None:
-            c = None
-        else:
-            c = cat([c_new, narrow(c, 0, n, c.shape[0] - n)])
+        if c is not None:
+            assert c_after is not None
+            c = cat([c_after, narrow(c, 0, n, c.shape[0] - n)])
     steps = [ys[t] for t in range(len(sizes))]
-    y = stack(steps) if node.sizes is None else cat(steps)
+    if node.sizes is None:
+        y = stack(steps)
+    else:
+        y = cat(steps)
     if c is None:
         return (y, h)
     return (y, h, c)

@@ -1,4 +1,7 @@
-"""Ops that pick elements: x[key], gather, index_select, masked_select and others.
+"""Ops that pick elements: x[key], gather, take_along_dim, index_select and masked_select.
+
+The kernel `_core.gather` picks, `_core.scatter_add` adds gradients to the places from which elements were
+picked; forward saves the indices and the shape of x. Views are made in the core, too (`_core._getitem`).
 
 Integers, slices, None and Ellipsis in a key give views. Arrays or tensors of integers or bools pick copies.
 An element that is picked several times gets the sum of the gradients, added in order, at any thread count.
@@ -36,7 +39,7 @@ from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.types import ArrayLike, TensorLike
+from ranvier.tensors.types import ArrayLike, Index, Key, Shape, TensorLike
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
@@ -48,11 +51,13 @@ class Getitem(Function):
 
     is_view = True
     channels_last = False
-    shape: tuple[int, ...]
+    shape: Shape
 
-    def __init__(self, key: Any) -> None:
+    def __init__(self, key: Key) -> None:
         self.key = key
 
+    # forward(x) is a method of the core's base class, written in C++: it reads `key`, sets `shape` and
+    # `channels_last` to those of x, and returns the view.
     forward = Function._picked
 
     def backward(self, dy: Array) -> Parts:
@@ -61,7 +66,8 @@ class Getitem(Function):
 
 
 def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Array:
-    """x at the rows along an axis; index: the rows in 1 or x.ndim dimensions. from_0: negative rows raise."""
+    """x at the rows along an axis. index: the rows, with 1 or x.ndim dimensions. from_0: negative rows
+    raise."""
     if x.dtype.char in _MOVED:
         return _core.gather(x, index, axis, None, from_0)
     if from_0:
@@ -81,9 +87,9 @@ class TakeRows(Function):
     def forward(self, x: Array) -> Array:
         index = self.index
         self.shape = x.shape
-        self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
+        self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))  # it broadcasts to x, for scatter_add
         rows = index.reshape(-1)
-        y = _taken(x, rows, rows, 0, False)
+        y = _taken(x, rows, rows, axis=0, from_0=False)
         if index.ndim == 1:
             return y
         return y.reshape(index.shape + x.shape[1:])
@@ -95,7 +101,11 @@ class TakeRows(Function):
 
 
 class Pick(Function):
-    """y = x[key] for a key with arrays. The axes that the arrays index become one, with one index `rows`."""
+    """y = x[key] for a key with arrays.
+
+    The axes that the arrays index become one, with one index `rows` (see Picks). Negative indices count from
+    the end, unless from_0.
+    """
 
     # half floats are computed as they are, but in float32 where a gradient is needed
     dtypes = Dtypes(halves="forward")
@@ -107,27 +117,30 @@ class Pick(Function):
     def forward(self, x: Array) -> Array:
         basic, axes, rows, shape, _ = self.picks
         self.shape = x.shape
-        self.whole = basic.count(_ALL) == len(basic)
-        view = x if self.whole else x[basic]
+        self.whole = basic.count(_ALL) == len(basic)  # True: the slices take all of x
+        view = x
+        if not self.whole:
+            view = x[basic]
         first = axes[0]
         count = len(axes)
         self.order = None
         if axes[-1] - first != count - 1:  # The axes are not neighbours: the picked dimensions come first.
-            self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
+            others = [d for d in range(view.ndim) if d not in axes]
+            self.order = (*axes, *others)
             view = view.transpose(self.order)
             first = 0
         self.moved = view.shape
-        sizes = view.shape
-        last = first + count
-        before = sizes[:first]
-        picked = sizes[first:last]
-        after = sizes[last:]
-        self.length = picked[0] if count == 1 else math.prod(picked)
-        if count > 1:
-            if not _merges(view, first, last):
+        end = first + count
+        before = view.shape[:first]
+        picked = view.shape[first:end]
+        after = view.shape[end:]
+        self.length = math.prod(picked)
+        if count > 1:  # joins the picked axes to one of this length
+            if not _merges(view, first, end):
                 view = copied(view, "C")
             view = view.reshape((*before, self.length, *after))
-        self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
+        self.axis = first
+        self.index = rows.reshape((1,) * first + (-1,) + (1,) * len(after))  # it broadcasts to the view
         self.picked = (*before, rows.size, *after)
         y = _taken(view, self.index, rows, first, self.from_0)
         return y.reshape(*before, *shape, *after)
@@ -136,7 +149,7 @@ class Pick(Function):
         dy = reshaped(dy, self.picked)
         dx = _core.scatter_add(dy, self.index, self.axis, self.length, None).reshape(self.moved)
         if self.order is not None:
-            dx = dx.transpose(sorted(range(dx.ndim), key=self.order.__getitem__))
+            dx = dx.transpose(np.argsort(self.order))  # back to the order of x
         if self.whole:
             return dx
         whole = zeros(self.shape, dy.dtype)
@@ -144,8 +157,13 @@ class Pick(Function):
         return whole
 
 
-linear_rule(Getitem, backward=lambda node, dy: node.backward(dy).array())
+def _gradient_of_view(node: Getitem, dy: Array) -> Array:
+    return node.backward(dy).array()
+
+
+linear_rule(Getitem, backward=_gradient_of_view)
 linear_rule(TakeRows, Pick)
+# The core makes these nodes, and calls these functions for what it does not check itself.
 _core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, Getitem, view_or_copy))
 
 
@@ -182,22 +200,34 @@ class Gather(Function):
         return dx, None
 
 
-linear_rule(
-    Gather,
-    backward=lambda node, dy: node.backward(dy)[0],
-    forward=lambda node, x: node.forward(x, node.index),
-)
+def _gather_again(node: Gather, x: Array) -> Array:
+    return node.forward(x, node.index)
 
 
-def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
-    """The part of an array of these sizes that an index of this shape reaches; () for the whole array."""
+def _gradient_of_gather(node: Gather, dy: Array) -> Array:
+    return node.backward(dy)[0]
+
+
+linear_rule(Gather, forward=_gather_again, backward=_gradient_of_gather)
+
+
+def part_of(sizes: Shape, shape: Shape, axis: int) -> tuple[slice, ...]:
+    """The part of an array of these sizes that an index of this shape reaches along an axis; () for the whole
+    array."""
     for d, n in enumerate(shape):
         if n != sizes[d] and d != axis:
-            return tuple([_ALL if d == axis else slice(n) for d, n in enumerate(shape)])
+            return _reached(shape, axis)
     return ()
 
 
-def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -1) -> bool:
+def _reached(shape: Shape, axis: int) -> tuple[slice, ...]:
+    """All along the axis, and along the others as much as the shape."""
+    part = [slice(n) for n in shape]
+    part[axis] = _ALL
+    return tuple(part)
+
+
+def reaches_within(shape: Shape, sizes: Shape, axis: int = -1) -> bool:
     """True if an index of this shape is no larger than `sizes` in any dimension except the axis."""
     if len(shape) != len(sizes):
         return False
@@ -207,7 +237,7 @@ def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -
     return True
 
 
-def getitem(x: Tensor, key: Any) -> Tensor:
+def getitem(x: Tensor, key: Key) -> Tensor:
     """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
 
     A list of numbers is an index array. One that holds Tensors, lists, slices, None or Ellipsis is a tuple,
@@ -229,11 +259,13 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         raise index_error("getitem", key, x.shape, error) from None
     if view is not None:
         return view
-    return _picked(x, (key,) if type(key) is ndarray else key)  # A bare array of uint8 would be a mask.
+    if type(key) is ndarray:
+        key = (key,)  # A bare array of uint8 would be a mask.
+    return _picked(x, key)
 
 
 @by_kernel(_core._picked)
-def _picked(x: Tensor, key: Any) -> Tensor:
+def _picked(x: Tensor, key: Key) -> Tensor:
     parts = tuple_of(key)
     if parts is not key:
         return getitem(x, parts)
@@ -254,27 +286,29 @@ class _Row(NamedTuple):
     key: tuple[Any, ...]
 
 
-def _without_first_number(x: Tensor, key: Any) -> _Row | None:
+def _without_first_number(x: Tensor, key: Key) -> _Row | None:
     """For a model that is written to a file: x and the key without the first Tensor of one number, which may
     depend on the inputs. x becomes its slice at that index; the key gets 0. None without such a Tensor."""
-    parts = key if isinstance(key, tuple) else (key,)
-    arrays: list[Any] = [getattr(part, "_array", part) for part in parts]
-    for i, array in enumerate(arrays):
-        is_tensor = array is not parts[i]
-        if is_tensor and array.ndim == 0 and array.dtype.kind in "iu" and array.dtype != np.uint8:
-            dims = [_dims_indexed(a) for a in arrays]
+    indices: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
+    for i, index in enumerate(indices):
+        if not isinstance(index, Tensor) or index.ndim > 0:
+            continue
+        dtype = index._array.dtype
+        if dtype.kind in "iu" and dtype != np.uint8:
+            dims = [_dims_indexed(index) for index in indices]
             axis = sum(dims[:i])
-            if ... in parts[:i]:
+            if ... in indices[:i]:  # counted from the end
                 axis = x.ndim - sum(dims[i:])
-            row = selected(x, axis, reshape(parts[i], 1), False)
-            return _Row(row, (*parts[:i], 0, *parts[i + 1 :]))
+            row = selected(x, axis, reshape(index, 1), False)
+            return _Row(row, (*indices[:i], 0, *indices[i + 1 :]))
     return None
 
 
-def _dims_indexed(index: Any) -> int:
-    """How many dimensions an index between the brackets stands for."""
-    if getattr(index, "dtype", None) == np.bool_:
-        return index.ndim
+def _dims_indexed(index: Index) -> int:
+    """How many dimensions an index between the brackets stands for; 1 for an ellipsis, too."""
+    array: Any = getattr(index, "_array", index)
+    if getattr(array, "dtype", None) == np.bool_:
+        return array.ndim
     return int(index is not None)
 
 
@@ -291,7 +325,9 @@ def index_array(name: str, index: ArrayLike, ndim: int | None = None) -> Array:
     """The index as an array of integers, with ndim dimensions if that is given."""
     if isinstance(index, (list, tuple)):
         array = array_of(name, index)
-        index = keep(array) if all(type(i) is int for i in index) else array
+        if all(type(i) is int for i in index):
+            array = keep(array)
+        index = array
     array = as_tensor(name, index)._array
     require_dtype(name, "index", array, "iu", "integers")
     if ndim is not None and array.ndim != ndim:
@@ -317,7 +353,11 @@ def gather(input: TensorLike, dim: int, index: ArrayLike, *, sparse_grad: bool =
     return gathered(input, dim, index, True)
 
 
-@by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True), name="gather")
+def _gather(x: Array, dim: int, index: Array, from_0: bool) -> Array:
+    return _core.gather(x, index, dim, None, from_0, True)
+
+
+@by_kernel(_gather, name="gather")
 def gathered(input: TensorLike, dim: int, index: ArrayLike, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
     input = as_tensor("gather", input)
@@ -336,20 +376,22 @@ def gathered(input: TensorLike, dim: int, index: ArrayLike, from_0: bool) -> Ten
 
 
 def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
+    """:func:`gather` by NumPy, for dtypes that the kernel does not move."""
     size = x.shape[at]
     low = int(places.min())
     high = int(places.max())
     least = 0 if from_0 else -size
     if not least <= low <= high < size:
-        wrong = low if high < size else high
+        wrong = low
+        if high >= size:
+            wrong = high
         raise OpIndexError(
             f"[gather] got index {wrong} for an axis of length {size}; expected {least} to {size - 1}"
         )
-    part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
-    return np.take_along_axis(x[part], places, at)
+    return np.take_along_axis(x[_reached(places.shape, at)], places, at)
 
 
-def take_along_dim(input: TensorLike, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: TensorLike, indices: ArrayLike, dim: int | None = None) -> Tensor:
     """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 
     For the indices that argmax and argsort return. With dim, negative indices count from the end. Raises
@@ -369,19 +411,22 @@ def take_along_dim(input: TensorLike, indices: Any, dim: int | None = None) -> T
     try:
         if places.ndim != input.ndim:
             raise OpError("ranks differ")
-        beside = [tuple(1 if d == at else n for d, n in enumerate(s)) for s in (input.shape, places.shape)]
-        common = np.broadcast_shapes(*beside)
+        sizes = list(np.broadcast_shapes(_without(input.shape, at), _without(places.shape, at)))
     except ValueError as error:
         raise OpError(
             f"[take_along_dim] got indices of shape {places.shape} for x of shape {input.shape}; expected "
             f"shapes that broadcast but for dimension {at}"
         ) from error
-    sizes = [*common]
     sizes[at] = input.shape[at]
     if tuple(sizes) != input.shape:
         input = expand(input, sizes)
     sizes[at] = places.shape[at]
     return watched(gathered(input, at, np.broadcast_to(places, sizes), False), indices)
+
+
+def _without(shape: Shape, axis: int) -> Shape:
+    """The shape with 1 at the axis."""
+    return (*shape[:axis], 1, *shape[axis + 1 :])
 
 
 def index_select(input: TensorLike, dim: int, index: ArrayLike) -> Tensor:
@@ -405,11 +450,16 @@ def require_from_0(name: str, index: ArrayLike, size: int = 2**53) -> None:
     if places.min() < 0:
         raise OpIndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
     if places.max() >= size:
-        got = f"[{name}] got index {places.max()} for an axis of length {size}"
-        raise OpIndexError(f"{got}; expected 0 to {size - 1}" if size else f"{got}; expected no index")
+        expected = "no index"
+        if size:
+            expected = f"0 to {size - 1}"
+        raise OpIndexError(
+            f"[{name}] got index {places.max()} for an axis of length {size}; expected {expected}"
+        )
 
 
 def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:
+    """The kernel of index_select, for an index of one dimension."""
     if index.ndim == 1:
         return _core.gather(x, index, dim, None, from_0)
     return NotImplemented
@@ -437,9 +487,10 @@ def selected(input: TensorLike, dim: int, index: ArrayLike, from_0: bool) -> Ten
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:
         size = input.shape[at]
+        least = 0 if from_0 else -size
         raise OpIndexError(
             f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {size}; expected "
-            f"{0 if from_0 else -size} to {size - 1}"
+            f"{least} to {size - 1}"
         ) from None
     return watched(y, index)
 
