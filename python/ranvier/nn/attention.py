@@ -1,18 +1,23 @@
-"""MultiheadAttention: attention in several subspaces at once."""
+"""MultiheadAttention: attention in several subspaces (heads) at once.
+
+The ops `Attention` and `PackedAttention` (ops/neural/attention.py) compute softmax(q k^T) v of all heads;
+this file has the projections around them, the masks and the cache. In shapes, N is the batch, L the number of
+queries, S the number of keys, D the width of a head.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.nn.key_value_cache import layer_of
+from ranvier.nn.key_value_cache import CacheLayer, KeyValueCache, fitting_cache_layer
 from ranvier.nn.linear import NonDynamicallyQuantizableLinear
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
@@ -24,7 +29,7 @@ from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import DtypeLike
 
 __all__ = LAYERS["attention"]
 
@@ -40,15 +45,25 @@ class SDPBackend(enum.IntEnum):
 
 
 @contextlib.contextmanager
-def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
+def sdpa_kernel(backends: SDPBackend | list[SDPBackend], set_priority: bool = False) -> Iterator[None]:
     """A block without effect: see :class:`SDPBackend`."""
     yield
 
 
 _NAME = "multihead_attention"
-_ATTENTION = "scaled_dot_product_attention"
 _FUNCTIONAL = vars(F)
-_OWN = F._OWN  # the functions of the library, where a program has replaced those of `nn.functional`
+# The library's functions by name, also where a program has replaced those of `nn.functional`.
+_OWN = F._OWN
+
+
+class _Settings(NamedTuple):
+    """The settings of one attention, in the order in which `Attention` takes them."""
+
+    scale: float  # of the scores
+    is_causal: bool
+    dropout: float  # the probability that a weight is dropped; 0 in evaluation mode
+    several_heads: bool
+    need_weights: bool
 
 
 class MultiheadAttention(Module):
@@ -104,7 +119,7 @@ class MultiheadAttention(Module):
         dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
-        sizes = whole(_NAME, "embed_dim", embed_dim), whole(_NAME, "num_heads", num_heads)
+        sizes = (whole(_NAME, "embed_dim", embed_dim), whole(_NAME, "num_heads", num_heads))
         if min(sizes) < 1 or embed_dim % num_heads:
             raise ValueError(
                 f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of "
@@ -118,14 +133,22 @@ class MultiheadAttention(Module):
         self.dropout = dropout
         self.batch_first = batch_first
         self.head_dim = embed_dim // num_heads
-        packed = self.kdim == self.vdim == embed_dim
-        widths = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
-        self.register_parameter("in_proj_weight", _new(packed, dtype, 3 * embed_dim, embed_dim))
-        for name, width in widths.items():
-            self.register_parameter(f"{name}_proj_weight", _new(not packed, dtype, embed_dim, width))
-        self.register_parameter("in_proj_bias", _new(bias, dtype, 3 * embed_dim))
+        # Weights of one width are one Parameter, so that one product projects all.
+        if self.kdim == self.vdim == embed_dim:
+            self.in_proj_weight = Parameter(empty(3 * embed_dim, embed_dim, dtype=dtype))
+            self.register_parameter("q_proj_weight", None)
+            self.register_parameter("k_proj_weight", None)
+            self.register_parameter("v_proj_weight", None)
+        else:
+            self.register_parameter("in_proj_weight", None)
+            self.q_proj_weight = Parameter(empty(embed_dim, embed_dim, dtype=dtype))
+            self.k_proj_weight = Parameter(empty(embed_dim, self.kdim, dtype=dtype))
+            self.v_proj_weight = Parameter(empty(embed_dim, self.vdim, dtype=dtype))
+        in_proj_bias = Parameter(empty(3 * embed_dim, dtype=dtype)) if bias else None
+        self.register_parameter("in_proj_bias", in_proj_bias)
         for name in ("bias_k", "bias_v"):
-            self.register_parameter(name, _new(add_bias_kv, dtype, 1, 1, embed_dim))
+            row = Parameter(empty(1, 1, embed_dim, dtype=dtype)) if add_bias_kv else None
+            self.register_parameter(name, row)
         self.add_zero_attn = add_zero_attn
         self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, dtype)
         self._reset_parameters()
@@ -143,13 +166,17 @@ class MultiheadAttention(Module):
         The masks are floats, which are added to the scores; query (N, L, E).
         """
         if attn_mask is None:
-            return key_padding_mask, None if key_padding_mask is None else 1
+            if key_padding_mask is None:
+                return None, None
+            return key_padding_mask, 1
         n, length, _ = query.shape
         if attn_mask.ndim == 3:
             mask = attn_mask.view(n, -1, length, length)
         else:
             mask = attn_mask.view(1, 1, length, length).expand(n, self.num_heads, -1, -1)
-        return mask if key_padding_mask is None else mask + key_padding_mask.view(n, 1, 1, length), 2
+        if key_padding_mask is not None:
+            mask = mask + key_padding_mask.view(n, 1, 1, length)
+        return mask, 2
 
     def _reset_parameters(self) -> None:
         """Draws new starting values: Glorot's for the projections of the inputs, zero for the biases."""
@@ -167,133 +194,164 @@ class MultiheadAttention(Module):
         self,
         query: Tensor,
         key: Tensor,
-        value: Any,
+        value: Tensor,
         key_padding_mask: Tensor | None = None,
         need_weights: bool = True,
         attn_mask: Tensor | None = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
-        cache: Any = None,
+        cache: KeyValueCache | CacheLayer | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(y, weights): see the class for y; weights is None without need_weights.
 
-        key_padding_mask (N, S) hides keys, attn_mask (L, S) or (N num_heads, L, S) pairs of query and key.
-        Both: bool, True where hidden, or numbers that are added to the scores. is_causal: query i uses only
-        keys 0 ... i, in addition to the masks.
+        Args:
+            query, key, value: (L, N, embed_dim), (S, N, kdim) and (S, N, vdim); see the class.
+            key_padding_mask: (N, S), hides keys. This mask and attn_mask are bool, True where hidden, or
+                numbers that are added to the scores.
+            need_weights: whether the weights are a result: (N, L, S), the mean over the heads, or with
+                average_attn_weights=False (N, num_heads, L, S).
+            attn_mask: (L, S) or (N num_heads, L, S), hides pairs of query and key.
+            is_causal: query i uses only keys 0 ... i, in addition to the masks.
+            cache: a :class:`KeyValueCache` of one layer, or ``cache[i]`` of one with more layers. query, key
+                and value are then one Tensor with the next tokens, and these also see all tokens in the
+                cache. It needs is_causal, and no masks and weights.
 
-        weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
-
-        cache: a :class:`KeyValueCache` of one layer, or ``cache[i]`` of one with more layers. query, key and
-        value are then one Tensor with the next tokens, and these also see all tokens in the cache. It needs
-        is_causal, and no masks and weights. RuntimeError in training mode and while gradients are recorded.
+        Raises:
+            RuntimeError: a cache in training mode, or while gradients are recorded.
         """
         function = _FUNCTIONAL.get("multi_head_attention_forward")  # present only if a program replaced it
         masks = key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
         if function is not None:
-            return self._by_function(function, (query, key, value), *masks)
-        return self._computed(query, key, value, *masks, cache)
+            return self._call_replaced_function(function, (query, key, value), *masks)
+        return self._compute(query, key, value, *masks, cache)
 
-    def _computed(
+    def _compute(
         self,
         query: Tensor,
         key: Tensor,
-        value: Any,
+        value: Tensor,
         key_padding_mask: Tensor | None,
         need_weights: bool,
         attn_mask: Tensor | None,
         average_attn_weights: bool,
         is_causal: bool,
-        cache: Any,
+        cache: KeyValueCache | CacheLayer | None,
     ) -> tuple[Tensor, Tensor | None]:
-        same = query is key and key is value
-        query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+        """(y, weights) as forward, by the functions of this library."""
+        is_one_tensor = query is key and key is value
+        query = as_tensor(_NAME, query)
+        key = as_tensor(_NAME, key)
+        value = as_tensor(_NAME, value)
         self._check(query, key, value)
-        alone = query.ndim == 2
-        axis = 0 if self.batch_first else 1
-        if alone:  # An input without a batch is computed as a batch of 1.
-            query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
-        added = (self.bias_k is not None) + bool(self.add_zero_attn)
-        packed = same and not added and self._qkv_same_embed_dim
+        without_batch = query.ndim == 2
+        batch_axis = 0 if self.batch_first else 1
+        if without_batch:  # Such an input is computed as a batch of 1.
+            query = ops.unsqueeze(query, batch_axis)
+            key = ops.unsqueeze(key, batch_axis)
+            value = ops.unsqueeze(value, batch_axis)
+        added_keys = (self.bias_k is not None) + bool(self.add_zero_attn)
+        packed = is_one_tensor and not added_keys and self._qkv_same_embed_dim
+        weights: Tensor | None = None
         if cache is not None:
-            plain = is_causal and not need_weights and key_padding_mask is None and attn_mask is None
-            y = self._continued(query, layer_of(cache, self, self.num_heads), packed and plain)
-            weights = None
+            is_plain = is_causal and not need_weights and key_padding_mask is None and attn_mask is None
+            cache_layer = fitting_cache_layer(cache, self, self.num_heads)
+            y = self._attend_to_cache(query, cache_layer, fits=packed and is_plain)
         else:
-            shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
-            given = key_padding_mask, attn_mask, bool(is_causal)
-            masks, is_causal = of_heads(query, shape, given, added, need_weights)
-            p = self.dropout if self.training else 0.0
-            settings = (1 / math.sqrt(self.head_dim), is_causal, p, True, need_weights)
-            y, weights = self._attended((query, key, value), packed, masks, settings)
+            length_axis = 1 - batch_axis
+            batch = query.shape[batch_axis]
+            shape = (batch, self.num_heads, query.shape[length_axis], key.shape[length_axis])
+            arguments = (key_padding_mask, attn_mask, bool(is_causal))
+            masks, is_causal = of_heads(query, shape, arguments, added_keys, need_weights)
+            settings = _Settings(
+                scale=1 / math.sqrt(self.head_dim),
+                is_causal=is_causal,
+                dropout=self.dropout if self.training else 0.0,
+                several_heads=True,
+                need_weights=need_weights,
+            )
+            y, weights = self._attend((query, key, value), packed, masks, settings)
         if weights is not None and average_attn_weights:
             weights = ops.mean(weights, 1)
-        if alone:
-            y = ops.squeeze(y, axis)
-            weights = None if weights is None else weights[0]
+        if without_batch:
+            y = ops.squeeze(y, batch_axis)
+            if weights is not None:
+                weights = weights[0]
         return y, weights
 
-    def _attended(
-        self, inputs: tuple[Tensor, ...], packed: bool, masks: list[Tensor], settings: tuple[Any, ...]
+    def _attend(
+        self, inputs: tuple[Tensor, Tensor, Tensor], packed: bool, masks: list[Tensor], settings: _Settings
     ) -> tuple[Tensor, Tensor | None]:
-        """(y, weights or None). packed: the inputs are one Tensor, which one product projects."""
-        if F.scaled_dot_product_attention is not _OWN[_ATTENTION] or F.softmax is not _OWN["softmax"]:
-            return self._by_functions(inputs, masks, settings)
+        """(y, weights of each head or None).
+
+        inputs: query, key and value with a batch. packed: they are one Tensor, which one product projects.
+        masks: those that broadcast to the scores (N, heads, L, S).
+        """
+        is_replaced = F.scaled_dot_product_attention is not _OWN["scaled_dot_product_attention"]
+        if is_replaced or F.softmax is not _OWN["softmax"]:
+            return self._attend_by_functions(inputs, masks, settings)
         if packed:
             attention: Attention = PackedAttention(self.num_heads, self.batch_first, *settings)
-            y = attention.over(self._in(inputs[0]), *masks)
+            result = attention.over(self._project_packed(inputs[0]), *masks)
         else:
             attention = Attention(*settings)
-            y = attention.over(*self._projected(*inputs), *masks)
-        y, weights = y if attention.with_weights else (y, None)
-        return self._out(y if packed else self._joined(y)), weights
+            result = attention.over(*self._project_to_heads(*inputs), *masks)
+        if attention.with_weights:
+            y, weights = result
+        else:
+            y = result
+            weights = None
+        if not packed:
+            y = self._join_heads(y)
+        return self._project_out(y), weights
 
-    def _by_functions(
-        self, inputs: tuple[Tensor, ...], masks: list[Tensor], settings: tuple[Any, ...]
+    def _attend_by_functions(
+        self, inputs: tuple[Tensor, Tensor, Tensor], masks: list[Tensor], settings: _Settings
     ) -> tuple[Tensor, Tensor | None]:
-        """As `_attended`, by the functions of ``nn.functional``, of which a program has replaced some."""
-        scale, is_causal, p, _, need_weights = settings
-        query, key, value = self._projected(*inputs)
-        mask: Tensor | None = None
+        """As `_attend`, by the functions of ``nn.functional``, of which a program has replaced some."""
+        query, key, value = self._project_to_heads(*inputs)
+        is_causal = settings.is_causal
+        mask: Tensor | None = None  # the sum of the masks, as numbers
         for given in masks:
             added = as_added(given, query.dtype)
             mask = added if mask is None else mask + added
-        if not need_weights:
+        if not settings.need_weights:
             if mask is not None and is_causal:
                 causal = as_added(later(query.shape[-2], key.shape[-2]), query.dtype)
                 mask = mask + causal
                 is_causal = False
-            y = F.scaled_dot_product_attention(query, key, value, mask, p, is_causal)
-            return self._out(self._joined(y)), None
-        scores = (query * scale) @ key.transpose(-2, -1)
+            y = F.scaled_dot_product_attention(query, key, value, mask, settings.dropout, is_causal)
+            return self._project_out(self._join_heads(y)), None
+        scores = (query * settings.scale) @ key.transpose(-2, -1)
         if is_causal:
             scores = scores + as_added(later(query.shape[-2], key.shape[-2]), query.dtype)
         if mask is not None:
             scores = scores + mask
         weights = F.softmax(scores, -1)
-        if p > 0:
-            weights = F.dropout(weights, p)
-        return self._out(self._joined(weights @ value)), weights
+        if settings.dropout > 0:
+            weights = F.dropout(weights, settings.dropout)
+        return self._project_out(self._join_heads(weights @ value)), weights
 
-    def _by_function(
+    def _call_replaced_function(
         self,
-        function: Any,
-        inputs: tuple[Any, Any, Any],
-        key_padding_mask: TensorLike | None,
+        function: Callable[..., Any],
+        inputs: tuple[Tensor, Tensor, Tensor],
+        key_padding_mask: Tensor | None,
         need_weights: bool,
-        attn_mask: TensorLike | None,
+        attn_mask: Tensor | None,
         average_attn_weights: bool,
         is_causal: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """The result of another `multi_head_attention_forward`, with the arguments that PyTorch gives it."""
+        """(y, weights) of a program's `multi_head_attention_forward`, called as PyTorch calls it."""
         query, key, value = inputs
-        swaps = self.batch_first and query.ndim == 3
-        if swaps:
+        swaps = self.batch_first and query.ndim == 3  # The function takes (length, N, width).
+        if swaps:  # One Tensor stays one Tensor, which the function may look at.
             swapped = {id(x): x.transpose(1, 0) for x in inputs}
             query, key, value = (swapped[id(x)] for x in inputs)
-        apart: dict[str, Any] = {}
+        separate_weights: dict[str, Any] = {}
         if not self._qkv_same_embed_dim:
-            names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
-            apart = {"use_separate_proj_weight": True} | {name: getattr(self, name) for name in names}
+            separate_weights["use_separate_proj_weight"] = True
+            for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+                separate_weights[name] = getattr(self, name)
         y, weights = function(
             query,
             key,
@@ -314,137 +372,166 @@ class MultiheadAttention(Module):
             attn_mask=attn_mask,
             average_attn_weights=average_attn_weights,
             is_causal=is_causal,
-            **apart,
+            **separate_weights,
         )
-        return (y.transpose(1, 0) if swaps else y), weights
+        if swaps:
+            y = y.transpose(1, 0)
+        return y, weights
 
-    def _continued(self, x: Tensor, cache: Any, fits: bool) -> Tensor:
-        """The attention of the tokens x, which follow the tokens of the cache. fits: see the error."""
+    def _attend_to_cache(self, x: Tensor, cache: CacheLayer, fits: bool) -> Tensor:
+        """The attention of the tokens x, which follow the tokens of the cache.
+
+        fits: whether the call is one causal sequence, as the error describes it.
+        """
         if not fits:
             raise OpError(
                 f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "
                 "value to be one Tensor, is_causal=True, need_weights=False, no masks (crop() is for prompts "
                 "of different lengths), and no added keys"
             )
-        return self._out(cache.attend(self._in(x), self.batch_first))
+        return self._project_out(cache.attend(self._project_packed(x), self.batch_first))
 
-    def _in(self, x: Tensor) -> Tensor:
-        """Queries, keys and values of all heads in one Tensor."""
-        weight: Any = self.in_proj_weight  # no cache without it
+    def _project_packed(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of all heads in one Tensor: (..., 3 embed_dim)."""
+        weight: Any = self.in_proj_weight  # The callers have checked that it is not None.
         return F.linear(x, weight, self.in_proj_bias)
 
-    def _out(self, y: Tensor) -> Tensor:
+    def _project_out(self, y: Tensor) -> Tensor:
         """out_proj without its hooks, as in PyTorch."""
         return F.linear(y, self.out_proj.weight, self.out_proj.bias)
 
-    def _projected(self, *inputs: Tensor) -> list[Tensor]:
-        """Queries, keys and values of all heads: (N, heads, length, D)."""
-        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
-        of_all = []
-        for projected in self._apart(*inputs):
+    def _project_to_heads(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Queries, keys and values of all heads: (N, heads, length, D), with the added keys and values."""
+        if self.batch_first:
+            order = (0, 2, 1, 3)  # from (N, length, heads, D)
+        else:
+            order = (1, 2, 0, 3)  # from (length, N, heads, D)
+        results = []
+        for projected in self._project_each(query, key, value):
             heads = ops.reshape(projected, *projected.shape[:2], self.num_heads, self.head_dim)
-            of_all.append(ops.permute(heads, *order))
-        query, key, value = of_all
-        return [query, self._longer(key, self.bias_k), self._longer(value, self.bias_v)]
+            results.append(ops.permute(heads, *order))
+        queries, keys, values = results
+        return [queries, self._append_rows(keys, self.bias_k), self._append_rows(values, self.bias_v)]
 
-    def _apart(self, *inputs: Tensor) -> list[Tensor]:
-        """Queries, keys and values, each of an input of its own: (..., embed_dim)."""
+    def _project_each(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Queries, keys and values: (..., embed_dim) each."""
+        weights: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         if self.in_proj_weight is not None:
             weights = ops.chunk(self.in_proj_weight, 3)
-        else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)  # type: ignore[assignment]
-        biases = (None,) * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
-        return [F.linear(*arguments) for arguments in zip(inputs, weights, biases, strict=True)]
+        biases: Any = (None, None, None)
+        if self.in_proj_bias is not None:
+            biases = ops.chunk(self.in_proj_bias, 3)
+        inputs = (query, key, value)
+        return [F.linear(x, weight, bias) for x, weight, bias in zip(inputs, weights, biases, strict=True)]
 
-    def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
-        """Keys or values (N, heads, S, D) and behind them the rows of add_bias_kv and add_zero_attn."""
-        n, heads, _, size = x.shape
-        if row is None:
-            rows = []
-        else:
-            rows = [ops.expand(ops.reshape(row, 1, heads, 1, size), n, heads, 1, size)]
+    def _append_rows(self, x: Tensor, row: Parameter | None) -> Tensor:
+        """Keys or values (N, heads, S, D) and behind them the rows of add_bias_kv and add_zero_attn.
+
+        row: bias_k or bias_v.
+        """
+        n, heads, _, width = x.shape
+        pieces = [x]
+        if row is not None:
+            pieces.append(ops.expand(ops.reshape(row, 1, heads, 1, width), n, heads, 1, width))
         if self.add_zero_attn:
-            rows.append(x.new_zeros(n, heads, 1, size))
-        if rows:
-            return ops.cat([x, *rows], 2)
-        return x
+            pieces.append(x.new_zeros(n, heads, 1, width))
+        if len(pieces) == 1:
+            return x
+        return ops.cat(pieces, 2)
 
-    def _joined(self, y: Tensor) -> Tensor:
+    def _join_heads(self, y: Tensor) -> Tensor:
         """y (N, heads, L, D) as (N, L, heads * D) with batch_first, or else (L, N, heads * D)."""
-        y = ops.permute(y, *((0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)))
+        if self.batch_first:
+            y = ops.permute(y, 0, 2, 1, 3)
+        else:
+            y = ops.permute(y, 2, 0, 1, 3)
         return ops.reshape(y, *y.shape[:2], self.embed_dim)
 
-    def _check(self, *inputs: Tensor) -> None:
-        shapes = [tuple(x.shape) for x in inputs]
-        widths = (self.embed_dim, self.kdim, self.vdim)
-        of_query = shapes[0][:-1]
-        of_keys = shapes[1][:-1]
-        wanted = [(*of_query, widths[0]), (*of_keys, widths[1]), (*of_keys, widths[2])]
-        batch = slice(0, 1) if self.batch_first else slice(1, 2)
-        batched = len(of_query) == len(of_keys) == 2 and of_query[batch] == of_keys[batch]
-        if shapes != wanted or not (batched or len(of_query) == len(of_keys) == 1):
-            lead = ("N, L", "N, S") if self.batch_first else ("L, N", "S, N")
-            raise OpError(
-                f"[{_NAME}] got query, key and value of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}; "
-                f"expected ({lead[0]}, {widths[0]}), ({lead[1]}, {widths[1]}) and ({lead[1]}, {widths[2]}), "
-                "or all without N"
-            )
-
-
-def _new(wanted: bool, dtype: DtypeLike | None, *shape: int) -> Parameter | None:
-    if wanted:
-        return Parameter(empty(*shape, dtype=dtype))
-    return None
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        """Raises ValueError for shapes that do not fit the layer or each other."""
+        shapes = (tuple(query.shape), tuple(key.shape), tuple(value.shape))
+        query_lead = shapes[0][:-1]  # (L, N), (N, L) or (L,)
+        key_lead = shapes[1][:-1]
+        expected = ((*query_lead, self.embed_dim), (*key_lead, self.kdim), (*key_lead, self.vdim))
+        if len(query_lead) == len(key_lead) == 2:
+            batch_axis = 0 if self.batch_first else 1
+            leads_fit = query_lead[batch_axis] == key_lead[batch_axis]
+        else:
+            leads_fit = len(query_lead) == len(key_lead) == 1
+        if shapes == expected and leads_fit:
+            return
+        if self.batch_first:
+            query_axes = "N, L"
+            key_axes = "N, S"
+        else:
+            query_axes = "L, N"
+            key_axes = "S, N"
+        raise OpError(
+            f"[{_NAME}] got query, key and value of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}; "
+            f"expected ({query_axes}, {self.embed_dim}), ({key_axes}, {self.kdim}) and "
+            f"({key_axes}, {self.vdim}), or all without N"
+        )
 
 
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,
-    value: Any,
+    value: Tensor,
     embed_dim_to_check: int,
     num_heads: int,
-    in_proj_weight: Any,
-    in_proj_bias: Any,
-    bias_k: Any,
-    bias_v: Any,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
     add_zero_attn: bool,
     dropout_p: float,
-    out_proj_weight: Any,
-    out_proj_bias: Any,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
     training: bool = True,
     key_padding_mask: Tensor | None = None,
     need_weights: bool = True,
     attn_mask: Tensor | None = None,
     use_separate_proj_weight: bool = False,
-    q_proj_weight: Any = None,
-    k_proj_weight: Any = None,
-    v_proj_weight: Any = None,
-    static_k: Any = None,
-    static_v: Any = None,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """:class:`MultiheadAttention` as a function of its parameters; query, key and value are (length, N,
-    ...)."""
+    """:class:`MultiheadAttention` as a function of its parameters.
+
+    query, key and value are (length, N, width); for the other arguments see the layer.
+    """
     if static_k is not None or static_v is not None:
         raise OpError(f"[{_NAME}_forward] got static_k or static_v; expected None: they are projected here")
-    width = embed_dim_to_check
-    apart = use_separate_proj_weight
+    kdim = embed_dim_to_check
+    vdim = embed_dim_to_check
+    if use_separate_proj_weight:
+        in_proj_weight = None
+        kdim = k_proj_weight.shape[1]  # type: ignore[union-attr]
+        vdim = v_proj_weight.shape[1]  # type: ignore[union-attr]
+    # A layer without __init__, whose attributes are the arguments: none of them is registered or copied.
     layer = MultiheadAttention.__new__(MultiheadAttention)
     vars(layer).update(
-        embed_dim=width,
-        kdim=k_proj_weight.shape[1] if apart else width,
-        vdim=v_proj_weight.shape[1] if apart else width,
+        embed_dim=embed_dim_to_check,
+        kdim=kdim,
+        vdim=vdim,
         num_heads=num_heads,
-        head_dim=width // num_heads,
+        head_dim=embed_dim_to_check // num_heads,
         dropout=dropout_p,
         training=training,
         batch_first=False,
         add_zero_attn=add_zero_attn,
-        in_proj_weight=None if apart else in_proj_weight,
-        **{"q_proj_weight": q_proj_weight, "k_proj_weight": k_proj_weight, "v_proj_weight": v_proj_weight},
-        **{"in_proj_bias": in_proj_bias, "bias_k": bias_k, "bias_v": bias_v},
+        in_proj_weight=in_proj_weight,
+        q_proj_weight=q_proj_weight,
+        k_proj_weight=k_proj_weight,
+        v_proj_weight=v_proj_weight,
+        in_proj_bias=in_proj_bias,
+        bias_k=bias_k,
+        bias_v=bias_v,
         out_proj=SimpleNamespace(weight=out_proj_weight, bias=out_proj_bias),
     )
     masks = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
-    return layer._computed(query, key, value, *masks, None)
+    return layer._compute(query, key, value, *masks, cache=None)

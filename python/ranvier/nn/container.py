@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from itertools import groupby
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -20,9 +21,11 @@ __all__ = LAYERS["container"]
 
 
 def _add(container: Module, name: str, layer: Module) -> None:
+    """Adds a layer to a container; TypeError for what is no Module."""
     if layer is not None and not isinstance(layer, Module):
-        refuse_torch(kind := type(container).__name__, f"layer {name}", layer)
-        raise TypeError(f"[{kind}] layer {name} is a {type(layer).__name__}; expected a Module")
+        container_name = type(container).__name__
+        refuse_torch(container_name, f"layer {name}", layer)
+        raise TypeError(f"[{container_name}] layer {name} is a {type(layer).__name__}; expected a Module")
     container.add_module(name, layer)
 
 
@@ -42,20 +45,24 @@ class _Numbered(Module):
             raise IndexError(f"[{type(self).__name__}] index {index} is out of range for {n} layers")
         return list(self.__dict__[MODULES])[index]
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return self._of(list(self._modules.items())[index])
+            return self._with_layers(list(self._modules.items())[index])
         return self._modules[self._name(int(index))]
 
-    def _of(self, items: list[tuple[str, Module]]) -> Any:
+    def _with_layers(self, items: list[tuple[str, Module]]) -> Any:
+        """A container of this class with the layers of a slice; items: their names and they."""
         raise NotImplementedError
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name(int(index)), module)
 
     def __delitem__(self, index: int | slice) -> None:
-        names = list(self.__dict__[MODULES])
-        for name in names[index] if isinstance(index, slice) else [self._name(int(index))]:
+        if isinstance(index, slice):
+            names = list(self.__dict__[MODULES])[index]
+        else:
+            names = [self._name(int(index))]
+        for name in names:
             delattr(self, name)
         self._renumber(list(self))
 
@@ -66,6 +73,7 @@ class _Numbered(Module):
         return module
 
     def _renumber(self, modules: list[Module]) -> None:
+        """Makes these modules, in order, the children '0', '1', ..."""
         self._modules = {str(i): module for i, module in enumerate(modules)}
 
     def append(self, module: Module) -> Any:
@@ -123,7 +131,7 @@ class Sequential(_Numbered):
         for name, layer in items:
             _add(self, name, layer)
 
-    def _of(self, items: list[tuple[str, Module]]) -> Any:
+    def _with_layers(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(dict(items))
 
     def forward(self, input: TensorLike) -> Any:
@@ -141,7 +149,8 @@ class Sequential(_Numbered):
     __rmul__ = __mul__
 
     def __imul__(self, times: int) -> Any:
-        return self.extend(list(self * times)[len(self) :])
+        repeated = list(self * times)
+        return self.extend(repeated[len(self) :])
 
 
 class ModuleList(_Numbered):
@@ -157,7 +166,7 @@ class ModuleList(_Numbered):
         if modules is not None:
             self += modules
 
-    def _of(self, items: list[tuple[str, Module]]) -> Any:
+    def _with_layers(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(module for _, module in items)
 
     def extend(self, modules: Iterable[Module]) -> Any:
@@ -170,16 +179,17 @@ class ModuleList(_Numbered):
 
     def __repr__(self) -> str:
         """Equal neighbours on one line, as in PyTorch: ``(0-2): 3 x Linear(...)``."""
-        runs: list[tuple[int, int, str]] = []  # first, last, text
-        for i, text in enumerate(map(repr, self)):
-            if runs and runs[-1][2] == text:
-                runs[-1] = (runs[-1][0], i, text)
+        texts = [repr(module) for module in self]
+        lines = []
+        first = 0
+        for text, equal in groupby(texts):
+            count = len(list(equal))
+            last = first + count - 1
+            if count == 1:
+                lines.append(f"({first}): {text}")
             else:
-                runs.append((i, i, text))
-        lines = [
-            f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
-            for first, last, text in runs
-        ]
+                lines.append(f"({first}-{last}): {count} x {text}")
+            first += count
         return _block(type(self).__name__, lines)
 
 
@@ -203,14 +213,15 @@ class _Dictionary(ByItems, Module):
         return getattr(self, name)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        kind = type(self).__name__
+        container = type(self).__name__
         if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(f"[{kind}] got name {name!r}; expected a string without dots, not empty")
+            raise KeyError(f"[{container}] got name {name!r}; expected a string without dots, not empty")
         if hasattr(self, name) and name not in self:
-            raise KeyError(f"[{kind}] the name {name!r} is taken by an attribute of {kind}")
+            raise KeyError(f"[{container}] the name {name!r} is taken by an attribute of {container}")
         self._enter(name, value)
 
     def _enter(self, name: str, value: Any) -> None:
+        """Stores a value under a name that has been checked."""
         raise NotImplementedError
 
     def __delitem__(self, name: str) -> None:
@@ -272,7 +283,8 @@ class ParameterList(Module):
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
         self._size = 0
-        self.extend(() if values is None else values)
+        if values is not None:
+            self.extend(values)
 
     def __len__(self) -> int:
         return self._size
@@ -280,20 +292,22 @@ class ParameterList(Module):
     def __iter__(self) -> Iterator[Any]:
         return iter(self[i] for i in range(self._size))
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return type(self)([self[i] for i in range(self._size)[index]])
+            places = range(self._size)[index]
+            return type(self)([self[i] for i in places])
         return getattr(self, self._name(index))
 
     def __setitem__(self, index: int, value: Any) -> None:
         setattr(self, self._name(index), _parameter(value))
 
-    def _name(self, index: Any) -> str:
-        index = operator.index(index)
+    def _name(self, index: SupportsIndex) -> str:
+        """The name of a parameter by its place; a negative place counts from the end."""
+        place = operator.index(index)
         n = self._size
-        if not -n <= index < n:
-            raise IndexError(f"[ParameterList] index {index} is out of range for {n} parameters")
-        return str(index % n)
+        if not -n <= place < n:
+            raise IndexError(f"[ParameterList] index {place} is out of range for {n} parameters")
+        return str(place % n)
 
     def append(self, value: Any) -> ParameterList:
         """Adds a parameter at the end; returns the list."""
@@ -310,7 +324,8 @@ class ParameterList(Module):
         return self.extend(values)
 
     def __repr__(self) -> str:
-        return _block("ParameterList", [f"({i}): {_sketch(p)}" for i, p in enumerate(self)])
+        lines = [f"({i}): {_sketch(parameter)}" for i, parameter in enumerate(self)]
+        return _block("ParameterList", lines)
 
 
 class ParameterDict(_Dictionary):
@@ -350,14 +365,15 @@ class ParameterDict(_Dictionary):
     def copy(self) -> Any:
         return type(self)(dict(self.items()))
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Mapping[str, Any]) -> Any:
         return self.copy().__ior__(other)
 
-    def __ror__(self, other: Any) -> Any:
+    def __ror__(self, other: Mapping[str, Any]) -> Any:
         return type(self)(dict(other.items())).__ior__(self)
 
     def __repr__(self) -> str:
-        return _block("ParameterDict", [f"({name}): {_sketch(p)}" for name, p in self.items()])
+        lines = [f"({name}): {_sketch(parameter)}" for name, parameter in self.items()]
+        return _block("ParameterDict", lines)
 
 
 def _parameter(value: Any) -> Any:
@@ -371,6 +387,7 @@ def _parameter(value: Any) -> Any:
 
 
 def _sketch(value: Any) -> str:
+    """The dtype and shape of a parameter, for repr; the type of another value."""
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     size = "x".join(map(str, value.shape))

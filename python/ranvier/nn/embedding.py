@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
@@ -19,14 +18,13 @@ from ranvier.ops.neural.embedding import padding_row
 from ranvier.tensors.errors import count, number, one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import ArrayLike, DtypeLike, TensorLike
 
 __all__ = LAYERS["embedding"]
 
 
-# for automatic models: a column with more categories gets an embedding instead of one-hot columns
+# For automatic models: a column with more categories than this gets an embedding, not one-hot columns.
 ONE_HOT = 8
-_SIZES = ("*num_embeddings", "*embedding_dim")
 
 
 class _Table(Module):
@@ -37,12 +35,26 @@ class _Table(Module):
     padding_idx: int | None
 
     def _make(
-        self, name: str, sizes: Any, table: Any, dtype: DtypeLike | None, trained: bool, *settings: Any
+        self,
+        name: str,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        padding_idx: int | None,
+        max_norm: float | None,
+        norm_type: float,
+        scale_grad_by_freq: bool,
+        sparse: bool,
+        table: Tensor | None,
+        trained: bool,
+        dtype: DtypeLike | None,
     ) -> None:
+        """The constructor of both. name: of the layer, for errors. table: the values; None: new ones."""
         super().__init__()
-        padding_idx, max_norm, norm_type, self.scale_grad_by_freq, self.sparse = settings
-        self.num_embeddings = count("embedding", "num_embeddings", sizes[0], 0)
-        self.embedding_dim = count("embedding", "embedding_dim", sizes[1], 0)
+        self.num_embeddings = count("embedding", "num_embeddings", num_embeddings, 0)
+        self.embedding_dim = count("embedding", "embedding_dim", embedding_dim, 0)
+        self.scale_grad_by_freq = scale_grad_by_freq
+        self.sparse = sparse
         if padding_idx is None:
             self.padding_idx = None
         else:
@@ -52,8 +64,9 @@ class _Table(Module):
         else:
             self.max_norm = number(name, "max_norm", max_norm)
         self.norm_type = number(name, "norm_type", norm_type)
-        shape = self.num_embeddings, self.embedding_dim
-        self.weight = Parameter(empty(*shape, dtype=dtype) if table is None else table, requires_grad=trained)
+        shape = (self.num_embeddings, self.embedding_dim)
+        values = empty(*shape, dtype=dtype) if table is None else table
+        self.weight = Parameter(values, requires_grad=trained)
         if self.weight.shape != shape:
             raise misfit(name, {"_weight": self.weight.shape}, shape)
         if table is None:
@@ -82,7 +95,9 @@ class Embedding(_Table):
     (1, 3, 16)
     """
 
-    _shown = (*_SIZES, "padding_idx?", "max_norm?", "norm_type?", "scale_grad_by_freq?")
+    _shown = (
+        "*num_embeddings", "*embedding_dim", "padding_idx?", "max_norm?", "norm_type?", "scale_grad_by_freq?",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -93,18 +108,28 @@ class Embedding(_Table):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
-        _weight: Any = None,
+        _weight: Tensor | None = None,
         _freeze: bool = False,
         dtype: DtypeLike | None = None,
     ) -> None:
-        sizes = (num_embeddings, embedding_dim)
-        settings = (padding_idx, max_norm, norm_type)
-        self._make("embedding", sizes, _weight, dtype, not _freeze, *settings, scale_grad_by_freq, sparse)
+        self._make(
+            "embedding",
+            num_embeddings,
+            embedding_dim,
+            padding_idx=padding_idx,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
+            table=_weight,
+            trained=not _freeze,
+            dtype=dtype,
+        )
 
     @classmethod
     def from_pretrained(
         cls,
-        embeddings: Any,
+        embeddings: ArrayLike,
         freeze: bool = True,
         padding_idx: int | None = None,
         max_norm: float | None = None,
@@ -119,7 +144,7 @@ class Embedding(_Table):
         tensor([[3., 4.]])
         """
         weight = Parameter(embeddings, requires_grad=not freeze)
-        rows, width = _shape(weight)
+        rows, width = _table_shape(weight)
         layer = cls(  # by keywords, as subclasses take them
             num_embeddings=rows,
             embedding_dim=width,
@@ -139,8 +164,8 @@ class Embedding(_Table):
         return F.embedding(input, self.weight, *settings)
 
 
-def _shape(weight: Tensor) -> tuple[int, int]:
-    """(num_embeddings, embedding_dim)"""
+def _table_shape(weight: Tensor) -> tuple[int, int]:
+    """(num_embeddings, embedding_dim) of a given table; ValueError unless it is a matrix."""
     if weight.ndim != 2:
         raise misfit(
             "embedding", {"embeddings": weight.shape}, "2 dimensions (num_embeddings, embedding_dim)"
@@ -159,7 +184,10 @@ class EmbeddingBag(_Table):
     (2, 3)
     """
 
-    _shown = (*_SIZES, "max_norm?", "norm_type?", "scale_grad_by_freq?", "mode", "padding_idx?")
+    _shown = (
+        "*num_embeddings", "*embedding_dim", "max_norm?", "norm_type?", "scale_grad_by_freq?", "mode",
+        "padding_idx?",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -170,21 +198,32 @@ class EmbeddingBag(_Table):
         scale_grad_by_freq: bool = False,
         mode: str = "mean",
         sparse: bool = False,
-        _weight: Any = None,
+        _weight: Tensor | None = None,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
         dtype: DtypeLike | None = None,
     ) -> None:
         one_of("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
-        sizes = (num_embeddings, embedding_dim)
-        settings = (padding_idx, max_norm, norm_type)
-        self._make("EmbeddingBag", sizes, _weight, dtype, True, *settings, bool(scale_grad_by_freq), sparse)
-        self.mode, self.include_last_offset = mode, bool(include_last_offset)
+        self._make(
+            "EmbeddingBag",
+            num_embeddings,
+            embedding_dim,
+            padding_idx=padding_idx,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=bool(scale_grad_by_freq),
+            sparse=sparse,
+            table=_weight,
+            trained=True,
+            dtype=dtype,
+        )
+        self.mode = mode
+        self.include_last_offset = bool(include_last_offset)
 
     @classmethod
     def from_pretrained(
         cls,
-        embeddings: Any,
+        embeddings: ArrayLike,
         freeze: bool = True,
         max_norm: float | None = None,
         norm_type: float = 2.0,
@@ -196,16 +235,31 @@ class EmbeddingBag(_Table):
     ) -> EmbeddingBag:
         """A layer with a given table (num_embeddings, embedding_dim). freeze: the table is not trained."""
         weight = Parameter(embeddings, requires_grad=not freeze)
-        sizes = _shape(weight)
+        rows, width = _table_shape(weight)
         settings = (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
-        layer = cls(*sizes, *settings, weight, include_last_offset, padding_idx)  # type: ignore[arg-type]
+        layer = cls(rows, width, *settings, weight, include_last_offset, padding_idx)
         layer.weight = weight
         return layer
 
-    def forward(self, input: TensorLike, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
-        settings = self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse
-        more = per_sample_weights, self.include_last_offset, self.padding_idx
-        return F.embedding_bag(input, self.weight, offsets, *settings, *more)
+    def forward(
+        self,
+        input: TensorLike,
+        offsets: TensorLike | None = None,
+        per_sample_weights: TensorLike | None = None,
+    ) -> Tensor:
+        return F.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
+            self.sparse,
+            per_sample_weights,
+            self.include_last_offset,
+            self.padding_idx,
+        )
 
 
 class CategoryEmbedding(Module):
@@ -231,15 +285,16 @@ class CategoryEmbedding(Module):
 
     def __init__(self, numbers: int, categories: Sequence[int] = ()) -> None:
         super().__init__()
-        given = f"[CategoryEmbedding] got numbers {numbers!r} and categories {categories!r}; expected"
+        message = f"[CategoryEmbedding] got numbers {numbers!r} and categories {categories!r}; expected"
         try:
             if isinstance(numbers, bool) or isinstance(categories, (str, bytes)):
                 raise TypeError
-            self.numbers, self.categories = operator.index(numbers), tuple(map(operator.index, categories))
+            self.numbers = operator.index(numbers)
+            self.categories = tuple(map(operator.index, categories))
         except TypeError:
-            raise TypeError(f"{given} a whole number and a sequence of whole numbers") from None
+            raise TypeError(f"{message} a whole number and a sequence of whole numbers") from None
         if self.numbers < 0 or any(count < 1 for count in self.categories):
-            raise ValueError(f"{given} numbers >= 0 and categories >= 1")
+            raise ValueError(f"{message} numbers >= 0 and categories >= 1")
         tables = [Embedding(count, min(8, (count + 1) // 2)) for count in self.categories]
         with no_grad():
             for table in tables:
@@ -254,17 +309,19 @@ class CategoryEmbedding(Module):
             raise misfit("CategoryEmbedding", {"x": x.shape}, expected)
         if not self.categories:
             return x
+        blocks = []  # the columns of y
         if self.numbers:
-            parts = [_floats(x[:, : self.numbers], self.tables[0])]
-        else:
-            parts = []
-        parts += [table(x[:, self.numbers + i].long()) for i, table in enumerate(self.tables)]
-        if len(parts) > 1:
-            return ops.cat(parts, 1)
-        return parts[0]
+            blocks.append(_floats(x[:, : self.numbers], self.tables[0]))
+        for i, table in enumerate(self.tables):
+            classes = x[:, self.numbers + i].long()
+            blocks.append(table(classes))
+        if len(blocks) > 1:
+            return ops.cat(blocks, 1)
+        return blocks[0]
 
 
-def _floats(numbers: Tensor, table: Any) -> Tensor:
+def _floats(numbers: Tensor, table: Embedding) -> Tensor:
+    """Columns of numbers as floats: integers in the dtype of the tables."""
     if numbers.is_floating_point():
         return numbers
     return numbers.to(table.weight.dtype)

@@ -1,9 +1,13 @@
-"""KeyValueCache: the keys and values of the tokens so far, for models that write token after token."""
+"""KeyValueCache: the keys and values of the tokens so far, for models that write token after token.
+
+MultiheadAttention (nn/attention.py) and the layers of nn/transformer.py take it as ``cache``. `CacheLayer` is
+what one attention layer gets of it.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +20,7 @@ from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
 from ranvier.tensors.errors import count, whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import Array, ArrayLike, DtypeLike
 from ranvier.tensors.views import bump
 
 __all__ = LAYERS["key_value_cache"]
@@ -71,9 +75,9 @@ class KeyValueCache(Module):
         super().__init__()
         self.max_length = count(_NAME, "max_length", max_length, 0)
         self.layers = count(_NAME, "layers", layers)
-        lead = self.layers, count(_NAME, "batch", batch, 0), count(_NAME, "heads", heads)
+        lead = (self.layers, count(_NAME, "batch", batch, 0), count(_NAME, "heads", heads))
         head_dim = count(_NAME, "head_dim", head_dim)
-        room = -(-self.max_length // _ROOM) * _ROOM
+        room = math.ceil(self.max_length / _ROOM) * _ROOM
         buffers = {
             "keys": zeros(*lead, head_dim, room, dtype=dtype),
             "values": zeros(*lead, self.max_length, head_dim, dtype=dtype),
@@ -95,7 +99,7 @@ class KeyValueCache(Module):
         """
         return CachePositions(whole(_NAME, "count", count), self.max_length).apply(self.lengths)
 
-    def crop(self, lengths: Any) -> None:
+    def crop(self, lengths: ArrayLike) -> None:
         """Keeps only the first ``lengths`` tokens: one number for all sequences, or (N,) numbers.
 
         Raises ValueError for negative numbers, and for more tokens than a sequence has.
@@ -113,61 +117,77 @@ class KeyValueCache(Module):
         with no_grad():
             self.lengths.zero_()
 
-    def reorder(self, rows: Any) -> None:
+    def reorder(self, rows: ArrayLike) -> None:
         """Replaces sequence i by the old sequence rows[i], as beam search needs; rows: N whole numbers."""
-        rows = _whole_numbers(rows)
-        if rows.dtype.kind not in "iu" or rows.shape != self.lengths.shape:
+        new = _whole_numbers(rows)
+        if new.dtype.kind not in "iu" or new.shape != self.lengths.shape:
             raise OpError(
-                f"[{_NAME}] got rows {rows.tolist()}; expected {self.lengths.shape[0]} numbers of sequences"
+                f"[{_NAME}] got rows {new.tolist()}; expected {self.lengths.shape[0]} numbers of sequences"
             )
         with no_grad():
-            new = [ops.index_select(x, axis, rows) for x, axis in self._by_sequence()]
-            for (x, _), chosen in zip(self._by_sequence(), new, strict=True):
-                x.copy_(chosen)
-
-    def _by_sequence(self) -> list[tuple[Tensor, int]]:
-        return [(self.keys, 1), (self.values, 1), (self.lengths, 0)]
+            # All are selected before one is written, so that an index out of range changes nothing.
+            keys = ops.index_select(self.keys, 1, new)
+            values = ops.index_select(self.values, 1, new)
+            lengths = ops.index_select(self.lengths, 0, new)
+            self.keys.copy_(keys)
+            self.values.copy_(values)
+            self.lengths.copy_(lengths)
 
     def extra_repr(self) -> str:
         layers, batch, heads, most, width = self.values.shape
         return f"{batch}, heads={heads}, max_length={most}, head_dim={width}, layers={layers}"
 
 
-def _whole_numbers(x: TensorLike) -> Any:
-    return np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
+def _whole_numbers(x: ArrayLike) -> Array:
+    if isinstance(x, Tensor):
+        return x.detach().numpy()
+    return np.asarray(x)
 
 
 class CacheLayer(NamedTuple):
-    """The keys and values of one attention layer."""
+    """What one attention layer gets of a cache: the cache and the number of the layer."""
 
     cache: KeyValueCache
     layer: int
 
     def attend(self, qkv: Tensor, batch_first: bool) -> Tensor:
-        """The attention of new tokens, which are added to the cache. qkv: their projected queries, keys and
-        values (N, L, 3 * heads * D), or (L, N, 3 * heads * D) without batch_first."""
+        """The attention of new tokens, which are added to the cache.
+
+        qkv: their projected queries, keys and values (N, L, 3 * heads * D), or (L, N, 3 * heads * D) without
+        batch_first. The call of the last layer adds L to the lengths of the cache.
+        """
         cache, layer = self
-        _, batch, heads, most, width = cache.values.shape
+        _, batch, heads, max_length, width = cache.values.shape
         if qkv.dtype != cache.values.dtype:
             raise DtypeError(
                 f"[multihead_attention] got a cache of dtype {cache.values._array.dtype}; "
                 f"expected {qkv._array.dtype}"
             )
-        if qkv.shape[0 if batch_first else 1] != batch or qkv.shape[2] != 3 * heads * width:
+        batch_axis = 0 if batch_first else 1
+        if qkv.shape[batch_axis] != batch or qkv.shape[2] != 3 * heads * width:
             raise OpError(
                 f"[multihead_attention] got a cache for {batch} sequences, {heads} heads of width {width}; "
                 f"expected one for a projection of shape {tuple(qkv.shape)}"
             )
-        last = layer == cache.layers - 1
-        kept = cache.keys._array[layer], cache.values._array[layer], cache.lengths._array, most, last
-        y = CachedAttention(heads, batch_first, 1 / math.sqrt(width), kept).apply(qkv)
-        for changed in (cache.keys, cache.values, *((cache.lengths,) if last else ())):
-            bump(changed)
+        is_last = layer == cache.layers - 1
+        memory = (
+            cache.keys._array[layer],
+            cache.values._array[layer],
+            cache.lengths._array,
+            max_length,
+            is_last,
+        )
+        y = CachedAttention(heads, batch_first, 1 / math.sqrt(width), memory).apply(qkv)
+        # The kernel has changed these in place, which their counts of changes have to say.
+        bump(cache.keys)
+        bump(cache.values)
+        if is_last:
+            bump(cache.lengths)
         return y
 
 
-def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
-    """The part of ``cache`` for the attention layer `module`. Raises an error if the cache does not fit."""
+def fitting_cache_layer(cache: KeyValueCache | CacheLayer, module: Module, heads: int) -> CacheLayer:
+    """The argument ``cache`` of an attention layer as a CacheLayer; an error if it does not fit the layer."""
     if isinstance(cache, KeyValueCache) and cache.layers == 1:
         cache = cache[0]
     name = "multihead_attention"
@@ -186,9 +206,11 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
     return cache
 
 
-def layers_of(cache: KeyValueCache | None, name: str, count: int) -> list[dict[str, CacheLayer]]:
-    """The keyword arguments {"cache": cache[i]} for each of `count` layers; without a cache they are
-    empty."""
+def cache_arguments(cache: KeyValueCache | None, name: str, count: int) -> list[dict[str, CacheLayer]]:
+    """The keyword arguments {"cache": cache[i]} for each of `count` layers; without a cache they are empty.
+
+    So a program's layer that takes no cache is called without the argument. name: of the caller, for errors.
+    """
     if cache is None:
         return [{}] * count
     if not isinstance(cache, KeyValueCache) or cache.layers != count:

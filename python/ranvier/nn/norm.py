@@ -23,7 +23,7 @@ from ranvier.tensors.errors import count, number, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import in_float
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import DtypeLike, ShapeLike, TensorLike
 
 __all__ = LAYERS["norm"]
 
@@ -37,14 +37,19 @@ class _Norm(Module):
     def _make_parameters(
         self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: DtypeLike | None
     ) -> None:
-        self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
+        weight_parameter = Parameter(empty(*shape, dtype=dtype)) if affine else None
+        bias_parameter = Parameter(empty(*shape, dtype=dtype)) if affine and bias else None
+        self.register_parameter("weight", weight_parameter)
+        self.register_parameter("bias", bias_parameter)
         self.reset_parameters()
 
     def _empty(self, *shape: int) -> tuple[Tensor]:
-        """What `_example` returns: an input without samples, in the dtype of the layer."""
-        first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
-        return (empty(0, *shape, dtype=None if first is None else first.dtype),)
+        """What `_example` returns (see Module): an input without samples, in the dtype of the layer."""
+        dtype: DtypeLike | None = None
+        for tensor in chain(self.parameters(), self.buffers()):
+            dtype = tensor.dtype
+            break
+        return (empty(0, *shape, dtype=dtype),)
 
     def reset_parameters(self) -> None:
         """Resets weight to 1, and bias to 0."""
@@ -86,17 +91,25 @@ class _ChannelNorm(_Norm):
             self.momentum = number(self._name, "momentum", momentum)
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name in ("running_mean", "running_var"):
-            self.register_buffer(name, empty(num_features, dtype=dtype) if track_running_stats else None)
-        seen = zeros((), dtype=np.int64) if track_running_stats else None
-        self.register_buffer("num_batches_tracked", seen)
+        if track_running_stats:
+            self.register_buffer("running_mean", empty(num_features, dtype=dtype))
+            self.register_buffer("running_var", empty(num_features, dtype=dtype))
+            self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64))
+        else:
+            self.register_buffer("running_mean", None)
+            self.register_buffer("running_var", None)
+            self.register_buffer("num_batches_tracked", None)
         self._make_parameters((num_features,), affine, bias, dtype)
 
     def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Casts arrays to the dtype of the statistics where there are no parameters."""
         if self.weight is None and self.running_mean is not None:
             dtype = self.running_mean.dtype
-            args = tuple(in_float(x, dtype) if isinstance(x, np.ndarray) else x for x in args)
+            cast = list(args)
+            for place, arg in enumerate(args):
+                if isinstance(arg, np.ndarray):
+                    cast[place] = in_float(arg, dtype)
+            args = tuple(cast)
         return super()._rv_cast(args)
 
     def reset_running_stats(self) -> None:
@@ -113,7 +126,9 @@ class _ChannelNorm(_Norm):
         super().reset_parameters()
 
     def _example(self) -> tuple[Any, ...]:
-        return self._empty(self.num_features, *(2,) * (max(self._ranks, default=2) - 2))
+        most_dimensions = max(self._ranks, default=2)
+        spatial = (2,) * (most_dimensions - 2)
+        return self._empty(self.num_features, *spatial)
 
     def _check_input_dim(self, input: TensorLike) -> None:
         if not self._ranks:
@@ -122,7 +137,8 @@ class _ChannelNorm(_Norm):
         if len(shape) not in self._ranks:
             expected = " or ".join(self._ranks.values())
             raise misfit(self._name, {"x": shape}, expected)
-        channels = shape[0 if len(shape) == self._unbatched else 1]
+        channel_axis = 0 if len(shape) == self._unbatched else 1
+        channels = shape[channel_axis]
         if channels != self.num_features and (self.affine or self.track_running_stats):
             raise OpError(
                 f"[{self._name}] got x with {channels} channels; expected num_features, {self.num_features}"
@@ -135,28 +151,33 @@ class _BatchNorm(_ChannelNorm):
 
     def forward(self, input: TensorLike) -> Tensor:
         self._check_input_dim(input)
-        of_batch = self.training or self.running_mean is None
+        use_batch = self.training or self.running_mean is None  # the statistics of the batch
         mean = self.running_mean
         var = self.running_var
-        seen = self.num_batches_tracked
+        batches = self.num_batches_tracked
+        weight = self.weight
+        bias = self.bias
         if self.training and not self.track_running_stats:
-            mean = var = seen = None
+            mean = None
+            var = None
+            batches = None
         if F.batch_norm is not F._OWN["batch_norm"]:  # A program has replaced it: it counts no batches.
-            momentum = self._momentum_after(seen if self.training else None)
-            return F.batch_norm(input, mean, var, self.weight, self.bias, of_batch, momentum, self.eps)
-        parameters = self.weight, self.bias
-        return ops.batch_norm(input, mean, var, *parameters, of_batch, self.momentum, self.eps, seen)
+            momentum = self._count_batch(batches if self.training else None)
+            return F.batch_norm(input, mean, var, weight, bias, use_batch, momentum, self.eps)
+        return ops.batch_norm(input, mean, var, weight, bias, use_batch, self.momentum, self.eps, batches)
 
-    def _momentum_after(self, seen: Tensor | None) -> float:
-        """The share of the next batch in the running statistics. seen: the count of batches, which grows by
-        one; None: it stays."""
-        if seen is not None:
-            seen.add_(1)
+    def _count_batch(self, batches: Tensor | None) -> float:
+        """Adds 1 to the count of batches, and returns the share of the next batch in the running statistics.
+
+        batches: num_batches_tracked; None where there is nothing to count.
+        """
+        if batches is not None:
+            batches.add_(1)
         if self.momentum is not None:
             return self.momentum
-        if seen is None:
+        if batches is None:
             return 0.0
-        return 1.0 / float(seen)
+        return 1.0 / float(batches)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -222,9 +243,10 @@ class _InstanceNorm(_ChannelNorm):
         return self._apply_instance_norm(input[None])[0]
 
     def _apply_instance_norm(self, input: Tensor) -> Tensor:
-        held = self.running_mean, self.running_var, self.weight, self.bias
-        of_sample = self.training or not self.track_running_stats
-        return F.instance_norm(input, *held, of_sample, self.momentum or 0.0, self.eps)
+        tensors = (self.running_mean, self.running_var, self.weight, self.bias)
+        use_sample = self.training or not self.track_running_stats  # the statistics of each sample
+        momentum = self.momentum or 0.0
+        return F.instance_norm(input, *tensors, use_sample, momentum, self.eps)
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -301,15 +323,19 @@ class GroupNorm(_Norm):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
-class _OfLastAxes(_Norm):
+class _LastAxesNorm(_Norm):
     """Base of layer norm and RMS norm."""
 
     _shown: tuple[str, ...] = ("*normalized_shape", "eps", "elementwise_affine")
     eps: Any  # a number; None in RMSNorm only
 
-    def _set(self, name: str, normalized_shape: Any, eps: float | None, elementwise_affine: bool) -> None:
-        several = isinstance(normalized_shape, (tuple, list))
-        shape = tuple(normalized_shape) if several else (normalized_shape,)
+    def _set(
+        self, name: str, normalized_shape: ShapeLike, eps: float | None, elementwise_affine: bool
+    ) -> None:
+        """Checks and stores the settings. name: of the op, for errors."""
+        shape: tuple[Any, ...] = (normalized_shape,)
+        if isinstance(normalized_shape, (tuple, list)):
+            shape = tuple(normalized_shape)
         if not shape or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
             raise OpError(f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0")
         self.normalized_shape = tuple(int(n) for n in shape)
@@ -320,7 +346,7 @@ class _OfLastAxes(_Norm):
         return self._empty(*self.normalized_shape)
 
 
-class LayerNorm(_OfLastAxes):
+class LayerNorm(_LastAxesNorm):
     """The last axes of x with mean 0 and variance 1: x and y (..., *normalized_shape).
 
     weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
@@ -331,7 +357,7 @@ class LayerNorm(_OfLastAxes):
     LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)
     """
 
-    _shown = (*_OfLastAxes._shown, "bias")
+    _shown = (*_LastAxesNorm._shown, "bias")
 
     def __init__(
         self,
@@ -349,7 +375,7 @@ class LayerNorm(_OfLastAxes):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
-class RMSNorm(_OfLastAxes):
+class RMSNorm(_LastAxesNorm):
     """The last axes of x divided by their root mean square: x and y (..., *normalized_shape).
 
     weight has the shape normalized_shape; eps=None is the machine epsilon of x's dtype. See

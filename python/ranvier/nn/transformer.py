@@ -16,7 +16,7 @@ from ranvier.extension import belongs_to
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.container import ModuleList
 from ranvier.nn.dropout import Dropout
-from ranvier.nn.key_value_cache import layers_of
+from ranvier.nn.key_value_cache import cache_arguments
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = LAYERS["transformer"]
 
-_ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
+Activation = Callable[[Any], Tensor]
+_ACTIVATIONS: dict[str, Activation] = {"relu": ops.relu, "gelu": ops.gelu}
 
 
-def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
-    """The function for the argument ``activation`` of a layer: a name or a function."""
+def activation_function(name: str, activation: str | Activation) -> Activation:
+    """The function for the argument ``activation``, a name or a function. name: of the layer, for errors."""
     if isinstance(activation, str) and activation in _ACTIVATIONS:
         function = getattr(F, activation)  # A program may have replaced it.
         if function is F._OWN[activation]:
@@ -45,7 +46,10 @@ def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
         return function
     if not callable(activation):
         raise ValueError(f"[{name}] got activation {activation!r}; expected 'relu', 'gelu' or a function")
-    return next((function for function in _ACTIVATIONS.values() if function == activation), activation)
+    for function in _ACTIVATIONS.values():
+        if function == activation:  # also F.relu, which is equal to ops.relu and another object
+            return function
+    return activation
 
 
 def copies(name: str, layer: Module, count: int) -> ModuleList:
@@ -60,14 +64,14 @@ def copies(name: str, layer: Module, count: int) -> ModuleList:
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
 
 
-def added(mask: Tensor | None, x: Tensor) -> Any:
+def mask_as_numbers(mask: Tensor | None, x: Tensor) -> Tensor | None:
     """A mask as numbers, which are added to scores, in the dtype of x; None stays None."""
     if mask is None:
         return None
     return as_added(as_tensor("transformer", mask), x.dtype)
 
 
-def is_causal_mask(mask: Any) -> bool:
+def is_causal_mask(mask: Tensor | None) -> bool:
     """True if a mask of numbers (length, length) hides from each place the later ones, and nothing else."""
     if mask is None or mask.ndim != 2:
         return False
@@ -75,8 +79,8 @@ def is_causal_mask(mask: Any) -> bool:
     return bool(mask.shape == causal.shape and (mask == causal).all())
 
 
-def _attended(
-    attend: Any,
+def _attend(
+    attention: Callable[..., Any],
     x: TensorLike,
     memory: TensorLike,
     attn_mask: TensorLike | None,
@@ -84,7 +88,7 @@ def _attended(
     is_causal: bool,
 ) -> Any:
     """The attention of x to the memory, called by PyTorch's keywords, as a program's own attention may be."""
-    results = attend(
+    results = attention(
         x,
         memory,
         memory,
@@ -109,8 +113,8 @@ class TransformerLayer(Module):
         "bias": "linear1.bias",
         "activation": "_activation_name",
     }
-    _name: str
-    _attentions: tuple[str, ...]
+    _name: str  # of the layer, for errors
+    _attentions: tuple[str, ...]  # the names of the attentions; there is one norm more than attentions
     # PyTorch's encoder layer has `activation_relu_or_gelu`: 1 for relu, 2 for gelu, else 0. Programs read and
     # set it to choose PyTorch's ways of computing.
     _numbers_activation: ClassVar[bool] = False
@@ -126,7 +130,7 @@ class TransformerLayer(Module):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str | Callable[[Any], Tensor] = "relu",
+        activation: str | Activation = "relu",
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -142,19 +146,23 @@ class TransformerLayer(Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, **settings)
         self.norm_first = norm_first
-        parts = range(1, len(self._attentions) + 2)
-        for k in parts:
+        # Each attention and the network has its norm and dropout: norm1, norm2 ..., dropout1, dropout2 ...
+        blocks = range(1, len(self._attentions) + 2)
+        for k in blocks:
             setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, **settings))
-        for k in parts:
+        for k in blocks:
             setattr(self, f"dropout{k}", Dropout(dropout))
-        self.activation = chosen(self._name, activation)
+        self.activation = activation_function(self._name, activation)
         if self._numbers_activation:
             self.activation_relu_or_gelu = {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
 
     @property
     def _activation_name(self) -> Any:
         """The name of the activation, or the function if it has no name."""
-        return next((name for name, f in _ACTIVATIONS.items() if f == self.activation), self.activation)
+        for name, function in _ACTIVATIONS.items():
+            if function == self.activation:
+                return name
+        return self.activation
 
     # The parts of the layer have PyTorch's names and arguments, since subclasses override and call them.
     def _sa_block(
@@ -166,8 +174,10 @@ class TransformerLayer(Module):
         cache: KeyValueCache | None = None,
     ) -> Any:
         """The attention of x to itself. cache: see the attention; only the library's own takes one."""
-        attend = self.self_attn if cache is None else partial(self.self_attn, cache=cache)
-        y = _attended(attend, x, x, attn_mask, key_padding_mask, is_causal)
+        attention: Callable[..., Any] = self.self_attn
+        if cache is not None:
+            attention = partial(attention, cache=cache)
+        y = _attend(attention, x, x, attn_mask, key_padding_mask, is_causal)
         return self.dropout1(y)
 
     def _hidden(self, x: TensorLike) -> Any:
@@ -206,26 +216,27 @@ class TransformerEncoderLayer(TransformerLayer):
         src_mask: Tensor | None = None,
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
-        cache: Any = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """y. src_mask is attn_mask of the attention and src_key_padding_mask is key_padding_mask; is_causal
         and cache have their names there, too."""
         if cache is None:
-            attended = self._sa_block
+            attend = self._sa_block
         else:
-            attended = partial(self._sa_block, cache=cache)
+            attend = partial(self._sa_block, cache=cache)
         x = src
-        if not (src_mask is src_key_padding_mask is None or self._has_usual_attention()):
-            src_mask = added(src_mask, x)
-            src_key_padding_mask = added(src_key_padding_mask, x)
+        has_masks = src_mask is not None or src_key_padding_mask is not None
+        if has_masks and not self._has_usual_attention():
+            src_mask = mask_as_numbers(src_mask, x)
+            src_key_padding_mask = mask_as_numbers(src_key_padding_mask, x)
         if self.norm_first:
-            x = x + attended(self.norm1(x), src_mask, src_key_padding_mask, is_causal=is_causal)
+            x = x + attend(self.norm1(x), src_mask, src_key_padding_mask, is_causal=is_causal)
             x = x + self._ff_block(self.norm2(x))
         else:
-            x = self.norm1(x + attended(x, src_mask, src_key_padding_mask, is_causal=is_causal))
+            x = self.norm1(x + attend(x, src_mask, src_key_padding_mask, is_causal=is_causal))
             x = self.norm2(x + self._ff_block(x))
-        fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
-        if fast:
+        in_inference = not self.training and not x.requires_grad
+        if _core._autocast(-1) and x.ndim == 3 and in_inference and self._is_one_function_in_pytorch():
             return cast(Tensor, _core._autocast_cast("lower", x))
         return x
 
@@ -238,11 +249,12 @@ class TransformerEncoderLayer(TransformerLayer):
         usual = type(self)._sa_block is TransformerLayer._sa_block
         return usual and belongs_to(type(self.self_attn).__module__, "ranvier.nn")
 
-    def _fast(self) -> bool:
+    def _is_one_function_in_pytorch(self) -> bool:
         """True if PyTorch computes the layer in one function: the result then has the dtype of autocast."""
-        own = self.self_attn
-        even = own.batch_first and own.num_heads % 2 == 0 and own.in_proj_bias is not None
-        return even and self.activation in _ACTIVATIONS.values()
+        attention = self.self_attn
+        if not attention.batch_first or attention.num_heads % 2 != 0 or attention.in_proj_bias is None:
+            return False
+        return self.activation in _ACTIVATIONS.values()
 
 
 class _Stack(Module):
@@ -257,12 +269,12 @@ class _Stack(Module):
         self.num_layers = num_layers
         self.norm = norm
 
-    def _through(self, x: TensorLike, cache: KeyValueCache | None, *inputs: Any, **masks: Any) -> Any:
-        """x after all layers. inputs: the memory of a decoder. masks: by the names that the layers have for
-        them, since the arguments of a layer of a program may have another order."""
-        of_layers = layers_of(cache, self._name, len(self.layers))
-        for layer, own in zip(self.layers, of_layers, strict=True):
-            x = layer(x, *inputs, **masks, **own)
+    def _run_layers(self, x: TensorLike, cache: KeyValueCache | None, *memory: Any, **masks: Any) -> Any:
+        """x after all layers. memory: of a decoder. masks: by the names that the layers have for them, since
+        the arguments of a layer of a program may have another order."""
+        arguments = cache_arguments(cache, self._name, len(self.layers))
+        for layer, cache_argument in zip(self.layers, arguments, strict=True):
+            x = layer(x, *memory, **masks, **cache_argument)
         if self.norm is None:
             return x
         return self.norm(x)
@@ -307,15 +319,16 @@ class TransformerEncoder(_Stack):
         mask: Tensor | None = None,
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
-        cache: Any = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """y. mask, src_key_padding_mask and is_causal go to every layer; cache: :class:`KeyValueCache`."""
-        if not (mask is src_key_padding_mask is None or self._has_usual_layers()):
-            src_key_padding_mask = added(src_key_padding_mask, src)
-            mask = added(mask, src)
+        has_masks = mask is not None or src_key_padding_mask is not None
+        if has_masks and not self._has_usual_layers():
+            src_key_padding_mask = mask_as_numbers(src_key_padding_mask, src)
+            mask = mask_as_numbers(mask, src)
             if is_causal is None:
                 is_causal = is_causal_mask(mask)
-        y = self._through(
+        y = self._run_layers(
             src,
             cache,
             src_mask=mask,
@@ -362,32 +375,32 @@ class TransformerDecoderLayer(TransformerLayer):
         """y. For the masks and is_causal of both attentions see :meth:`MultiheadAttention.forward`. cache:
         for the tokens of tgt."""
         if cache is None:
-            attended = self._sa_block
+            attend = self._sa_block
         else:
-            attended = partial(self._sa_block, cache=cache)
+            attend = partial(self._sa_block, cache=cache)
         x = tgt
-        own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
-        other = memory_mask, memory_key_padding_mask, memory_is_causal
+        tgt_masks = (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        memory_masks = (memory_mask, memory_key_padding_mask, memory_is_causal)
         if self.norm_first:
-            x = x + attended(self.norm1(x), *own)
-            x = x + self._mha_block(self.norm2(x), memory, *other)
+            x = x + attend(self.norm1(x), *tgt_masks)
+            x = x + self._mha_block(self.norm2(x), memory, *memory_masks)
             x = x + self._ff_block(self.norm3(x))
         else:
-            x = self.norm1(x + attended(x, *own))
-            x = self.norm2(x + self._mha_block(x, memory, *other))
+            x = self.norm1(x + attend(x, *tgt_masks))
+            x = self.norm2(x + self._mha_block(x, memory, *memory_masks))
             x = self.norm3(x + self._ff_block(x))
         return cast(Tensor, x)
 
     def _mha_block(
         self,
         x: TensorLike,
-        mem: Any,
+        mem: TensorLike,
         attn_mask: TensorLike | None,
         key_padding_mask: TensorLike | None,
         is_causal: bool = False,
     ) -> Any:
         """The attention of x to the memory."""
-        y = _attended(self.multihead_attn, x, mem, attn_mask, key_padding_mask, is_causal)
+        y = _attend(self.multihead_attn, x, mem, attn_mask, key_padding_mask, is_causal)
         return self.dropout2(y)
 
     def _ff_block(self, x: TensorLike) -> Any:
@@ -422,12 +435,12 @@ class TransformerDecoder(_Stack):
         memory_key_padding_mask: Tensor | None = None,
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
-        cache: Any = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """y. Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` for the tokens of tgt."""
         if tgt_mask is not None and tgt_is_causal is None and not self._has_usual_layers():
             tgt_is_causal = is_causal_mask(tgt_mask)
-        y = self._through(
+        y = self._run_layers(
             tgt,
             cache,
             memory,
@@ -466,7 +479,7 @@ class Transformer(Module):
         num_decoder_layers: int = 6,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str | Callable[[Any], Tensor] = "relu",
+        activation: str | Activation = "relu",
         custom_encoder: Module | None = None,
         custom_decoder: Module | None = None,
         layer_norm_eps: float = 1e-5,
@@ -476,19 +489,21 @@ class Transformer(Module):
         dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
-        chosen("transformer", activation)
-        first = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps)
-        settings = (*first, batch_first, norm_first, bias, dtype)
-
-        def norm() -> LayerNorm:
-            return LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-
-        self.encoder = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(*settings), num_encoder_layers, norm()
-        )
-        self.decoder = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(*settings), num_decoder_layers, norm()
-        )
+        activation_function("transformer", activation)  # So a wrong one is an error of this class.
+        sizes = (d_model, nhead, dim_feedforward)
+        settings = (*sizes, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, dtype)
+        if custom_encoder:
+            self.encoder = custom_encoder
+        else:
+            encoder_layer = TransformerEncoderLayer(*settings)
+            encoder_norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            self.encoder = TransformerEncoder(encoder_layer, num_encoder_layers, encoder_norm)
+        if custom_decoder:
+            self.decoder = custom_decoder
+        else:
+            decoder_layer = TransformerDecoderLayer(*settings)
+            decoder_norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            self.decoder = TransformerDecoder(decoder_layer, num_decoder_layers, decoder_norm)
         self.d_model = d_model
         self.nhead = nhead
         self.batch_first = batch_first

@@ -1,4 +1,9 @@
-"""Linear, Embedding and MultiheadAttention with weights of 8 or 4 bits, which are not trained."""
+"""Linear, Embedding and MultiheadAttention with weights of 8 or 4 bits, which are not trained.
+
+`rv.quantize` (nn/quantized/convert.py) makes them of the layers of ``nn``. A weight (n, k) is stored as bytes
+in panels: blocks of PANEL rows, in the order in which the kernel reads them (`QuantizedWeight`, in
+ops/matrix/quantized_weight.py). kind is its format, "int8", "q8_0" or "q4_0".
+"""
 
 from __future__ import annotations
 
@@ -40,18 +45,17 @@ __all__ = ["Embedding", "Linear", "MultiheadAttention"]
 WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
 
 
-def give_weight_dtype(layer: Module, weight_dtype: Any) -> None:
+def give_weight_dtype(layer: Module, weight_dtype: str) -> None:
     """Sets the dtype of the weights of all quantized layers inside a layer."""
     name = one_of(type(layer).__name__, "weight_dtype", weight_dtype, WEIGHT_DTYPES)
-    for part in layer.children():
-        if isinstance(part, Quantized):
-            part.weight_dtype = name
+    for child in layer.children():
+        if isinstance(child, Quantized):
+            child.weight_dtype = name
 
 
-def half_or_float32(x: Tensor) -> str:
-    """The name of a weight's dtype: float32, but for Tensors of 16 bits."""
-    is_half = isinstance(x, Tensor) and x._array.dtype in HALVES
-    if is_half:
+def half_or_float32(x: Any) -> str:
+    """The ``weight_dtype`` for a weight: "float32", but the dtype's name for Tensors of 16 bits."""
+    if isinstance(x, Tensor) and x._array.dtype in HALVES:
         return str(x.dtype.name)
     return "float32"
 
@@ -61,31 +65,36 @@ class Quantized(Module):
 
     Attributes:
         kind: "int8", "q8_0" or "q4_0".
-        weight_dtype: the dtype of ``weight``, of a model of 16 bits its own; ``half()`` and others change it.
+        weight_dtype: the dtype of ``weight``, in which the layer was before; ``half()`` and others change it.
     """
 
     panels: Tensor
     scale: Tensor | None
     weight_dtype: str
-    _panel = PANEL  # rows of a panel
+    _panel = PANEL  # the number of rows of a panel
 
     def _make(
-        self, kind: str, n: int, k: int, made: QuantizedWeight | None = None, weight_dtype: Any = "float32"
+        self,
+        kind: str,
+        n: int,
+        k: int,
+        weight: QuantizedWeight | None = None,
+        weight_dtype: str = "float32",
     ) -> None:
-        """Takes a matrix, or makes room for one of a file."""
+        """Takes a weight (n, k), or makes one of zeros, for the values of a file."""
         name = type(self).__name__
         self.kind = one_of(name, "kind", kind, KINDS)
         self.weight_dtype = one_of(name, "weight_dtype", weight_dtype, WEIGHT_DTYPES)
-        if made is None:
+        if weight is None:
             panels = zeros(*panels_shape(kind, n, k, self._panel), dtype="uint8")
-            made = QuantizedWeight(kind, (n, k), panels, zeros(n) if kind == "int8" else None)
-        self.register_buffer("panels", made.panels)
-        self.register_buffer("scale", made.scale)
-        self._matrix_shape = n, k
+            scale = zeros(n) if kind == "int8" else None  # The other formats have their scales in the panels.
+            weight = QuantizedWeight(kind, (n, k), panels, scale)
+        self.register_buffer("panels", weight.panels)
+        self.register_buffer("scale", weight.scale)
+        self._matrix_shape = (n, k)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Takes new memory, and keeps its dtypes: ``model.half()`` is for the layers beside, and the dtype of
-        ``weight``."""
+        """Takes new memory, and keeps its dtypes: of ``model.half()``, only ``weight_dtype`` follows."""
 
         def same_dtype(tensor: Tensor) -> Tensor:
             new = fn(tensor)
@@ -98,17 +107,19 @@ class Quantized(Module):
         return super()._apply(same_dtype, recurse)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        """Takes panels of another number of rows, too: of an Embedding that shares them with a Linear, or
-        not."""
+        """Takes panels of another number of rows, too.
+
+        An Embedding has panels of 1 row, but of PANEL rows if it shares them with a Linear.
+        """
         name = f"{prefix}panels"
         n, k = self._matrix_shape
-        given = state_dict.get(name)
-        shape = None if given is None else tuple(given.shape)
-        if shape != tuple(self.panels.shape):
-            for rows in (1, PANEL):
-                if shape == panels_shape(self.kind, n, k, rows):
-                    weight = QuantizedWeight(self.kind, (n, k), as_tensor("load_state_dict", given), None)
-                    state_dict = {**state_dict, name: weight.in_panels(PANEL if rows == 1 else 1).panels}
+        panels = state_dict.get(name)
+        if panels is not None and tuple(panels.shape) != tuple(self.panels.shape):
+            for rows, other_rows in ((1, PANEL), (PANEL, 1)):
+                if tuple(panels.shape) == panels_shape(self.kind, n, k, rows):
+                    tensor = as_tensor("load_state_dict", panels)
+                    weight = QuantizedWeight(self.kind, (n, k), tensor, None).in_panels(other_rows)
+                    state_dict = {**state_dict, name: weight.panels}
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
@@ -164,7 +175,8 @@ class Linear(Quantized):
         self.in_features = count("linear", "in_features", in_features, 0)
         self.out_features = count("linear", "out_features", out_features, 0)
         self._make(kind, out_features, in_features, weight_dtype=weight_dtype)
-        register_value(self, BUFFERS, "bias", zeros(out_features) if bias else None)  # may be a property, too
+        # Without the check of `register_buffer`, because a program's class may have a property of this name.
+        register_value(self, BUFFERS, "bias", zeros(out_features) if bias else None)
 
     @classmethod
     def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
@@ -182,16 +194,18 @@ class Linear(Quantized):
             weight = weight.in_panels(PANEL)
         if not isinstance(weight, QuantizedWeight):
             weight = quantized(weight, one_of("Linear", "kind", kind, KINDS))
-        made = cls.__new__(cls)
-        super(Linear, made).__init__()
-        n, k = made.out_features, made.in_features = weight.shape
-        made._make(weight.kind, n, k, weight, weight_dtype)
+        layer = cls.__new__(cls)
+        super(Linear, layer).__init__()
+        n, k = weight.shape
+        layer.out_features = n
+        layer.in_features = k
+        layer._make(weight.kind, n, k, weight, weight_dtype)
         if bias is not None:
             bias = as_tensor("Linear", bias).detach().float().clone()
             if bias.shape != (n,):
                 raise misfit("Linear", {"bias": bias.shape}, str((n,)))
-        register_value(made, BUFFERS, "bias", bias)
-        return made
+        register_value(layer, BUFFERS, "bias", bias)
+        return layer
 
     @classmethod
     def from_float(cls, layer: nn.Linear, kind: str = "int8") -> Linear:
@@ -199,14 +213,17 @@ class Linear(Quantized):
         return cls.from_weight(layer.weight, layer.bias, kind).train(layer.training)
 
     def forward(self, input: TensorLike) -> Tensor:
-        sizes = self.out_features, self.in_features
+        sizes = (self.out_features, self.in_features)
         return product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
 
 
 def product(
-    x: TensorLike, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int
+    x: TensorLike, panels: Tensor, scale: Tensor | None, bias: Tensor | None, kind: str, n: int, k: int
 ) -> Tensor:
-    """y = x W^T + b. The op has no gradient of b; so a bias that is trained is added by another."""
+    """y = x W^T + b, with W (n, k) in panels.
+
+    The op has no gradient of b; so a bias that is trained is added by another op.
+    """
     if bias is not None and bias.requires_grad:
         y = quantized_linear(x, panels, scale, None, kind, n, k)
         return y + bias.to(y.dtype)
@@ -259,12 +276,14 @@ class Embedding(Quantized):
             weight = weight.in_panels(rows)
         else:
             weight = quantized(weight, one_of("Embedding", "kind", kind, KINDS), rows)
-        made = cls.__new__(cls)
-        super(Embedding, made).__init__()
-        n, k = made.num_embeddings, made.embedding_dim = weight.shape
-        made.tied = tied
-        made._make(weight.kind, n, k, weight, weight_dtype)
-        return made
+        layer = cls.__new__(cls)
+        super(Embedding, layer).__init__()
+        n, k = weight.shape
+        layer.num_embeddings = n
+        layer.embedding_dim = k
+        layer.tied = tied
+        layer._make(weight.kind, n, k, weight, weight_dtype)
+        return layer
 
     @classmethod
     def from_float(cls, layer: nn.Embedding, kind: str = "int8") -> Embedding:
@@ -320,16 +339,19 @@ class MultiheadAttention(attention.MultiheadAttention):
                 embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first
             )
         self.kind = one_of("MultiheadAttention", "kind", kind, KINDS)
-        widths = {"q_proj": embed_dim, "k_proj": self.kdim, "v_proj": self.vdim}
         packed = self.in_proj_weight is not None
-        for name in ("in_proj_weight", "in_proj_bias", *[f"{name}_weight" for name in widths]):
-            setattr(self, name, None)
+        self.in_proj_weight = None
+        self.in_proj_bias = None
+        self.q_proj_weight = None
+        self.k_proj_weight = None
+        self.v_proj_weight = None
         if packed:
             self.in_proj = Linear(embed_dim, 3 * embed_dim, bias, kind)
         else:
             self.in_proj = None
-        for name, width in () if packed else widths.items():
-            self.add_module(name, Linear(width, embed_dim, bias, kind))
+            self.q_proj = Linear(embed_dim, embed_dim, bias, kind)
+            self.k_proj = Linear(self.kdim, embed_dim, bias, kind)
+            self.v_proj = Linear(self.vdim, embed_dim, bias, kind)
         self.out_proj = Linear(embed_dim, embed_dim, bias, kind)
         give_weight_dtype(self, weight_dtype)
 
@@ -341,44 +363,60 @@ class MultiheadAttention(attention.MultiheadAttention):
     @classmethod
     def from_float(cls, layer: attention.MultiheadAttention, kind: str = "int8") -> MultiheadAttention:
         """The layer with its projections in this kind."""
-        settings = {name: getattr(layer, name) for name in ("dropout", "kdim", "vdim", "batch_first")}
-        settings |= {"bias": layer.out_proj.bias is not None, "add_bias_kv": layer.bias_k is not None}
-        made = cls(layer.embed_dim, layer.num_heads, add_zero_attn=layer.add_zero_attn, kind=kind, **settings)
-        made.bias_k, made.bias_v = copy.deepcopy((layer.bias_k, layer.bias_v))
-        made.out_proj = Linear.from_float(layer.out_proj, kind)
-        biases = (None,) * 3 if layer.in_proj_bias is None else ops.chunk(layer.in_proj_bias, 3)
+        result = cls(
+            layer.embed_dim,
+            layer.num_heads,
+            dropout=layer.dropout,
+            bias=layer.out_proj.bias is not None,
+            add_bias_kv=layer.bias_k is not None,
+            add_zero_attn=layer.add_zero_attn,
+            kdim=layer.kdim,
+            vdim=layer.vdim,
+            batch_first=layer.batch_first,
+            kind=kind,
+        )
+        result.bias_k = copy.deepcopy(layer.bias_k)
+        result.bias_v = copy.deepcopy(layer.bias_v)
+        result.out_proj = Linear.from_float(layer.out_proj, kind)
         if layer.in_proj_weight is not None:
-            made.in_proj = Linear.from_weight(layer.in_proj_weight, layer.in_proj_bias, kind)
-        else:
-            for name, bias in zip("qkv", biases, strict=True):
-                weight = getattr(layer, f"{name}_proj_weight")
-                made.add_module(f"{name}_proj", Linear.from_weight(weight, bias, kind))
-        return made.train(layer.training)
+            result.in_proj = Linear.from_weight(layer.in_proj_weight, layer.in_proj_bias, kind)
+            return result.train(layer.training)
+        biases: Any = (None, None, None)
+        if layer.in_proj_bias is not None:
+            biases = ops.chunk(layer.in_proj_bias, 3)
+        result.q_proj = Linear.from_weight(layer.q_proj_weight, biases[0], kind)
+        result.k_proj = Linear.from_weight(layer.k_proj_weight, biases[1], kind)
+        result.v_proj = Linear.from_weight(layer.v_proj_weight, biases[2], kind)
+        return result.train(layer.training)
 
     @property
     def _qkv_same_embed_dim(self) -> bool:
         return self.in_proj is not None
 
-    def _in(self, x: Tensor) -> Tensor:
+    def _project_packed(self, x: Tensor) -> Tensor:
         return self.in_proj(x)  # type: ignore[misc]
 
-    def _out(self, y: Tensor) -> Tensor:
+    def _project_out(self, y: Tensor) -> Tensor:
         return self.out_proj(y)
 
-    def _apart(self, *inputs: Tensor) -> list[Tensor]:
-        if self.in_proj is None:
-            return [
-                layer(x) for layer, x in zip((self.q_proj, self.k_proj, self.v_proj), inputs, strict=True)
-            ]
+    def _project_each(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        in_proj = self.in_proj
+        if in_proj is None:
+            return [self.q_proj(query), self.k_proj(key), self.v_proj(value)]
+        inputs = (query, key, value)
         width = self.embed_dim
-        made = self.in_proj
-        # a panel has rows of two projections, or another layer or hooks are in its place
-        if width % PANEL or type(made) is not Linear or made._rv_hooks is not None:
-            return [ops.narrow(made(x), -1, i * width, width) for i, x in enumerate(inputs)]
-        panels = ops.chunk(made.panels, 3)
-        scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
-        biases = (None,) * 3 if made.bias is None else ops.chunk(made.bias, 3)
-        return [
-            product(*parts, self.kind, width, width)
-            for parts in zip(inputs, panels, scales, biases, strict=True)
-        ]
+        # The weight is cut into three where it can be: not if a panel has rows of two projections, or another
+        # layer or hooks are in its place. There each input gets all three projections, of which one is read.
+        if width % PANEL or type(in_proj) is not Linear or in_proj._rv_hooks is not None:
+            return [ops.narrow(in_proj(x), -1, i * width, width) for i, x in enumerate(inputs)]
+        panels = ops.chunk(in_proj.panels, 3)
+        scales: Any = (None, None, None)
+        if in_proj.scale is not None:
+            scales = ops.chunk(in_proj.scale, 3)
+        biases: Any = (None, None, None)
+        if in_proj.bias is not None:
+            biases = ops.chunk(in_proj.bias, 3)
+        results = []
+        for x, panel, scale, bias in zip(inputs, panels, scales, biases, strict=True):
+            results.append(product(x, panel, scale, bias, self.kind, width, width))
+        return results

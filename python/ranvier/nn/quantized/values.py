@@ -27,8 +27,11 @@ class Values(Tensor):
 
     @staticmethod
     def of(weight: QuantizedWeight, dtype: DType) -> Values:
+        """The values of a matrix of few bits, in this dtype. All slots of a Tensor but `_array` are set."""
         values = object.__new__(Values)
-        values._grad = values._grad_fn = values._view = None
+        values._grad = None
+        values._grad_fn = None
+        values._view = None
         values._requires_grad = False
         values._cell = _core._Cell()
         values.__dict__["_made_of"] = weight, dtype
@@ -80,7 +83,7 @@ class Values(Tensor):
 
     ndim = property(lambda self: 2)
 
-    def size(self, dim: Any = None) -> Any:
+    def size(self, dim: int | None = None) -> Any:
         if dim is None:
             return self.shape
         return self.shape[index(dim)]
@@ -96,7 +99,7 @@ class Values(Tensor):
     def element_size(self) -> int:
         return self.itemsize
 
-    def stride(self, dim: Any = None) -> Any:
+    def stride(self, dim: int | None = None) -> Any:
         steps = (self._weight.shape[1], 1)
         if dim is None:
             return steps
