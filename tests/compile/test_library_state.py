@@ -130,7 +130,7 @@ KNOWN = """
 == caches, and what the library defines when it is imported
 compile/program_cache _unpaid; compile/guarding/library_guards _comparison _made _names _of_class
 compile/shared_programs _guards _programs; compile/guarding/walk _FOLLOW; nn/often _calls
-observe _locks; settings _all _numbers; nn/init _asked
+observe _locks; settings _all _numbers; nn/init _callback
 tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
 tensors/replaced replaced; tensors/mapped_files _files
 torch/torch_function/dispatch _made _NOWRAP; torch/tensors/shared_memory _blocks

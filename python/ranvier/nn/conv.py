@@ -1,4 +1,8 @@
-"""The convolutional layers: Conv1d, Conv2d, and their transposed forms, whose output is larger than x."""
+"""The convolutional layers: Conv1d, Conv2d, ConvTranspose1d and ConvTranspose2d.
+
+The ops are in ops/image/conv.py; a layer has the parameters and settings. Settings that are one number or one
+for each spatial axis are stored as tuples with one number for each axis.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from ranvier.nn.linear import Product
 from ranvier.nn.table import LAYERS
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.types import DtypeLike, ShapeLike, TensorLike
 
 __all__ = LAYERS["conv"]
 
@@ -22,31 +26,30 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Product):
-    """Base of the convolutional layers, with the arguments of PyTorch's base class. ``_op``: the name of the
-    op. ``_axes``: the number of spatial axes."""
+    """Base of the convolutional layers, with the arguments of PyTorch's base class."""
 
-    _op = "conv"
-    _axes: int
+    _op = "conv"  # the name of the op in nn.functional
+    _axes: int  # the number of spatial axes
     transposed = False
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any,
-        padding: int | Sequence[int],
-        dilation: Any,
+        kernel_size: ShapeLike,
+        stride: ShapeLike,
+        padding: ShapeLike | str,
+        dilation: ShapeLike,
         transposed: bool,
-        output_padding: Any,
+        output_padding: ShapeLike | None,
         groups: int,
         bias: bool,
         padding_mode: str,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
-        if not hasattr(self, "_axes"):
-            self._axes = len(kernel_size)
+        if not hasattr(self, "_axes"):  # the class of a program, derived from this one
+            self._axes = len(kernel_size)  # type: ignore[arg-type]
         channels = (in_channels, out_channels, groups)
         if not all(isinstance(n, int) and type(n) is not bool for n in channels) or min(channels) < 1:
             raise OpError(f"[{self._op}] got {_counts(channels)}; expected positive whole numbers")
@@ -60,27 +63,32 @@ class Convolution(Product):
         self.groups = groups
         if transposed != self.transposed:  # A user's class may pass a value that differs from the base's.
             self.transposed = transposed
-        if padding_mode not in (_PADDING_MODES[:1] if transposed else _PADDING_MODES):
-            if transposed:
-                expected = "'zeros'"
-            else:
-                expected = f"one of {', '.join(map(repr, _PADDING_MODES))}"
+        if transposed and padding_mode != "zeros":
+            raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected 'zeros'")
+        if padding_mode not in _PADDING_MODES:
+            expected = f"one of {', '.join(map(repr, _PADDING_MODES))}"
             raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected {expected}")
-        self.padding = self._padding(padding)
-        extra = 0 if output_padding is None else output_padding
-        self.output_padding = self._sizes("output_padding", extra, 0)
+        self.padding = self._check_padding(padding)
+        if output_padding is None:
+            output_padding = 0
+        self.output_padding = self._sizes("output_padding", output_padding, 0)
         self.padding_mode = padding_mode
-        outputs, inputs = channels[:2] if transposed else channels[1::-1]
-        self._make((outputs, inputs // groups, *self.kernel_size), out_channels, bias, dtype)
+        shape: tuple[int, ...]
+        if transposed:
+            shape = (in_channels, out_channels // groups, *self.kernel_size)
+        else:
+            shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self._make(shape, out_channels, bias, dtype)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
         text += f", stride={self.stride}"
-        zero = (0,) * self._axes
-        one = (1,) * self._axes
-        for name, usual in (("padding", zero), ("dilation", one), ("output_padding", zero), ("groups", 1)):
-            value = getattr(self, name, usual)
-            if value != usual:
+        zeros = (0,) * self._axes
+        ones = (1,) * self._axes
+        defaults = {"padding": zeros, "dilation": ones, "output_padding": zeros, "groups": 1}
+        for name, default in defaults.items():
+            value = getattr(self, name, default)
+            if value != default:
                 text += f", {name}={value}"
         if self.bias is None:
             text += ", bias=False"
@@ -89,7 +97,8 @@ class Convolution(Product):
             return text
         return f"{text}, padding_mode={mode}"
 
-    def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
+    def _sizes(self, name: str, value: ShapeLike | str, least: int) -> tuple[int, ...]:
+        """A setting as one number for each axis; ValueError for a number below ``least``."""
         if isinstance(value, (tuple, list)):
             sizes = tuple(value)
         else:
@@ -105,16 +114,22 @@ class Convolution(Product):
             raise OpError(f"[{self._op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes
 
-    def _around(self) -> tuple[int, ...]:
-        """The padding for `pad`: the sizes before and after, from the last axis to the first."""
-        if self.padding == "valid":
-            return (0,) * (2 * self._axes)
-        if not isinstance(self.padding, str):
-            return tuple(n for size in reversed(self.padding) for n in (size, size))
-        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        return tuple(n for size in reversed(reach) for n in (size // 2, size - size // 2))
+    def _pad_sizes(self) -> tuple[int, ...]:
+        """The padding as `F.pad` takes it: the sizes before and after, from the last axis to the first."""
+        sizes: list[int] = []
+        for axis in reversed(range(self._axes)):
+            if self.padding == "valid":
+                sizes += (0, 0)
+            elif self.padding == "same":  # The sum is what the kernel takes from the axis.
+                total = self.dilation[axis] * (self.kernel_size[axis] - 1)
+                sizes += (total // 2, total - total // 2)
+            else:
+                size: int = self.padding[axis]  # type: ignore[assignment]
+                sizes += (size, size)
+        return tuple(sizes)
 
-    def _padding(self, padding: int | str | Sequence[int]) -> tuple[int, ...] | str:
+    def _check_padding(self, padding: ShapeLike | str) -> tuple[int, ...] | str:
+        """The setting ``padding``: "valid", "same", or one number for each axis."""
         if not isinstance(padding, str) or self.transposed:
             return self._sizes("padding", padding, 0)
         if padding not in ("valid", "same"):
@@ -125,19 +140,19 @@ class Convolution(Product):
         return padding
 
     @property
-    def _reversed_padding_repeated_twice(self) -> Any:
-        """The padding for `pad`, which a program may replace: for sides of different sizes, for example."""
-        own = self.__dict__.get("_reversed_padding_repeated_twice")
-        if own is not None:
-            return own
-        around = self._around()
+    def _reversed_padding_repeated_twice(self) -> Sequence[int]:
+        """The padding for `F.pad`. A program may set it: for sides of different sizes, for example."""
+        set_by_program: Sequence[int] | None = self.__dict__.get("_reversed_padding_repeated_twice")
+        if set_by_program is not None:
+            return set_by_program
+        sizes = self._pad_sizes()
         if isinstance(self.padding, str):
-            return list(around)
-        return around
+            return list(sizes)  # as in PyTorch, which has a list only here
+        return sizes
 
     @_reversed_padding_repeated_twice.setter
-    def _reversed_padding_repeated_twice(self, around: Any) -> None:
-        self.__dict__["_reversed_padding_repeated_twice"] = around
+    def _reversed_padding_repeated_twice(self, sizes: Sequence[int]) -> None:
+        self.__dict__["_reversed_padding_repeated_twice"] = sizes
 
 
 class _Conv(Convolution):
@@ -147,30 +162,41 @@ class _Conv(Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: int | Sequence[int] = 0,
-        dilation: Any = 1,
+        kernel_size: ShapeLike,
+        stride: ShapeLike = 1,
+        padding: ShapeLike | str = 0,
+        dilation: ShapeLike = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
-        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation
-        super().__init__(*sizes, False, None, groups, bias, padding_mode, dtype)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            transposed=False,
+            output_padding=None,
+            groups=groups,
+            bias=bias,
+            padding_mode=padding_mode,
+            dtype=dtype,
+        )
 
     def forward(self, input: TensorLike) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
 
     def _conv_forward(self, input: TensorLike, weight: TensorLike, bias: TensorLike | None) -> Tensor:
         """The convolution with this weight. It has PyTorch's name, since users' subclasses call it."""
-        padding: Any = self.padding
+        padding: ShapeLike | str = self.padding
         if self.padding_mode != "zeros":
-            around = self._reversed_padding_repeated_twice
-            input = F.pad(input, around, self.padding_mode)
+            input = F.pad(input, self._reversed_padding_repeated_twice, self.padding_mode)
             padding = 0
-        settings = self.stride, padding, self.dilation, self.groups
-        return getattr(F, self._op)(input, weight, bias, *settings)
+        convolve = getattr(F, self._op)
+        return convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_Conv):
@@ -213,20 +239,22 @@ def _counts(channels: tuple[int, int, int]) -> str:
 
 
 class TransposedConvolution(Convolution):
+    """Base of the transposed convolutions, whose output is larger than x."""
+
     transposed = True
     output_padding: tuple[int, ...]
 
     def _output_padding(
         self,
-        input: Any,
-        output_size: Any,
-        stride: Any,
+        input: Tensor,
+        output_size: ShapeLike | None,
+        stride: Sequence[int],
         padding: Any,
-        kernel_size: Any,
+        kernel_size: Sequence[int],
         num_spatial_dims: int,
-        dilation: Any = None,
+        dilation: Sequence[int] | None = None,
     ) -> tuple[int, ...]:
-        """The output_padding that gives output_size; that of the layer without one.
+        """The output_padding that gives output_size; that of the layer if output_size is None.
 
         It has PyTorch's name and arguments, since subclasses call and override it. With output_size it uses
         the arguments alone, since programs call it for objects of their own.
@@ -238,21 +266,26 @@ class TransposedConvolution(Convolution):
         else:
             wanted = (output_size,)
         wanted = wanted[-num_spatial_dims:]
-        gaps = (1,) * num_spatial_dims if dilation is None else dilation
-        least = [
-            (n - 1) * stride[d] - 2 * padding[d] + gaps[d] * (kernel_size[d] - 1) + 1
-            for d, n in enumerate(input.shape[-num_spatial_dims:])
-        ]
-        most = [n + s - 1 for n, s in zip(least, stride, strict=True)]
-        fits = len(wanted) == num_spatial_dims and all(
-            isinstance(n, int) and a <= n <= b for n, a, b in zip(wanted, least, most, strict=True)
-        )
+        if dilation is None:
+            dilation = (1,) * num_spatial_dims
+        # Without output_padding, the output has the least size. Up to stride - 1 more are possible.
+        least = []
+        most = []
+        for axis, size in enumerate(input.shape[-num_spatial_dims:]):
+            kernel_extent = dilation[axis] * (kernel_size[axis] - 1) + 1
+            smallest = (size - 1) * stride[axis] - 2 * padding[axis] + kernel_extent
+            least.append(smallest)
+            most.append(smallest + stride[axis] - 1)
+        fits = len(wanted) == num_spatial_dims
+        if fits:
+            for size, low, high in zip(wanted, least, most, strict=True):
+                fits = fits and isinstance(size, int) and low <= size <= high
         if not fits:
             raise ValueError(
                 f"[conv_transpose{num_spatial_dims}d] got output_size {output_size!r}; expected sizes from "
                 f"{tuple(least)} to {tuple(most)}"
             )
-        return tuple(n - a for n, a in zip(wanted, least, strict=True))
+        return tuple(size - low for size, low in zip(wanted, least, strict=True))
 
 
 class _ConvTranspose(TransposedConvolution):
@@ -262,25 +295,37 @@ class _ConvTranspose(TransposedConvolution):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: int | Sequence[int] = 0,
-        output_padding: Any = 0,
+        kernel_size: ShapeLike,
+        stride: ShapeLike = 1,
+        padding: ShapeLike = 0,
+        output_padding: ShapeLike = 0,
         groups: int = 1,
         bias: bool = True,
-        dilation: Any = 1,
+        dilation: ShapeLike = 1,
         padding_mode: str = "zeros",
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
-        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation
-        super().__init__(*sizes, True, output_padding, groups, bias, padding_mode, dtype)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            transposed=True,
+            output_padding=output_padding,
+            groups=groups,
+            bias=bias,
+            padding_mode=padding_mode,
+            dtype=dtype,
+        )
 
-    def forward(self, input: Any, output_size: Any = None) -> Tensor:
-        extra = self._output_padding(
+    def forward(self, input: Tensor, output_size: ShapeLike | None = None) -> Tensor:
+        output_padding = self._output_padding(
             input, output_size, self.stride, self.padding, self.kernel_size, self._axes, self.dilation
         )
         convolve = getattr(F, self._op)
-        settings = self.stride, self.padding, extra, self.groups, self.dilation
+        settings = (self.stride, self.padding, output_padding, self.groups, self.dilation)
         return convolve(input, self.weight, self.bias, *settings)
 
 

@@ -29,15 +29,23 @@ from ranvier.tensors.views import bump
 
 if TYPE_CHECKING:
     from ranvier.ops.making.random import Generator
+    from ranvier.tensors.types import Array, ArrayLike
 
+# Whether the functions of this file leave tensors as they are, in this thread: see `skipped`.
 _set = ThreadSettings(skips=False)
 
 
-class _Asked(local):
-    by: Callable[[Tensor], object] = id  # `id` stands for a function that does nothing.
+def _ignore(tensor: Tensor) -> None:
+    """Does nothing."""
 
 
-_asked = _Asked()
+class _Callback(local):
+    """The function that `skipped` got, in this thread."""
+
+    function: Callable[[Tensor], object] = staticmethod(_ignore)
+
+
+_callback = _Callback()
 
 
 @contextmanager
@@ -47,34 +55,41 @@ def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
     No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: a function
     that gets each parameter and buffer (for copies of layers, before the copy) and may raise an error.
     """
-    before = (_set.skips, _asked.by)
+    skips_before = _set.skips
+    function_before = _callback.function
     _set.skips = True
-    _asked.by = asked or _asked.by
+    if asked is not None:
+        _callback.function = asked
     try:
         yield
     finally:
-        _set.skips, _asked.by = before
+        _set.skips = skips_before
+        _callback.function = function_before
 
 
 def copied(values: Iterable[Tensor]) -> None:
-    """Calls `asked` of the block :func:`skipped` with parameters and buffers that will be copied."""
-    for tensor in values if _set.skips else ():
-        _asked.by(tensor)
+    """Tells the function of :func:`skipped` of parameters and buffers that will be copied."""
+    if _set.skips:
+        for tensor in values:
+            _callback.function(tensor)
 
 
-def _skips(tensor: Tensor) -> bool:
-    """True if the tensor stays as it is: its values come from a file, or it has no values (device meta). It
-    is marked as changed all the same, since its later values are a change."""
-    skips = _set.skips or getattr(tensor, "is_meta", False)
-    if skips:
-        if _set.skips:
-            _asked.by(tensor)
-        bump(tensor)
-    return skips
+def _stays(tensor: Tensor) -> bool:
+    """True if the tensor stays as it is: its values come from a file, or it has no values (device meta).
+
+    The tensor is then marked as changed all the same, since its later values are a change.
+    """
+    if _set.skips:
+        _callback.function(tensor)
+    elif not getattr(tensor, "is_meta", False):
+        return False
+    bump(tensor)
+    return True
 
 
-def _fill(tensor: Tensor, values: Any) -> Tensor:
-    if _skips(tensor):
+def _fill(tensor: Tensor, values: ArrayLike) -> Tensor:
+    """Writes the values, an array or a number, into the tensor."""
+    if _stays(tensor):
         return tensor
     if isinstance(tensor, UninitializedParameter):
         raise ValueError(
@@ -86,18 +101,24 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
-def _draw(kernel: str, tensor: Tensor, dtype: Any, generator: Any, a: float, b: float) -> Any:
-    kind = dtype if dtype.kind == "f" else _memory.F32
-    return philox.numbers(kernel, tensor.shape, kind, float(a), float(b), key_of("init", generator))
+def _draw(kernel: str, tensor: Tensor, dtype: Any, generator: Generator | None, a: float, b: float) -> Array:
+    """Random numbers in the shape of a tensor. kernel: "random_uniform" in [a, b), or "random_normal" with
+    mean a and standard deviation b."""
+    if dtype.kind != "f":
+        dtype = _memory.F32
+    return philox.numbers(kernel, tensor.shape, dtype, float(a), float(b), key_of("init", generator))
 
 
-def _drawn(kernel: str, tensor: Tensor, a: float, b: float, generator: Any = None) -> Tensor:
-    if _skips(tensor):
+def _uniform(tensor: Tensor, low: float, high: float, generator: Generator | None = None) -> Tensor:
+    if _stays(tensor):
         return tensor
-    return _fill(tensor, _draw(kernel, tensor, tensor.dtype, generator, a, b))
+    return _fill(tensor, _draw("random_uniform", tensor, tensor.dtype, generator, low, high))
 
 
-_uniform, _normal = (functools.partial(_drawn, f"random_{kind}") for kind in ("uniform", "normal"))
+def _normal(tensor: Tensor, mean: float, std: float, generator: Generator | None = None) -> Tensor:
+    if _stays(tensor):
+        return tensor
+    return _fill(tensor, _draw("random_normal", tensor, tensor.dtype, generator, mean, std))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -217,7 +238,8 @@ def fan(tensor: Tensor, mode: str) -> int:
     """One of :func:`fans`: "fan_in" or "fan_out"."""
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"[kaiming] got mode {mode!r}; expected 'fan_in' or 'fan_out'")
-    return fans(tensor)[mode == "fan_out"]
+    fan_in, fan_out = fans(tensor)
+    return fan_in if mode == "fan_in" else fan_out
 
 
 def _he_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
@@ -268,23 +290,33 @@ def trunc_normal_(
     std = float(std)
     a = float(a)
     b = float(b)
-    if not (a <= b and 0 <= std < math.inf and abs(mean) < math.inf and (std > 0 or a <= mean <= b)):
+    is_finite = 0 <= std < math.inf and abs(mean) < math.inf
+    is_possible = std > 0 or a <= mean <= b
+    if not (a <= b and is_finite and is_possible):
         raise ValueError(
             f"[trunc_normal_] got mean = {mean}, std = {std}, a = {a} and b = {b}; expected finite numbers "
             "with std >= 0 and a <= b, and a mean in [a, b] for std = 0"
         )
-    if _skips(tensor):
+    if _stays(tensor):
         return tensor
     return _fill(tensor, truncated(tensor, mean, std, a, b, key_of("init", generator)))
 
 
-def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: Any) -> Any:
-    """The numbers of :func:`trunc_normal_`."""
+def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: Any) -> Array:
+    """The numbers of :func:`trunc_normal_`, in the shape and dtype of a tensor. key: of the generator.
+
+    Uniform numbers u are put into the inverse of the distribution function, restricted to [a, b].
+    """
     from ranvier.ops import nextafter
 
     u = _core.random_uniform(tensor.shape, "float64", 0.0, 1.0, key)
     with np.errstate(all="ignore"):  # The ends, and the squares of their distances, may be infinite.
-        left, right = (a - mean, b - mean) if std == 0 else ((a - mean) / std, (b - mean) / std)
+        # The ends in standard deviations from the mean.
+        left = a - mean
+        right = b - mean
+        if std != 0:
+            left /= std
+            right /= std
         if left > 3:
             values = a + std * _tail(u, left, right)
         elif right < -3:
@@ -293,7 +325,8 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
             p = math.erf(left / math.sqrt(2))
             q = math.erf(right / math.sqrt(2))
             values = mean + math.sqrt(2) * std * _core.erfinv(p + (q - p) * u, None)
-        low, high = (wrap(np.array(x).astype(tensor.dtype)) for x in (a, b))
+        low = wrap(np.array(a).astype(tensor.dtype))
+        high = wrap(np.array(b).astype(tensor.dtype))
         # Rounding may move the ends out of [a, b].
         if float(low) < a:
             low = nextafter(low, b)
@@ -302,29 +335,37 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
         return np.clip(values.astype(tensor.dtype), low._array, high._array)
 
 
-def _tail(u: Any, left: float, right: float) -> Any:
-    """d with Q(left + d) = Q(left) - u (Q(left) - Q(right)), by Newton's method for fall(d) = t. Q = density
-    * mills is 1 minus the standard normal distribution function. left > 3, where three steps are enough."""
+def _tail(u: Array, left: float, right: float) -> Array:
+    """Numbers d >= 0 so that left + d is standard normal, restricted to [left, right], with left > 3.
 
+    u: uniform in [0, 1). Q = density * mills is 1 minus the standard normal distribution function, and d
+    solves Q(left + d) = Q(left) - u (Q(left) - Q(right)). With fall(d) = log Q(left) - log Q(left + d) this
+    is fall(d) = t, which three steps of Newton's method solve: the derivative of fall is 1 / mills(left + d).
+    """
     left = min(left, 1e150)
+    terms = 2 + int(100 / left**2)  # The fraction converges faster the larger left is.
 
-    def mills(x: Any) -> Any:  # Laplace's continued fraction
+    def mills(x: Any) -> Any:
+        """Laplace's continued fraction: Q / density."""
         y = x
-        for k in range(2 + int(100 / left**2), 0, -1):
+        for k in range(terms, 0, -1):
             y = x + k / y
         return 1 / y
 
-    def fall(d: Any) -> Any:  # log Q(left) - log Q(left + d)
+    def fall(d: Any) -> Any:
         return d * (left + d / 2) - np.log(mills(left + d) / mills(left))
 
-    t = -np.log1p(u * np.expm1(-fall(right - left) if right < math.inf else -math.inf))
-    d = 2 * t / (left + np.sqrt(left * left + 2 * t))
+    log_ratio = -math.inf  # of Q(right) to Q(left)
+    if right < math.inf:
+        log_ratio = -fall(right - left)
+    t = -np.log1p(u * np.expm1(log_ratio))
+    d = 2 * t / (left + np.sqrt(left * left + 2 * t))  # the solution without the factor of mills
     for _ in range(3):
         d = d - (fall(d) - t) * mills(left + d)
     return np.maximum(d, 0)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """A matrix (out, in * window) with orthogonal rows or columns times gain (Saxe et al., 2014).
 
     Raises ValueError for a tensor of fewer than 2 dimensions.
@@ -336,16 +377,20 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     """
     if tensor.ndim < 2:
         raise OpError(f"[orthogonal_] got a tensor of shape {tensor.shape}; expected at least 2 dimensions")
-    if _skips(tensor) or tensor.numel() == 0:
+    if _stays(tensor) or tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
-    kind = tensor.dtype if tensor.dtype == np.float64 else _memory.F32
-    values = _draw("random_normal", tensor, kind, generator, 0.0, 1.0).reshape(rows, -1)
-    wide = rows < values.shape[1]
-    q, r = np.linalg.qr(values.T if wide else values)
+    dtype = tensor.dtype if tensor.dtype == np.float64 else _memory.F32
+    values = _draw("random_normal", tensor, dtype, generator, 0.0, 1.0).reshape(rows, -1)
+    is_wide = rows < values.shape[1]  # The columns of q are orthogonal, so a wide matrix is transposed.
+    if is_wide:
+        values = values.T
+    q, r = np.linalg.qr(values)
     # With this choice of signs, the matrix is uniformly distributed among all orthogonal matrices.
     q = q * np.where(np.diagonal(r) < 0, -1, 1).astype(q.dtype)
-    return _fill(tensor, gain * (q.T if wide else q).reshape(tensor.shape))
+    if is_wide:
+        q = q.T
+    return _fill(tensor, gain * q.reshape(tensor.shape))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -361,16 +406,16 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
             "(out, in, *window), out divisible by groups"
         )
     values = np.zeros(tensor.shape, tensor.dtype)
-    part = tensor.shape[0] // groups
+    group_size = tensor.shape[0] // groups  # output channels of a group
     centre = tuple(n // 2 for n in tensor.shape[2:])
     for group in range(groups):
-        for i in range(min(part, tensor.shape[1])):
-            place = (group * part + i, i, *centre)
+        for i in range(min(group_size, tensor.shape[1])):
+            place = (group * group_size + i, i, *centre)
             values[place] = 1
     return _fill(tensor, values)
 
 
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Normal, with a share of each column set to 0 (Martens, 2010).
 
     >>> import ranvier as rv
@@ -382,7 +427,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
             f"[sparse_] got a tensor of shape {tensor.shape} and sparsity {sparsity}; expected 2 dimensions "
             "and 0 <= sparsity <= 1"
         )
-    if _skips(tensor):
+    if _stays(tensor):
         return tensor
     values = _draw("random_normal", tensor, tensor.dtype, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])
@@ -440,7 +485,6 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
-_own_errors(
-    globals(),
-    ["calculate_gain", "fan", "truncated", *(name for name in globals() if name[-1] == "_" != name[0])],
-)
+# Errors of these functions have the function's own name: of all whose name ends in "_", and three more.
+_names = [name for name in globals() if name.endswith("_") and not name.startswith("_")]
+_own_errors(globals(), ["calculate_gain", "fan", "truncated", *_names])

@@ -29,25 +29,27 @@ __all__ = LAYERS["lazy"]
 
 
 class _Lazy(Module):
-    """A layer before its first call. ``_base``: its class afterwards. ``_size``: the name of the argument of
-    that class that the first call finds."""
+    """A layer before its first call, in which it finds its size."""
 
-    _base: Any
+    _base: Any  # the class of the layer afterwards
+    _size = "num_features"  # the argument of that class that the first call finds
+    _in_weight = 0  # the axis of the weight whose length is this size
+    _settings: dict[str, Any]  # the other arguments
     _paths = None  # `arguments_of` (nn/arguments.py) refuses the layer: it has no size yet.
-    _settings: dict[str, Any]
-    _size = "num_features"
-    _in_weight = 0  # the axis of the weight whose length is the size that is found
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         Module.__init__(self)
-        given = [name for name in self._names() if name != self._size]
-        if len(args) > len(given):
-            raise TypeError(f"[{type(self).__name__}] got {len(args)} arguments; expected {', '.join(given)}")
-        settings = {**dict(zip(given, args, strict=False)), **settings}
+        names = [name for name in self._names() if name != self._size]
+        if len(args) > len(names):
+            raise TypeError(f"[{type(self).__name__}] got {len(args)} arguments; expected {', '.join(names)}")
+        settings = {**dict(zip(names, args, strict=False)), **settings}
+        # The layer takes over the attributes of a small layer of its later class, and empties the tensors.
+        smallest = settings.get("groups", 1)  # A convolution with groups needs a channel for each.
         with init.skipped():
-            made = self._base(**{self._size: settings.get("groups", 1)}, **settings)
-        self.__setstate__(made.__dict__)
-        self.__dict__.update({self._size: 0, "_settings": settings})
+            small = self._base(**{self._size: smallest}, **settings)
+        self.__setstate__(small.__dict__)
+        self.__dict__[self._size] = 0
+        self._settings = settings
         for tensor in self._sized():
             tensor._array = np.empty((0,), tensor.dtype)
             if isinstance(tensor, Parameter):
@@ -55,42 +57,46 @@ class _Lazy(Module):
 
     @classmethod
     def _names(cls) -> list[str]:
+        """The names of the arguments of the class afterwards."""
         import inspect
 
         return list(inspect.signature(cls._base).parameters)
 
     def _sized(self) -> list[Tensor]:
         """The parameters and buffers whose shape depends on the size: all except the number of batches."""
-        return [t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None and t.ndim]
+        tensors = (*self._parameters.values(), *self._buffers.values())
+        return [tensor for tensor in tensors if tensor is not None and tensor.ndim > 0]
 
     def _example(self) -> None:
         return None
 
-    def _found(self, x: TensorLike) -> int:
+    def _size_of(self, x: TensorLike) -> int:
         """The number of channels of an input: its first axis for one image without a batch, else its second
         axis."""
-        axes = getattr(self, "_axes", None)  # for a convolution, the number of spatial axes
-        if axes:
-            ranks = (axes + 1,)
+        spatial_axes = getattr(self, "_axes", None)  # of a convolution
+        if spatial_axes:
+            unbatched_rank = spatial_axes + 1
         else:
-            ranks = (getattr(self._base, "_unbatched", 0),)
+            unbatched_rank = getattr(self._base, "_unbatched", 0)  # 0: the norm always needs a batch
         shape = np.shape(x)
         if len(shape) < 2:
             raise misfit(type(self).__name__, {"x": shape}, "(N, C, ...)")
-        return int(shape[0 if len(shape) in ranks else 1])
+        if len(shape) == unbatched_rank:
+            return int(shape[0])
+        return int(shape[1])
 
     def _materialise(self, size: int) -> None:
         """Makes the parameters for this size of input, and changes the class to ``_base``."""
-        pass_over()
-        made = self._base(**{self._size: size}, **self._settings)
-        for own, new in zip(self._sized(), _Lazy._sized(made), strict=True):
-            own._array = new._array.astype(own.dtype, copy=False)
-            if isinstance(own, UninitializedParameter):
-                own.__class__ = Parameter  # type: ignore[assignment]
-            bump(own)
-        kept = {*REGISTRIES, *made._parameters, *made._buffers, "training", "_rv_hooks"}
-        for name, value in made.__dict__.items():
-            if name not in kept:
+        pass_over()  # A step that is being recorded runs once more: this call differs from all later ones.
+        layer = self._base(**{self._size: size}, **self._settings)
+        for tensor, new in zip(self._sized(), _Lazy._sized(layer), strict=True):
+            tensor._array = new._array.astype(tensor.dtype, copy=False)
+            if isinstance(tensor, UninitializedParameter):
+                tensor.__class__ = Parameter  # type: ignore[assignment]
+            bump(tensor)  # counts as a change in place
+        unchanged = {*REGISTRIES, *layer._parameters, *layer._buffers, "training", "_rv_hooks"}
+        for name, value in layer.__dict__.items():
+            if name not in unchanged:
                 self.__dict__[name] = value
         del self.__dict__["_settings"]
         self.__class__ = self._base
@@ -98,12 +104,16 @@ class _Lazy(Module):
     def _materialise_from(self, weight: TensorLike) -> None:
         """As :meth:`_materialise`, with the size that the weight of a state dict has."""
         shape = np.shape(weight)
-        if len(shape) > self._in_weight:
-            groups = self._settings.get("groups", 1) if self._in_weight else 1
-            self._materialise(shape[self._in_weight] * groups)
+        axis = self._in_weight
+        if len(shape) <= axis:
+            return
+        if axis == 0:
+            self._materialise(shape[axis])
+        else:  # The weight of a convolution has in_channels / groups channels.
+            self._materialise(shape[axis] * self._settings.get("groups", 1))
 
     def forward(self, input: TensorLike) -> Any:
-        self._materialise(self._found(input))
+        self._materialise(self._size_of(input))
         return self.forward(input)
 
 
@@ -120,7 +130,7 @@ class LazyLinear(_Lazy, Linear):
     _size = "in_features"
     _in_weight = 1
 
-    def _found(self, x: Any) -> int:
+    def _size_of(self, x: Any) -> int:
         if not np.ndim(getattr(x, "_array", x)):
             raise OpError("[LazyLinear] got x of shape (); expected (..., in_features)")
         return int(x.shape[-1])

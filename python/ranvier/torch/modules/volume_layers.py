@@ -38,7 +38,7 @@ class Conv3d(conv._Conv):
     def _conv_forward(self, input: TensorLike, weight: TensorLike, bias: TensorLike | None) -> Any:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input = functional.pad(input, self._around(), self.padding_mode)
+            input = functional.pad(input, self._pad_sizes(), self.padding_mode)
             padding = 0
         return _function("conv3d")(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
