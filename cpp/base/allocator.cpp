@@ -1,5 +1,6 @@
 // Implements allocator.h: size classes, the cache of unused blocks, and the division of large memory among
-// several blocks.
+// several blocks. allocate(), deallocate(), pin() and unpin() may be called by any thread, with or without
+// the GIL; the functions of the unnamed namespace are called with g_mutex held.
 #include "base/allocator.h"
 
 #include <algorithm>
@@ -72,15 +73,18 @@ int size_class_of(size_t bytes, size_t* capacity) {
   return octave * 4 + static_cast<int>(steps - 4);
 }
 
-// std::mutex is trivial to destroy: blocks may be freed after main() ends.
+// Guards all variables below and all headers. std::mutex is trivial to destroy: blocks may be freed after
+// main() ends.
 std::mutex g_mutex;
 Header* g_free[2][kClasses] = {};  // [is_part][size class]: lists of unused blocks, the last one freed first
 CacheStats g_stats{};
 uint64_t g_next_serial = 1;
 uint64_t g_failed = 0;
-// g_most: the most bytes that were in use at one time; reset_peak() does not change it. g_room: bytes that
-// were requested again after they had been given back to the system; the cache may hold this many more.
-uint64_t g_most = 0, g_room = 0;
+// The most bytes that were in use at one time; reset_peak() does not change it.
+uint64_t g_most = 0;
+// Bytes that were requested again after they had been given back to the system; the cache may hold this many
+// more.
+uint64_t g_room = 0;
 // How often keep_at_most() gave back a block of this class that was alone in its memory, less the requests of
 // new memory for this class since then. Parts that share their memory, and blocks that take_back() gives
 // back, are not counted.
@@ -99,7 +103,11 @@ Header* new_block(size_t capacity) {
   const bool huge = capacity >= kHugePage;
   const size_t align = huge ? kHugePage : kAlign;
   static size_t blocks = 0;  // guarded by g_mutex
-  const size_t shift = capacity >= kStaggerFrom ? blocks++ % kStaggerPlaces * kStaggerStep : 0;
+  size_t shift = 0;
+  if (capacity >= kStaggerFrom) {
+    shift = blocks % kStaggerPlaces * kStaggerStep;
+    ++blocks;
+  }
   const size_t used = capacity + kAlign + shift;
   const size_t total = (used + align - 1) / align * align;
   void* p = allocate_aligned(align, total);
@@ -119,8 +127,9 @@ Header* new_block(size_t capacity) {
 Header*& list_of(Header* h) {
   if (!h->is_part) return g_free[0][h->size_class];
   size_t capacity;
-  const int c = size_class_of(h->capacity, &capacity);
-  return g_free[1][c - (capacity > h->capacity)];
+  int size_class = size_class_of(h->capacity, &capacity);
+  if (capacity > h->capacity) --size_class;  // it was rounded up
+  return g_free[1][size_class];
 }
 
 // Puts an unused block at the front of its list.
@@ -136,7 +145,8 @@ void put(Header* h) {
 
 // Takes a block out of its list. Only parts have `previous`: any other block must be the first of its list.
 void take(Header* h) {
-  (h->previous ? h->previous->next : list_of(h)) = h->next;
+  Header*& link = h->previous ? h->previous->next : list_of(h);  // what points to this block
+  link = h->next;
   if (h->is_part && h->next) h->next->previous = h->previous;
   if (h->state == State::cached) g_stats.bytes_cached -= h->capacity;
   h->state = State::used;
@@ -260,17 +270,23 @@ void* allocate(size_t bytes) {
   if (h) {
     take(h);
     ++g_stats.cache_hits;
-  } else if (h = more_memory(c, capacity); !h) {
+  } else {
+    h = more_memory(c, capacity);
+  }
+  if (!h) {
     ++g_failed;
     return nullptr;
   }
-  if (is_part)
+  if (is_part) {
     divide(h, capacity);
-  else
+  } else {
     h->size_class = static_cast<uint8_t>(c);
-  h->serial = g_next_serial++;
+  }
+  h->serial = g_next_serial;
+  ++g_next_serial;
   h->pins = 0;
-  h->released = h->discard = false;
+  h->released = false;
+  h->discard = false;
   g_stats.bytes_in_use += h->capacity;
   g_most = std::max(g_most, g_stats.bytes_in_use);
   g_stats.peak_bytes_in_use = std::max(g_stats.peak_bytes_in_use, g_stats.bytes_in_use);

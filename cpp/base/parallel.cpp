@@ -194,7 +194,14 @@ int num_threads() {
 void set_alone(bool alone) { t_alone = alone; }
 
 void set_busy(bool busy) {
-  if (busy ? t_busy++ == 0 : --t_busy == 0) g_busy.fetch_add(busy ? 1 : -1);
+  // Blocks may be nested: only the outermost one of a thread counts.
+  if (busy) {
+    ++t_busy;
+    if (t_busy == 1) g_busy.fetch_add(1);
+  } else {
+    --t_busy;
+    if (t_busy == 0) g_busy.fetch_sub(1);
+  }
 }
 
 int busy_others() { return g_busy.load(std::memory_order_relaxed) - (t_busy > 0); }
@@ -295,8 +302,10 @@ bool Chunks::next() {
       end = std::min(share_end_, (first + 1) * chunk_);
       return true;
     }
-    if (++entered_ == team_.size_) return false;
-    enter(thread_ + 1 < team_.size_ ? thread_ + 1 : 0);
+    ++entered_;
+    if (entered_ == team_.size_) return false;
+    const int next_thread = thread_ + 1 < team_.size_ ? thread_ + 1 : 0;
+    enter(next_thread);
   }
 }
 

@@ -64,7 +64,13 @@ void copy_rows(char* to, int64_t bytes, const PickedRows& from, int64_t begin, i
     struct Sixteen {
       char bytes[16];
     };
-    bytes >= 16 ? pieces(Sixteen{}) : bytes >= 8 ? pieces(int64_t{}) : pieces(int32_t{});
+    if (bytes >= 16) {
+      pieces(Sixteen{});
+    } else if (bytes >= 8) {
+      pieces(int64_t{});
+    } else {
+      pieces(int32_t{});
+    }
   };
   copy_rows_by(in_pieces, to, bytes, from, begin, end);
 }

@@ -100,7 +100,9 @@ void read_cache_sizes(int64_t (&sizes)[3]) {
     if (level == 0) break;
     if (level > 3 || !std::strcmp(Word(i, "type").text, "Instruction")) continue;
     const Word size(i, "size");  // 1024K, 32M
-    const int64_t unit = std::strchr(size.text, 'M') ? 1 << 20 : std::strchr(size.text, 'K') ? 1 << 10 : 1;
+    int64_t unit = 1;
+    if (std::strchr(size.text, 'K')) unit = 1 << 10;
+    if (std::strchr(size.text, 'M')) unit = 1 << 20;
     if (const int64_t n = std::atoll(size.text)) sizes[level - 1] = n * unit;
   }
 }

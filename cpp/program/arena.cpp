@@ -1,5 +1,6 @@
 // Places the temporaries of a program in one block of memory, the arena. Temporaries whose lifetimes (in
-// instructions, Buffer::first to last) do not overlap may share bytes.
+// instructions, Buffer::first to last) do not overlap may share bytes. Program calls place() once, when it is
+// made.
 #include <algorithm>
 
 #include "program/program.h"
@@ -15,18 +16,20 @@ size_t place(std::vector<Buffer*> temporaries) {
                    [](const Buffer* a, const Buffer* b) { return a->bytes > b->bytes; });
   std::vector<const Buffer*> placed;  // sorted by offset
   size_t total = 0;
-  for (Buffer* l : temporaries) {
+  for (Buffer* buffer : temporaries) {
     size_t offset = 0;
     for (const Buffer* other : placed) {
-      if (other->last < l->first || l->last < other->first) continue;
-      if (other->offset >= offset + l->bytes) break;  // l fits into the gap before `other`
-      offset = std::max(offset, (other->offset + other->bytes + kLine - 1) / kLine * kLine);
+      const bool at_other_times = other->last < buffer->first || buffer->last < other->first;
+      if (at_other_times) continue;
+      if (other->offset >= offset + buffer->bytes) break;  // it fits into the gap before `other`
+      const size_t end = other->offset + other->bytes;
+      offset = std::max(offset, (end + kLine - 1) / kLine * kLine);
     }
-    l->offset = offset;
-    total = std::max(total, offset + l->bytes);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), l,
-                                   [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
-                  l);
+    buffer->offset = offset;
+    total = std::max(total, offset + buffer->bytes);
+    const auto is_lower = [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; };
+    const auto place = std::upper_bound(placed.begin(), placed.end(), buffer, is_lower);
+    placed.insert(place, buffer);
   }
   return total;
 }

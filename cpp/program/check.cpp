@@ -66,7 +66,8 @@ void Check::exchange() {
   for (auto& [buffer, place] : changed_) {
     char* const now = program_.buffers()[buffer].address;
     char* const copy = static_cast<char*>(place.copy.get());
-    program_.place_at(buffer, now == copy ? place.address : copy);
+    char* const other = now == copy ? place.address : copy;
+    program_.place_at(buffer, other);
   }
   program_.point_views();
   program_.renew();

@@ -15,7 +15,7 @@ static bool differ(const AnyView& v, const char* a, const char* b) {
   const int64_t step = nest.strides[0][nest.ndim - 1];
   bool found = false;
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    const int64_t run = step == 1 ? n : 1;
+    const int64_t run = step == 1 ? n : 1;  // elements that lie one after another, compared at once
     for (int64_t i = 0; i < n && !found; i += run) {
       const int64_t begin = (offsets[0] + i * step) * static_cast<int64_t>(sizeof(T));
       const int64_t end = begin + run * static_cast<int64_t>(sizeof(T));

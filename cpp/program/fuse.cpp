@@ -27,8 +27,10 @@ int Graph::find(const void* p) const {
   const char* address = static_cast<const char*>(p);
   auto it = by_address_.upper_bound(address);
   if (it == by_address_.begin()) return -1;
-  const int index = (--it)->second;
-  return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
+  --it;  // the last buffer that begins at p or before
+  const int index = it->second;
+  const char* const end = buffers_[index].address + buffers_[index].bytes;
+  return address < end ? index : -1;
 }
 
 // True for a Fill of few elements, such as the gradient 1 of a loss. It counts as fixed and is made once. A
@@ -49,14 +51,17 @@ void Graph::find_fixed() {
   for (size_t i = 0; i < buffers_.size(); ++i) fixed_[i] = buffers_[i].watched && !writers[i];
   for (const Instruction& in : code_) {
     bool reads = false;
-    bool all = !in.guard;
+    bool all = !in.guard;  // all that it reads is fixed, and what it writes is written by it alone
     for (const Use& use : in.uses) {
-      reads = reads || !use.view.write;
-      all = all && (use.view.write ? is_temporary_buffer(use.region) && writers[use.region] == 1
-                                   : fixed_[use.region]);
+      if (use.view.write) {
+        all = all && is_temporary_buffer(use.region) && writers[use.region] == 1;
+      } else {
+        reads = true;
+        all = all && fixed_[use.region];
+      }
     }
-    for (const Use& use : in.uses)
-      if ((reads || is_small_fill(in)) && all) fixed_[use.region] = true;
+    if (!all || !(reads || is_small_fill(in))) continue;
+    for (const Use& use : in.uses) fixed_[use.region] = true;
   }
 }
 
@@ -181,7 +186,7 @@ static void drop_repeated_checks(Graph& graph) {
       const auto* before = graph.as<std::decay_t<decltype(check)>>(j);
       if (!before || range(*before) != range(check)) continue;
       if (checked(*before).data != values.data || !same_layout(checked(*before), values)) continue;
-      if (!graph.written_between(graph.buffer(values), j, i)) return graph.merged(j, i, false);
+      if (!graph.written_between(graph.buffer(values), j, i)) return graph.merged(j, i, /*later=*/false);
     }
   });
 }
@@ -201,7 +206,7 @@ static void join_checks(Graph& graph) {
           graph.buffer(theirs) == graph.buffer(values) &&
           !graph.written_between(graph.buffer(values), j, i)) {
         theirs.shape[0] += values.shape[0];
-        graph.merged(j, i, false);
+        graph.merged(j, i, /*later=*/false);
       }
       return;
     }

@@ -58,8 +58,8 @@ bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const Ten
       if (use.region == from && use.view.write && (i >= copy || code_[i].guard)) return false;
   const int64_t begin = reinterpret_cast<const char*>(y.data) - target.address;
   const Extent bytes{begin, begin + numel(y) * static_cast<int64_t>(sizeof(T))};
-  return !uses_bytes(to, bytes, users.front() - 1, copy, false) &&
-         !uses_bytes(to, bytes, copy, users.back() + 1, true);
+  const bool free_before = !uses_bytes(to, bytes, users.front() - 1, copy, /*writes=*/false);
+  return free_before && !uses_bytes(to, bytes, copy, users.back() + 1, /*writes=*/true);
 }
 
 void Graph::drop_copies() {

@@ -24,19 +24,29 @@ class Pace {
   void note(double ns) {
     sum_ += ns;
     ++runs_;
-    const bool pauses = alone_ && !tries_;
-    const double window = pauses ? pause_ns_ : alone_ ? kShortTry : kWindow;
-    const double fewest = pauses ? kFewest * std::min(pause_ns_ / kWindow, kMostTimes) : kFewest;
+    double window = kWindow;  // runs are summed for as long as this, in nanoseconds ...
+    double fewest = kFewest;  // ... and until there are as many
+    if (alone_ && tries_) window = kShortTry;
+    if (alone_ && !tries_) {
+      window = pause_ns_;
+      fewest = kFewest * std::min(pause_ns_ / kWindow, kMostTimes);
+    }
     if (sum_ < window || runs_ < fewest) return;
-    (alone_ ? solo_ns_ : team_ns_) = sum_ / runs_;
+    const double mean_ns = sum_ / runs_;
+    if (alone_) {
+      solo_ns_ = mean_ns;
+    } else {
+      team_ns_ = mean_ns;
+    }
     sum_ = 0;
     runs_ = 0;
     // After a try the faster way continues. The way that was tried must need less than kPays of the other's
     // time.
     if (tries_) {
-      const bool alone = alone_ ? kPays * team_ns_ > solo_ns_ : team_ns_ > kPays * solo_ns_;
-      if (!alone_) pause_ns_ = alone ? std::min(2 * pause_ns_, kLongestPause) : kWindow;
-      alone_ = alone;
+      const bool alone_is_faster = alone_ ? kPays * team_ns_ > solo_ns_ : team_ns_ > kPays * solo_ns_;
+      const bool team_was_tried = !alone_;
+      if (team_was_tried) pause_ns_ = alone_is_faster ? std::min(2 * pause_ns_, kLongestPause) : kWindow;
+      alone_ = alone_is_faster;
       tries_ = false;
       best_ns_ = team_ns_;
     } else if (alone_) {
@@ -44,7 +54,9 @@ class Pace {
       tries_ = true;
     } else {
       best_ns_ = std::min(best_ns_, team_ns_);
-      alone_ = tries_ = team_ns_ > solo_ns_ || team_ns_ > kSlower * best_ns_;
+      const bool team_is_slow = team_ns_ > solo_ns_ || team_ns_ > kSlower * best_ns_;
+      alone_ = team_is_slow;
+      tries_ = team_is_slow;
     }
   }
 
@@ -60,7 +72,8 @@ class Pace {
   static constexpr double kSlower = 1.25;
   static constexpr double kPays = 0.97;
 
-  bool alone_ = false, tries_ = false;
+  bool alone_ = false;     // one thread runs
+  bool tries_ = false;     // the present way is tried: see note()
   double solo_ns_;         // the latest mean time of a run on one thread
   double team_ns_ = 1e30;  // the latest mean time of a run on the team
   double best_ns_ = 1e30;  // the team's shortest mean since the last try

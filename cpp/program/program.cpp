@@ -323,7 +323,8 @@ const Instruction* Program::run() {
 // Runs all instructions once. If a check fails, the memory that outlives the run is put back as it was.
 const Instruction* Program::run_as(Threads threads) {
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
-  const Team team(alone ? 1 : team_);
+  const int threads_of_team = alone ? 1 : team_;
+  const Team team(threads_of_team);
   const NoFork whole;  // a fork() in another thread waits until the run has ended
   FpEnvironment environment;
   callers_ = environment.callers();

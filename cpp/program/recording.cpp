@@ -14,7 +14,11 @@ Extent extent(const AnyView& v, int64_t item) {
   for (int d = 0; d < v.ndim; ++d) {
     if (v.shape[d] == 0) return {0, 0};
     const int64_t reach = (v.shape[d] - 1) * v.strides[d] * item;
-    (reach < 0 ? e.low : e.high) += reach;
+    if (reach < 0) {
+      e.low += reach;
+    } else {
+      e.high += reach;
+    }
   }
   return e;
 }

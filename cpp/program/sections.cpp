@@ -23,7 +23,10 @@ class Sets {
  public:
   explicit Sets(size_t n) : parent_(n), size_(n, 1) { std::iota(parent_.begin(), parent_.end(), 0); }
   int of(int i) {  // the number that represents the set of i
-    while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
+    while (parent_[i] != i) {
+      parent_[i] = parent_[parent_[i]];  // shortens the path for later calls
+      i = parent_[i];
+    }
     return i;
   }
   int size(int i) { return size_[of(i)]; }
@@ -60,7 +63,10 @@ class Division {
   }
   // The part of instruction i. A phase has two parts: groups of the most frequent size (odd), and all others
   // (even).
-  int part(int i) const { return 2 * phase_[i] + (size_[group_[i]] == usual_[phase_[i]]); }
+  int part(int i) const {
+    const bool has_usual_size = size_[group_[i]] == usual_[phase_[i]];
+    return 2 * phase_[i] + (has_usual_size ? 1 : 0);
+  }
   int size(int i) const { return size_[group_[i]]; }  // instructions in the group of i
   int group(int i) const { return group_[i]; }        // the first instruction of that group
 
@@ -69,11 +75,13 @@ class Division {
     std::vector<int> groups(n_ + 1);
     std::vector<int> instructions(n_ + 1);
     for (int i = 0; i < n_; ++i) {
-      groups[phase_[i]] += group_[i] == i;
+      const bool begins_group = group_[i] == i;
+      if (begins_group) ++groups[phase_[i]];
       ++instructions[phase_[i]];
     }
-    int within = 0;
-    for (int p = 0; p <= n_; ++p) within += groups[p] >= kGroups ? instructions[p] : 0;
+    int within = 0;  // instructions in such phases
+    for (int p = 0; p <= n_; ++p)
+      if (groups[p] >= kGroups) within += instructions[p];
     return within > 0 && 2 * within >= n_;
   }
 
@@ -100,7 +108,11 @@ class Division {
         const Touch now{i, at(i).reach(use)};
         add(writes[use.region], now);
         if (use.view.write) add(reads[use.region], now);
-        (use.view.write ? writes : reads)[use.region].push_back(now);
+        if (use.view.write) {
+          writes[use.region].push_back(now);
+        } else {
+          reads[use.region].push_back(now);
+        }
       }
       make_unique(before_[i]);
       for (int p : before_[i]) after_[p].push_back(i);
@@ -160,10 +172,16 @@ class Division {
     bool after_border = false;
     for (int i = 0; i < n_; ++i) {
       const bool border = is_border(i);
-      if (border != after_border || (border && !before_[i].empty())) base = ++latest;
+      if (border != after_border || (border && !before_[i].empty())) {
+        ++latest;
+        base = latest;
+      }
       after_border = border;
       phase_[i] = base;
-      for (int p : before_[i]) phase_[i] = std::max(phase_[i], phase_[p] + (joint_[i] || joint_[p]));
+      for (int p : before_[i]) {
+        const int later = joint_[i] || joint_[p] ? 1 : 0;
+        phase_[i] = std::max(phase_[i], phase_[p] + later);
+      }
       latest = std::max(latest, phase_[i]);
     }
     Sets sets(n_);
@@ -274,13 +292,13 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
 // True if two calls are equal in all bytes except the addresses in their views.
 static bool same_form(const Instruction& a, const Instruction& b) {
   if (a.type != b.type || a.uses.size() != b.uses.size()) return false;
-  std::vector<char> bytes[2];
-  for (const Instruction* i : {&a, &b}) {
-    std::vector<char>& copy = bytes[i == &b];
-    copy = i->call;
-    for (const Use& use : i->uses) std::fill_n(copy.begin() + use.view.position, sizeof(char*), 0);
-  }
-  return bytes[0] == bytes[1];
+  // The bytes of a call, with 0 in place of the addresses, which are the first members of the views.
+  const auto without_addresses = [](const Instruction& i) {
+    std::vector<char> bytes = i.call;
+    for (const Use& use : i.uses) std::fill_n(bytes.begin() + use.view.position, sizeof(char*), 0);
+    return bytes;
+  };
+  return without_addresses(a) == without_addresses(b);
 }
 
 // Fills SharedCalls for each section whose groups are equal except for addresses. point_views() calls this at

@@ -32,7 +32,11 @@ double Program::lanes_ns(const Section& section) const {
 }
 
 void Program::forget_times() {
-  for (Instruction& i : instructions_) i.team_ns = i.solo_ns = 1e30;
+  constexpr double kNeverMeasured = 1e30;  // larger than any time
+  for (Instruction& i : instructions_) {
+    i.team_ns = kNeverMeasured;
+    i.solo_ns = kNeverMeasured;
+  }
   run_ns_ = kUnknown;
 }
 
@@ -82,8 +86,9 @@ void Program::choose_threads() {
     const double between = i.solo_ns + moved_ns(i);
     const double shared = i.team_ns + kBarriers;
     i.solo = is_for_one(i) || between <= shared;
+    times[n] = i.solo ? between : shared;
     solo_ns += i.solo_ns;
-    mixed_ns += times[n] = i.solo ? between : shared;
+    mixed_ns += times[n];
   }
   for (Section& s : sections_) {
     const double one_by_one = std::accumulate(&times[0] + s.first, &times[0] + s.last, 0.0);

@@ -131,7 +131,11 @@ void extent(PyArrayObject* a, const char** first, const char** last) {
   if (PyArray_SIZE(a) == 0) hi = lo;
   for (int d = 0; lo < hi && d < PyArray_NDIM(a); ++d) {
     const npy_intp reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
-    (reach < 0 ? lo : hi) += reach;
+    if (reach < 0) {
+      lo += reach;
+    } else {
+      hi += reach;
+    }
   }
   *first = lo;
   *last = hi;
@@ -139,7 +143,10 @@ void extent(PyArrayObject* a, const char** first, const char** last) {
 
 }  // namespace
 
-std::string Arg::shown() const { return PyUnicode_Check(value.ptr()) ? py::repr(value) : py::str(value); }
+std::string Arg::shown() const {
+  if (PyUnicode_Check(value.ptr())) return py::repr(value);
+  return py::str(value);
+}
 
 Input Input::floating(const Arg& arg) {
   check_array(arg);
@@ -303,7 +310,9 @@ void* Output::fill(int* ndim, int64_t* shape, int64_t* strides) const {
 
 Stored Output::stored() const {
   const int type = PyArray_TYPE(as_array(object_));
-  return type == NPY_HALF ? Stored::float16 : type == bfloat16_number() ? Stored::bfloat16 : Stored::whole;
+  if (type == NPY_HALF) return Stored::float16;
+  if (type == bfloat16_number()) return Stored::bfloat16;
+  return Stored::whole;
 }
 
 const Output& Output::apart_from(const Input& x, bool same_is_fine) const {

@@ -1,6 +1,7 @@
 // Input: a NumPy array that is an argument of a call, checked. Output: a NumPy array that a call writes, new
 // (in memory of the core's allocator) or given by the caller. Both convert to the TensorViews that kernels
-// take. run() and invoke_...() then run a kernel on them.
+// take. run() and invoke_...() then run a kernel on them. Every binding in bindings/ops uses these classes,
+// with the GIL; they hold references to their arrays, so that a kernel may run without it.
 #pragma once
 #include <optional>
 #include <tuple>
@@ -14,17 +15,23 @@ namespace ranvier::bind {
 // The DType of a C++ type of elements.
 template <class T>
 constexpr DType dtype_of() {
-  constexpr bool f32 = std::is_same_v<T, float>, f64 = std::is_same_v<T, double>;
-  constexpr bool i64 = std::is_same_v<T, int64_t>;
-  static_assert(f32 || f64 || i64 || std::is_same_v<T, uint8_t>);
-  return f32 ? DType::float32 : f64 ? DType::float64 : i64 ? DType::int64 : DType::uint8;
+  if constexpr (std::is_same_v<T, float>) {
+    return DType::float32;
+  } else if constexpr (std::is_same_v<T, double>) {
+    return DType::float64;
+  } else if constexpr (std::is_same_v<T, int64_t>) {
+    return DType::int64;
+  } else {
+    static_assert(std::is_same_v<T, uint8_t>);
+    return DType::uint8;
+  }
 }
 
 // How a view of float stores elements of this dtype (base/tensor_view.h).
 constexpr Stored stored_as(DType dtype) {
-  return dtype == DType::float16    ? Stored::float16
-         : dtype == DType::bfloat16 ? Stored::bfloat16
-                                    : Stored::whole;
+  if (dtype == DType::float16) return Stored::float16;
+  if (dtype == DType::bfloat16) return Stored::bfloat16;
+  return Stored::whole;
 }
 // The dtype in which kernels compute for arrays of this one.
 constexpr DType computed_in(DType dtype) {
@@ -181,7 +188,10 @@ class MaybeOutput {
     return view<T>();
   }
   Output operator*() && { return *std::move(out_); }
-  py::object release() { return out_ ? out_->release() : py::none(); }
+  py::object release() {
+    if (!out_) return py::none();
+    return out_->release();
+  }
 
  private:
   std::optional<Output> out_;
@@ -237,7 +247,8 @@ void repeat(const TensorView<const T>& own, const Shape& shape, TensorView<const
   const int lead = shape.ndim - own.ndim;
   for (int d = 0; d < shape.ndim; ++d) {
     v.shape[d] = shape[d];
-    v.strides[d] = d < lead || own.shape[d - lead] == 1 ? 0 : own.strides[d - lead];
+    const bool is_repeated = d < lead || own.shape[d - lead] == 1;
+    v.strides[d] = is_repeated ? 0 : own.strides[d - lead];
   }
 }
 

@@ -24,7 +24,10 @@ struct List : Arg {
   // The arrays' dtype if it is float16 or bfloat16. The binding of a kernel that takes halves sets it.
   DType half = DType::float32;
   // The dtype of the first array. read() checks that the others have the same.
-  DType dtype() const { return half == DType::float32 ? Input::floating(arg(0)).dtype() : half; }
+  DType dtype() const {
+    if (half != DType::float32) return half;
+    return Input::floating(arg(0)).dtype();
+  }
 
   // Array i, which must have elements of type T (T = float: or of the dtype `half`).
   template <class T>

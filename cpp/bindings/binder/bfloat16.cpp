@@ -74,7 +74,12 @@ npy_bool is_nonzero(void* p, void*) { return load(p) != 0; }
 int compare(const void* a, const void* b, void*) {
   const float x = load(a);
   const float y = load(b);
-  return x < y ? -1 : x > y ? 1 : x == y ? 0 : int(x != x) - int(y != y);
+  if (x < y) return -1;
+  if (x > y) return 1;
+  if (x == y) return 0;
+  const bool x_is_nan = x != x;
+  const bool y_is_nan = y != y;
+  return int(x_is_nan) - int(y_is_nan);
 }
 
 // Sets *place to the index of the greatest or least of n elements, the first one of equals. A NaN counts as
@@ -86,8 +91,10 @@ int extreme(void* p, npy_intp n, npy_intp* place, void*) {
   for (npy_intp i = 0; i < n; ++i) {
     const float best = x[*place];
     const float other = x[i];
-    if (best != best) break;
-    if (other != other || (greatest ? other > best : other < best)) *place = i;
+    if (best != best) break;  // NaN
+    const bool is_nan = other != other;
+    const bool is_beyond = greatest ? other > best : other < best;
+    if (is_nan || is_beyond) *place = i;
   }
   return 0;
 }

@@ -24,7 +24,8 @@ struct OfFloats {
   bool rounds[kMostOperands];  // for each operand: it is a float32, and so a bfloat16 outside of the block
 };
 
-void widen(const char* x, npy_intp step, npy_intp n, float* y) {
+// y[i] = x[i] as a float; step: from one element of x to the next, in bytes.
+void to_floats(const char* x, npy_intp step, npy_intp n, float* y) {
   for (npy_intp i = 0; i < n; ++i, x += step) {
     BFloat16 half;
     std::memcpy(&half, x, sizeof half);
@@ -32,6 +33,7 @@ void widen(const char* x, npy_intp step, npy_intp n, float* y) {
   }
 }
 
+// The other direction, rounded to nearest.
 void round_to(const float* x, npy_intp n, char* y, npy_intp step) {
   for (npy_intp i = 0; i < n; ++i, y += step) {
     const BFloat16 half(x[i]);
@@ -43,12 +45,12 @@ void round_to(const float* x, npy_intp n, char* y, npy_intp step) {
 // elements, `step` bytes apart. The result stays a float32 until the end, so it is rounded once.
 void reduce(char** args, npy_intp count, npy_intp step, const OfFloats& floats) {
   alignas(64) float block[kBlock], all;
-  widen(args[0], 0, 1, &all);
+  to_floats(args[0], 0, 1, &all);
   char* at[] = {reinterpret_cast<char*>(&all), reinterpret_cast<char*>(block), reinterpret_cast<char*>(&all)};
   const npy_intp strides[] = {0, sizeof(float), 0};
   for (npy_intp i = 0; i < count; i += kBlock) {
     const npy_intp n = std::min(kBlock, count - i);
-    widen(args[1] + i * step, step, n, block);
+    to_floats(args[1] + i * step, step, n, block);
     floats.run(at, &n, strides, floats.data);
   }
   round_to(&all, 1, args[2], 0);
@@ -76,7 +78,7 @@ void loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void* 
       char* own = args[k] + i * steps[k];
       at[k] = wide ? reinterpret_cast<char*>(blocks[k]) : own;
       strides[k] = wide ? npy_intp{sizeof(float)} : steps[k];
-      if (k < floats.inputs) widen(own, steps[k], n, blocks[k]);
+      if (k < floats.inputs) to_floats(own, steps[k], n, blocks[k]);
     }
     floats.run(at, &n, strides, floats.data);
     for (int k = floats.inputs; k < operands; ++k)
@@ -98,11 +100,9 @@ int place_of(const PyUFuncObject* ufunc) {
 void register_loop(PyUFuncObject* ufunc) {
   const int place = ufunc->nargs <= kMostOperands && !ufunc->core_enabled ? place_of(ufunc) : -1;
   if (place < 0) return;
-  auto* floats = new OfFloats{ufunc->functions[place],
-                              ufunc->data ? ufunc->data[place] : nullptr,
-                              ufunc->nin,
-                              ufunc->nout,
-                              {}};  // lives as long as the ufunc
+  void* const data = ufunc->data ? ufunc->data[place] : nullptr;
+  auto* floats =
+      new OfFloats{ufunc->functions[place], data, ufunc->nin, ufunc->nout, {}};  // lives as long as the ufunc
   int types[kMostOperands];
   for (int k = 0; k < ufunc->nargs; ++k) {
     const char type = ufunc->types[place * ufunc->nargs + k];

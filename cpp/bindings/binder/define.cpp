@@ -127,9 +127,12 @@ Defined::Defined(std::string_view signature, const char* op_name, Call call, con
     const size_t equals = std::min(text.find('=', first), comma);
     names.push_back(kept(trimmed(text, first, equals)));
     names_in_python.push_back(PyUnicode_InternFromString(names.back()));
-    defaults.push_back(equals < comma
-                           ? parsed_default(text.substr(equals + 1, comma - equals - 1)).release().ptr()
-                           : nullptr);
+    PyObject* value = nullptr;  // the default, if the parameter has one
+    if (equals < comma) {
+      const std::string written = text.substr(equals + 1, comma - equals - 1);
+      value = parsed_default(written).release().ptr();
+    }
+    defaults.push_back(value);
     first = comma + 1;
   }
 }

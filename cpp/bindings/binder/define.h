@@ -4,6 +4,10 @@
 // of params.h, whose constructor reads and checks the argument; errors name the op and the parameter. The
 // stub `_core.pyi` gets its annotations from the same types (cmake/write_stub.py).
 //
+// f runs with the GIL; it releases it around a long kernel by invoke_released() (array_args.h). The arguments
+// are borrowed references, which the caller in Python keeps for the length of the call. f may throw: Python
+// gets the exception as an error.
+//
 // Only the templates in `detail` depend on the types of f. define.cpp does everything else, once for all
 // functions. So a binding includes no more of pybind11 than pytypes.h (its wrappers of Python's objects): a
 // file that includes pybind11.h takes twice as long to compile.
@@ -68,11 +72,11 @@ void add_to(Module m, Defined* function, const char* const* annotations, std::st
 template <class R>
 struct Result {
   static std::string annotation() { return R::annotation; }
-  static py::object of(R&& r) { return std::move(r); }
+  static py::object convert(R&& r) { return std::move(r); }
 };
 template <class R, class Python>
 struct ResultAs {
-  static py::object of(R r) { return Python(r); }
+  static py::object convert(R r) { return Python(r); }
 };
 template <>
 struct Result<void> {
@@ -97,22 +101,26 @@ struct Result<const char*> : ResultAs<const char*, py::str> {
 template <>
 struct Result<Output> {
   static std::string annotation() { return "Array"; }
-  static py::object of(Output&& out) { return out.release(); }
+  static py::object convert(Output&& out) { return out.release(); }
 };
 template <>
 struct Result<MaybeOutput> {
   static std::string annotation() { return "Array | None"; }
-  static py::object of(MaybeOutput&& out) { return out.release(); }
+  static py::object convert(MaybeOutput&& out) { return out.release(); }
 };
 template <class... R>
 struct Result<std::tuple<R...>> {
   static std::string annotation() {
-    std::string text;
-    ((text += (text.empty() ? "tuple[" : ", ") + Result<R>::annotation()), ...);
+    std::string text = "tuple[";
+    const char* separator = "";
+    for (const std::string& item : {Result<R>::annotation()...}) {
+      text += separator + item;
+      separator = ", ";
+    }
     return text + "]";
   }
-  static py::object of(std::tuple<R...>&& parts) {
-    return std::apply([](R&... r) { return tuple_of({Result<R>::of(std::move(r))...}); }, parts);
+  static py::object convert(std::tuple<R...>&& parts) {
+    return std::apply([](R&... r) { return tuple_of({Result<R>::convert(std::move(r))...}); }, parts);
   }
 };
 
@@ -166,7 +174,7 @@ PyObject* called(const Defined& self, const Arg* arguments) {
     call_with(f, read);
     return py::none().release().ptr();
   } else
-    return Result<R>::of(call_with(f, read)).release().ptr();
+    return Result<R>::convert(call_with(f, read)).release().ptr();
 }
 
 // The last argument is a null pointer: its type std::function<R(P...)> tells R and P.

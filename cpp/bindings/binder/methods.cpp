@@ -6,11 +6,12 @@
 
 namespace ranvier::bind {
 
-PyObject* run_body(Body body, PyObject* self, PyObject* const* given, Py_ssize_t of_call, Py_ssize_t count) {
+PyObject* run_body(Body body, PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                   Py_ssize_t expected) {
   return detail::guarded([&] {
-    if (count >= 0 && of_call != count)
-      fail_type("_core", "got ", int64_t{of_call}, " arguments; expected ", int64_t{count});
-    return body(self, given, of_call).release().ptr();
+    if (expected != kAnyNumber && count != expected)
+      fail_type("_core", "got ", int64_t{count}, " arguments; expected ", int64_t{expected});
+    return body(self, arguments, count).release().ptr();
   });
 }
 

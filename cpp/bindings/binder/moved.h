@@ -10,7 +10,10 @@ inline bool is_half(const Input& x) { return stored_as(x.dtype()) != Stored::who
 
 // Reads the argument of a kernel that only moves elements: an array of any dtype. While a step is recorded it
 // must have a floating dtype.
-inline Input moved(const Arg& arg) { return t_recording ? Input::real(arg) : Input::number(arg); }
+inline Input moved(const Arg& arg) {
+  if (t_recording) return Input::real(arg);
+  return Input::number(arg);
+}
 
 // f(T{}) for a type of the size of the dtype's elements.
 template <class F>

@@ -22,7 +22,11 @@ inline std::pair<char*, char*> reach_of(PyArrayObject* a) {
   char* last = first + (PyArray_SIZE(a) ? PyArray_ITEMSIZE(a) : 0);
   for (int d = 0; d < PyArray_NDIM(a) && last > first; ++d) {
     const npy_intp reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
-    (reach < 0 ? first : last) += reach;
+    if (reach < 0) {
+      first += reach;
+    } else {
+      last += reach;
+    }
   }
   return {first, last};
 }

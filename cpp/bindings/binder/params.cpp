@@ -58,15 +58,16 @@ double Real::above(double least) const {
 }
 
 Whole::Whole(const Arg& arg, const char* expected) : Arg(arg) {
-  const auto index =
-      py::reinterpret_steal<py::object>(PyIndex_Check(value.ptr()) ? index_of(value.ptr()) : nullptr);
+  py::object index;
+  if (PyIndex_Check(value.ptr())) index = py::reinterpret_steal<py::object>(index_of(value.ptr()));
   if (!index) {
     PyErr_Clear();
     wrong_type(expected);
   }
   int overflow = 0;
   number = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  if (overflow) number = overflow > 0 ? INT64_MAX : INT64_MIN;
+  if (overflow > 0) number = INT64_MAX;
+  if (overflow < 0) number = INT64_MIN;
 }
 
 Truth::Truth(const Arg& arg) : Arg(arg), holds(value.ptr() == Py_True) {
@@ -89,10 +90,13 @@ int Name::one_of(std::initializer_list<const char*> names) const {
     if (text == n) return place;
     ++place;
   }
-  std::string all;
+  std::string all;  // 'a', 'b' or 'c'
   for (const char* n : names) {
-    const bool last = --place == 0;
-    all += (all.empty() ? "'" : last ? " or '" : ", '") + std::string(n) + "'";
+    const bool is_last = n == *(names.end() - 1);
+    const char* separator = ", ";
+    if (is_last) separator = " or ";
+    if (all.empty()) separator = "";
+    all += separator + ("'" + std::string(n) + "'");
   }
   fail(all);
 }
@@ -100,10 +104,10 @@ int Name::one_of(std::initializer_list<const char*> names) const {
 int Axis::of(const Input& x) const {
   const int ndim = x.ndim();
   if (number < -ndim || number >= ndim) {
-    const std::string range = std::to_string(-ndim) + " to " + std::to_string(ndim - 1);
+    std::string range = std::to_string(-ndim) + " to " + std::to_string(ndim - 1);
+    if (ndim == 0) range = "at least one dimension";
     bind::fail(Fault::axis, op,
-               {"got ", name, " ", number, " for ", x.name(), " of shape ", x.shape(), "; expected ",
-                ndim ? range : "at least one dimension"});
+               {"got ", name, " ", number, " for ", x.name(), " of shape ", x.shape(), "; expected ", range});
   }
   return static_cast<int>(number < 0 ? number + ndim : number);
 }

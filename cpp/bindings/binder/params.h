@@ -36,7 +36,11 @@ using Doubles = Exactly<DType::float64>;
 template <class Array>
 struct Maybe : Input {
   RANVIER_ANNOTATION("Array | None");
-  Maybe(const Arg& arg) : Input(arg.given() ? Array::read(arg) : Input(arg)) {}
+  Maybe(const Arg& arg) : Input(read(arg)) {}
+  static Input read(const Arg& arg) {
+    if (!arg.given()) return Input(arg);  // empty
+    return Array::read(arg);
+  }
 };
 using MaybeFloats = Maybe<Floats>;
 using MaybeReals = Maybe<Reals>;
@@ -79,7 +83,10 @@ struct Whole : Arg {  // integers beyond int64 become its least or greatest valu
 struct MaybeWhole : Arg {
   RANVIER_ANNOTATION("int | None");
   MaybeWhole(const Arg& arg) : Arg(arg) {}
-  int64_t value_or(int64_t number) const { return given() ? Whole(*this).number : number; }
+  int64_t value_or(int64_t otherwise) const {
+    if (!given()) return otherwise;
+    return Whole(*this).number;
+  }
 };
 struct Truth : Arg {
   RANVIER_ANNOTATION("bool");
@@ -163,20 +170,20 @@ struct Out : Arg {
   template <class... In>
   Output shaped(DType dtype, const Shape& shape, const In&... apart) const {
     if (!given()) return Output::contiguous(dtype, shape);
-    return checked(dtype, shape, {&apart...}, false);
+    return checked(dtype, shape, {&apart...}, /*onto=*/false);
   }
   // The result has x's dtype and shape; a new array has x's memory order, too.
   template <class... In>
   Output like(const Input& x, const In&... apart) const {
     if (!given()) return Output::like(x, x.dtype());
-    return checked(x.dtype(), x.shape(), {&apart...}, false);
+    return checked(x.dtype(), x.shape(), {&apart...}, /*onto=*/false);
   }
   // The same for element-wise kernels: a given array may be one of the inputs itself (same memory and
   // strides).
   template <class... In>
   Output like_or_onto(const Input& x, const In&... inputs) const {
     if (!given()) return Output::like(x, x.dtype());
-    return checked(x.dtype(), x.shape(), {&inputs...}, true);
+    return checked(x.dtype(), x.shape(), {&inputs...}, /*onto=*/true);
   }
   // The given array. onto: it may be exactly one of the inputs `apart`.
   Output checked(DType dtype, const Shape& shape, std::initializer_list<const Input*> apart, bool onto) const;

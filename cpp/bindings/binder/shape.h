@@ -56,7 +56,8 @@ struct Shape {
       const int64_t a = d < lead ? 1 : sizes[d - lead];
       const int64_t b = d < other_lead ? 1 : other[d - other_lead];
       if (a != b && a != 1 && b != 1) return false;
-      wide.append(a == 1 ? b : a);
+      const int64_t size = a == 1 ? b : a;
+      wide.append(size);
     }
     *this = wide;
     return true;

@@ -113,13 +113,9 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, c
   with_float(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionForward<T> call{};
-    call.settings = {scale,
-                     of_nothing,
-                     is_causal,
-                     first,
-                     hides,
-                     is_medium() || halves,
-                     half.given() ? DTypeArg(half).dtype : DType::float32};
+    DType rounded_to = DType::float32;
+    if (half.given()) rounded_to = DTypeArg(half).dtype;
+    call.settings = {scale, of_nothing, is_causal, first, hides, is_medium() || halves, rounded_to};
     repeat(k.view<T>(), k_shape, call.key);
     if (v) repeat(v.view<T>(), v_shape, call.value);
     mask.set(scores, call.flags[0], call.added[0]);

@@ -121,7 +121,8 @@ int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArgume
 // The shapes of a transposed convolution; fails if x and w do not fit.
 ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
   expect_conv_dimensions(op, x, op.image());
-  expect_conv_dimensions(op, w, op.axes == 1 ? "(c, k / groups, s)" : "(c, k / groups, r, s)");
+  const char* const dimensions_of_w = op.axes == 1 ? "(c, k / groups, s)" : "(c, k / groups, r, s)";
+  expect_conv_dimensions(op, w, dimensions_of_w);
   ConvShapes s{x.shape(0), x.shape(1), conv_size(op, x, 0), conv_size(op, x, 1), 0, 0, 0, 0, 0};
   if (w.shape(0) != s.c)
     fail_value(op.name, "got x with ", s.c, " channels and weight for ", w.shape(0),

@@ -68,7 +68,9 @@ Shape pairs_of(const Input& x1, const Input& x2) {
 Output cdist(const Floats& given_x1, const MaybeFloats& x2, Real p) {
   const Input x1 = contiguous(given_x1);
   Output y = Output::contiguous(x1.dtype(), pairs_of(x1, x2));
-  run<PairDistances>(x1.dtype(), p.at_least(0), !x2, x1, x2 ? contiguous(x2) : x1, y);
+  const bool of_one = !x2;  // the distances within x1
+  const Input other = of_one ? x1 : contiguous(x2);
+  run<PairDistances>(x1.dtype(), p.at_least(0), of_one, x1, other, y);
   return y;
 }
 

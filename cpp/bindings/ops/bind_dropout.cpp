@@ -110,7 +110,9 @@ int64_t whole_below(PyObject* x, int64_t most) {
   if (!PyLong_CheckExact(x)) return -1;
   int overflow = 0;
   const int64_t number = PyLong_AsLongLongAndOverflow(x, &overflow);
-  return overflow ? kHuge : number > most ? -1 : number;
+  if (overflow) return kHuge;
+  if (number > most) return -1;
+  return number;
 }
 
 // The next two functions return None if Python has to draw.
@@ -188,9 +190,9 @@ void fill_random(Truth normal, Real a, Real b, InPlace state, InPlace out) {
   TensorView<int64_t> made = seed;
   made.data = key;
   invoke(NextKey{seed, made});
-  run_sized<RandomFill>(before.elements(), before.dtype(),
-                        normal ? Distribution::normal : Distribution::uniform, a.number, b.number,
-                        as_const(made), y);
+  const Distribution distribution = normal ? Distribution::normal : Distribution::uniform;
+  run_sized<RandomFill>(before.elements(), before.dtype(), distribution, a.number, b.number, as_const(made),
+                        y);
 }
 
 // The gradient is the same call with dy in place of x.

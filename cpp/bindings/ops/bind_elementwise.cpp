@@ -26,7 +26,10 @@ class Arguments {
   explicit Arguments(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::real)
       : count_(static_cast<int>(arguments.size())) {
     int k = 0;
-    for (const Arg& arg : arguments) add(k++, arg, read);
+    for (const Arg& arg : arguments) {
+      add(k, arg, read);
+      ++k;
+    }
     if (first_ < 0) fail_type(arguments.begin()->op, "got numbers only; expected at least one array");
     for (k = first_ + 1; k < count_; ++k) arrays_[first_].expect_same_dtype(arrays_[k]);
   }
@@ -37,8 +40,11 @@ class Arguments {
   }
   int count() const { return count_; }
 
-  // Broadcasts the shape with that of another array (the condition of where).
-  void broadcast_with(const Input& x) { widen(x); }
+  // Broadcasts the shape with that of an array, an operand or the condition of where().
+  void broadcast_with(const Input& x) {
+    if (!x.has_shape(shape_) && !shape_.broadcast_with(x.shape()))
+      fail_value(x.op(), "got shapes ", shape_, " and ", x.shape(), "; expected shapes that broadcast");
+  }
 
   // The argument `out`, or a new result. It is channels-last if one of the operands of the full shape is;
   // else it has the memory order of the first of these operands.
@@ -50,7 +56,8 @@ class Arguments {
       if (arrays_[k] && is_full(arrays_[k]) &&
           (!like || (is_channels_last(arrays_[k]) && !is_channels_last(*like))))
         like = &arrays_[k];
-    return like ? Output::like(*like, dtype) : Output::contiguous(dtype, shape_);
+    if (!like) return Output::contiguous(dtype, shape_);
+    return Output::like(*like, dtype);
   }
 
   int64_t size() const { return shape_.elements(); }
@@ -88,13 +95,8 @@ class Arguments {
     } else {
       arrays_[k] = read(arg);
       if (first_ < 0) first_ = k;
-      widen(arrays_[k]);
+      broadcast_with(arrays_[k]);
     }
-  }
-
-  void widen(const Input& x) {
-    if (!x.has_shape(shape_) && !shape_.broadcast_with(x.shape()))
-      fail_value(x.op(), "got shapes ", shape_, " and ", x.shape(), "; expected shapes that broadcast");
   }
 
   // True if x has the common shape and a memory order, which repeated elements (stride 0) have not.
@@ -107,7 +109,8 @@ class Arguments {
     return true;
   }
 
-  int count_, first_ = -1;    // how many operands; the index of the first array
+  int count_;                 // how many operands
+  int first_ = -1;            // the index of the first array
   Shape shape_;               // the common shape
   Input arrays_[kMaxArrays];  // empty for a number
   double numbers_[kMaxArrays] = {};

@@ -22,21 +22,28 @@ Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const
   const bool real = which == FourierKind::rfft;
   const bool back = which == FourierKind::irfft;
   if (n < 1 || n > (int64_t{1} << 31) || !is_smooth(n)) n.fail("1 or more, without a prime factor above 7");
-  if (x.ndim() < (real ? 1 : 2) || (!real && x.shape(x.ndim() - 1) != 2))
-    x.fail(real ? "(..., m)" : "(..., m, 2)");
+  const int inner = real ? 1 : 2;  // dimensions of one row: the points, and the pair of a complex number
+  if (real && x.ndim() < 1) x.fail("(..., m)");
+  if (!real && (x.ndim() < 2 || x.shape(x.ndim() - 1) != 2)) x.fail("(..., m, 2)");
   if (window) {
     if (!real && !back) window.fail("None, except of rfft and irfft");
     window.expect_shape({n});
   }
-  Shape shape = x.shape().part(0, x.ndim() - (real ? 1 : 2));
-  if (shape.ndim + (back ? 1 : 2) > kMaxDims) x.fail("at most ", kMaxDims, " axes of the result");
-  shape.append(real ? n / 2 + 1 : n);
+  const int rows_ndim = x.ndim() - inner;
+  const int inner_of_result = back ? 1 : 2;
+  if (rows_ndim + inner_of_result > kMaxDims) x.fail("at most ", kMaxDims, " axes of the result");
+  const int64_t half =
+      n / 2 + 1;  // points of the transform of n real numbers: the others are their conjugates
+  Shape shape = x.shape().part(0, rows_ndim);
+  const int64_t points = real ? half : n.number;
+  shape.append(points);
   if (!back) shape.append(2);
   const TensorView<const char> v = x.view<char>();
   const bool in_pairs = real || v.strides[v.ndim - 1] == 1;
-  const int64_t most = back ? n / 2 + 1 : n.number;
-  if (x.shape(x.ndim() - (real ? 1 : 2)) > most) x.fail("at most ", most, " points");
-  const Input rows = in_pairs ? Input(x) : copied(x, Output::contiguous(x.dtype(), x.shape()));
+  const int64_t most = back ? half : n.number;
+  if (x.shape(rows_ndim) > most) x.fail("at most ", most, " points");
+  Input rows = x;
+  if (!in_pairs) rows = copied(x, Output::contiguous(x.dtype(), x.shape()));
   Output y = Output::contiguous(x.dtype(), shape);
   run<Fourier>(x.dtype(), which, n.number, scale.number, edge.number, rows, contiguous(window), y);
   return y;

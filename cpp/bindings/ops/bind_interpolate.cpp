@@ -47,10 +47,11 @@ struct Setting {
     const Mode* found = nullptr;
     for (const Mode& m : kModes)
       if (mode.text == m.name && (m.axes == 0 || m.axes == axes)) found = &m;
-    if (!found)
+    if (!found) {
+      const char* const others = axes == 1 ? "'linear'" : "'bilinear' or 'bicubic'";
       fail_value(x.op(), "got mode ", mode.value, " for ", axes + 2,
-                 " dimensions; expected 'nearest', 'nearest-exact', ",
-                 axes == 1 ? "'linear'" : "'bilinear' or 'bicubic'");
+                 " dimensions; expected 'nearest', 'nearest-exact', ", others);
+    }
     map = found->map;
     if (align_corners && map <= ResampleMap::nearest_exact)
       fail_value(x.op(), "got align_corners for a nearest mode; expected 'linear', 'bilinear' or 'bicubic'");
@@ -61,7 +62,8 @@ struct Setting {
     if (d < 2 - axes) return {ResampleMap::nearest, 1, 1, 1, false, 0};
     const double in = static_cast<double>(s.in[d]);
     const double out = static_cast<double>(s.out[d]);
-    double scale = s.factor[d] > 0 ? 1 / s.factor[d] : in / out;
+    double scale = in / out;  // elements of the input for one of the result
+    if (s.factor[d] > 0) scale = 1 / s.factor[d];
     if (align_corners) scale = s.out[d] > 1 ? (in - 1) / (out - 1) : 0;
     return {map, s.in[d], s.out[d], scale, align_corners, 0};
   }
@@ -78,14 +80,20 @@ void read_factors(const Factors& factors, int axes, Sizes2d* s) {
 
 // Sets the sizes of the result, from `size` or from scale_factor, of which exactly one must be given.
 void read_output(const MaybePerAxis& size, int axes, Sizes2d* s) {
-  if (size.given() == (s->factor[1] != 0))
-    fail_value(size.op, "got ", size.given() ? "both" : "neither",
-               " size and scale_factor; expected one of them");
-  const auto items = size.given() ? size.items(axes, number_for(axes)) : std::array<py::object, 2>();
+  const bool has_factor = s->factor[1] != 0;
+  if (size.given() && has_factor) fail_value(size.op, "got both size and scale_factor; expected one of them");
+  if (!size.given() && !has_factor)
+    fail_value(size.op, "got neither size and scale_factor; expected one of them");
+  std::array<py::object, 2> items;
+  if (size.given()) items = size.items(axes, number_for(axes));
   for (int d = 2 - axes; d < 2; ++d) {
-    if (size.given()) s->out[d] = Whole({size.op, size.name, items[d]});
-    const double scaled = std::floor(static_cast<double>(s->in[d]) * s->factor[d]);
-    if (!size.given()) s->out[d] = scaled < kMostPixels ? static_cast<int64_t>(scaled) : kMostPixels;
+    if (size.given()) {
+      s->out[d] = Whole({size.op, size.name, items[d]});
+    } else {
+      const double scaled = std::floor(static_cast<double>(s->in[d]) * s->factor[d]);
+      s->out[d] = kMostPixels;  // refused below
+      if (scaled < kMostPixels) s->out[d] = static_cast<int64_t>(scaled);
+    }
     if (s->out[d] < 1 || s->out[d] >= kMostPixels)
       fail_value(size.op, "got an output of ", s->out[d], " along an axis of ", s->in[d],
                  "; expected sizes from 1 to 2**29 - 1");
@@ -103,7 +111,8 @@ Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool 
   const int axes = setting.axes;
   const bool last = over_channels(as_image(x.view<char>(), axes));
   Shape shape = x.shape();
-  for (int d = 0; d < axes; ++d) shape[2 + d] = (transposed ? s.in : s.out)[2 - axes + d];
+  const int64_t* const sizes = transposed ? s.in : s.out;
+  for (int d = 0; d < axes; ++d) shape[2 + d] = sizes[2 - axes + d];
   Output y = new_images(x.dtype(), axes, last, shape);
   run<Resample>(x.dtype(), image(x, axes), image(y, axes), setting.axis(s, 0), setting.axis(s, 1), transposed,
                 last);

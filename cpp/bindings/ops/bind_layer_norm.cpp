@@ -9,8 +9,9 @@ namespace {
 // sizes are normalized_shape.
 struct NormLines {
   Input x;
-  int axes;                     // how many axes a line has; limited to kMaxDims + 1, more than any x has
-  int64_t count = 1, size = 1;  // the number of lines; the elements of a line
+  int axes;           // how many axes a line has; limited to kMaxDims + 1, more than any x has
+  int64_t count = 1;  // the number of lines
+  int64_t size = 1;   // the elements of a line
 
   NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
     bool fits = axes >= 1 && axes <= x.ndim();
@@ -18,7 +19,8 @@ struct NormLines {
     if (!fits)
       fail_value(x.op(), "got x of shape ", x.shape(), " and normalized_shape ", shape.value,
                  "; expected the last sizes of x, at least one");
-    for (int d = 0; d < x.ndim(); ++d) (d < leading() ? count : size) *= x.shape(d);
+    for (int d = 0; d < leading(); ++d) count *= x.shape(d);
+    for (int d = leading(); d < x.ndim(); ++d) size *= x.shape(d);
   }
 
   Shape of_line() const { return x.shape().part(leading(), x.ndim()); }

@@ -211,9 +211,10 @@ struct ClassLossCall {
     Output divisor = Output::contiguous(x.dtype(), {});
     MaybeOutput tops_and_sums;
     if (has_tops_and_sums) tops_and_sums = Output::contiguous(x.dtype(), two_of_each_line());
-    run_sized<ClassLossForward>(kind == ClassLoss::nll ? index.elements() : x.elements(), x.dtype(), kind,
-                                reduction, settings, x, index, probabilities, weight, loss, tops_and_sums,
-                                divisor);
+    int64_t work = x.elements();
+    if (kind == ClassLoss::nll) work = index.elements();  // it reads one element of x for each index
+    run_sized<ClassLossForward>(work, x.dtype(), kind, reduction, settings, x, index, probabilities, weight,
+                                loss, tops_and_sums, divisor);
     if constexpr (has_tops_and_sums)
       return std::tuple(std::move(loss), std::move(divisor), *std::move(tops_and_sums));
     else

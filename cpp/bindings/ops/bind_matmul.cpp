@@ -46,7 +46,8 @@ Shapes shapes_of(const Input& a, const Input& b) {
     const int64_t na = ia < 0 ? 1 : a.shape(ia);
     const int64_t nb = ib < 0 ? 1 : b.shape(ib);
     if (na != nb && na != 1 && nb != 1) fail_shapes(a, b, "batch dimensions that broadcast");
-    s.batch.append(na == 1 ? nb : na);
+    const int64_t size = na == 1 ? nb : na;
+    s.batch.append(size);
   }
   s.out = s.batch;
   if (a.ndim() > 1) s.out.append(s.m);
@@ -259,13 +260,16 @@ Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activ
   if (saved) saved.expect_shape(s.out);
   if (parts.number != 1) expect_parts(s, parts.number, bias || finish.kind != Activation::none);
   const bool halves = a.dtype() == DType::float16 || a.dtype() == DType::bfloat16;
-  if (halves && (saved || parts.number != 1))
-    fail_type(kOp, "got floats of 16 bits and ", saved ? "saved" : "parts", "; expected float32");
+  if (halves && saved) fail_type(kOp, "got floats of 16 bits and saved; expected float32");
+  if (halves && parts.number != 1) fail_type(kOp, "got floats of 16 bits and parts; expected float32");
   const bool wide = halves && is_float32(out);  // c gets unrounded sums
   Output c = out.shaped(wide ? DType::float32 : a.dtype(), s.out, a, b, bias, saved);
-  if (halves) {
-    (a.dtype() == DType::float16 ? run_halves<Float16> : run_halves<BFloat16>)(s, a, b, bias, c, finish,
-                                                                               wide);
+  if (a.dtype() == DType::float16) {
+    run_halves<Float16>(s, a, b, bias, c, finish, wide);
+    return c;
+  }
+  if (a.dtype() == DType::bfloat16) {
+    run_halves<BFloat16>(s, a, b, bias, c, finish, wide);
     return c;
   }
   with_float(a.dtype(), [&](auto tag) {

@@ -13,14 +13,16 @@ namespace {
 // than the threshold.
 float below(double threshold) {
   const float near = float(threshold);
-  return double(near) > threshold ? std::nextafter(near, -INFINITY) : near;
+  if (double(near) > threshold) return std::nextafter(near, -INFINITY);
+  return near;
 }
 
 Output nms(const Floats& boxes, Real threshold) {
   if (boxes.ndim() != 2 || boxes.shape(1) != 4) boxes.fail("(n, 4)");
   Output kept = Output::contiguous(DType::boolean, {boxes.shape(0)});
-  const double t = threshold;
-  run<Nms>(boxes.dtype(), boxes.dtype() == DType::float32 ? below(t) : t, contiguous(boxes), kept);
+  double t = threshold;
+  if (boxes.dtype() == DType::float32) t = below(t);
+  run<Nms>(boxes.dtype(), t, contiguous(boxes), kept);
   return kept;
 }
 

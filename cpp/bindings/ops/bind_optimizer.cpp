@@ -42,9 +42,14 @@ bool are_apart(const OptimizerStep<T>& step) {
     const char* last = first + item;
     for (int d = 0; d < p.ndim; ++d) {
       const int64_t reach = (p.shape[d] - 1) * p.strides[d] * item;
-      (reach < 0 ? first : last) += reach;
+      if (reach < 0) {
+        first += reach;
+      } else {
+        last += reach;
+      }
     }
-    ranges[count++] = {first, last};
+    ranges[count] = {first, last};
+    ++count;
   }
   std::sort(ranges, ranges + count);
   for (int i = 1; i < count; ++i)
@@ -166,9 +171,9 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
 
 // True if the lists `tensors` and `before` have the same Tensors, whose arrays have these dtypes.
 bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
-  const auto now = FromPython<py::list>::of(tensors.value.ptr());
-  const auto then = FromPython<py::list>::of(before.value.ptr());
-  const auto kinds = FromPython<py::list>::of(dtypes.value.ptr());
+  const auto now = FromPython<py::list>::convert(tensors.value.ptr());
+  const auto then = FromPython<py::list>::convert(before.value.ptr());
+  const auto kinds = FromPython<py::list>::convert(dtypes.value.ptr());
   if (now.size() != then.size()) return false;
   for (size_t i = 0; i < now.size(); ++i) {
     PyObject* tensor = PyList_GET_ITEM(now.ptr(), i);

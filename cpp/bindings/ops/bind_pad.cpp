@@ -26,7 +26,12 @@ PadFrame frame_of(const Sizes& pad, int ndim) {
   for (int i = 0; i < count; ++i) {
     const int64_t n = pad[i];
     if (n <= -kMost || n >= kMost) pad.fail("numbers below 2**31");
-    (i % 2 == 0 ? f.before : f.after)[ndim - 1 - i / 2] = n;
+    const int d = ndim - 1 - i / 2;  // pairs (before, after), from the last dimension on
+    if (i % 2 == 0) {
+      f.before[d] = n;
+    } else {
+      f.after[d] = n;
+    }
   }
   return f;
 }
@@ -35,7 +40,9 @@ PadFrame frame_of(const Sizes& pad, int ndim) {
 // values.
 void check_axis(const char* op, ResampleMap map, int64_t in, int64_t out, int64_t before, int64_t after) {
   const int64_t kept = in + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0);
-  const int64_t most = map == ResampleMap::reflect ? in - 1 : map == ResampleMap::circular ? kept : kMost;
+  int64_t most = kMost;
+  if (map == ResampleMap::reflect) most = in - 1;  // the edge itself is not repeated
+  if (map == ResampleMap::circular) most = kept;
   const bool none = kept < 1 && map == ResampleMap::circular;
   if (in < 1 || none || out < 1 || out >= kMost)
     fail_value(op, "got an axis of ", in, ", padded to ", out, "; expected sizes from 1 to 2**31 - 1");

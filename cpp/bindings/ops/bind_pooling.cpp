@@ -180,7 +180,8 @@ void define(Module m, const std::string& divisor) {
 
 // True if pooling x gives channels-last images. Python asks this to pass `channels_last` to the gradient.
 bool over_channels_of(const Reals& x) {
-  const PoolOp op{x.op(), x.ndim() == 3 ? 1 : 2};
+  const int axes = x.ndim() == 3 ? 1 : 2;  // signals or images
+  const PoolOp op{x.op(), axes};
   if (x.ndim() != 2 + op.axes) x.fail("images (N, C, H, W)");
   return pools_over_channels(op, x);
 }

@@ -28,9 +28,9 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
   }
   panels.expect_shape({w.panel_count(), w.panel_bytes()});
   const bool of_rows = w.kind == QuantizedKind::int8;
-  if (of_rows != static_cast<bool>(scale))
-    fail_value(kind.op, "got kind ", kind.value, of_rows ? " without scale" : " and scale", "; expected ",
-               of_rows ? "scale (n,)" : "None, as the panels have it");
+  if (of_rows && !scale) fail_value(kind.op, "got kind ", kind.value, " without scale; expected scale (n,)");
+  if (!of_rows && scale)
+    fail_value(kind.op, "got kind ", kind.value, " and scale; expected None, as the panels have it");
   if (scale) scale.expect_shape({n});
   w.panels = panels.view<uint8_t>();
   if (scale) w.scale = scale.view<float>();

@@ -31,8 +31,8 @@ struct Sequence {
         w_ih(given_w_ih),
         w_hh(given_w_hh) {
     const int axes = sizes ? 2 : 3;
-    if (x.ndim() != axes)
-      x.fail(sizes ? "2 dimensions (rows, inputs)" : "3 dimensions (steps, batch, inputs)");
+    if (sizes && x.ndim() != axes) x.fail("2 dimensions (rows, inputs)");
+    if (!sizes && x.ndim() != axes) x.fail("3 dimensions (steps, batch, inputs)");
     inputs = x.shape(axes - 1);
     if (sizes) {
       rows = x.shape(0);
@@ -106,9 +106,8 @@ auto by_rows(const A& a) {
 
 // Fails unless the array is given exactly if the cell needs it.
 void expect_given(const Input& a, bool needed) {
-  if (static_cast<bool>(a) != needed)
-    fail_value(a.op(), "got ", a.name(), needed ? " None; expected an array" : "; expected None",
-               " for this cell");
+  if (!a && needed) fail_value(a.op(), "got ", a.name(), " None; expected an array for this cell");
+  if (a && !needed) fail_value(a.op(), "got ", a.name(), "; expected None for this cell");
 }
 
 // Returns (y, h_n, c_n) and for backward, if `keep`, (gates, candidate, h_before, c_before): see
@@ -126,8 +125,8 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
     fail_value(s.op, "got one bias; expected b_ih and b_hh, or neither");
   const Input panels = in_order(given_panels);
   const Input scale = contiguous(given_scale);
-  if (static_cast<bool>(s.w_hh) == static_cast<bool>(panels))
-    fail_value(s.op, "got ", s.w_hh ? "w_hh and panels" : "no w_hh", "; expected w_hh or panels");
+  if (s.w_hh && panels) fail_value(s.op, "got w_hh and panels; expected w_hh or panels");
+  if (!s.w_hh && !panels) fail_value(s.op, "got no w_hh; expected w_hh or panels");
   QuantizedMatrix quantized{};
   if (panels) {
     if (s.x.dtype() != DType::float32)

@@ -35,7 +35,8 @@ struct Axes {
     }
     for (int d = 0; d < ndim; ++d) {
       if (reduced[d]) count *= shape[d];
-      if (!reduced[d] || keepdims) out.append(reduced[d] ? 1 : shape[d]);
+      if (!reduced[d]) out.append(shape[d]);
+      if (reduced[d] && keepdims) out.append(1);
     }
   }
 
@@ -182,8 +183,8 @@ Output expand(const Reals& dy, ShapeArg sizes, AxesArg axes, Real scale, Truth c
   if (channels_last && shape.ndim != 4) sizes.fail("4 sizes for channels-last");
   const Axes fits(axes, shape, dy.ndim() == shape.ndim);
   dy.expect_shape(fits.out);
-  Output dx =
-      channels_last ? Output::channels_last(dy.dtype(), shape) : Output::contiguous(dy.dtype(), shape);
+  const auto new_output = channels_last ? &Output::channels_last : &Output::contiguous;
+  Output dx = new_output(dy.dtype(), shape);
   with_float(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
     Elementwise<T> call{};

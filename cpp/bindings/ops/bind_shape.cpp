@@ -1,12 +1,12 @@
 // Binds the shape ops (reshape, permute, expand, split and others), which give views of Tensors. Each reads
-// its arguments by Operand and calls the Function of the view. a[0] is the op's name for errors, a[1] the
-// input; the comment beside a function names the arguments from a[2] on.
+// its arguments by ShapeOperand and calls the Function of the view. a[0] is the op's name for errors, a[1]
+// the input; the comment beside a function names the arguments from a[2] on.
 #include <algorithm>
 
 #include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/binder/params.h"
-#include "bindings/ops/operand.h"
+#include "bindings/ops/shape_operand.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
@@ -15,11 +15,11 @@
 namespace ranvier::bind {
 namespace {
 
-using Arguments = PyObject* const*;
+using Arguments = PyObject* const*;  // borrowed; the caller in Python holds them for the length of the call
 
 Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;  // the Functions, set by Python
 
-py::object reshaped_to(const Operand& x, const py::object& target) {
+py::object reshaped_to(const ShapeOperand& x, const py::object& target) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)  // NumPy would take -2 as -1
     if (clamped(PyTuple_GET_ITEM(target.ptr(), i)) < -1) x.fail_shape(target, "sizes from 0 on, or -1 once");
   if (py::object y = x.fitting(g_reshape, target)) return y;
@@ -27,12 +27,12 @@ py::object reshaped_to(const Operand& x, const py::object& target) {
 }
 
 py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
-  const Operand x(a);
+  const ShapeOperand x(a);
   return reshaped_to(x, x.sizes(a[2]));
 }
 
 // The view of these sizes on x's memory; empty if there is none.
-py::object shared_view(const Operand& x, const py::object& target) {
+py::object shared_view(const ShapeOperand& x, const py::object& target) {
   if (!PyArray_IS_C_CONTIGUOUS(x.array())) {
     Setting sizes;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)
@@ -45,7 +45,7 @@ py::object shared_view(const Operand& x, const py::object& target) {
 PyObject* g_view_or_copy;  // a function of Python: the op's name, x and sizes of which x has no view
 
 py::object view(PyObject*, Arguments a, Py_ssize_t) {  // sizes
-  const Operand x(a);
+  const ShapeOperand x(a);
   const py::object target = x.sizes(a[2]);
   if (py::object y = shared_view(x, target)) return y;
   return checked(PyObject_CallFunctionObjArgs(g_view_or_copy, a[0], x.tensor.ptr(), target.ptr(), nullptr));
@@ -53,13 +53,14 @@ py::object view(PyObject*, Arguments a, Py_ssize_t) {  // sizes
 
 // As view(); None if there is none.
 py::object view_or_none(PyObject*, Arguments a, Py_ssize_t) {  // sizes
-  const Operand x(a);
+  const ShapeOperand x(a);
   const py::object y = shared_view(x, x.sizes(a[2]));
-  return y ? y : py::none();
+  if (!y) return py::none();
+  return y;
 }
 
 py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
-  const Operand x(a);
+  const ShapeOperand x(a);
   Setting shape;
   if (!x.ndim()) shape.add(1);
   const int first = x.dim(a[2]);
@@ -74,7 +75,7 @@ py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
 }
 
 py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, several, or None
-  const Operand x(a);
+  const ShapeOperand x(a);
   bool named[NPY_MAXDIMS];
   std::fill_n(named, NPY_MAXDIMS, a[2] == Py_None);
   if (PyLong_CheckExact(a[2])) {
@@ -94,15 +95,17 @@ py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, seve
 }
 
 py::object unsqueeze(PyObject*, Arguments a, Py_ssize_t) {  // dim
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int at = x.dim(a[2], x.ndim() + 1);
   Setting shape;
-  for (int d = 0; d <= x.ndim(); ++d) shape.add(d == at ? 1 : x.size(d < at ? d : d - 1));
+  for (int d = 0; d < at; ++d) shape.add(x.size(d));
+  shape.add(1);
+  for (int d = at; d < x.ndim(); ++d) shape.add(x.size(d));
   return x.view(g_reshape, shape);
 }
 
 py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
-  const Operand x(a);
+  const ShapeOperand x(a);
   const py::object dims = x.sizes(a[2]);
   // Checked here because NumPy cuts dimensions to 32 bits. It checks that each occurs once.
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
@@ -111,24 +114,30 @@ py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
 }
 
 py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int first = x.dim(a[2]);
   const int second = x.dim(a[3]);
   Setting dims;
-  for (int d = 0; d < x.ndim(); ++d) dims.add(d == first ? second : d == second ? first : d);
+  for (int d = 0; d < x.ndim(); ++d) {
+    int from = d;
+    if (d == first) from = second;
+    if (d == second) from = first;
+    dims.add(from);
+  }
   return x.view(g_permute, dims);
 }
 
 py::object t(PyObject*, Arguments a, Py_ssize_t) {
-  const Operand x(a);
+  const ShapeOperand x(a);
   if (x.ndim() > 2)
     x.fail(Fault::value, "got x of shape ", shape_of(x.array()), "; expected at most 2 dimensions");
-  return x.ndim() == 2 ? x.view(g_permute, Setting{{1, 0}, 2}) : x.tensor;
+  if (x.ndim() < 2) return x.tensor;
+  return x.view(g_permute, Setting{{1, 0}, 2});
 }
 
 // The dimensions from the last to the first.
 py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
-  const Operand x(a);
+  const ShapeOperand x(a);
   Setting dims;
   for (int d = x.ndim(); d-- > 0;) dims.add(d);
   return x.view(g_permute, dims);
@@ -137,7 +146,7 @@ py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
 // dims.at[d]: the dimension of x that becomes dimension d, first -1. Dimensions that are not named fill the
 // free places in their order.
 py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
-  const Operand x(a);
+  const ShapeOperand x(a);
   const py::object source = x.sizes(tuple_of(a[2]).ptr());
   const py::object to = x.sizes(tuple_of(a[3]).ptr());
   Setting dims;
@@ -166,7 +175,7 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
 
 // A size of -1 stands for x's own. `full` has the sizes with these filled in.
 py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
-  const Operand x(a);
+  const ShapeOperand x(a);
   const py::object target = x.sizes(a[2]);
   const Py_ssize_t ndim = PyTuple_GET_SIZE(target.ptr());
   const Py_ssize_t lead = ndim - x.ndim();
@@ -178,8 +187,11 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
     const bool own = clamped(given) == -1;
     named = !own || d >= lead;
     if (!named) break;
-    PyTuple_SET_ITEM(full.ptr(), d,
-                     own ? PyLong_FromSsize_t(x.size(static_cast<int>(d - lead))) : Py_NewRef(given));
+    if (own) {
+      PyTuple_SET_ITEM(full.ptr(), d, PyLong_FromSsize_t(x.size(static_cast<int>(d - lead))));
+    } else {
+      PyTuple_SET_ITEM(full.ptr(), d, Py_NewRef(given));
+    }
     elements *= static_cast<double>(std::max<int64_t>(clamped(PyTuple_GET_ITEM(full.ptr(), d)), 1));
   }
   if (!named) x.fail_shape(target, "a size for each dimension");
@@ -199,18 +211,19 @@ bool is_whole(PyObject* number) {
 }
 
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int first = x.some_dim(a[3]);
   const int second = x.some_dim(a[4]);
   if (!is_whole(a[2])) x.fail(Fault::type, "got offset ", a[2], "; expected a whole number");
   if (first == second) x.fail(Fault::value, "got dimension ", first, " twice; expected two dimensions");
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
   const int64_t offset = clamped(checked(index_of(a[2])).ptr());
-  return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
+  const int64_t within = std::clamp(offset, -most, most);
+  return x.view(g_diagonal, Setting{{within, first, second}, 3});
 }
 
 py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None if x has none
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int dim = x.dim(a[2]);
   const int64_t n = x.ndim() ? x.size(dim) : 1;
   const int64_t size = clamped(checked(index_of(a[3])).ptr());
@@ -218,19 +231,23 @@ py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, ste
   if (size < 0 || size > n || step < 1)
     x.fail(Fault::value, "got size ", a[3], " and step ", a[4], " for length ", n,
            "; expected size <= length");
-  return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
+  if (x.ndim() == 0) return py::none();
+  return x.view(g_unfold, Setting{{dim, size, step}, 3});
 }
 
 // x[key] if it is a view (basic_key() in array_views.h), else None. a[2]: key.
 py::object getitem(PyObject*, Arguments a, Py_ssize_t) {
   const py::object key = basic_key(a[2]);
-  return key ? Operand(a).view(g_getitem, key) : py::none();
+  if (!key) return py::none();
+  return ShapeOperand(a).view(g_getitem, key);
 }
 
 // The same for an array. a[0]: the array; a[1]: the key.
 py::object places(PyObject*, Arguments a, Py_ssize_t) {
-  const py::object key = PyArray_Check(a[0]) ? basic_key(a[1]) : py::object();
-  return key ? places_of(a[0], key.ptr()) : py::none();
+  if (!PyArray_Check(a[0])) return py::none();
+  const py::object key = basic_key(a[1]);
+  if (!key) return py::none();
+  return places_of(a[0], key.ptr());
 }
 
 // --- parts along a dimension
@@ -251,13 +268,13 @@ py::object key_of(int dim, int64_t begin, int64_t count) {
 // Makes several views of x along a dimension, as split() returns them. Each has a node (by_nodes) if the tape
 // or an observer follows it; else a view is made from the array directly, which takes less time.
 struct Several {
-  const Operand& x;
+  const ShapeOperand& x;
   const int dim;
   const py::object array, views;
   const bool by_nodes;
   Py_ssize_t made = 0;
 
-  Several(const Operand& x, int dim, int64_t count)
+  Several(const ShapeOperand& x, int dim, int64_t count)
       : x(x),
         dim(dim),
         array(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(x.array()))),
@@ -266,10 +283,15 @@ struct Several {
                                    slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True)) {}
   // Adds the view of the slices from `begin` on; count: as in key_of().
   void add(int64_t begin, int64_t count) {
-    py::object view = by_nodes ? x.view(g_getitem, key_of(dim, begin, count))
-                               : new_tensor(part_of(as_array(array), dim, begin, count).ptr(), false, Py_None,
-                                            py::object());
-    PyTuple_SET_ITEM(views.ptr(), made++, view.release().ptr());
+    py::object view;
+    if (by_nodes) {
+      view = x.view(g_getitem, key_of(dim, begin, count));
+    } else {
+      const py::object part = part_of(as_array(array), dim, begin, count);
+      view = new_tensor(part.ptr(), /*requires_grad=*/false, /*maker=*/Py_None, /*cell=*/py::object());
+    }
+    PyTuple_SET_ITEM(views.ptr(), made, view.release().ptr());
+    ++made;
   }
   py::object all() const {
     if (by_nodes) {
@@ -282,7 +304,7 @@ struct Several {
 };
 
 // Views of `step` slices each, of which the last may have fewer. A dimension of size 0 gives one empty view.
-py::object parts_of_size(const Operand& x, int dim, int64_t step) {
+py::object parts_of_size(const ShapeOperand& x, int dim, int64_t step) {
   const int64_t n = x.size(dim);
   Several parts(x, dim, std::max<int64_t>((n - 1) / step + 1, 1));
   for (int64_t begin = 0; begin < n || begin == 0; begin += step) parts.add(begin, std::min(step, n - begin));
@@ -290,7 +312,7 @@ py::object parts_of_size(const Operand& x, int dim, int64_t step) {
 }
 
 py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or several; dim
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int dim = x.some_dim(a[3]);
   if (is_whole(a[2])) {
     const int64_t step = clamped(checked(index_of(a[2])).ptr());
@@ -300,18 +322,25 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
   const py::object sizes = x.sizes(tuple_of(a[2]).ptr());
   const auto size = [&](Py_ssize_t i) { return clamped(PyTuple_GET_ITEM(sizes.ptr(), i)); };
   const Py_ssize_t count = PyTuple_GET_SIZE(sizes.ptr());
-  int64_t left = x.size(dim);
-  for (Py_ssize_t i = 0; i < count && left >= 0; ++i) left = size(i) < 0 ? -1 : left - size(i);
+  int64_t left = x.size(dim);  // after the sizes so far; negative: they do not fit
+  for (Py_ssize_t i = 0; i < count && left >= 0; ++i) {
+    left -= size(i);
+    if (size(i) < 0) left = -1;
+  }
   if (left != 0)
     x.fail(Fault::value, "got sizes ", sizes, " for a dimension of ", int64_t{x.size(dim)},
            "; expected sizes that add up to it");
   Several parts(x, dim, count);
-  for (Py_ssize_t i = 0; i < count; left += size(i++)) parts.add(left, size(i));
+  int64_t begin = 0;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    parts.add(begin, size(i));
+    begin += size(i);
+  }
   return parts.all();
 }
 
 py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int dim = x.some_dim(a[3]);
   if (!is_whole(a[2])) x.fail(Fault::type, "got chunks ", a[2], "; expected a whole number");
   const int64_t chunks = clamped(checked(index_of(a[2])).ptr());
@@ -324,7 +353,7 @@ py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
 }
 
 py::object unbind(PyObject*, Arguments a, Py_ssize_t) {  // dim
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int dim = x.some_dim(a[2]);
   Several parts(x, dim, x.size(dim));
   for (int64_t i = 0, n = x.size(dim); i < n; ++i) parts.add(i, -1);
@@ -333,14 +362,14 @@ py::object unbind(PyObject*, Arguments a, Py_ssize_t) {  // dim
 
 // Slice i along dimension 0, for iteration over a Tensor: marked as one of several views. a[2]: i.
 py::object slice_of(PyObject*, Arguments a, Py_ssize_t) {
-  const Operand x(a);
+  const ShapeOperand x(a);
   Several parts(x, 0, 1);
   parts.add(clamped(a[2]), -1);
   return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(parts.all().ptr(), 0));
 }
 
 py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int dim = x.some_dim(a[2]);
   const auto number = py::reinterpret_steal<py::object>(index_of(a[3]));
   if (!number) {
@@ -357,17 +386,18 @@ py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
 }
 
 py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
-  const Operand x(a);
+  const ShapeOperand x(a);
   const int dim = x.some_dim(a[2]);
   const py::object numbers = x.sizes(checked(PyTuple_Pack(2, a[3], a[4])).ptr());
   const int64_t n = x.size(dim);
   const int64_t count = clamped(PyTuple_GET_ITEM(numbers.ptr(), 1));
   int64_t begin = clamped(PyTuple_GET_ITEM(numbers.ptr(), 0));
-  begin = begin < 0 ? begin + n : begin;
+  if (begin < 0) begin += n;
   const bool inside = 0 <= begin && begin <= n;
+  const Fault fault = inside ? Fault::value : Fault::index;
   if (!inside || count < 0 || count > n - begin)
-    x.fail(inside ? Fault::value : Fault::index, "got start ", a[3], " and length ", a[4],
-           " for a dimension of ", n, "; expected a part of it");
+    x.fail(fault, "got start ", a[3], " and length ", a[4], " for a dimension of ", n,
+           "; expected a part of it");
   return x.view(g_getitem, key_of(dim, begin, count));
 }
 

@@ -75,13 +75,16 @@ void expect_conv_dimensions(const ConvOp& op, const Input& x, const char* dimens
 void read_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s) {
   s->r = conv_size(op, w, 0);
   s->s = conv_size(op, w, 1);
-  if (s->r < 1 || s->s < 1 || s->r > INT32_MAX || s->s > INT32_MAX)
-    w.fail("a kernel of at least ", op.axes == 1 ? "1" : "1 x 1");
+  if (s->r < 1 || s->s < 1 || s->r > INT32_MAX || s->s > INT32_MAX) {
+    const char* const least = op.axes == 1 ? "1" : "1 x 1";
+    w.fail("a kernel of at least ", least);
+  }
 }
 
 ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
   expect_conv_dimensions(op, x, op.image());
-  expect_conv_dimensions(op, w, op.axes == 1 ? "(k, c / groups, s)" : "(k, c / groups, r, s)");
+  const char* const dimensions_of_w = op.axes == 1 ? "(k, c / groups, s)" : "(k, c / groups, r, s)";
+  expect_conv_dimensions(op, w, dimensions_of_w);
   ConvShapes s{x.shape(0), x.shape(1), conv_size(op, x, 0), conv_size(op, x, 1), w.shape(0), 0, 0, 0, 0};
   if (s.c % a.groups != 0)
     fail_value(op.name, "got x with ", s.c, " channels and groups ", a.groups,
@@ -127,7 +130,7 @@ bool ConvResult::writes_directly() const {
 Output ConvResult::finish() {
   const auto copy = [&](auto tag) {
     using T = decltype(tag);
-    if (own_) invoke_released(Copy<T>{as_const(own_->view<T>()), y_});
+    if (temporary_) invoke_released(Copy<T>{as_const(temporary_->view<T>()), y_});
   };
   if (stored_as(dtype_) == Stored::whole) {
     with_float(dtype_, copy);

@@ -14,7 +14,10 @@ struct ConvOp {
   const char* sizes() const { return axes == 1 ? "an integer" : "an integer or a pair of integers"; }
   const char* image() const { return axes == 1 ? "(n, c, l)" : "(n, c, h, w)"; }
   const char* taps() const { return axes == 1 ? "S" : "R, S"; }
-  const char* axis(int d) const { return axes == 1 ? "l" : d == 0 ? "h" : "w"; }
+  const char* axis(int d) const {  // d: 0 for h, 1 for w; a signal has the latter only
+    if (axes == 1) return "l";
+    return d == 0 ? "h" : "w";
+  }
   // The shape of images or signals.
   Shape shape(int64_t n, int64_t c, int64_t h, int64_t w) const {
     return axes == 1 ? Shape{n, c, w} : Shape{n, c, h, w};
@@ -67,7 +70,8 @@ void read_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s);
 
 // The size of x along h (d = 0) or w (d = 1); 1 along a signal's h.
 inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
-  return op.axes == 2 ? x.shape(2 + d) : d == 0 ? 1 : x.shape(2);
+  if (op.axes == 2) return x.shape(2 + d);
+  return d == 0 ? 1 : x.shape(2);
 }
 
 // The shapes of a convolution of x by w; fails if they do not fit.
@@ -99,18 +103,25 @@ class ConvResult {
   template <class... In>
   ConvResult(const ConvOp& op, const Out& out, DType dtype, const Shape& shape, bool planes,
              const In&... apart)
-      : dtype_(dtype),
-        y_(out.given() ? out.shaped(dtype, shape, apart...) : conv_output(op, dtype, shape, planes)) {
-    if (!writes_directly()) own_ = conv_output(op, dtype, shape);
+      : dtype_(dtype), y_(given_or_new(op, out, dtype, shape, planes, apart...)) {
+    if (!writes_directly()) temporary_ = conv_output(op, dtype, shape);
   }
-  const Output& array() const { return own_ ? *own_ : y_; }  // the kernel writes to this
-  Output finish();
+  const Output& array() const {  // the kernel writes to this
+    return temporary_ ? *temporary_ : y_;
+  }
+  Output finish();  // the result; to be called once, after the kernel
 
  private:
+  template <class... In>
+  static Output given_or_new(const ConvOp& op, const Out& out, DType dtype, const Shape& shape, bool planes,
+                             const In&... apart) {
+    if (out.given()) return out.shaped(dtype, shape, apart...);
+    return conv_output(op, dtype, shape, planes);
+  }
   bool writes_directly() const;  // true if y_'s channels are contiguous
   DType dtype_;
-  Output y_;                   // the result
-  std::optional<Output> own_;  // the temporary
+  Output y_;  // the result
+  std::optional<Output> temporary_;
 };
 
 }  // namespace ranvier::bind

@@ -28,8 +28,11 @@ Output new_images(DType dtype, int axes, bool channels_last, const Shape& shape)
   if (!channels_last) return Output::contiguous(dtype, shape);
   int order[kMaxDims], count = 0;
   const int channels = shape.ndim - axes - 1;
-  for (int d = 0; d < shape.ndim; ++d)
-    if (d != channels) order[count++] = d;
+  for (int d = 0; d < shape.ndim; ++d) {
+    if (d == channels) continue;
+    order[count] = d;
+    ++count;
+  }
   order[count] = channels;
   return Output::in_order(dtype, shape, order);
 }

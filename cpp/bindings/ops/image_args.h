@@ -35,10 +35,13 @@ TensorView<T> as_image(const TensorView<T>& v, int axes) {
     image.shape[to] = from < 0 ? 1 : v.shape[from];
     image.strides[to] = from < 0 ? rows_stride : v.strides[from];
   };
+  constexpr int kNone = -1;
+  const int rows = axes == 2 ? v.ndim - 2 : kNone;
+  const int images = batch == 1 ? 0 : kNone;
   put(3, v.ndim - 1, 0);
-  put(2, axes == 2 ? v.ndim - 2 : -1, image.shape[3] * image.strides[3]);
-  put(1, batch, 0);
-  put(0, batch ? 0 : -1, 0);
+  put(2, rows, image.shape[3] * image.strides[3]);  // a signal is one row, as long as its samples
+  put(1, batch, 0);                                 // the channels: dimension 1, or 0 without n
+  put(0, images, 0);
   return image;
 }
 

@@ -51,8 +51,9 @@ void for_each_index(const TensorView<const int64_t>& v, const F& f) {
 
 // For the text of an error, after a check has failed.
 struct Outside {
-  int64_t first = 0;             // the first index outside its range
-  int64_t least = 0, most = -1;  // the least and the greatest of all indices
+  int64_t first = 0;  // the first index outside its range
+  int64_t least = 0;  // the least of all indices and 0
+  int64_t most = -1;  // the greatest of all indices and -1
 };
 
 Outside outside(const IndexRange& call) {
@@ -69,8 +70,9 @@ Outside outside(const IndexRange& call) {
 }
 
 [[noreturn]] void fail_index(const char* op, int64_t index, const std::string& of, const IndexRange& call) {
-  const std::string range = std::to_string(call.low) + " to " + std::to_string(call.high);
-  fail(Fault::index, op, {"got index ", index, " for ", of, "; expected ", call.high < 0 ? "none" : range});
+  std::string range = std::to_string(call.low) + " to " + std::to_string(call.high);
+  if (call.high < 0) range = "none";
+  fail(Fault::index, op, {"got index ", index, " for ", of, "; expected ", range});
 }
 
 }  // namespace
@@ -91,11 +93,12 @@ void require_rows(const Input& index, int64_t rows) {
 }
 
 void require_places(const Input& index, int64_t length, bool from_0) {
-  const IndexRange call = range_of(index, from_0 ? 0 : -length, length - 1);
+  const int64_t low = from_0 ? 0 : -length;
+  const IndexRange call = range_of(index, low, length - 1);
   if (holds(call)) return;
   const Outside found = outside(call);
-  fail_index(index.op(), found.most < length ? found.least : found.most,
-             "an axis of length " + std::to_string(length), call);
+  const int64_t wrong = found.most < length ? found.least : found.most;
+  fail_index(index.op(), wrong, "an axis of length " + std::to_string(length), call);
 }
 
 bool are_inside(const Input& integers, int64_t low, int64_t high) {

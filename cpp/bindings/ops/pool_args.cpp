@@ -10,9 +10,11 @@ int64_t size_number(const PoolOp& op, const Arg& arg) { return Whole(arg, op.num
 
 // A setting along h and w. row: its value along h for a signal, whose h has one row.
 HeightWidth read_pair(const PoolOp& op, const PerAxis& arg, int64_t row) {
-  const auto items = arg.items(op.axes, op.number(), true);
+  const auto items = arg.items(op.axes, op.number(), /*one_for_all=*/true);
   const auto number = [&](int d) { return size_number(op, {arg.op, arg.name, items[d]}); };
-  return {op.axes == 1 ? row : number(0), number(1)};
+  if (op.axes == 1) return {row, number(1)};
+  const int64_t along_h = number(0);
+  return {along_h, number(1)};
 }
 
 void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
@@ -39,9 +41,11 @@ void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
 // window's extent is (kernel - 1) * dilation + 1. With ceil_mode it is rounded up, but a last window that
 // would begin in the padding after the image is left out.
 int64_t windows_along(int64_t in, const Window& w, bool ceil_mode) {
-  const int64_t spare = in + 2 * w.padding - (w.kernel - 1) * w.dilation - 1;
+  const int64_t extent = (w.kernel - 1) * w.dilation + 1;
+  const int64_t spare = in + 2 * w.padding - extent;  // what is left beside the first window
   if (spare < 0 && !(ceil_mode && spare + w.stride > 0)) return 0;
-  int64_t out = (spare + (ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
+  const int64_t rounded_up = ceil_mode ? w.stride - 1 : 0;
+  int64_t out = (spare + rounded_up) / w.stride + 1;
   if (ceil_mode && (out - 1) * w.stride >= in + w.padding) --out;
   return out;
 }
@@ -49,9 +53,9 @@ int64_t windows_along(int64_t in, const Window& w, bool ceil_mode) {
 PoolAxis axis(int64_t in, const Window& w, bool ceil_mode) {
   const int64_t out = windows_along(in, w, ceil_mode);
   // With one window the stride has no effect, with one tap the dilation: small values keep buffers small.
-  return {in,        out,
-          w.kernel,  out > 1 ? w.stride : std::min(w.stride, in + w.kernel),
-          w.padding, w.kernel > 1 ? w.dilation : 1};
+  const int64_t stride = out > 1 ? w.stride : std::min(w.stride, in + w.kernel);
+  const int64_t dilation = w.kernel > 1 ? w.dilation : 1;
+  return {in, out, w.kernel, stride, w.padding, dilation};
 }
 
 }  // namespace
@@ -84,15 +88,19 @@ PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& arg) 
   const auto size = [&](int d, int64_t own) {
     return items[d].is_none() ? own : size_number(op, {arg.op, arg.name, items[d]});
   };
-  return adaptive_axes(op, in, {op.axes == 1 ? 1 : size(0, in.h), size(1, in.w)});
+  int64_t rows = 1;
+  if (op.axes == 2) rows = size(0, in.h);
+  return adaptive_axes(op, in, {rows, size(1, in.w)});
 }
 
 PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidth& out) {
   if (out.h < 0 || out.w < 0 || out.h >= kMost || out.w >= kMost)
     fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), "; expected ", op.at_least(false));
-  if (in.h < 1 || in.w < 1)
+  if (in.h < 1 || in.w < 1) {
+    const char* const element = op.axes == 1 ? "sample" : "pixel";
     fail_value(op.name, "got ", op.images(), " of ", op.sizes(in.h, in.w), "; expected at least one ",
-               op.axes == 1 ? "sample" : "pixel");
+               element);
+  }
   const PoolAxes found{{in.h, out.h, 0, 1, 0, 1}, {in.w, out.w, 0, 1, 0, 1}};
   const int64_t h = pool_longest_window(found.rows);
   const int64_t w = pool_longest_window(found.columns);
@@ -117,7 +125,8 @@ HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy)
 }
 
 void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes) {
-  Shape expected{dy.ndim() < 1 ? 0 : dy.shape(0), dy.ndim() < 2 ? 0 : dy.shape(1)};
+  Shape expected{0, 0};  // (n, c) are dy's own
+  for (int d = 0; d < std::min(dy.ndim(), 2); ++d) expected[d] = dy.shape(d);
   if (op.axes == 2) expected.append(axes.rows.out);
   expected.append(axes.columns.out);
   dy.expect_shape(expected);

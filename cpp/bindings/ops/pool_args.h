@@ -12,7 +12,8 @@ struct PoolOp {
   int axes;  // 1: signals, 2: images
 
   std::string sizes(int64_t h, int64_t w) const {  // "3", or "(3, 2)"
-    return axes == 1 ? std::to_string(w) : "(" + std::to_string(h) + ", " + std::to_string(w) + ")";
+    if (axes == 1) return std::to_string(w);
+    return "(" + std::to_string(h) + ", " + std::to_string(w) + ")";
   }
   const char* number() const { return axes == 1 ? "a whole number" : "a whole number or a pair of them"; }
   const char* images() const { return axes == 1 ? "signals" : "images"; }
@@ -50,7 +51,8 @@ struct PoolAxes {
 template <int axes>
 struct Pooled : Reals {
   Pooled(const Arg& arg) : Reals(arg) {
-    if (ndim() != 2 + axes) fail(axes == 1 ? "signals (N, C, L)" : "images (N, C, H, W)");
+    const char* const expected = axes == 1 ? "signals (N, C, L)" : "images (N, C, H, W)";
+    if (ndim() != 2 + axes) fail(expected);
   }
 };
 

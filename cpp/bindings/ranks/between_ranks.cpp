@@ -26,7 +26,7 @@ class BetweenRanks final : public Between {
     if (!PyArray_Check(total.ptr()) || !is_float(as_array(total)) || !PyArray_SIZE(as_array(total)))
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
-    ranks_ = &FromPython<RankSum>::of(sum.ptr());
+    ranks_ = &FromPython<RankSum>::convert(sum.ptr());
     // Longer than without ranks: a call with divided updates ends with an exchange of the optimizer's state.
     milliseconds = 250;
   }
@@ -40,7 +40,8 @@ class BetweenRanks final : public Between {
     numbers[1] = loss();
     if (ranks_) {
       const bool says = parts_ && parts_->pays() && stays;
-      if (!(divided_ ? parts_->add(says) : ranks_->add(says))) return false;
+      const bool added = divided_ ? parts_->add(says) : ranks_->add(says);
+      if (!added) return false;
       agreed = ranks_->agreed();
     }
     numbers[0] = loss();
@@ -54,16 +55,17 @@ class BetweenRanks final : public Between {
       divided_ = false;
       if (!parts_->complete()) return false;
     }
-    if (!(divided_ ? parts_->run(team, !agreed) : whole())) return false;
+    const bool updated = divided_ ? parts_->run(team, /*last=*/!agreed) : whole();
+    if (!updated) return false;
     divided_ = agreed;
     return true;
   }
 
  private:
   double loss() const {
-    const void* at = PyArray_DATA(as_array(total_));
-    return PyArray_TYPE(as_array(total_)) == NPY_DOUBLE ? *static_cast<const double*>(at)
-                                                        : *static_cast<const float*>(at);
+    const void* first = PyArray_DATA(as_array(total_));
+    if (PyArray_TYPE(as_array(total_)) == NPY_DOUBLE) return *static_cast<const double*>(first);
+    return *static_cast<const float*>(first);
   }
 
   const py::object total_, sum_;
@@ -75,8 +77,8 @@ class BetweenRanks final : public Between {
 
 py::object between_ranks(PyObject*, PyObject* const* a, Py_ssize_t) {
   using Holder = std::unique_ptr<Between>;
-  const auto object = [&](int i) { return FromPython<py::object>::of(a[i]); };
-  Holder made = std::make_unique<BetweenRanks>(object(0), object(1), FromPython<bool>::of(a[2]));
+  const auto object = [&](int i) { return FromPython<py::object>::convert(a[i]); };
+  Holder made = std::make_unique<BetweenRanks>(object(0), object(1), FromPython<bool>::convert(a[2]));
   return Object<Holder>::holding(std::make_unique<Holder>(std::move(made)));
 }
 

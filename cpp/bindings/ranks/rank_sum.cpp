@@ -188,8 +188,12 @@ bool RankSum::add(bool says, int64_t head) {
   if (!all(kRead)) return false;  // the other ranks have read this rank's row of the last sum
   ++number_;
   const bool whole = head < 0 && count_ * size_ <= (ranks_ == 2 ? kWholeOfTwo : kWhole);
-  publish(0, whole ? count_ : begin_own(head));
-  if (!whole) publish(end_own(), count_);
+  if (whole) {
+    publish(0, count_);
+  } else {  // all but this rank's share, which only this rank reads
+    publish(0, begin_own(head));
+    publish(end_own(), count_);
+  }
   mark(rank_, kSays) = says;
   tell(kArrived);
   if (!all(kArrived)) return false;

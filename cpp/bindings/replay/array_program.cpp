@@ -333,11 +333,11 @@ bool ArrayProgram::run() {
 }
 
 ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays)
-    : held_{program, eager}, program_(FromPython<ArrayProgram>::of(program.ptr())) {
+    : held_{program, eager}, program_(FromPython<ArrayProgram>::convert(program.ptr())) {
   const ArrayProgram::Turn turn(program_);
   for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
   program_.find_gradients();
-  check_.emplace(*program_.program_, FromPython<ArrayRecording>::of(eager.ptr()));
+  check_.emplace(*program_.program_, FromPython<ArrayRecording>::convert(eager.ptr()));
 }
 
 std::string ArrayCheck::finish() {

@@ -16,11 +16,11 @@ namespace {
 
 // A memory handler that is set in NumPy during a recording and works like NumPy's own. Arrays that NumPy
 // makes then have it, by which memory_of() recognises them.
-void* plain_malloc(void*, size_t bytes) { return std::malloc(bytes ? bytes : 1); }
+void* plain_malloc(void*, size_t bytes) { return std::malloc(std::max<size_t>(bytes, 1)); }
 void* plain_calloc(void*, size_t count, size_t size) {
-  return std::calloc(count ? count : 1, size ? size : 1);
+  return std::calloc(std::max<size_t>(count, 1), std::max<size_t>(size, 1));
 }
-void* plain_realloc(void*, void* old, size_t bytes) { return std::realloc(old, bytes ? bytes : 1); }
+void* plain_realloc(void*, void* old, size_t bytes) { return std::realloc(old, std::max<size_t>(bytes, 1)); }
 void plain_free(void*, void* p, size_t) { std::free(p); }
 PyDataMem_Handler g_recording_functions = {
     "ranvier_recording", 1, {nullptr, plain_malloc, plain_calloc, plain_realloc, plain_free}};
@@ -118,19 +118,24 @@ void ArrayRecording::note(py::handle array) {
   if (is_in_argument(array)) return;
   const OwnedMemory memory = memory_of(array);
   const RegionKind new_kind = memory.ours ? RegionKind::temporary : RegionKind::foreign;
-  hold(memory, memory.in_recording ? new_kind : RegionKind::persistent);
+  const RegionKind kind = memory.in_recording ? new_kind : RegionKind::persistent;
+  hold(memory, kind);
 }
 
 // The caller keeps a reference to the array during the recording.
 void ArrayRecording::add_argument(py::handle array) {
   const auto [first, last] = reach_of(as_array(array));
-  hold({first, static_cast<size_t>(last - first), false, false, array}, RegionKind::argument, arguments_++);
+  const auto bytes = static_cast<size_t>(last - first);
+  const OwnedMemory memory{first, bytes, /*ours=*/false, /*in_recording=*/false, /*owner=*/array};
+  hold(memory, RegionKind::argument, arguments_);
+  ++arguments_;
 }
 
 void ArrayRecording::keep(py::handle array) { hold(memory_of(array), RegionKind::persistent); }
 
 int ArrayRecording::region_of(py::handle array) const {
-  return find(is_in_argument(array) ? reach_of(as_array(array)).first : memory_of(array).begin);
+  if (is_in_argument(array)) return find(reach_of(as_array(array)).first);
+  return find(memory_of(array).begin);
 }
 
 void ArrayRecording::follow(py::handle array) {
@@ -235,8 +240,10 @@ py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
   call.reads = call.count;
   py::list results;
   for (py::handle a : numpy_results) {
-    results.append(into.is_none() ? laid_out_like(a) : into);
-    add(results[results.size() - 1]);
+    py::object result = into;
+    if (into.is_none()) result = laid_out_like(a);
+    results.append(result);
+    add(result);
   }
   call.function = HostSite::run;
   call.site = site.get();

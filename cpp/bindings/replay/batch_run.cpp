@@ -149,21 +149,25 @@ class BatchRun {
 
 BatchRun::BatchRun(const py::tuple& calls, const py::object& batches, Between* between)
     : batches_(batches), order_(batches.attr("order")), between_(between) {
-  const auto whole = [&](const char* of) {
-    return FromPython<int64_t>::of(py::object(batches.attr(of)).ptr());
+  const auto whole = [&](const char* name) {
+    return FromPython<int64_t>::convert(py::object(batches.attr(name)).ptr());
   };
   size_ = whole("size");
   first_ = whole("first");
   count_ = whole("count");
   entries_ = py::bool_(batches.attr("entries"));
-  for (const py::handle item : calls) {
-    const py::tuple call = FromPython<py::tuple>::of(item.ptr());
-    const auto at = [&](size_t i) { return py::object(call[i]).ptr(); };
-    calls_.push_back({FromPython<py::tuple>::of(at(0)), FromPython<py::tuple>::of(at(1)),
-                      FromPython<py::dict>::of(at(2)), FromPython<int64_t>::of(at(3)),
-                      FromPython<int64_t>::of(at(4))});
+  for (const py::handle tuple : calls) {
+    const py::tuple call = FromPython<py::tuple>::convert(tuple.ptr());
+    const auto item = [&](size_t i) { return py::object(call[i]).ptr(); };
+    Call added;
+    added.programs = FromPython<py::tuple>::convert(item(0));
+    added.arguments = FromPython<py::tuple>::convert(item(1));
+    added.keywords = FromPython<py::dict>::convert(item(2));
+    added.begin = FromPython<int64_t>::convert(item(3));
+    added.end = FromPython<int64_t>::convert(item(4));
+    calls_.push_back(std::move(added));
     for (const py::handle one : calls_.back().programs) {
-      ArrayProgram& program = FromPython<ArrayProgram>::of(one.ptr());
+      ArrayProgram& program = FromPython<ArrayProgram>::convert(one.ptr());
       if (!any(turns_, [&](const auto& turn) { return &turn.program() == &program; }))
         turns_.emplace_back(program);
     }
@@ -254,19 +258,29 @@ bool BatchRun::find_source(const Call& call, size_t number, const py::object& ar
   if (!each && (PyArray_NDIM(a) != recorded.ndim || recorded.ndim == 0)) return false;
   if (!each && (call.begin == call.end || recorded.shape[0] != call.end - call.begin)) return false;
   if (!recorded.contiguous || !PyArray_IS_C_CONTIGUOUS(a) || !PyArray_ISBEHAVED_RO(a)) return false;
-  if (PyArray_SIZE(a) == 0 || call.program->writes_into(array) ||
-      !std::equal(recorded.shape + !each, recorded.shape + recorded.ndim, PyArray_DIMS(a) + 1))
+  if (PyArray_SIZE(a) == 0 || call.program->writes_into(array)) return false;
+  const int compared = each ? 0 : 1;  // the first dimension of the recorded array that is not the rows
+  if (!std::equal(recorded.shape + compared, recorded.shape + recorded.ndim, PyArray_DIMS(a) + 1))
     return false;
   const int64_t samples = PyArray_DIM(a, 0);
   const int64_t bytes = PyArray_NBYTES(a) / samples;
   const int64_t* const index = each ? nullptr : indices_of(order_);
   const int64_t begin = each ? 0 : call.begin;
-  source = {
-      {PyArray_BYTES(a) + (index ? 0 : begin * bytes), bytes, samples, index ? index + begin : nullptr, 1},
-      each ? 1 : recorded.shape[0],
-      each ? 1 : size_,
-      array};
-  require_rows(source, index ? PyArray_DIM(as_array(order_), 0) : samples, first_, first_ + count_);
+  // The call's part of a batch begins at row `begin`: of the indices if there are any, else of the array.
+  const char* table = PyArray_BYTES(a);
+  const int64_t* own_index = nullptr;
+  int64_t length = samples;  // of the indices, or else of the array
+  if (index) {
+    own_index = index + begin;
+    length = PyArray_DIM(as_array(order_), 0);
+  } else {
+    table += begin * bytes;
+  }
+  source.from = {table, bytes, samples, own_index, /*step=*/1};
+  source.rows = each ? 1 : recorded.shape[0];
+  source.step = each ? 1 : size_;
+  source.array = array;
+  require_rows(source, length, first_, first_ + count_);
   if (index) source.gathered = Output::contiguous(DType::uint8, {source.rows * bytes}).release();
   return true;
 }
@@ -303,7 +317,8 @@ void BatchRun::run_all() {
       if (!run_one(calls_[i])) return;
     go = between_ && stays(done_ + 1);
     if (between_ && !between_->meet(go && done_ + 2 < count_)) return;
-    if (!(between_ ? between_->finish(team, run_last) : run_last())) return;
+    const bool has_run = between_ ? between_->finish(team, run_last) : run_last();
+    if (!has_run) return;
     const double found = number();
     ++done_;
     if (!between_) go = stays(done_);
@@ -371,8 +386,11 @@ namespace {
 
 py::object run_batches(PyObject*, PyObject* const* given, Py_ssize_t) {
   using Holder = std::unique_ptr<Between>;
-  Between* between = given[2] == Py_None ? nullptr : FromPython<Holder>::of(given[2]).get();
-  return BatchRun(FromPython<py::tuple>::of(given[0]), FromPython<py::object>::of(given[1]), between).run();
+  Between* between = nullptr;
+  if (given[2] != Py_None) between = FromPython<Holder>::convert(given[2]).get();
+  return BatchRun(FromPython<py::tuple>::convert(given[0]), FromPython<py::object>::convert(given[1]),
+                  between)
+      .run();
 }
 
 PyMethodDef g_functions[] = {

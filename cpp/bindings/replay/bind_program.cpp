@@ -42,11 +42,19 @@ py::list described_instructions(const Program& program) {
   for (const Instruction& i : program.instructions()) {
     py::list fused;
     for (const char* name : i.fused) fused.append(py::str(name));
-    all.append(checked(Py_BuildValue("{ss ss si sN sd sd sN sN sN}", "name", i.type->name, "place",
-                                     i.place < 0 ? "" : program.places()[i.place].c_str(), "record", i.record,
-                                     "solo", PyBool_FromLong(i.solo), "team_ns", i.team_ns, "solo_ns",
-                                     i.solo_ns, "views", described_views(program, i).release().ptr(), "fused",
-                                     fused.release().ptr(), "prepared", PyBool_FromLong(i.prepared))));
+    const char* place = "";  // the line of the user's code
+    if (i.place >= 0) place = program.places()[i.place].c_str();
+    py::dict described;
+    described["name"] = py::str(i.type->name);
+    described["place"] = py::str(place);
+    described["record"] = py::int_(i.record);
+    described["solo"] = py::bool_(i.solo);
+    described["team_ns"] = py::float_(i.team_ns);
+    described["solo_ns"] = py::float_(i.solo_ns);
+    described["views"] = described_views(program, i);
+    described["fused"] = fused;
+    described["prepared"] = py::bool_(i.prepared);
+    all.append(described);
   }
   return all;
 }
@@ -78,8 +86,9 @@ std::string maker(const ArrayRecording& recording, py::handle array) {
 // For the garbage collector: guards refer to objects that the step reads, which may refer to the program.
 int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
-  ArrayProgram* program = Object<ArrayProgram>::place(self);
-  return program ? program->visit(visit, arg) : 0;
+  const ArrayProgram* program = Object<ArrayProgram>::place(self);
+  if (!program) return 0;  // while it is made
+  return program->visit(visit, arg);
 }
 int clear(PyObject* self) {
   if (ArrayProgram* program = Object<ArrayProgram>::place(self)) program->clear();
@@ -94,11 +103,12 @@ struct Flags : py::list {
 Flags paced(Real solo_ns, const Raw& runs) {
   Pace pace(solo_ns);
   Flags alone;
-  for (py::handle run : FromPython<py::list>::of(runs.value.ptr())) {
+  for (py::handle run : FromPython<py::list>::convert(runs.value.ptr())) {
     alone.append(py::bool_(pace.alone()));
-    const py::tuple times = FromPython<py::tuple>::of(run.ptr());
+    const py::tuple times = FromPython<py::tuple>::convert(run.ptr());
     if (times.size() != 2) fail_type("paced", "got ", run, "; expected two times");
-    pace.note(Real(Arg{"paced", "runs", times[pace.alone() ? 1 : 0]}));
+    const int taken = pace.alone() ? 1 : 0;
+    pace.note(Real(Arg{"paced", "runs", times[taken]}));
   }
   return alone;
 }
@@ -124,7 +134,10 @@ bool share_memory(const Arrays& given, const Arrays& against) {
   return false;
 }
 
-std::string place(const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); }
+std::string place(const ArrayRecording& r) {
+  if (r.places.empty()) return "";
+  return r.places.back();
+}
 int first_changed(Guards& guards) { return guards.first_changed(); }
 py::object call(ArrayProgram& p, const py::tuple& args, const py::dict& kwargs) {
   return p.call(args, kwargs.ptr());

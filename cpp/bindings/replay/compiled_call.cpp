@@ -53,8 +53,9 @@ constexpr bool kHasGil = true;
 // thread needs no lock.
 class Turn {
  public:
-  explicit Turn(PyObject* lock) : lock_(is_alone() ? nullptr : Py_NewRef(lock)) {
-    if (!lock_) return;
+  explicit Turn(PyObject* lock) {
+    if (is_alone()) return;
+    lock_ = Py_NewRef(lock);
     PyObject* arguments[] = {lock_, Py_False};
     const auto got =
         py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(g_acquire, arguments, 2, nullptr));
@@ -68,7 +69,7 @@ class Turn {
   explicit operator bool() const { return has_; }
 
  private:
-  PyObject* lock_;
+  PyObject* lock_ = nullptr;  // a new reference; null: none is needed
   bool has_ = true;
 };
 

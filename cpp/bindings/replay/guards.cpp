@@ -89,8 +89,9 @@ bool same_pairs(PyObject* pairs, const F& look) {
   for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(pairs); i += 2) {
     const Held value = look(PyTuple_GET_ITEM(pairs, i));
     PyObject* expected = PyTuple_GET_ITEM(pairs, i + 1);
-    if (expected == Py_NotImplemented ? static_cast<bool>(value) : !same_value(value.ptr(), expected))
-      return false;
+    const bool is_absent = !value;
+    const bool holds = expected == Py_NotImplemented ? is_absent : same_value(value.ptr(), expected);
+    if (!holds) return false;
   }
   return true;
 }
@@ -99,9 +100,8 @@ bool same_pairs(PyObject* pairs, const F& look) {
 // from. 0: it has none at the moment.
 [[gnu::always_inline]] inline int64_t version_of(PyObject* type) {
   PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
-  return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)
-             ? int64_t{__atomic_load_n(&t->tp_version_tag, __ATOMIC_RELAXED)}
-             : 0;
+  if (!PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
+  return int64_t{__atomic_load_n(&t->tp_version_tag, __ATOMIC_RELAXED)};
 }
 
 // GuardKind::names. g.key: the expected __mro__ of the class, or None.
@@ -127,8 +127,10 @@ bool function_holds(const Guard& g) {
   PyObject* f = g.owner.ptr();
   PyObject* const now[3] = {PyFunction_GET_CODE(f), PyFunction_GET_DEFAULTS(f),
                             PyFunction_GET_KW_DEFAULTS(f)};
-  for (int i = 0; i < 3; ++i)
-    if (!same_value(now[i] ? now[i] : Py_None, PyTuple_GET_ITEM(g.expected.ptr(), i))) return false;
+  for (int i = 0; i < 3; ++i) {
+    PyObject* const value = now[i] ? now[i] : Py_None;
+    if (!same_value(value, PyTuple_GET_ITEM(g.expected.ptr(), i))) return false;
+  }
   return true;
 }
 
@@ -230,7 +232,8 @@ bool Guard::holds() {
     case GuardKind::slot:
       return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {
-      if (number) return (number == 1 ? is_grad_enabled() : is_inference()) == (e == Py_True);
+      if (number == 1) return is_grad_enabled() == (e == Py_True);
+      if (number == 2) return is_inference() == (e == Py_True);
       const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
       if (!value) PyErr_Clear();
       return same_value(value.ptr(), e);
@@ -248,7 +251,8 @@ bool Guard::holds() {
     case GuardKind::function:
       return function_holds(*this);
     case GuardKind::gradient:
-      return number < 0 ? has_gradient(o) : gradient_address(o, !key.is_none()) == number;
+      if (number < 0) return has_gradient(o);
+      return gradient_address(o, !key.is_none()) == number;
     case GuardKind::call: {
       const auto result = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
       if (!result) PyErr_Clear();
@@ -291,7 +295,8 @@ bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std:
     PyObject* const* places[] = {&f->func_code, &f->func_defaults, &f->func_kwdefaults};
     for (int i = 0; i < 3; ++i) {
       PyObject* expected = PyTuple_GET_ITEM(e, i);
-      found.push_back({places[i], expected == Py_None ? nullptr : expected});
+      if (expected == Py_None) expected = nullptr;  // the function has none
+      found.push_back({places[i], expected});
     }
     return true;
   }

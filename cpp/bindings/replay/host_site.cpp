@@ -17,10 +17,14 @@ static_assert(sizeof(npy_intp) == sizeof(int64_t));
 
 // The type of elements as View::type has it (base/views.h); 0 for others.
 char type_of(PyArrayObject* a) {
-  const PyArray_Descr* descr = PyArray_DESCR(a);
-  if (descr->kind == 'f') return PyArray_ITEMSIZE(a) == 4 ? 'f' : PyArray_ITEMSIZE(a) == 8 ? 'd' : 0;
-  if (descr->kind == 'i') return PyArray_ITEMSIZE(a) == 4 ? 'i' : PyArray_ITEMSIZE(a) == 8 ? 'l' : 0;
-  return descr->kind == 'b' ? '?' : descr->type_num == NPY_UINT8 ? 'B' : 0;
+  const char kind = PyArray_DESCR(a)->kind;
+  const auto bytes = PyArray_ITEMSIZE(a);
+  if (kind == 'f' && bytes == 4) return 'f';
+  if (kind == 'f' && bytes == 8) return 'd';
+  if (kind == 'i' && bytes == 4) return 'i';
+  if (kind == 'i' && bytes == 8) return 'l';
+  if (kind == 'b') return '?';
+  return PyArray_TYPE(a) == NPY_UINT8 ? 'B' : 0;
 }
 
 struct Gil {  // this thread has the GIL while the object exists
@@ -40,10 +44,11 @@ ArrayLayout::ArrayLayout(py::handle array, const char* memory)
 
 py::object ArrayLayout::at(char* memory, py::handle base, bool writeable) const {
   PyArray_Descr* descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
-  Py_INCREF(descr);
-  PyObject* a = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
-                                     reinterpret_cast<const npy_intp*>(strides), memory + offset,
-                                     writeable ? NPY_ARRAY_WRITEABLE : 0, nullptr);
+  Py_INCREF(descr);  // the new array takes this reference over
+  const int flags = writeable ? NPY_ARRAY_WRITEABLE : 0;
+  PyObject* a =
+      PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
+                           reinterpret_cast<const npy_intp*>(strides), memory + offset, flags, nullptr);
   if (!a) throw py::error_already_set();
   py::object made = py::reinterpret_steal<py::object>(a);
   if (base && PyArray_SetBaseObject(as_array(made), base.inc_ref().ptr()) < 0) throw py::error_already_set();
@@ -69,7 +74,8 @@ bool ArrayLayout::fits(py::handle array) const {
 // reaches.
 void HostSite::add(HostCall& call, py::handle array) {
   PyArrayObject* a = as_array(array);
-  HostCall::Array& to = call.arrays[call.count++];
+  HostCall::Array& to = call.arrays[call.count];
+  ++call.count;
   AnyView& v = to.view;
   to.type = type_of(a);
   to.item = static_cast<uint16_t>(PyArray_ITEMSIZE(a));
@@ -102,16 +108,19 @@ bool HostSite::run(const HostCall& call) {
   const HostSite& site = *static_cast<const HostSite*>(call.site);
   bool done = site.callable.ptr() != nullptr;
   try {
-    py::tuple given(call.reads);
+    // The arrays of the call: first those that the function reads, then those that get its results.
+    const auto array = [&](int i, bool writeable) {
+      return site.arrays[i].at(call.arrays[i].view.data, /*base=*/{}, writeable);
+    };
+    py::tuple arguments(call.reads);
     py::tuple into(call.count - call.reads);
-    for (int i = 0; i < call.count; ++i) {
-      const bool read = i < call.reads;
-      (read ? given : into)[read ? i : i - call.reads] =
-          site.arrays[i].at(call.arrays[i].view.data, {}, !read);
-    }
-    const auto made = py::reinterpret_steal<py::object>(
-        done ? PyObject_CallObject(site.callable.ptr(), given.ptr()) : nullptr);
+    for (int i = 0; i < call.reads; ++i) arguments[i] = array(i, /*writeable=*/false);
+    for (int i = call.reads; i < call.count; ++i) into[i - call.reads] = array(i, /*writeable=*/true);
+    py::object made;
+    if (done)
+      made = py::reinterpret_steal<py::object>(PyObject_CallObject(site.callable.ptr(), arguments.ptr()));
     done = made && !made.is_none();
+    // Sets `done` to false, and stops, at the first pair of arrays for which f(to, from) is false.
     const auto each = [&](auto f) {
       for (Py_ssize_t i = 0; done && i < PyTuple_GET_SIZE(into.ptr()); ++i)
         done = f(as_array(PyTuple_GET_ITEM(into.ptr(), i)), as_array(PyTuple_GET_ITEM(made.ptr(), i)));

@@ -94,7 +94,8 @@ PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, P
   constexpr Py_ssize_t kMost = 15;  // arguments that fit in an array on the stack
   const Py_ssize_t values = count + (names ? PyTuple_GET_SIZE(names) : 0);
   std::array<PyObject*, kMost + 1> few;
-  std::vector<PyObject*> many(values > kMost ? values + 1 : 0);
+  std::vector<PyObject*> many;
+  if (values > kMost) many.resize(values + 1);
   PyObject** all = values > kMost ? many.data() : few.data();
   all[0] = module;
   for (Py_ssize_t i = 0; i < values; ++i) all[i + 1] = arguments[i];

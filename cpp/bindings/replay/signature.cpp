@@ -218,8 +218,10 @@ bool Signature::add_array(PyObject* x) {
   PyArrayObject* const a = as_array(found);
   parts_.push_back({Part::array, type, PyArray_TYPE(a)});
   for (int d = 0; d < PyArray_NDIM(a); ++d) {  // the stride of a dimension of size 1 does not count
-    parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d)});
-    parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d) > 1 ? PyArray_STRIDE(a, d) : 0});
+    const npy_intp size = PyArray_DIM(a, d);
+    const npy_intp stride = size > 1 ? PyArray_STRIDE(a, d) : 0;
+    parts_.push_back({Part::extent, nullptr, size});
+    parts_.push_back({Part::extent, nullptr, stride});
   }
   if (!is_number_type(PyArray_TYPE(a)))
     add_value(checked(PyObject_Str(reinterpret_cast<PyObject*>(PyArray_DESCR(a)))).ptr());
@@ -230,12 +232,14 @@ bool Signature::add_array(PyObject* x) {
 
 // False if x is no plain value. A range counts as its text.
 bool Signature::add_value(PyObject* x) {
-  const py::object text = PyRange_Check(x) ? checked(PyObject_Repr(x)) : py::object();
+  py::object text;
+  if (PyRange_Check(x)) text = checked(PyObject_Repr(x));
   PyObject* const compared = text ? text.ptr() : x;
   const PlainValue value = plain_value(compared);
   if (value.kind == PlainValue::none) return false;
   const bool number = value.kind == PlainValue::number;
-  parts_.push_back({number ? Part::number : Part::value, Py_TYPE(x), value.what});
+  const Part::Kind kind = number ? Part::number : Part::value;
+  parts_.push_back({kind, Py_TYPE(x), value.what});
   if (!number) values_.push_back(py::reinterpret_borrow<py::object>(compared));
   return true;
 }
@@ -301,8 +305,8 @@ namespace {
 
 py::object signature(PyObject*, PyObject* const* given, Py_ssize_t) {  // args, kwargs, as_tensors
   auto made = std::make_unique<Signature>();
-  made->read(FromPython<py::tuple>::of(given[0]), FromPython<py::dict>::of(given[1]).ptr(),
-             FromPython<bool>::of(given[2]));
+  made->read(FromPython<py::tuple>::convert(given[0]), FromPython<py::dict>::convert(given[1]).ptr(),
+             FromPython<bool>::convert(given[2]));
   made->complete();
   if (!made->fault.empty()) return py::str(made->fault);
   py::list arrays;

@@ -38,11 +38,11 @@ py::object cast(PyObject*, PyObject* const* a, Py_ssize_t) {
   return checked(PyObject_CallFunctionObjArgs(g_cast, a[0], a[1], nullptr));
 }
 
-PyMethodDef g_functions[] = {
-    method<autocast, 1>("_autocast", "_autocast(type: int) -> int"),
-    method<without_autocast, -1>("_without_autocast", "_without_autocast(function: Any, *args: Any) -> Any"),
-    method<cast, 2>("_autocast_cast", "_autocast_cast(list: str, x: Any) -> Any"),
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_functions[] = {method<autocast, 1>("_autocast", "_autocast(type: int) -> int"),
+                             method<without_autocast, kAnyNumber>(
+                                 "_without_autocast", "_without_autocast(function: Any, *args: Any) -> Any"),
+                             method<cast, 2>("_autocast_cast", "_autocast_cast(list: str, x: Any) -> Any"),
+                             {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -52,8 +52,10 @@ py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t 
   const py::object policy = dtypes_of(function, 1);
   if (policy.is_none() || !g_apply) return {};
   const Scoped off(t_autocast, 0);
-  const py::object all = new_tuple(count + 2, [&](size_t i) {
-    return Py_NewRef(i == 0 ? policy.ptr() : i == 1 ? function : inputs[i - 2]);
+  const py::object all = new_tuple(count + 2, [&](size_t i) {  // (policy, function, *inputs)
+    if (i == 0) return Py_NewRef(policy.ptr());
+    if (i == 1) return Py_NewRef(function);
+    return Py_NewRef(inputs[i - 2]);
   });
   return checked(PyObject_CallObject(g_apply, all.ptr()));
 }

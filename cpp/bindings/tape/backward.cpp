@@ -68,7 +68,8 @@ struct Entry {
   py::object node, gradient;  // gradient: the sum so far; a list if the node has several outputs
   int64_t waits = 0;          // how many more gradients arrive
   bool own = false;           // the gradient is a new array, which a further sum may be written to
-  bool needed = false, captured = false;  // in a restricted backward: it has to run; its gradient is a result
+  bool needed = false;        // in a restricted backward: it has to run
+  bool captured = false;      // in a restricted backward: its gradient is a result
   std::vector<Entry*> users;  // the nodes with an edge to this one; filled in a restricted backward only
   bool is_wanted() const { return needed || captured; }
 };
@@ -98,7 +99,9 @@ class Backward {
     restricted_ = captured != Py_None || only != Py_None;
     count_uses();
     if (restricted_) {
-      restrict_to(only == Py_None ? captured : only, only != Py_None);
+      const bool has_only = only != Py_None;
+      PyObject* const targets = has_only ? only : captured;
+      restrict_to(targets, has_only);
       if (captured != Py_None) for_each(captured, [](Entry& entry) { entry.captured = true; });
     }
     for (Entry* entry : starts_)
@@ -314,11 +317,14 @@ class Backward {
   py::object gradients_of(PyObject* node, const py::object& dy, const py::object& edges) {
     const PrecisionOfNode precision(node);
     const py::object needs = needs_of(edges);
-    const Scoped pass(t_pass, needs ? NeedsOfPass{node, needs.ptr()} : NeedsOfPass{});
+    NeedsOfPass restricted{};
+    if (needs) restricted = {node, needs.ptr()};
+    const Scoped pass(t_pass, restricted);
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     py::object made;
     PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
-    const py::object rule = on_tensors_ ? kept(value_of(rules_, kind)) : py::object();
+    py::object rule;
+    if (on_tensors_) rule = kept(value_of(rules_, kind));
     if (by_steps_ || on_tensors_ != static_cast<bool>(rule) || PyDict_GET_SIZE(g_replaced) ||
         PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
       made = called(gradients_, py::handle(node), dy);

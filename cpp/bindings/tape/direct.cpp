@@ -29,15 +29,18 @@ class Passed {
     if (count_ == kMost) return false;
     PyObject* array = nullptr;
     if (PyObject_TypeCheck(argument, tensor_class()))
-      array = array_of(argument);
+      array = array_without_gradient(argument);
     else if ((PyList_CheckExact(argument) || PyTuple_CheckExact(argument)) && holds_tensors(argument))
       array = arrays_of(argument);
     else
       array = Py_NewRef(argument);
-    if (array) arguments_[count_++] = py::reinterpret_steal<py::object>(array);
-    halves_ = halves_ || (array && array != argument && PyArray_Check(array) &&
-                          is_half_type(PyArray_TYPE(as_array(array))));
-    return array;
+    if (array) {
+      arguments_[count_] = py::reinterpret_steal<py::object>(array);
+      ++count_;
+    }
+    const bool is_of_tensor = array && array != argument && PyArray_Check(array);
+    halves_ = halves_ || (is_of_tensor && is_half_type(PyArray_TYPE(as_array(array))));
+    return array != nullptr;
   }
 
   bool add_all(PyObject* const* arguments, Py_ssize_t count) {
@@ -55,23 +58,28 @@ class Passed {
     if (!y && PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError))
       PyErr_Clear();  // the op's function of Python then gets the call, and raises the error in its own words
     const auto made = py::reinterpret_steal<py::object>(y);
-    return y == Py_NotImplemented ? py::object() : made;
+    if (y == Py_NotImplemented) return {};
+    return made;
   }
 
  private:
-  static PyObject* array_of(PyObject* tensor) {
+  // A new reference; null if the Tensor has no array or needs a gradient.
+  static PyObject* array_without_gradient(PyObject* tensor) {
     const Held array = slot_of(tensor, tensor_slots().array);
-    return !array || records(tensor) ? nullptr : Py_NewRef(array.ptr());
+    if (!array || records(tensor)) return nullptr;
+    return Py_NewRef(array.ptr());
   }
   static bool holds_tensors(PyObject* list) {
     return Py_SIZE(list) > 0 && PyObject_TypeCheck(PySequence_Fast_ITEMS(list)[0], tensor_class());
   }
+  // The same for a list of Tensors: a tuple of their arrays.
   static PyObject* arrays_of(PyObject* list) {
     const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(list));
     py::object arrays = checked(PyTuple_New(PyTuple_GET_SIZE(items.ptr())));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.ptr()); ++i) {
       PyObject* item = PyTuple_GET_ITEM(items.ptr(), i);
-      PyObject* array = PyObject_TypeCheck(item, tensor_class()) ? array_of(item) : nullptr;
+      if (!PyObject_TypeCheck(item, tensor_class())) return nullptr;
+      PyObject* array = array_without_gradient(item);
       if (!array) return nullptr;
       PyTuple_SET_ITEM(arrays.ptr(), i, array);
     }
@@ -185,8 +193,11 @@ void note_change(PyObject* tensor) {
 #ifdef Py_GIL_DISABLED  // another thread may free the objects that the loop has looked at
   simple = simple && count_of(links) == 0;
 #endif
-  if (!simple) return static_cast<void>(checked(PyObject_CallOneArg(g_changed, tensor)));
-  count_change(cell.ptr(), array.ptr());
+  if (simple) {
+    count_change(cell.ptr(), array.ptr());
+  } else {
+    checked(PyObject_CallOneArg(g_changed, tensor));
+  }
 }
 
 // kernel(arguments ..., out), where `out` is the array of the first Tensor, which is the result. Python makes
@@ -196,7 +207,9 @@ struct Into final : Op {
   // The kernel for a dtype of this kind (NumPy's 'f', 'i', 'u' ...), or null. named: the call has keywords.
   PyObject* kernel_for(char kind, bool named) const {
     if (named) return kind == 'f' ? with_names : nullptr;
-    return kind == 'f' ? kernel : kind == 'i' || kind == 'u' ? of_integers : of_others;
+    if (kind == 'f') return kernel;
+    if (kind == 'i' || kind == 'u') return of_integers;
+    return of_others;
   }
 
   // Kernels beside `kernel`, which is for floats, or null: for integers, for other dtypes, for floats in a
@@ -211,11 +224,13 @@ py::object Into::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* 
   PyObject* const tensor = arguments[0];
   const Held array = slot_of(tensor, tensor_slots().array);
   if (!array || !is_free(tensor)) return {};
-  PyObject* const writes = kernel_for(PyArray_DESCR(as_array(array))->kind, names);
+  PyObject* const writes = kernel_for(PyArray_DESCR(as_array(array))->kind, /*named=*/names != nullptr);
+  if (!writes) return {};
   const Py_ssize_t first = reads ? 0 : 1;
+  const Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;  // they follow the `count` others
   Passed passed;
-  if (!writes || !passed.add_all(arguments + first, std::min(count - first, most)) || !passed.add(tensor) ||
-      !passed.add_all(arguments + count, names ? PyTuple_GET_SIZE(names) : 0))
+  if (!passed.add_all(arguments + first, std::min(count - first, most)) || !passed.add(tensor) ||
+      !passed.add_all(arguments + count, named))
     return {};
   const py::object y = passed.call(writes, names);
   // Another array as the result: the call lacked an operand, so the kernel took the output in its place.

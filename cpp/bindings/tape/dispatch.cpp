@@ -86,9 +86,9 @@ py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, P
     }
     found.clear();
   }
+  PyObject* const unanswered = is_operator ? Py_NotImplemented : Py_None;  // what g_ask may return at last
   return checked(PyObject_CallFunctionObjArgs(g_ask, func, types.ptr(), tuple_of(found).ptr(),
-                                              packed.args.ptr(), packed.settings.ptr(),
-                                              is_operator ? Py_NotImplemented : Py_None, nullptr));
+                                              packed.args.ptr(), packed.settings.ptr(), unanswered, nullptr));
 }
 
 // True if the result is one of these arguments, or has one as an item. Then it is no new Tensor, and others
@@ -96,7 +96,8 @@ py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, P
 bool holds(PyObject* values, PyObject* result) {
   for (Py_ssize_t i = 0; i < Py_SIZE(values); ++i) {
     PyObject* const x = item(values, i);
-    if (is_sequence(x) ? holds(x, result) : x == result) return true;
+    const bool is_found = is_sequence(x) ? holds(x, result) : x == result;
+    if (is_found) return true;
     if (Py_IS_TYPE(x, tensor_class()) && is_sequence(result))
       for (Py_ssize_t k = 0; k < Py_SIZE(result); ++k)
         if (item(result, k) == x) return true;
@@ -124,8 +125,11 @@ py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
   }
   PyObject* const result = y.ptr();
   const bool is_tensor = PyObject_TypeCheck(result, tensor_class());
-  if (is_tensor ? PyObject_TypeCheck(result, reinterpret_cast<PyTypeObject*>(cls)) : !is_sequence(result))
+  if (is_tensor) {
+    if (PyObject_TypeCheck(result, reinterpret_cast<PyTypeObject*>(cls))) return y;
+  } else if (!is_sequence(result)) {
     return y;
+  }
   const int stays = PySet_Contains(g_as_they_are, func);
   if (stays < 0) throw py::error_already_set();
   if (stays) return y;

@@ -45,7 +45,7 @@ py::object leave(PyObject* self, PyObject* const*, Py_ssize_t) {
 
 PyMethodDef g_observer_methods[] = {
     method<enter, 0>("__enter__", "__enter__(self: _ObserverBase) -> Any"),
-    method<leave, -1>("__exit__", "__exit__(self: _ObserverBase, *error: Any) -> None"),
+    method<leave, kAnyNumber>("__exit__", "__exit__(self: _ObserverBase, *error: Any) -> None"),
     {nullptr, nullptr, 0, nullptr}};
 PyType_Slot g_observer_slots[] = {{Py_tp_methods, g_observer_methods}, {0, nullptr}};
 PyType_Spec g_observer_type{"ranvier._core._ObserverBase", sizeof(PyObject), 0,

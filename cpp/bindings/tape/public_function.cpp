@@ -20,19 +20,15 @@
 namespace ranvier::bind {
 namespace {
 
-// Flags of a function. kModesOnly: modes are asked, arguments are not. kBinds: it becomes a method as an
-// attribute of a class, as a Python function does. kRetries: g_failed gets a call that raised. kOperator: it
-// implements an operator of Python. kRespells: g_again gets a call that raised and has one of NumPy's names
-// among its keywords. kAsksNobody: neither modes nor arguments are asked. kTakesApart: einsum, for which a
-// list as the second argument stands for its items.
+// Flags of a function. "Asked" is the `__torch_function__` of a mode or of an argument's class.
 enum How {
-  kModesOnly = 1,
-  kBinds = 2,
-  kRetries = 4,
-  kOperator = 8,
-  kRespells = 16,
-  kAsksNobody = 32,
-  kTakesApart = 64
+  kModesOnly = 1,    // modes are asked, arguments are not
+  kBinds = 2,        // it becomes a method as an attribute of a class, as a Python function does
+  kRetries = 4,      // g_failed gets a call that raised
+  kOperator = 8,     // it implements an operator of Python, such as __add__
+  kRespells = 16,    // g_again gets a call that raised and has one of NumPy's names among its keywords
+  kAsksNobody = 32,  // neither modes nor arguments are asked
+  kTakesApart = 64   // einsum, for which a list as the second argument stands for its items
 };
 
 constexpr Py_ssize_t kMostArguments = 8;  // of an op
@@ -54,8 +50,8 @@ struct Public {
 
 PyObject* g_failed;        // failed(func, args, kwargs, error) of torch/torch_function/dispatch.py
 thread_local int t_calls;  // how many of these functions the thread is within
-PyObject *g_again,
-    *g_spelled;  // again(function, args, kwargs, error), spelled(function) of tensors/spellings.py
+PyObject* g_again;         // again(function, args, kwargs, error) of tensors/spellings.py
+PyObject* g_spelled;       // spelled(function) of the same file
 PyTypeObject *g_function, *g_method, *g_attribute;
 
 Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
@@ -145,18 +141,22 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
     return asked(func, given, count, names, self->how & kOperator);
   }
   ++t_calls;
-  PyObject* y = self->op && answers(self, given, count, names)
-                    ? by_op(self, given, all)
-                    : self->call_wrapped(self->wrapped, given, flags, names);
+  PyObject* y = nullptr;
+  if (self->op && answers(self, given, count, names)) {
+    y = by_op(self, given, all);
+  } else {
+    y = self->call_wrapped(self->wrapped, given, flags, names);
+  }
   --t_calls;
   if (!y && names && self->how & kRespells) y = respelled(self, given, count, names);
-  return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
+  if (!y && self->how & kRetries) y = failed(self, given, count, names);
+  return y;
 }
 
 // For Py_tp_descr_get: a method of `owner` if the function binds, else the function itself.
 PyObject* bound(PyObject* self, PyObject* owner, PyObject*) {
-  return owner && owner != Py_None && as_public(self)->how & kBinds ? PyMethod_New(self, owner)
-                                                                    : Py_NewRef(self);
+  const bool is_method = owner && owner != Py_None && as_public(self)->how & kBinds;
+  return is_method ? PyMethod_New(self, owner) : Py_NewRef(self);
 }
 
 // --- attributes of Tensor: reading and writing asks first, too
@@ -166,8 +166,9 @@ PyObject* get(PyObject* self, PyObject* owner, PyObject* kind) {
   if (g_dispatches.load(std::memory_order_relaxed) &&
       (asks_modes() || (asks_classes() && overrides(owner)))) {
     PyObject* const func = PyObject_GetAttrString(self, "__get__");
-    PyObject* const y = func ? asked(func, &owner, 1, nullptr, false) : nullptr;
-    Py_XDECREF(func);
+    if (!func) return nullptr;
+    PyObject* const y = asked(func, &owner, 1, /*names=*/nullptr, /*is_operator=*/false);
+    Py_DECREF(func);
     return y;
   }
   const descrgetfunc getter = Py_TYPE(wrapped)->tp_descr_get;
@@ -178,10 +179,13 @@ int set(PyObject* self, PyObject* owner, PyObject* value) {
   PyObject* const wrapped = as_public(self)->wrapped;
   if (g_dispatches.load(std::memory_order_relaxed) &&
       (asks_modes() || (asks_classes() && (overrides(owner) || (value && overrides(value)))))) {
-    PyObject* const func = PyObject_GetAttrString(self, value ? "__set__" : "__delete__");
+    const char* const name = value ? "__set__" : "__delete__";
+    PyObject* const func = PyObject_GetAttrString(self, name);
+    if (!func) return -1;
     PyObject* const given[] = {owner, value};
-    PyObject* const y = func ? asked(func, given, value ? 2 : 1, nullptr, false) : nullptr;
-    Py_XDECREF(func);
+    const Py_ssize_t count = value ? 2 : 1;  // without a value: del tensor.attribute
+    PyObject* const y = asked(func, given, count, /*names=*/nullptr, /*is_operator=*/false);
+    Py_DECREF(func);
     Py_XDECREF(y);
     return y ? 0 : -1;
   }
@@ -213,7 +217,8 @@ PyObject* text(PyObject* self) {
     return PyUnicode_FromFormat("<attribute '%U' of 'torch.Tensor' objects>", p->name);
   if (Py_IS_TYPE(self, g_method))
     return PyUnicode_FromFormat("<method '%U' of 'torch.Tensor' objects>", p->name);
-  return PyUnicode_FromFormat(p->how & kBinds ? "<function %U>" : "<built-in function %U>", p->name);
+  const char* const format = p->how & kBinds ? "<function %U>" : "<built-in function %U>";
+  return PyUnicode_FromFormat(format, p->name);
 }
 // Hash and equality are those of the wrapped function: a program may have used it as a key of a dict before
 // this object took its place.
@@ -229,10 +234,11 @@ PyObject* compared(PyObject* self, PyObject* other, int how) {
 // `__class__`: the class that PyTorch's object has.
 PyObject* looks_like(PyObject* self, void*) {
   const bool is_built_in = Py_IS_TYPE(self, g_function) && !(as_public(self)->how & kBinds);
-  PyTypeObject* const type = is_built_in                  ? &PyCFunction_Type
-                             : Py_IS_TYPE(self, g_method) ? &PyMethodDescr_Type
-                                                          : &PyFunction_Type;
-  return Py_NewRef(reinterpret_cast<PyObject*>(Py_IS_TYPE(self, g_attribute) ? &PyGetSetDescr_Type : type));
+  PyTypeObject* type = &PyFunction_Type;
+  if (is_built_in) type = &PyCFunction_Type;
+  if (Py_IS_TYPE(self, g_method)) type = &PyMethodDescr_Type;
+  if (Py_IS_TYPE(self, g_attribute)) type = &PyGetSetDescr_Type;
+  return Py_NewRef(reinterpret_cast<PyObject*>(type));
 }
 // For pickle: a function by its qualified name, a method or attribute as getattr(Tensor, name); a function of
 // this library alone is made again of the one that it wraps.

@@ -62,7 +62,8 @@ struct Inputs {
   // True if all inputs are whole Tensors or None. Sets `halves` to true if one of them has half floats.
   bool are_tensors(bool& halves) const {
     for (size_t i = 0; i < count; ++i) {
-      if (is_tensor(i) ? !is_whole(i) : !is_none(i)) return false;
+      const bool is_usable = is_tensor(i) ? is_whole(i) : is_none(i);
+      if (!is_usable) return false;
       halves |= is_tensor(i) && is_half_type(type_of(i));
     }
     return true;
@@ -129,12 +130,17 @@ py::object cell_of(PyObject* tensor) {
 py::object forward(PyObject* self, const Inputs& inputs) {
   constexpr size_t kFew = 8;  // inputs for which no memory is allocated
   PyObject* few[kFew + 1];
-  std::unique_ptr<PyObject*[]> many(inputs.count > kFew ? new PyObject*[inputs.count + 1] : nullptr);
+  std::unique_ptr<PyObject*[]> many;
+  if (inputs.count > kFew) many.reset(new PyObject*[inputs.count + 1]);
   PyObject** arguments = many ? many.get() : few;
   arguments[0] = self;
-  for (size_t i = 0; i < inputs.count; ++i)
-    arguments[i + 1] =
-        Py_NewRef(inputs.is_tensor(i) ? slot_of(inputs[i], tensor_slots().array).ptr() : Py_None);
+  for (size_t i = 0; i < inputs.count; ++i) {
+    if (inputs.is_tensor(i)) {
+      arguments[i + 1] = Py_NewRef(slot_of(inputs[i], tensor_slots().array).ptr());
+    } else {
+      arguments[i + 1] = Py_NewRef(Py_None);
+    }
+  }
   PyObject* result = PyObject_VectorcallMethod(g_forward, arguments, inputs.count + 1, nullptr);
   for (size_t i = 0; i < inputs.count; ++i) Py_DECREF(arguments[i + 1]);
   return checked(result);
@@ -165,7 +171,8 @@ py::object count_at(PyObject* x) {
 // begin_gradients() of tensors/views.py compares it.
 void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
   const bool several = PyTuple_CheckExact(made);
-  for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(made) : 1); ++i) {
+  const Py_ssize_t count = several ? PyTuple_GET_SIZE(made) : 1;
+  for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
     join(view, x, self, recording);
     if (slot_of(view, tensor_slots().requires_grad).ptr() != Py_True)
@@ -358,8 +365,8 @@ PyMethodDef g_methods[] = {
     method<picked, 1>("_picked", "_picked(self: _FunctionBase, x: Any) -> Any"),
     method<on_diagonal, 1>("_diagonal", "_diagonal(self: _FunctionBase, x: Any) -> Any"),
     method<in_windows, 1>("_windows", "_windows(self: _FunctionBase, x: Any) -> Any"),
-    method<unobserved, -1>("_apply", "_apply(self: _FunctionBase, *inputs: Any) -> Any"),
-    method<apply, -1>(
+    method<unobserved, kAnyNumber>("_apply", "_apply(self: _FunctionBase, *inputs: Any) -> Any"),
+    method<apply, kAnyNumber>(
         "apply",
         "apply(self: _FunctionBase, *inputs: Any) -> Any\n\nRuns forward on Tensors, NumPy arrays, "
         "numbers or None; records it if gradients are needed."),

@@ -27,7 +27,8 @@ PyObject* offered(const Op& op, PyObject* const* arguments, Py_ssize_t count, Py
   if (!g_offered || g_dispatches || within_public_function() || !asks_classes()) return nullptr;
   if (!PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
   const py::object error = caught();
-  if (!any_override(arguments, count + (names ? PyTuple_GET_SIZE(names) : 0))) {
+  const Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
+  if (!any_override(arguments, count + named)) {
     raise_again(error);
     return nullptr;
   }
@@ -58,7 +59,9 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
   PyObject* made = detail::guarded([&] {
     op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
     py::object answer = op->answer(arguments, count, names);
-    return answer ? answer.release().ptr() : PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
+    if (answer) return answer.release().ptr();
+    if (PyErr_Occurred()) return static_cast<PyObject*>(nullptr);
+    return Py_NewRef(Py_None);
   });
   if (made && made != Py_None) return made;
   if (made) {
@@ -72,7 +75,8 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
   }
   made = PyObject_Vectorcall(op->in_python, arguments, count, names);
   if (!made) made = offered(*op, arguments, count, names);
-  return made ? made : named_error(*op, arguments, count, names);
+  if (!made) return named_error(*op, arguments, count, names);
+  return made;
 }
 
 PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
@@ -80,7 +84,10 @@ PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cas
 
 }  // namespace
 
-PyObject* kept(py::handle x) { return x.is_none() ? nullptr : x.inc_ref().ptr(); }
+PyObject* kept(py::handle x) {
+  if (x.is_none()) return nullptr;
+  return x.inc_ref().ptr();
+}
 
 Loops::Loops(py::handle given) : ufunc(reinterpret_cast<PyUFuncObject*>(kept(given))) {
   std::fill_n(by_type_, kTypes, -1);
@@ -100,18 +107,10 @@ NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::han
   return {checked(PyCFunction_NewEx(&g_method, self.ptr(), nullptr))};
 }
 
-// The array of a Tensor; empty if x is no Tensor, or has no plain NumPy array.
-static py::object array_of(PyObject* x) {
-  if (!PyObject_TypeCheck(x, tensor_class())) return {};
-  const Held array = slot_of(x, tensor_slots().array);
-  if (!array || !PyArray_CheckExact(array.ptr())) return {};
-  return py::reinterpret_borrow<py::object>(array);
-}
-
-bool Operand::read(PyObject* x) {
+bool TensorOrNumber::read(PyObject* x) {
   given = x;
   if (PyObject_TypeCheck(x, tensor_class())) {
-    array = array_of(x);
+    array = py::reinterpret_borrow<py::object>(plain_array_of(x));
     if (!array || !PyArray_ISBEHAVED_RO(as_array(array)) || !is_known(PyArray_TYPE(as_array(array))) ||
         PyArray_NDIM(as_array(array)) > kMaxDims)
       return false;
@@ -119,10 +118,22 @@ bool Operand::read(PyObject* x) {
     rank = known(type).rank;
     return true;
   }
-  number = checked(PyArray_IsScalar(x, Generic) ? PyObject_CallMethod(x, "item", nullptr) : Py_NewRef(x));
+  if (PyArray_IsScalar(x, Generic)) {
+    number = checked(PyObject_CallMethod(x, "item", nullptr));  // as a number of Python
+  } else {
+    number = py::reinterpret_borrow<py::object>(x);
+  }
   x = number.ptr();
-  rank = PyBool_Check(x) ? 0 : PyLong_Check(x) ? 1 : PyFloat_Check(x) ? 2 : -1;
-  return rank >= 0;
+  if (PyBool_Check(x)) {
+    rank = 0;
+  } else if (PyLong_Check(x)) {
+    rank = 1;
+  } else if (PyFloat_Check(x)) {
+    rank = 2;
+  } else {
+    return false;
+  }
+  return true;
 }
 
 py::object applied(PyObject* const* node_and_inputs, size_t count) {
@@ -153,18 +164,24 @@ struct Elementwise final : Op {
   explicit Elementwise(py::handle ufunc) : loops(ufunc) {}
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
   template <int count>
-  py::object by_loop(Operand* x, int type) const;
-  py::object by_node(const Operand* x, Py_ssize_t operands, int type) const;
+  py::object by_loop(TensorOrNumber* x, int type) const;
+  py::object by_node(const TensorOrNumber* x, Py_ssize_t operands, int type) const;
 
   Loops loops;
-  bool is_flat, divides;  // the results carry no gradient; integers divided by 0 are an error
-  PyObject *node, *with_number, *of_number;  // each makes a node: of f(a, b), f(a, 2.0), f(2.0, b); or null
+  bool is_flat;           // the results carry no gradient
+  bool fails_at_zero;     // integers with a 0 as the second operand are an error: a division
+  PyObject* node;         // node() makes the node of f(x) or f(a, b); or null
+  PyObject* with_number;  // with_number(2.0) makes that of f(a, 2.0); or null
+  PyObject* of_number;    // of_number(2.0) makes that of f(2.0, b); or null
 };
 
 // NumPy's type number of the dtype of f on these operands; -1 if Python has to find it.
-int result_type(const Operand* x, Py_ssize_t count) {
-  if (x[0].array && (count == 1 || (x[1].array ? x[1].type == x[0].type : x[1].rank <= x[0].rank)))
-    return x[0].type;  // most calls
+int result_type(const TensorOrNumber* x, Py_ssize_t count) {
+  if (x[0].array) {  // most calls end here
+    if (count == 1) return x[0].type;
+    const bool is_of_first = x[1].array ? x[1].type == x[0].type : x[1].rank <= x[0].rank;
+    if (is_of_first) return x[0].type;
+  }
   Promotion promotion;
   bool has_array = false;
   for (Py_ssize_t i = 0; i < count; ++i) {
@@ -179,14 +196,15 @@ int result_type(const Operand* x, Py_ssize_t count) {
   return has_array && is_known(type) ? type : -1;
 }
 
-// Writes the number to `to` as an element of a dtype. False if an integer is out of the dtype's range.
-bool write(py::handle number, int type, char* to) {
-  const Known& of = known(type);
-  if (of.rank == 2) {
+// Writes the number to `to` as an element of a dtype: float32, float64, bool or an integer. False if an
+// integer is out of the dtype's range.
+bool write_element(py::handle number, int type, char* to) {
+  const Known& dtype = known(type);
+  if (dtype.rank == 2) {
     const double x = PyFloat_AsDouble(number.ptr());
     if (x == -1 && PyErr_Occurred()) throw py::error_already_set();
     const float narrow = static_cast<float>(x);
-    if (of.bytes == 4) {
+    if (dtype.bytes == 4) {
       std::memcpy(to, &narrow, 4);
     } else {
       std::memcpy(to, &x, 8);
@@ -195,34 +213,23 @@ bool write(py::handle number, int type, char* to) {
   }
   int overflow = 0;
   const long long x = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
-  const int bits = 8 * of.bytes - (of.is_signed ? 1 : 0);
-  std::memcpy(to, &x, of.bytes);  // little-endian: the first bytes are the low ones
-  return !overflow && (bits >= 63 || (x >> bits) == 0 || (of.is_signed && (x >> bits) == -1));
+  if (overflow) return false;
+  std::memcpy(to, &x, dtype.bytes);  // little-endian: the first bytes are the low ones
+  const int sign_bits = dtype.is_signed ? 1 : 0;
+  const int bits = 8 * dtype.bytes - sign_bits;
+  if (bits >= 63) return true;
+  const long long above = x >> bits;  // what does not fit: 0, or -1 (all bits set) of a negative number
+  return above == 0 || (dtype.is_signed && above == -1);
 }
 
-bool has_zero(const Operand& x) {
+bool has_zero(const TensorOrNumber& x) {
   if (!x.array) return PyObject_IsTrue(x.number.ptr()) == 0;
   return PyArray_CountNonzero(as_array(x.array)) != PyArray_SIZE(as_array(x.array));
 }
 
-// Broadcasts `shape` with the shape of a. False if they do not fit.
-bool widen(Shape& shape, PyArrayObject* a) {
-  const int ndim = PyArray_NDIM(a);
-  const int n = std::max(shape.ndim, ndim);
-  Shape wide;
-  for (int d = 0; d < n; ++d) {
-    const int64_t p = d < n - shape.ndim ? 1 : shape[d - (n - shape.ndim)];
-    const int64_t q = d < n - ndim ? 1 : PyArray_DIM(a, d - (n - ndim));
-    if (p != q && p != 1 && q != 1) return false;
-    wide.append(p == 1 ? q : p);
-  }
-  shape = wide;
-  return true;
-}
-
 // The array of the result, in the memory order of the first operand that has the full shape, as the kernels'
 // results are; else in C order.
-Output result_like(const Operand* x, int count, const Shape& shape, int type) {
+Output result_like(const TensorOrNumber* x, int count, const Shape& shape, int type) {
   const DType dtype = known(type).dtype;
   for (int i = 0; i < count; ++i) {
     if (!x[i].array || PyArray_NDIM(as_array(x[i].array)) != shape.ndim) continue;
@@ -235,23 +242,31 @@ Output result_like(const Operand* x, int count, const Shape& shape, int type) {
 // The result by the ufunc's inner loop; empty if Python has to compute it. x: `count` operands, of which
 // arrays are cast in place.
 template <int count>
-py::object Elementwise::by_loop(Operand* x, int type) const {
+py::object Elementwise::by_loop(TensorOrNumber* x, int type) const {
   const int k = loops.of(type);
-  const int made = k < 0 ? -1 : loops.ufunc->types[k * loops.ufunc->nargs + count];
-  if (k < 0 || t_recording || (count == 2 && divides && known(type).rank < 2 && has_zero(x[1]))) return {};
+  if (k < 0 || t_recording) return {};
+  const bool may_fail = count == 2 && fails_at_zero && known(type).rank < 2;
+  if (may_fail && has_zero(x[1])) return {};
+  const int made = loops.ufunc->types[k * loops.ufunc->nargs + count];  // the type of the result
   if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy gives an int8 for bools, PyTorch an error
-  Shape shape;
+  Shape shape;                                          // to which all operands broadcast
   for (int i = 0; i < count; ++i) {
     if (!x[i].array) continue;
     x[i].array = in_type(x[i].array, type);
-    if (!widen(shape, as_array(x[i].array))) return {};
+    PyArrayObject* const a = as_array(x[i].array);
+    const Shape own(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a)));
+    if (!shape.broadcast_with(own)) return {};
   }
   Output y = result_like(x, count, shape, made);
   alignas(8) char numbers[count][8];
   Strided all[count];
   for (int i = 0; i < count; ++i) {
-    if (!x[i].array && !write(x[i].number, type, numbers[i])) return {};
-    all[i] = x[i].array ? Strided(x[i].array, shape.ndim) : Strided(numbers[i]);
+    if (x[i].array) {
+      all[i] = Strided(x[i].array, shape.ndim);
+    } else {
+      if (!write_element(x[i].number, type, numbers[i])) return {};
+      all[i] = Strided(numbers[i]);
+    }
   }
   py::object array = y.release();
   run_loop<count, false>(loops, k, shape, all, Strided(array, shape.ndim));
@@ -262,20 +277,31 @@ py::object as_float(const py::object& number) { return checked(PyNumber_Float(nu
 
 // The result of a call that makes a node, on one or two Tensors of this dtype, or on a Tensor and a number.
 // Empty if there is no node for it, or if a Tensor must be cast first.
-py::object Elementwise::by_node(const Operand* x, Py_ssize_t operands, int type) const {
-  const bool of_a_number = !x[0].array;
-  const bool with_a_number = operands == 2 && !x[1].array;
-  PyObject* const maker = of_a_number ? of_number : with_a_number ? with_number : node;
+py::object Elementwise::by_node(const TensorOrNumber* x, Py_ssize_t operands, int type) const {
+  PyObject* maker = node;
+  const TensorOrNumber* number = nullptr;
+  if (!x[0].array) {
+    maker = of_number;
+    number = &x[0];
+  } else if (operands == 2 && !x[1].array) {
+    maker = with_number;
+    number = &x[1];
+  }
   if (!maker || known(type).rank < 2) return {};
-  PyObject* arguments[3] = {};
+  PyObject* arguments[3] = {};  // the node, then the Tensors
   size_t count = 1;
   for (Py_ssize_t i = 0; i < operands; ++i) {
-    if (x[i].array && x[i].type != type) return {};
-    if (x[i].array) arguments[count++] = x[i].given;
+    if (!x[i].array) continue;
+    if (x[i].type != type) return {};
+    arguments[count] = x[i].given;
+    ++count;
   }
-  const py::object made = checked(of_a_number || with_a_number
-                                      ? PyObject_CallOneArg(maker, as_float(x[with_a_number].number).ptr())
-                                      : PyObject_CallNoArgs(maker));
+  py::object made;
+  if (number) {
+    made = checked(PyObject_CallOneArg(maker, as_float(number->number).ptr()));
+  } else {
+    made = checked(PyObject_CallNoArgs(maker));
+  }
   arguments[0] = made.ptr();
   return applied(arguments, count);
 }
@@ -285,41 +311,50 @@ py::object Elementwise::by_node(const Operand* x, Py_ssize_t operands, int type)
 py::object array_of_number(py::handle number, int type) {
   if (t_recording) return {};
   py::object array = Output::contiguous(known(type).dtype, Shape()).release();
-  return write(number, type, PyArray_BYTES(as_array(array))) ? array : py::object();
+  if (!write_element(number, type, PyArray_BYTES(as_array(array)))) return {};
+  return array;
 }
 
 // Reads the operands, finds the dtype of the result, and computes it: by the node if a gradient is needed or
 // an observer follows the call, by NumPy's loop if there is no kernel for the dtype, else by the kernel.
 py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
-  Operand x[3];
+  TensorOrNumber x[3];
   if (names || count < 1 || count > 3) return {};
   for (int i = 0; i < count; ++i)
     if (!x[i].read(arguments[i])) return {};
   const bool chooses = count == 3;  // where(condition, a, b)
   if (chooses && (!x[0].array || x[0].type != NPY_BOOL)) return {};
-  const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);
+  const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);  // the condition does not count
   if (type < 0) return {};
   const bool is_float = known(type).rank == 2;
   const bool is_half = is_half_type(type);
   if (chooses && known(type).bytes < 4 && !is_half) return {};
   for (int i = chooses; is_half && i < count; ++i)
     if (x[i].array && x[i].type != type) return {};  // cast to a half, an element may be out of its range
-  const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
-  if (is_observed() || (!is_flat && std::any_of(x, x + count, needs)))
-    return count < 3 && !is_flat ? by_node(x, count, type) : py::object();
+  const auto needs = [](const TensorOrNumber& operand) { return operand.needs_gradient(); };
+  if (is_observed() || (!is_flat && std::any_of(x, x + count, needs))) {
+    if (chooses || is_flat) return {};
+    return by_node(x, count, type);
+  }
   if (!chooses && !(kernel && is_float)) {
     if (!loops.ufunc || loops.ufunc->nin != count) return {};
-    return count == 2 ? by_loop<2>(x, type) : by_loop<1>(x, type);
+    if (count == 2) return by_loop<2>(x, type);
+    return by_loop<1>(x, type);
   }
   PyObject* given[4] = {};
   py::object numbers[3];
   for (int i = 0; i < count; ++i) {
     if (x[i].array) {
-      if (!chooses || i) x[i].array = in_type(x[i].array, type);
+      const bool is_condition = chooses && i == 0;
+      if (!is_condition) x[i].array = in_type(x[i].array, type);
       given[i] = x[i].array.ptr();
       continue;
     }
-    numbers[i] = is_float ? as_float(x[i].number) : array_of_number(x[i].number, type);
+    if (is_float) {
+      numbers[i] = as_float(x[i].number);
+    } else {
+      numbers[i] = array_of_number(x[i].number, type);
+    }
     if (!numbers[i]) return {};
     given[i] = numbers[i].ptr();
   }
@@ -333,13 +368,13 @@ py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyO
 void register_untaped(Module m) {
   using namespace untaped;
   def(m,
-      "_elementwise(in_python, kernel, ufunc, flat=False, divides=False, node=None, with_number=None, "
+      "_elementwise(in_python, kernel, ufunc, flat=False, fails_at_zero=False, node=None, with_number=None, "
       "of_number=None, name=None)",
-      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number,
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth fails_at_zero, Raw node, Raw with_number,
          Raw of_number, Raw name) {
         auto* op = new Elementwise(ufunc.value);
         op->is_flat = flat;
-        op->divides = divides;
+        op->fails_at_zero = fails_at_zero;
         op->node = kept(node.value);
         op->with_number = kept(with_number.value);
         op->of_number = kept(of_number.value);

@@ -47,7 +47,9 @@ static_assert(NPY_BOOL == 0 && NPY_INT64 == 7 && NPY_FLOAT == 11 && NPY_DOUBLE =
 inline constexpr Known kHalves[] = {{2, DType::float16, 2, true}, {2, DType::bfloat16, 2, true}};
 inline const Known& known(int type) {
   if (type >= 0 && type < kTypes) return kKnown[type];
-  return type == NPY_HALF ? kHalves[0] : type == bfloat16_number() ? kHalves[1] : kUnknown;
+  if (type == NPY_HALF) return kHalves[0];
+  if (type == bfloat16_number()) return kHalves[1];
+  return kUnknown;
 }
 inline bool is_known(int type) { return known(type).rank >= 0; }
 inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // whether NumPy has loops for it
@@ -78,12 +80,13 @@ class Loops {
   int8_t by_type_[kTypes];  // what of() returns
 };
 
-// An operand of an op: a Tensor or a number. Of `array` and `number`, one is set.
-struct Operand {
-  PyObject* given = nullptr;      // the argument itself
-  py::object array;               // the array of a Tensor
-  py::object number;              // a bool, int or float
-  int type = NPY_BOOL, rank = 0;  // NumPy's type number of the array; the rank (Known) of array or number
+// An operand of an op: a Tensor or a number. Of `array` and `number`, read() sets one.
+struct TensorOrNumber {
+  PyObject* given = nullptr;  // the argument itself, which the caller in Python holds
+  py::object array;           // the array of a Tensor
+  py::object number;          // a bool, int or float
+  int type = NPY_BOOL;        // NumPy's type number of the array
+  int rank = 0;               // the rank (Known) of the array or number
 
   bool read(PyObject* x);  // false if Python has to compute the call
   bool needs_gradient() const {
@@ -120,26 +123,30 @@ struct Strided {
 };
 
 // Runs the ufunc's inner loop number k over all elements of a shape: the operands x, and the result y. If it
-// reduces, y is also the first operand, and its steps along the reduced dimensions are 0. Loops on numbers
-// need no GIL, which is released if there are many elements.
+// reduces (`count` is 1), y is also the first operand, and its steps along the reduced dimensions are 0.
+// Loops on numbers need no GIL, which is released if there are many elements.
 template <int count, bool reduces>
 void run_loop(const Loops& loops, int k, const Shape& shape, const Strided (&x)[count], const Strided& y) {
   const int64_t* steps[count + 1];
-  for (int i = 0; i < count; ++i) steps[i + reduces] = x[i].steps;
-  steps[reduces ? 0 : count] = y.steps;  // LoopNest orders the dimensions by the last operand's steps
+  // LoopNest orders the dimensions by the last operand's steps: those of the result, or in a reduction, whose
+  // result has steps of 0, those of the input.
+  constexpr int kFirstInput = reduces ? 1 : 0;
+  constexpr int kResult = reduces ? 0 : count;
+  for (int i = 0; i < count; ++i) steps[kFirstInput + i] = x[i].steps;
+  steps[kResult] = y.steps;
   const LoopNest<count + 1> nest(shape.ndim, shape.sizes,
                                  *reinterpret_cast<const int64_t* const(*)[count + 1]>(&steps));
   const auto loop = loops.ufunc->functions[k];
   void* const data = loops.ufunc->data ? loops.ufunc->data[k] : nullptr;
-  constexpr int kArrays = count + 1 + reduces;
+  constexpr int kArrays = count + 1 + (reduces ? 1 : 0);  // the addresses that the loop gets
   npy_intp inner[kArrays];
   for (int i = 0; i < kArrays; ++i) inner[i] = nest.strides[i % (count + 1)][nest.ndim - 1];
   constexpr int64_t kFew = 4096;  // elements computed in less time than two switches of the GIL take
   PyThreadState* state = nest.size < kFew ? nullptr : PyEval_SaveThread();
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
     char* at[kArrays];
-    for (int i = 0; i < count; ++i) at[i + reduces] = x[i].data + offsets[i + reduces];
-    at[kArrays - 1] = y.data + offsets[reduces ? 0 : count];
+    for (int i = 0; i < count; ++i) at[kFirstInput + i] = x[i].data + offsets[kFirstInput + i];
+    at[kArrays - 1] = y.data + offsets[kResult];
     if (reduces) at[0] = at[kArrays - 1];
     npy_intp some = n;
     loop(at, &some, inner, data);

@@ -37,14 +37,19 @@ void begin(int64_t number, const Shape& shape, const bool* reduced, const Stride
            int type) {
   const int64_t item = known(type).bytes;  // the first bytes of a little-endian number are the low ones
   Shape first;
-  for (int d = 0; d < shape.ndim; ++d) first.append(reduced[d] ? 1 : shape[d]);
+  for (int d = 0; d < shape.ndim; ++d) {
+    const int64_t size = reduced[d] ? 1 : shape[d];
+    first.append(size);
+  }
   const LoopNest<2> nest(first.ndim, first.sizes, {x.steps, y.steps});
   const int64_t from = nest.strides[0][nest.ndim - 1];
   const int64_t to = nest.strides[1][nest.ndim - 1];
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    for (int64_t i = 0; i < n; ++i)
-      std::memcpy(y.data + offsets[1] + i * to,
-                  number < 0 ? x.data + offsets[0] + i * from : reinterpret_cast<const char*>(&number), item);
+    for (int64_t i = 0; i < n; ++i) {
+      const char* first = reinterpret_cast<const char*>(&number);
+      if (number < 0) first = x.data + offsets[0] + i * from;
+      std::memcpy(y.data + offsets[1] + i * to, first, item);
+    }
   });
 }
 
@@ -55,14 +60,15 @@ struct Reduction final : Op {
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
 
   Loops loops;
-  bool is_flat;       // the results carry no gradient
-  int type, initial;  // NumPy's type number in which the loop computes (-1: x's own); the number of begin()
+  bool is_flat;  // the results carry no gradient
+  int type;      // NumPy's type number in which the loop computes; -1: x's own
+  int initial;   // the number of begin()
 };
 
 // Floats go to the kernel. For the loop, `kept` is the shape of the result, and y is the result as an operand
 // of the shape of x, with steps of 0 along the reduced axes.
 py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
-  Operand x;
+  TensorOrNumber x;
   if (names || is_observed() || count != 5 || !x.read(arguments[0]) || !x.array ||
       (x.needs_gradient() && !is_flat) || !PyBool_Check(arguments[3]) || !PyBool_Check(arguments[4]))
     return {};
@@ -72,7 +78,8 @@ py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObj
   bool reduced[kMaxDims] = {};
   if (!read_axes(axes, ndim, reduced)) return {};
   if (x.rank == 2 && kernel && (has_loops(x.type) || PyCFunction_Check(kernel))) {
-    PyObject* const given[] = {x.array.ptr(), axes, keepdims ? Py_True : Py_False, Py_None};
+    PyObject* const keeps = keepdims ? Py_True : Py_False;
+    PyObject* const given[] = {x.array.ptr(), axes, keeps, /*out=*/Py_None};
     return kernel_result(kernel, given, 4);
   }
   const int of = type < 0 ? x.type : type;
@@ -82,7 +89,8 @@ py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObj
   const py::object array = in_type(x.array, of);
   Shape shape(ndim, reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(array)))), kept;
   for (int d = 0; d < ndim; ++d) {
-    if (!reduced[d] || keepdims) kept.append(reduced[d] ? 1 : shape[d]);
+    if (!reduced[d]) kept.append(shape[d]);
+    if (reduced[d] && keepdims) kept.append(1);
     if (initial < 0 && reduced[d] && !shape[d]) return {};
   }
   const py::object result = Output::contiguous(known(of).dtype, kept).release();
@@ -90,7 +98,7 @@ py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObj
   Strided y(own.data);
   for (int d = 0, at = 0; d < ndim; ++d) {
     if (!reduced[d]) y.steps[d] = own.steps[at];
-    at += !reduced[d] || keepdims;
+    if (!reduced[d] || keepdims) ++at;
   }
   const Strided all[1] = {Strided(array, ndim)};
   begin(initial, shape, reduced, all[0], y, of);

@@ -65,10 +65,10 @@ py::object in_c_order(PyObject* x) {
 
 // The integer in a Tensor without dimensions. Empty for other objects, and while a step is recorded: Python
 // then reads the Tensor, and tells the recording.
-py::object number_in(PyObject* tensor) {
+py::object integer_in(PyObject* tensor) {
   if (t_recording || !Py_IS_TYPE(tensor, tensor_class())) return {};
-  const Held array = slot_of(tensor, tensor_slots().array);
-  if (!array || !PyArray_CheckExact(array.ptr())) return {};
+  const Held array = plain_array_of(tensor);
+  if (!array) return {};
   PyArrayObject* const x = as_array(array);
   // A Tensor of uint8 is a mask as an index.
   if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};
@@ -85,14 +85,14 @@ py::object diagonal_of(PyArrayObject* x, int64_t offset, int a, int b) {
       shape[ndim] = PyArray_DIM(x, d);
       strides[ndim++] = PyArray_STRIDE(x, d);
     }
-  const int64_t down = std::max<int64_t>(-offset, 0);
+  const int64_t down = std::max<int64_t>(-offset, 0);  // where it begins along a and along b
   const int64_t right = std::max<int64_t>(offset, 0);
   const int64_t count = std::min<int64_t>(PyArray_DIM(x, a) - down, PyArray_DIM(x, b) - right);
-  char* const first =
-      PyArray_BYTES(x) + (count > 0 ? down * PyArray_STRIDE(x, a) + right * PyArray_STRIDE(x, b) : 0);
+  char* first = PyArray_BYTES(x);  // the diagonal's first element
+  if (count > 0) first += down * PyArray_STRIDE(x, a) + right * PyArray_STRIDE(x, b);
   shape[ndim] = std::max<int64_t>(count, 0);
-  strides[ndim++] = PyArray_STRIDE(x, a) + PyArray_STRIDE(x, b);
-  return strided(x, ndim, shape, strides, first);
+  strides[ndim] = PyArray_STRIDE(x, a) + PyArray_STRIDE(x, b);
+  return strided(x, ndim + 1, shape, strides, first);
 }
 
 }  // namespace
@@ -109,9 +109,10 @@ py::object shape_of(PyArrayObject* x) {
 bool has_to_copy(PyArrayObject* x, const npy_intp* target, int count) {
   if (PyArray_IS_C_CONTIGUOUS(x) || PyArray_SIZE(x) == 0) return false;
   npy_intp known = 1;
-  for (int d = 0; d < count; ++d) known *= target[d] < 0 ? 1 : target[d];
-  const auto size = [&](int d) { return target[d] < 0 ? PyArray_SIZE(x) / known : target[d]; };
+  for (int d = 0; d < count; ++d)
+    if (target[d] >= 0) known *= target[d];
   if (known <= 0) return false;  // it does not fit
+  const auto size = [&](int d) { return target[d] < 0 ? PyArray_SIZE(x) / known : target[d]; };
   // Both shapes from their ends: dimensions of x that lie one after the other in memory are a block, which
   // has to have as many elements as some dimensions of the target.
   int to = count - 1;
@@ -125,7 +126,10 @@ bool has_to_copy(PyArrayObject* x, const npy_intp* target, int count) {
         before >= 0 &&
         (PyArray_DIM(x, d) == 1 || PyArray_STRIDE(x, before) == PyArray_STRIDE(x, d) * PyArray_DIM(x, d));
     if (goes_on) continue;
-    while (to >= 0 && (of_target < of_block || size(to) == 1)) of_target *= size(to--);
+    while (to >= 0 && (of_target < of_block || size(to) == 1)) {
+      of_target *= size(to);
+      --to;
+    }
     if (of_target != of_block) return true;
     of_block = of_target = 1;
   }
@@ -144,19 +148,21 @@ py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_
 
 py::object basic_key(PyObject* key) {
   const bool several = PyTuple_Check(key);
+  const Py_ssize_t count = several ? PyTuple_GET_SIZE(key) : 1;
   py::object basic = py::reinterpret_borrow<py::object>(key);
-  for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(key) : 1); ++i) {
+  for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* const part = several ? PyTuple_GET_ITEM(key, i) : key;
     if (PyLong_CheckExact(part) || PySlice_Check(part) || part == Py_None || part == Py_Ellipsis ||
         PyArray_IsScalar(part, Integer))
       continue;
-    py::object number = number_in(part);
+    py::object number = integer_in(part);
     if (!number) return {};
     if (!several) return number;
     if (basic.ptr() == key) basic = checked(PySequence_List(key));
     if (PyList_SetItem(basic.ptr(), i, number.release().ptr()) < 0) throw py::error_already_set();
   }
-  return basic.ptr() == key ? basic : checked(PySequence_Tuple(basic.ptr()));
+  if (basic.ptr() == key) return basic;
+  return checked(PySequence_Tuple(basic.ptr()));
 }
 
 py::object places_of(PyObject* x, PyObject* key) {
@@ -183,14 +189,16 @@ py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
   npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
   std::copy_n(PyArray_DIMS(x), ndim, shape);
   std::copy_n(PyArray_STRIDES(x), ndim, strides);
-  shape[dim] = count;
-  if (count < 0)
-    for (int d = dim; d + 1 < ndim; ++d) {
-      shape[d] = shape[d + 1];
-      strides[d] = strides[d + 1];
-    }
-  return strided(x, count < 0 ? ndim - 1 : ndim, shape, strides,
-                 PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim));
+  char* const first = PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim);
+  if (count >= 0) {
+    shape[dim] = count;
+    return strided(x, ndim, shape, strides, first);
+  }
+  for (int d = dim; d + 1 < ndim; ++d) {
+    shape[d] = shape[d + 1];
+    strides[d] = strides[d + 1];
+  }
+  return strided(x, ndim - 1, shape, strides, first);
 }
 
 // Reshape. NumPy makes a view if it can, else a copy, of which backward must know (is_view, channels_last).
@@ -232,9 +240,15 @@ py::object expanded(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   npy_intp strides[NPY_MAXDIMS];
   bool fits = lead >= 0 && target.len <= NPY_MAXDIMS;
   for (int d = 0; fits && d < target.len; ++d) {
-    const npy_intp own = d < lead ? 1 : PyArray_DIM(x, d - lead);
-    strides[d] = own == 1 && target.ptr[d] != 1 ? 0 : d < lead ? 0 : PyArray_STRIDE(x, d - lead);
-    fits = target.ptr[d] >= 0 && (own == 1 || own == target.ptr[d]);
+    const npy_intp size = target.ptr[d];
+    npy_intp own = 1;  // x's size along this dimension of the target; `lead` dimensions are not in x
+    strides[d] = 0;
+    if (d >= lead) {
+      own = PyArray_DIM(x, d - lead);
+      const bool is_repeated = own == 1 && size != 1;
+      if (!is_repeated) strides[d] = PyArray_STRIDE(x, d - lead);
+    }
+    fits = size >= 0 && (own == 1 || own == size);
   }
   if (!fits) fail_value("expand", "got a shape that x does not broadcast to; expected one it broadcasts to");
   return strided(x, target.len, target.ptr, strides, PyArray_BYTES(x));
@@ -253,16 +267,18 @@ py::object picked(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
 py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyArrayObject* const x = as_array(array_in(arguments));
   set_attribute(self, saved().shape, shape_of(x));
-  const Dims place(attribute(self, settings().place));  // dimension, size, step
+  const Dims place(attribute(self, settings().place));
   const int ndim = PyArray_NDIM(x);
   const int dim = static_cast<int>(place.ptr[0]);
+  const npy_intp size = place.ptr[1];
+  const npy_intp step = place.ptr[2];
   npy_intp shape[NPY_MAXDIMS + 1], strides[NPY_MAXDIMS + 1];
   std::copy_n(PyArray_DIMS(x), ndim, shape);
   std::copy_n(PyArray_STRIDES(x), ndim, strides);
-  shape[ndim] = place.ptr[1];
+  shape[ndim] = size;
   strides[ndim] = strides[dim];
-  shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1;
-  strides[dim] *= place.ptr[2];
+  shape[dim] = (shape[dim] - size) / step + 1;  // how many windows fit
+  strides[dim] *= step;
   return strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
 }
 
@@ -270,8 +286,10 @@ py::object on_diagonal(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
   const Dims place(attribute(self, settings().place));
-  return diagonal_of(as_array(x), place.ptr[0], static_cast<int>(place.ptr[1]),
-                     static_cast<int>(place.ptr[2]));
+  const npy_intp offset = place.ptr[0];
+  const int dim1 = static_cast<int>(place.ptr[1]);
+  const int dim2 = static_cast<int>(place.ptr[2]);
+  return diagonal_of(as_array(x), offset, dim1, dim2);
 }
 
 }  // namespace ranvier::bind

@@ -122,8 +122,10 @@ void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows
     return;
   }
   for (const Input& x : inputs) {
-    part.shape[d] = widens ? 1 : x.shape(d);
-    move(first, widens ? widened(place_of(x), d, 1, 1) : place_of(x), part);
+    Place from = place_of(x);
+    if (widens) from = widened(from, d, 1, 1);
+    part.shape[d] = from.shape[d];
+    move(first, from, part);
     part.data += part.shape[d] * part.strides[d] * item;
   }
 }
@@ -169,7 +171,8 @@ Output concatenate(Arrays arrays, Whole dim) {
   }
   const bool is_last = channels_last && !all_contiguous;
   Output y = is_last ? Output::channels_last(first.dtype(), shape) : Output::contiguous(first.dtype(), shape);
-  join(inputs, y, d, is_last || all_contiguous ? rows_before(shape, d, is_last) : 0, false);
+  const int64_t rows = is_last || all_contiguous ? rows_before(shape, d, is_last) : 0;
+  join(inputs, y, d, rows, /*widens=*/false);
   return y;
 }
 
@@ -187,10 +190,14 @@ Output stack(Arrays arrays, Whole dim) {
     all_contiguous = all_contiguous && x.is_contiguous();
   }
   Shape shape;
-  for (int e = 0; e <= first.ndim(); ++e)
-    shape.append(e == d ? static_cast<int64_t>(inputs.size()) : first.shape(e - (e > d)));
+  for (int e = 0; e < first.ndim(); ++e) {
+    if (e == d) shape.append(static_cast<int64_t>(inputs.size()));
+    shape.append(first.shape(e));
+  }
+  if (d == first.ndim()) shape.append(static_cast<int64_t>(inputs.size()));
   Output y = Output::contiguous(first.dtype(), shape);
-  join(inputs, y, d, all_contiguous ? rows_before(shape, d, false) : 0, true);
+  const int64_t rows = all_contiguous ? rows_before(shape, d, /*channels_last=*/false) : 0;
+  join(inputs, y, d, rows, /*widens=*/true);
   return y;
 }
 
@@ -290,7 +297,8 @@ Output repeat_all(Raw array, Sizes times) {
   if (ndim > kMaxDims) times.fail(kMostDims);
   Shape shape;
   for (int d = 0; d < ndim; ++d) {
-    shape.append(d < lead ? 1 : x.shape(d - lead));
+    const int64_t size = d < lead ? 1 : x.shape(d - lead);
+    shape.append(size);
     if (times[d] < 0 || __builtin_mul_overflow(shape[d], times[d], &shape[d]))
       times.fail("smaller numbers >= 0");
   }
@@ -308,8 +316,9 @@ Output repeat_all(Raw array, Sizes times) {
   };
   for (int d = 0; d < ndim; ++d) {
     const int64_t n = d < lead ? 1 : own.shape[d - lead];
-    add(times[d], 0, n * whole.strides[d]);
-    add(n, d < lead ? 0 : own.strides[d - lead], whole.strides[d]);
+    const int64_t step = d < lead ? 0 : own.strides[d - lead];
+    add(times[d], 0, n * whole.strides[d]);  // the repetitions
+    add(n, step, whole.strides[d]);          // x's own elements
   }
   if (numel(whole)) move(x, from, to);
   return y;

@@ -82,16 +82,18 @@ class Literal {
 
   // Writes the numbers to y, in C order, after read() has returned true. Returns the end.
   template <class T>
-  T* write(PyObject* data, T* y) const {
+  T* write_numbers(PyObject* data, T* y) const {
     if (!PyList_CheckExact(data) && !PyTuple_CheckExact(data)) {
-      if constexpr (std::is_floating_point_v<T>)
-        *y = static_cast<T>(PyFloat_CheckExact(data) ? PyFloat_AS_DOUBLE(data) : PyLong_AsDouble(data));
-      else
+      if constexpr (std::is_floating_point_v<T>) {
+        const double number = PyFloat_CheckExact(data) ? PyFloat_AS_DOUBLE(data) : PyLong_AsDouble(data);
+        *y = static_cast<T>(number);
+      } else {
         *y = static_cast<T>(PyLong_AsLongLong(data));
+      }
       return y + 1;
     }
     PyObject* const* items = PySequence_Fast_ITEMS(data);
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(data); ++i) y = write(items[i], y);
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(data); ++i) y = write_numbers(items[i], y);
     return y;
   }
 
@@ -103,8 +105,8 @@ class Literal {
     }
     if (PyBool_Check(x)) return true;
     if (!PyLong_CheckExact(x)) return false;
-    // float64 is exact up to here. Beyond, write() would round to float64 and then to float32; NumPy rounds
-    // once.
+    // float64 is exact up to here. Beyond, write_numbers() would round to float64 and then to float32; NumPy
+    // rounds once.
     constexpr int64_t kExact = int64_t{1} << 53;
     int overflow = 0;
     const int64_t number = PyLong_AsLongLongAndOverflow(x, &overflow);
@@ -126,21 +128,23 @@ Object literal(Raw data, DTypeArg floats, Truth always) {
 #endif
   if (!list.read(data.value.ptr())) return {py::none()};
   const bool real = always || list.kind == Literal::reals;
-  const DType dtype = real ? floats.dtype : list.kind == Literal::wholes ? DType::int64 : DType::boolean;
+  DType dtype = DType::boolean;
+  if (list.kind == Literal::wholes) dtype = DType::int64;
+  if (real) dtype = floats.dtype;
   if (dtype == DType::int64 && list.kind == Literal::reals) return {py::none()};
   Output y = Output::contiguous(dtype, list.shape);
   switch (dtype) {
     case DType::float32:
-      list.write(data.value.ptr(), y.view<float>().data);
+      list.write_numbers(data.value.ptr(), y.view<float>().data);
       break;
     case DType::float64:
-      list.write(data.value.ptr(), y.view<double>().data);
+      list.write_numbers(data.value.ptr(), y.view<double>().data);
       break;
     case DType::int64:
-      list.write(data.value.ptr(), y.view<int64_t>().data);
+      list.write_numbers(data.value.ptr(), y.view<int64_t>().data);
       break;
     case DType::boolean:
-      list.write(data.value.ptr(), y.view<bool>().data);
+      list.write_numbers(data.value.ptr(), y.view<bool>().data);
       break;
     default:
       return {py::none()};

@@ -26,9 +26,9 @@ void write(Raw value, InPlace out) {
   if (PyFloat_Check(value.value.ptr()) || PyLong_Check(value.value.ptr())) {
     // Numbers of the size `most` and above are refused. Without max(), std::abs would overflow for the least
     // int64.
-    const int64_t most = before.dtype() == DType::int64   ? INT64_MAX
-                         : before.dtype() == DType::int32 ? INT32_MAX
-                                                          : 0;
+    int64_t most = 0;  // any number
+    if (before.dtype() == DType::int64) most = INT64_MAX;
+    if (before.dtype() == DType::int32) most = INT32_MAX;
     if (most && std::abs(std::max(Whole(value).number, -INT64_MAX)) >= most) value.fail("a smaller number");
     return invoke_fill(y, before.dtype(), value);
   }

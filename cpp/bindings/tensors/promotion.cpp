@@ -14,8 +14,11 @@ PyObject* g_default;  // tensors/dtypes.py: default
 int wider(int a, int b) {
   if (a == b) return a;
   if (is_half_type(a) && is_half_type(b)) return NPY_FLOAT;
-  const int own = bfloat16_number();
-  if (a == own || b == own) return a == own ? b : a;
+  // NumPy does not know bfloat16, the narrowest of the floats here beside float16 (which is dealt with
+  // above).
+  const int bfloat16 = bfloat16_number();
+  if (a == bfloat16) return b;
+  if (b == bfloat16) return a;
   const auto descr = [](int type) {
     return checked(reinterpret_cast<PyObject*>(PyArray_DescrFromType(type)));
   };
@@ -27,17 +30,19 @@ int wider(int a, int b) {
 }
 
 // The array of a Tensor; AttributeError where a subclass has made a Tensor without memory.
-py::object array_of(PyObject* tensor) {
+py::object required_array(PyObject* tensor) {
   static PyObject* const name = PyUnicode_InternFromString("_array");
   const Held array = slot_of(tensor, tensor_slots().array);
-  return array ? py::reinterpret_borrow<py::object>(array) : checked(PyObject_GetAttr(tensor, name));
+  if (array) return py::reinterpret_borrow<py::object>(array);
+  return checked(PyObject_GetAttr(tensor, name));
 }
 
 // The rank of a number; -1: x is no number.
 int rank_of_number(PyObject* x) {
   if (PyBool_Check(x) || PyArray_IsScalar(x, Bool)) return 0;
   if (PyLong_Check(x) || PyArray_IsScalar(x, Integer)) return 1;
-  return PyFloat_Check(x) || PyArray_IsScalar(x, Floating) ? 2 : -1;
+  if (PyFloat_Check(x) || PyArray_IsScalar(x, Floating)) return 2;
+  return -1;
 }
 
 // _result_dtype(*operands): the common dtype of Tensors, arrays, numbers and dtypes.
@@ -48,7 +53,7 @@ PyObject* result_dtype(PyObject*, PyObject* const* operands, Py_ssize_t count) {
       PyObject* x = operands[i];
       const int rank = rank_of_number(x);
       if (PyObject_TypeCheck(x, tensor_class()))
-        promotion.add_array(as_array(array_of(x)));
+        promotion.add_array(as_array(required_array(x)));
       else if (PyArray_Check(x))
         promotion.add_array(as_array(x));
       else if (PyArray_DescrCheck(x))
@@ -72,7 +77,9 @@ PyMethodDef g_function = {
 
 int rank_of_dtype(int type) {
   if (PyTypeNum_ISBOOL(type)) return 0;
-  return PyTypeNum_ISINTEGER(type) ? 1 : is_float_type(type) ? 2 : kOther;
+  if (PyTypeNum_ISINTEGER(type)) return 1;
+  if (is_float_type(type)) return 2;
+  return kOther;
 }
 
 int default_dtype() {
@@ -82,17 +89,25 @@ int default_dtype() {
 }
 
 void Promotion::add_number(int rank) {
-  add(rank == 0 ? int{NPY_BOOL} : rank == 1 ? int{NPY_INT64} : default_dtype(), 2);
+  int type = NPY_BOOL;
+  if (rank == 1) type = NPY_INT64;
+  if (rank == 2) type = default_dtype();
+  add(type, kNumbers);
 }
 
 // Within a group, a higher rank replaces the type; of one rank it becomes the wider type.
-void Promotion::add(int type, int group) {
+void Promotion::add(int type, Group group) {
   int& best = best_[group];
-  const int difference = best < 0 ? 1 : rank_of_dtype(type) - rank_of_dtype(best);
-  best = difference > 0 ? type : difference < 0 ? best : wider(best, type);
+  if (best < 0) {
+    best = type;
+    return;
+  }
+  const int difference = rank_of_dtype(type) - rank_of_dtype(best);
+  if (difference > 0) best = type;
+  if (difference == 0) best = wider(best, type);
 }
 
-// The first group (in the order 0, 1, 2) of the highest rank.
+// The first group (in the order of Group) of the highest rank.
 int Promotion::type() const {
   int found = -1;
   for (const int type : best_)

@@ -1,6 +1,7 @@
-// The dtype of an op on several operands, by PyTorch's rules. The highest kind among them (bool, integer,
-// float) decides. Within that kind, tensors with dimensions count first; if there are none, tensors without
-// dimensions; if there are none of these either, Python's numbers.
+// The dtype of an op on several operands, by PyTorch's rules. The highest rank among them (bool, integer,
+// float) decides. Within that rank, tensors with dimensions count first; if there are none, tensors without
+// dimensions; if there are none of these either, Python's numbers. tape/untaped.cpp asks for each
+// element-wise call, Python by _result_dtype().
 #pragma once
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
@@ -17,15 +18,18 @@ int default_dtype();  // the type of Python's floats (rv.set_default_dtype)
 // Add all operands, then ask for type().
 class Promotion {
  public:
-  void add_array(PyArrayObject* array) { add(PyArray_TYPE(array), PyArray_NDIM(array) ? 0 : 1); }
-  void add_dtype(int type) { add(type, 0); }
-  void add_number(int rank);  // adds a Python number of this rank
+  void add_array(PyArrayObject* array) {
+    const Group group = PyArray_NDIM(array) > 0 ? kWithDimensions : kWithoutDimensions;
+    add(PyArray_TYPE(array), group);
+  }
+  void add_dtype(int type) { add(type, kWithDimensions); }
+  void add_number(int rank);  // adds a Python number of this rank: 0, 1 or 2
   int type() const;           // -1: there was no operand
 
  private:
-  void add(int type, int group);
-  // The type of each group so far, or -1. Group 0: tensors with dimensions; 1: tensors without; 2: numbers.
-  int best_[3] = {-1, -1, -1};
+  enum Group { kWithDimensions, kWithoutDimensions, kNumbers };
+  void add(int type, Group group);
+  int best_[3] = {-1, -1, -1};  // for each Group the type so far; -1: it has no operand
 };
 
 }  // namespace ranvier::bind

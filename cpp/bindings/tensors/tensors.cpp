@@ -27,10 +27,11 @@ PyObject* dtype_of_tensor(PyObject* tensor, void*) {
     return nullptr;
   }
   PyArray_Descr* descr = PyArray_DESCR(as_array(array));
-  PyObject* found = descr->type_num < PyList_GET_SIZE(g_dtypes->ptr())
-                        ? PyList_GET_ITEM(g_dtypes->ptr(), descr->type_num)
-                        : Py_None;
-  return Py_NewRef(found == Py_None ? reinterpret_cast<PyObject*>(descr) : found);
+  PyObject* found = Py_None;
+  if (descr->type_num < PyList_GET_SIZE(g_dtypes->ptr()))
+    found = PyList_GET_ITEM(g_dtypes->ptr(), descr->type_num);
+  if (found == Py_None) found = reinterpret_cast<PyObject*>(descr);
+  return Py_NewRef(found);
 }
 PyTypeObject* g_size = nullptr;  // the class of Tensor.shape, a subclass of tuple
 
@@ -94,9 +95,9 @@ PyObject* contiguous(PyObject* tensor, PyObject* const* given, Py_ssize_t count,
   if (!count && !names && array && PyArray_Check(array.ptr()) && PyArray_IS_C_CONTIGUOUS(as_array(array)))
     return Py_NewRef(tensor);
   PyObject* const method = PyMethod_New(g_contiguous, tensor);
-  PyObject* const y =
-      method ? PyObject_Vectorcall(method, given, static_cast<size_t>(count), names) : nullptr;
-  Py_XDECREF(method);
+  if (!method) return nullptr;
+  PyObject* const y = PyObject_Vectorcall(method, given, static_cast<size_t>(count), names);
+  Py_DECREF(method);
   return y;
 }
 
@@ -142,6 +143,13 @@ bool has_array(PyObject* tensor) {
   return static_cast<bool>(slot_of(tensor, g_slots.array));
 }
 
+Held plain_array_of(PyObject* x) {
+  if (!PyObject_TypeCheck(x, g_tensor)) return {};
+  Held array = slot_of(x, g_slots.array);
+  if (!array || !PyArray_CheckExact(array.ptr())) return {};
+  return array;
+}
+
 int64_t slot_offset(PyTypeObject* type, PyObject* name) {
   const Held member = class_attribute(type, name);
   if (!member || !Py_IS_TYPE(member.ptr(), &PyMemberDescr_Type))
@@ -171,7 +179,8 @@ py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, cons
   set(g_slots.array, array);
   set(g_slots.grad, Py_None);
   set(g_slots.grad_fn, maker);
-  set(g_slots.requires_grad, requires_grad ? Py_True : Py_False);
+  PyObject* const needs_gradient = requires_grad ? Py_True : Py_False;
+  set(g_slots.requires_grad, needs_gradient);
   set(g_slots.view, Py_None);
   set(g_slots.cell, cell.ptr());
   return tensor;

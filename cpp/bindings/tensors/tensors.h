@@ -1,5 +1,6 @@
 // The class Tensor of the Python layer (tensors/tensor.py): the members of its objects, and functions that
-// make Tensors.
+// make Tensors. All need the GIL (or, without one, a thread state). Python calls _set_tensor_class() once
+// while the library is imported; nothing here may be called before.
 #pragma once
 #include <cstdint>
 
@@ -23,6 +24,8 @@ int64_t slot_offset(PyTypeObject* type, PyObject* name);
 PyTypeObject* tensor_class();
 // True if a Tensor has its array. A class of Tensors that makes it when it is read makes it here.
 bool has_array(PyObject* tensor);
+// The array of a Tensor; empty if x is no Tensor, or if its array is missing or of a subclass of ndarray.
+Held plain_array_of(PyObject* x);
 bool has_attributes(PyObject* tensor);  // true if the user has set attributes, which may hide methods
 // Removes an object that cannot be part of a cycle from Python's garbage collector; its reference count alone
 // frees it. The collector visits every object that it knows.

@@ -59,10 +59,14 @@ struct Family {
 
   explicit operator bool() const { return static_cast<bool>(base); }
   bool has_reason() const { return PyObject_IsTrue(why.ptr()) == 1; }
-  py::object living_base() const { return has_reason() ? target_of(base.ptr()) : base; }
+  py::object living_base() const {
+    if (has_reason()) return target_of(base.ptr());
+    return base;
+  }
   // The same family with a reason, unless it has one already.
   Family refused(PyObject* reason) const {
-    return has_reason() ? *this : Family(link_to(base.ptr()), chain, reason);
+    if (has_reason()) return *this;
+    return Family(link_to(base.ptr()), chain, reason);
   }
   py::object tuple() const { return checked(PyTuple_Pack(3, base.ptr(), chain.ptr(), why.ptr())); }
   void give_to(PyObject* view) const { set_slot(view, tensor_slots().view, tuple().ptr()); }
@@ -97,8 +101,9 @@ void prune(const Held& links) {
     const py::object tensor = target_of(PyList_GET_ITEM(left.ptr(), 0));
     if (!tensor || !Family(tensor.ptr())) alive = 0;
   }
-  if (2 * alive < count && PyList_SetSlice(links.ptr(), 0, count, alive ? left.ptr() : nullptr) < 0)
-    throw py::error_already_set();
+  if (2 * alive >= count) return;
+  PyObject* const remaining = alive ? left.ptr() : nullptr;  // null: the slice becomes empty
+  if (PyList_SetSlice(links.ptr(), 0, count, remaining) < 0) throw py::error_already_set();
 }
 
 void append(PyObject* cell, PyObject* tensor) { append_link(cell, link_to(tensor).ptr()); }
@@ -192,12 +197,19 @@ void join(PyObject* view, PyObject* x, PyObject* function, bool recording) {
   const Family family(x);
   const py::object own = checked(PyTuple_Pack(1, function));
   if (!family || (recording && stands_alone(x))) {
-    const py::object base = recording ? py::reinterpret_borrow<py::object>(x) : link_to(x);
-    Family(base, own, recording ? g_no_reason : g_under_no_grad).give_to(view);
+    if (recording) {
+      Family(py::reinterpret_borrow<py::object>(x), own, g_no_reason).give_to(view);
+    } else {
+      Family(link_to(x), own, g_under_no_grad).give_to(view);
+    }
   } else {
-    const Family next(family.base, checked(PySequence_Concat(family.chain.ptr(), own.ptr())),
-                      family.why.ptr());
-    (recording ? next : next.refused(g_under_no_grad)).give_to(view);
+    py::object chain = checked(PySequence_Concat(family.chain.ptr(), own.ptr()));
+    const Family next(family.base, std::move(chain), family.why.ptr());
+    if (recording) {
+      next.give_to(view);
+    } else {
+      next.refused(g_under_no_grad).give_to(view);
+    }
   }
   add_link(view);
 }

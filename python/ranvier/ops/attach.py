@@ -12,7 +12,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.compute import DIVIDES
+from ranvier.ops.elementwise.compute import FAILS_AT_ZERO
 from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.elementwise.fused import FUSED, SCALED
 from ranvier.ops.making import check, convert, creation, random
@@ -106,7 +106,7 @@ def _kernels(op: str) -> tuple[Any, Any, None, Any]:
         return _PUT[op], None, None, None
     row = DECLARATIONS.get(op)
     of_floats = row.kernel if row else None
-    of_integers = None if row is None or op in DIVIDES else row.loops()
+    of_integers = None if row is None or op in FAILS_AT_ZERO else row.loops()
     return FUSED.get(op, of_floats), of_integers, None, SCALED.get(op)
 
 

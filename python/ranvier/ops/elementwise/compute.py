@@ -33,7 +33,7 @@ from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import Number
 
-DIVIDES = ("floor_divide", "remainder", "fmod")  # ops that raise an error for integers divided by 0
+FAILS_AT_ZERO = ("floor_divide", "remainder", "fmod")  # ops that raise an error for integers divided by 0
 
 
 def compute(declaration: Declaration, *arguments: Any) -> Tensor:
@@ -114,7 +114,7 @@ def _raw(declaration: Declaration, x: Tensor | Number, dtype: np.dtype[Any]) -> 
 
 def _of_integers(declaration: Declaration, dtype: np.dtype[Any], *raw: Any) -> Array:
     """The result by NumPy's function. Raises ValueError for integers divided by 0."""
-    if declaration.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
+    if declaration.name in FAILS_AT_ZERO and dtype.kind in "iu" and not np.all(raw[1]):
         raise OpError(f"[{declaration.name}] got integers divided by 0; expected other divisors")
     return values(declaration.name, declaration.numpy, *raw)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.compute import DIVIDES, compute
+from ranvier.ops.elementwise.compute import FAILS_AT_ZERO, compute
 from ranvier.ops.elementwise.declaration import (
     EVERY_DTYPE as EVERY_DTYPE,
     FLOATS_ONLY as FLOATS_ONLY,
@@ -64,7 +64,7 @@ class elementwise(Declaration):
             self.kernel,
             self.loops(),
             self.node is None,  # no result has a gradient
-            name in DIVIDES,  # integers divided by 0 are left to in_python, which raises the error
+            name in FAILS_AT_ZERO,  # integers divided by 0 are left to in_python, which raises the error
             self.node,
             self.with_number,
             self.of_number,

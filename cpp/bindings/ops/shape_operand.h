@@ -28,11 +28,13 @@ struct Setting {  // the value of a Kind's attribute: a shape, an order of dimen
   }
 };
 
-struct Operand {
-  PyObject* op;  // the op's name, for errors
+// x of a call op(x, ...). It holds a reference to the Tensor. All methods run with the GIL and throw Python's
+// errors under the name of the op.
+struct ShapeOperand {
+  PyObject* op;  // the op's name, for errors; borrowed from the call
   py::object tensor;
 
-  explicit Operand(PyObject* const* arguments);  // arguments[0]: the op's name; [1]: the operand
+  explicit ShapeOperand(PyObject* const* arguments);  // arguments[0]: the op's name; [1]: the operand
   PyArrayObject* array() const;
   int ndim() const { return PyArray_NDIM(array()); }
   npy_intp size(int d) const { return PyArray_DIM(array(), d); }
