@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ranvier.explore.diagnosis_rules as diagnosis_rules
+from ranvier.autograd import Tensor
 from ranvier.explore.diagnosis_rules import Finding
 from ranvier.explore.examine import Seen
 from ranvier.nn import Module
@@ -16,7 +17,7 @@ __all__ = ["Diagnosis", "Finding", "diagnose"]
 _ORDER = ("error", "warning", "note")
 
 
-def _place(finding: Finding) -> int:
+def _sort_key(finding: Finding) -> int:
     if finding.rule == "inputs":
         return 0
     return _ORDER.index(finding.severity)
@@ -34,7 +35,7 @@ class Diagnosis(Sequence[Finding]):
     """
 
     def __init__(self, findings: Sequence[Finding], missing: Sequence[str] = ()) -> None:
-        self._findings = sorted(findings, key=_place)
+        self._findings = sorted(findings, key=_sort_key)
         self.missing = tuple(missing)
 
     def __len__(self) -> int:
@@ -47,15 +48,24 @@ class Diagnosis(Sequence[Finding]):
         return iter(self._findings)
 
     def __str__(self) -> str:
-        lines = [str(finding) for finding in self] or ["nothing found"]
-        return "\n".join([*lines, *(f"not examined: {part}" for part in self.missing)])
+        if not self._findings:
+            lines = ["nothing found"]
+        else:
+            lines = [str(finding) for finding in self._findings]
+        lines += [f"not examined: {what}" for what in self.missing]
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<Diagnosis: {', '.join(finding.rule for finding in self) or 'nothing found'}>"
+        rules = ", ".join(finding.rule for finding in self._findings)
+        return f"<Diagnosis: {rules or 'nothing found'}>"
 
 
 def diagnose(
-    model: Any, history: Mapping[str, Sequence[float]] | None = None, data: Any = None, *, loss: Any = None
+    model: Module | Trainer,
+    history: Mapping[str, Sequence[float]] | None = None,
+    data: Any = None,
+    *,
+    loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> Diagnosis:
     """Examine a network, its training curves and its data, and name faults with their remedies.
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.explore.examine import SAMPLES, SATURATED, Seen, rms, spread, weighs
+from ranvier.explore.examine import SAMPLES, SATURATED, Loss, Seen, rms, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.train.hints import far_targets
 from ranvier.train.losses import link_of
@@ -83,7 +82,8 @@ class Finding:
 Findings = Iterator[Finding]
 
 
-def weights(model: Any) -> Findings:
+def weights(model: nn.Module) -> Findings:
+    """Weights that are NaN or infinite."""
     for name, parameter in model.named_parameters():
         bad = parameter.numel() - int(np.isfinite(parameter._array).sum())
         if bad:
@@ -97,7 +97,7 @@ def weights(model: Any) -> Findings:
             )
 
 
-def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
+def output_layer(model: nn.Module, loss: Loss, seen: Seen | None) -> Findings:
     """An output layer that does not fit the loss. Without data only a Sequential's last layer is known."""
     if seen is not None and seen.refused:
         yield Finding("output and loss", "error", f"the loss refuses them: {seen.refused}", "see there")
@@ -126,7 +126,8 @@ def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
         )
 
 
-def _last(model: Any) -> Any:
+def _last(model: nn.Module) -> nn.Module | None:
+    """The last layer of a Sequential, or a model that is one layer; None if it is not known."""
     while isinstance(model, nn.Sequential) and len(model):
         model = model[-1]
     if any(True for _ in model.children()):
@@ -135,6 +136,7 @@ def _last(model: Any) -> Any:
 
 
 def inputs(seen: Seen) -> Findings:
+    """Inputs that are not finite, large, or of very different sizes."""
     x = seen.x
     if x.dtype.kind != "f":  # indices of an embedding
         return
@@ -175,6 +177,7 @@ def targets(seen: Seen) -> Findings:
 
 
 def classes(seen: Seen) -> Findings:
+    """Classes of very different numbers of samples."""
     y = seen.y
     regression = seen.loss is not None and link_of(seen.loss) is None
     if y is None or regression or not np.array_equal(y, np.rint(y)):
@@ -197,15 +200,17 @@ def classes(seen: Seen) -> Findings:
 
 
 def dead_units(seen: Seen) -> Findings:
+    """Units behind a ReLU that are 0 for all samples, so that their weights have no gradient."""
     if seen.samples < SAMPLES:
         return
     many = {name: off for name, off in seen.off.items() if off.mean() > DEAD_SHARE}
     if many:
         layers = ", ".join(f'{off.sum()} of {off.size} units of "{name}"' for name, off in many.items())
         most_of_a_layer = any(off.mean() > 0.5 for off in many.values())
+        severity = "error" if most_of_a_layer else "warning"
         yield Finding(
             "dead units",
-            "error" if most_of_a_layer else "warning",
+            severity,
             f"0 for all {seen.samples} samples: {layers}",
             "lower the learning rate, start from kaiming_normal_ and biases of 0, or take LeakyReLU",
             {name: float(off.mean()) for name, off in many.items()},
@@ -213,6 +218,7 @@ def dead_units(seen: Seen) -> Findings:
 
 
 def saturation(seen: Seen) -> Findings:
+    """Sigmoids and tanhs whose outputs are so close to their limits that hardly any gradient passes."""
     last = seen.calls[-1].name if seen.calls else ""
     for name, share in seen.saturated.items():
         if share > SATURATED_SHARE and name != last:  # an output may be close to 0 or 1
@@ -264,7 +270,7 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
     )
 
 
-def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, loss: Any) -> Findings:
+def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, loss: Loss) -> Findings:
     """Judge the learning rate by the course of the training loss: too high, or too low."""
     losses = np.asarray(history["loss"], np.float64)
     finite = losses[np.isfinite(losses)]
@@ -280,6 +286,7 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
     if len(finite) < 3:
         return
     jumps = np.diff(finite)
+    chance = _chance(seen, loss)
     fall = float(finite[0] - finite.min())
     climbs = float(jumps[jumps > 0].sum())
     figures = {"start": float(finite[0]), "end": level(finite), "fall": fall, "climbs": climbs}
@@ -289,7 +296,7 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
             f"{finite[0]:.3g}"
         )
         yield Finding("learning rate too high", "warning", evidence, lower, figures)
-    elif figures["end"] > ABOVE_CHANCE * (chance := _chance(seen, loss)):
+    elif figures["end"] > ABOVE_CHANCE * chance:
         evidence = f"training loss is {figures['end']:.3g}, above the {chance:.3g} of always the same answer"
         yield Finding("learning rate too high", "warning", evidence, lower, {**figures, "chance": chance})
     elif (
@@ -305,10 +312,11 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
         yield Finding("learning rate too low", "warning", evidence, remedy, figures)
 
 
-def _chance(seen: Seen | None, loss: Any) -> float:
+def _chance(seen: Seen | None, loss: Loss) -> float:
     """The cross-entropy of predicting the shares of the classes; infinite if not known."""
-    plain = isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean"
-    if not plain or loss.weight is not None or loss.label_smoothing:
+    if not isinstance(loss, nn.CrossEntropyLoss) or loss.reduction != "mean":
+        return float("inf")
+    if loss.weight is not None or loss.label_smoothing:
         return float("inf")
     if seen is None or seen.y is None or seen.y.dtype.kind not in "iu":
         return float("inf")
@@ -317,6 +325,7 @@ def _chance(seen: Seen | None, loss: Any) -> float:
 
 
 def fit(history: Mapping[str, Sequence[float]]) -> Findings:
+    """Underfitting and overfitting, by the curves."""
     judged = judge_fit(history)
     if judged.verdict in ("underfitting", "overfitting"):
         yield Finding(judged.verdict, "warning", judged.reasons[0], judged.remedy, judged.figures)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ranvier.train.losses import batch_loss
 from ranvier.train.prepared_data import DataSpec
 
 __all__: list[str] = []
+
+Loss: TypeAlias = Callable[[Any, Any], Tensor] | None
+"""The loss of a program, called as `loss(output, target)`; None if it is not known."""
 
 SAMPLES = 30
 """The fewest samples to judge a unit: if it is active for half of all samples, it is inactive for 30 with
@@ -39,10 +42,10 @@ class Seen:
         missing: what could not be examined.
     """
 
-    def __init__(self, model: Any, data: Any, loss: Any) -> None:
+    def __init__(self, model: nn.Module, data: Any, loss: Loss) -> None:
         self.missing: list[str] = []
         self.calls: list[LayerCall] = []
-        self.ends: Any = None
+        self.ends: nn.Module | None = None
         self.refused = ""
         self.samples = 0
         self.loss = loss
@@ -60,19 +63,25 @@ class Seen:
                 self._units(calls)
                 first = calls[0].layer if calls else None
                 xs.append(units(x, first))
-                ys += [] if y is None else [y]
+                if y is not None:
+                    ys.append(y)
                 self.samples += len(x)
         self.x = np.concatenate(xs)
-        single = bool(ys) and all(y.size == len(y) for y in ys)
-        self.y = np.concatenate([y.reshape(-1) for y in ys]) if single else None
+        self.y: Array | None = None
+        if ys and all(y.size == len(y) for y in ys):
+            self.y = np.concatenate([y.reshape(-1) for y in ys])
         self.saturated = {name: n / of for name, (n, of) in self._saturated.items() if of}
-        lacking = ["targets"] * (not ys) + ["loss"] * (loss is None)
+        lacking = []
+        if not ys:
+            lacking.append("targets")
+        if loss is None:
+            lacking.append("loss")
         if lacking:
             self.missing.append(f"gradients: give {' and '.join(lacking)}")
         if self.samples < SAMPLES:
             self.missing.append(f"units: {self.samples} samples say little; give {SAMPLES} or more")
 
-    def _first(self, output: Any, y: Array | None, loss: Any, calls: list[LayerCall]) -> None:
+    def _first(self, output: Any, y: Array | None, loss: Loss, calls: list[LayerCall]) -> None:
         self.calls = calls
         if isinstance(output, Tensor) and calls and np.array_equal(output._array, calls[-1].value, True):
             self.ends = calls[-1].layer
@@ -115,7 +124,7 @@ def _is_leaf(layer: nn.Module) -> bool:
     return not any(True for _ in layer.children())
 
 
-def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:
+def _batches(model: nn.Module, data: Any, loss: Loss) -> Iterator[tuple[Array, Array | None]]:
     if loss is None:
         loss = nn.CrossEntropyLoss()  # unknown: integers stay labels
     spec = DataSpec(model, loss)
@@ -134,7 +143,7 @@ def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | 
 _SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)  # take (n, channels, length)
 
 
-def units(value: Array, layer: Any) -> Array:
+def units(value: Array, layer: nn.Module | None) -> Array:
     """(samples and places, units): the units are channels of images and 1d signals, else the last axis."""
     ndim_with_channels = 3 if isinstance(layer, _SIGNALS) else 4
     if value.ndim == ndim_with_channels and not isinstance(layer, nn.Linear):
@@ -152,7 +161,7 @@ def spread(value: Array) -> float:
     return 0.0
 
 
-def weighs(module: Any) -> bool:
+def weighs(module: nn.Module) -> bool:
     """True for a linear or convolution layer: its weight has two or more dimensions."""
     weight = getattr(module, "weight", None)
     return weight is not None and weight.ndim >= 2 and not isinstance(module, nn.Embedding)

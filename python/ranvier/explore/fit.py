@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -118,7 +117,10 @@ penalties, or take a smaller network
             figures[name] = level(values[np.isfinite(values)])
     figures["falling"] = _still_falling(train, figures["gain"])
     learned = figures["gain"] >= LEARNED * figures["start"]
-    rules = (_rising, _gap, _little_learned) if learned else (_rising, _little_learned, _gap)
+    if learned:
+        rules = (_rising, _gap, _little_learned)
+    else:
+        rules = (_rising, _little_learned, _gap)
     for rule in rules:
         reason = rule(history, figures, score)
         if reason is not None:
@@ -151,10 +153,14 @@ def _still_falling(train: Array, gain: float) -> float:
     return 0.0
 
 
-def _rising(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+def _rising(
+    history: Mapping[str, Sequence[float]], figures: dict[str, float], score: str | None
+) -> str | None:
+    """The rise of the validation loss in words, if it is larger than its noise; None if not."""
     if "val_loss" not in figures or figures["gain"] <= 0:
         return None
-    train, valid = (np.asarray(history[name], np.float64) for name in ("loss", "val_loss"))
+    train = np.asarray(history["loss"], np.float64)
+    valid = np.asarray(history["val_loss"], np.float64)
     n = min(len(train), len(valid))
     both = np.flatnonzero(np.isfinite(train[:n]) & np.isfinite(valid[:n]))
     if len(both) < SHORTEST:
@@ -171,7 +177,10 @@ def _rising(history: Any, figures: dict[str, float], score: str | None) -> str |
     )
 
 
-def _little_learned(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+def _little_learned(
+    history: Mapping[str, Sequence[float]], figures: dict[str, float], score: str | None
+) -> str | None:
+    """The small fall of the training loss in words; None if the network has learned enough."""
     start = figures["start"]
     fallen = figures["gain"]
     if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
@@ -190,7 +199,7 @@ def _little_learned(history: Any, figures: dict[str, float], score: str | None) 
     )
 
 
-def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+def _gap(history: Mapping[str, Sequence[float]], figures: dict[str, float], score: str | None) -> str | None:
     """The gap between training and new data in words, if it is large; None if not."""
     if score and f"val_{score}" in figures and score in figures:
         lost = figures[score] - figures[f"val_{score}"]

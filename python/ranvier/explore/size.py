@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,14 +29,15 @@ class Compared(NamedTuple):
         return self.dense / self.convolution
 
     def __str__(self) -> str:
-        inputs, outputs = ("x".join(map(str, shape)) for shape in (self.input_shape, self.output_shape))
+        inputs = "x".join(map(str, self.input_shape))
+        outputs = "x".join(map(str, self.output_shape))
         return (
             f"{self.name}: {inputs} -> {outputs}: convolution {self.convolution:,}, dense {self.dense:,} "
             f"({self.ratio:,.0f} times as many)"
         )
 
 
-def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Compared]:
+def dense_against_convolution(model: nn.Module, input_shape: Sequence[int]) -> list[Compared]:
     """Compare each convolution of a network with a dense layer of the same inputs and outputs.
 
     A convolution has c k^2 + 1 parameters for each output channel, independent of the image's size, since all

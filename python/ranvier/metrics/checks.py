@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +12,12 @@ Floats = npt.NDArray[np.float64]
 
 
 def targets(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Array, Array]:
-    """Both as arrays. Raises TypeError for masked arrays."""
+    """Both as arrays. name: the metric, for errors. Raises TypeError for masked arrays."""
     return np.asarray(plain(name, y_true)), np.asarray(plain(name, y_pred))
 
 
 def same_shape(name: str, true: Array, pred: Array) -> None:
+    """Raises ValueError for different shapes or no samples; TypeError for dates and complex numbers."""
     for argument, array in (("y_true", true), ("y_pred", pred)):
         if array.dtype.kind in "cmMV" or (array.dtype.kind == "O" and array.ndim == 0):
             raise TypeError(
@@ -53,7 +52,7 @@ def label_arrays(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tup
     return true.reshape(-1), pred.reshape(-1)
 
 
-def distinct(name: str, *arrays: Any) -> Array:
+def distinct(name: str, *arrays: npt.ArrayLike) -> Array:
     """The sorted distinct labels of several arrays."""
     try:
         return np.unique(np.concatenate([np.asarray(a).reshape(-1) for a in arrays]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,15 @@ __all__ = [
     "accuracy_score", "binary_accuracy", "classification_report", "confusion_matrix", "f1_score",
     "precision_score", "recall_score",
 ]  # fmt: skip
+
+
+class Scores(NamedTuple):
+    """Scores of labels: arrays (labels), or averages over them, which have no support."""
+
+    precision: Array | float
+    recall: Array | float
+    f1: Array | float
+    support: Array | None  # the number of samples of each label
 
 
 class Counts(NamedTuple):
@@ -33,7 +43,8 @@ class Counts(NamedTuple):
         return Counts(labels, matrix)
 
 
-def counts_of(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> Counts:
+def count(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> Counts:
+    """The counts of all labels that occur. name: the metric, for errors."""
     true, pred = label_arrays(name, y_true, y_pred)
     labels = distinct(name, true, pred)
     n = len(labels)
@@ -59,7 +70,7 @@ def confusion_matrix(
            [0, 0, 1],
            [0, 1, 1]])
     """
-    counts = counts_of("confusion_matrix", y_true, y_pred)
+    counts = count("confusion_matrix", y_true, y_pred)
     if labels is None:
         return counts.matrix
     chosen = np.asarray(labels).reshape(-1)
@@ -69,10 +80,12 @@ def confusion_matrix(
 
 
 def _divide(above: Array, below: Array) -> Array:
+    """above / below, and 0 where below is 0."""
     return np.divide(above, below, out=np.zeros(len(below)), where=below != 0)
 
 
 def _selected(name: str, counts: Counts, pos_label: int | str, average: str | None) -> Array:
+    """The labels that count for this average: all, or `pos_label` of two for "binary"."""
     if average != "binary":
         return counts.labels
     if len(counts.labels) > 2:
@@ -86,11 +99,15 @@ def _selected(name: str, counts: Counts, pos_label: int | str, average: str | No
 
 
 def scores(
-    name: str, counts: Counts, pos_label: Any = 1, average: str | None = "binary", labels: Any = None
-) -> tuple[Any, Any, Any, Any]:
-    """(precision, recall, F1, number of samples of each label), from the counts.
+    name: str,
+    counts: Counts,
+    pos_label: int | str = 1,
+    average: str | None = "binary",
+    labels: Array | None = None,
+) -> Scores:
+    """Precision, recall and F1 from the counts: arrays (labels) with average None, otherwise numbers.
 
-    Arrays (labels) with average None; otherwise three numbers and None. labels: the labels to score.
+    labels: the labels to score.
     """
     one_of(name, "average", average, ("binary", "macro", "micro", "weighted", None))
     if labels is None:
@@ -103,13 +120,20 @@ def scores(
     predicted = everything.matrix.sum(axis=0)[at]
     true = everything.matrix.sum(axis=1)[at]
     if average == "micro":
-        right, predicted, true = (np.atleast_1d(a.sum()) for a in (right, predicted, true))
-    three = _divide(right, predicted), _divide(right, true), _divide(2 * right, true + predicted)
+        right = np.atleast_1d(right.sum())
+        predicted = np.atleast_1d(predicted.sum())
+        true = np.atleast_1d(true.sum())
+    precision = _divide(right, predicted)
+    recall = _divide(right, true)
+    f1 = _divide(2 * right, true + predicted)
     if average is None:
-        return *three, true
+        return Scores(precision, recall, f1, true)
     weights = true if average == "weighted" and true.any() else None
-    precision, recall, f1 = (float(np.average(values, weights=weights)) for values in three)
-    return precision, recall, f1, None
+    return Scores(_average(precision, weights), _average(recall, weights), _average(f1, weights), None)
+
+
+def _average(values: Array, weights: Array | None) -> float:
+    return float(np.average(values, weights=weights))
 
 
 def classification_report(
@@ -117,7 +141,7 @@ def classification_report(
     y_pred: npt.ArrayLike,
     *,
     labels: npt.ArrayLike | None = None,
-    target_names: Any = None,
+    target_names: Sequence[str] | Array | None = None,
 ) -> str:
     """Precision, recall, F1 and support of each label and their averages, as text.
 
@@ -142,7 +166,7 @@ def classification_report(
     <BLANKLINE>
     """
     name = "classification_report"
-    counts = counts_of(name, y_true, y_pred)
+    counts = count(name, y_true, y_pred)
     if labels is None:
         chosen = counts.labels
     else:
@@ -153,24 +177,34 @@ def classification_report(
         names = list(target_names)
     if len(names) != len(chosen):
         raise ValueError(f"[{name}] got {len(names)} target_names for {len(chosen)} labels; expected as many")
-    columns = scores(name, counts, average=None, labels=chosen)
-    rows = list(zip(names, zip(*columns, strict=True), strict=True))
-    total = columns[3].sum()
-    whole = set(counts.labels.tolist()) <= set(chosen.tolist())
-    averages: list[tuple[str, Any]] = []
-    for average in ("micro", "macro", "weighted"):
-        three = scores(name, counts, average=average, labels=chosen)[:3]
-        accuracy = average == "micro" and whole
-        heading = "accuracy" if accuracy else f"{average} avg"
-        averages.append((heading, (*(["", "", three[2]] if accuracy else three), total)))
+    precisions, recalls, f1s, support = map(np.asarray, scores(name, counts, average=None, labels=chosen))
+    total = support.sum()
     width = max(*map(len, names), len("weighted avg"))
-    lines = [f"{'':>{width}s} " + "".join(f" {h:>9}" for h in ("precision", "recall", "f1-score", "support"))]
-    for block in (rows, averages):
-        lines.append("")
-        for heading, (*values, support) in block:
-            cells = [value if value == "" else f"{value:.2f}" for value in values]
-            lines.append(f"{heading:>{width}s} " + "".join(f" {cell:>9}" for cell in [*cells, support]))
+    headings = ["precision", "recall", "f1-score", "support"]
+    lines = [_report_line("", headings, width), ""]
+    for i, heading in enumerate(names):
+        values = [_two_digits(value) for value in (precisions[i], recalls[i], f1s[i])]
+        lines.append(_report_line(heading, [*values, support[i]], width))
+    lines.append("")
+    has_all_labels = set(counts.labels.tolist()) <= set(chosen.tolist())
+    for average in ("micro", "macro", "weighted"):
+        precision, recall, f1, _ = scores(name, counts, average=average, labels=chosen)
+        if average == "micro" and has_all_labels:  # then the three are equal, and are the accuracy
+            lines.append(_report_line("accuracy", ["", "", _two_digits(f1), total], width))
+        else:
+            averages = [_two_digits(value) for value in (precision, recall, f1)]
+            lines.append(_report_line(f"{average} avg", [*averages, total], width))
     return "\n".join([*lines, ""])
+
+
+def _two_digits(value: Any) -> str:
+    return f"{value:.2f}"
+
+
+def _report_line(heading: str, cells: Sequence[Any], width: int) -> str:
+    """A line of a report; width: that of the headings."""
+    columns = "".join(f" {cell:>9}" for cell in cells)
+    return f"{heading:>{width}s} {columns}"
 
 
 def accuracy_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
@@ -225,7 +259,7 @@ def precision_score(
     >>> rv.metrics.precision_score([0, 1, 1, 0], [1, 1, 1, 0])
     0.6666666666666666
     """
-    return scores("precision_score", counts_of("precision_score", y_true, y_pred), pos_label, average)[0]
+    return scores("precision_score", count("precision_score", y_true, y_pred), pos_label, average).precision
 
 
 def recall_score(
@@ -239,7 +273,7 @@ def recall_score(
     >>> rv.metrics.recall_score([0, 1, 1, 0], [1, 1, 0, 0])
     0.5
     """
-    return scores("recall_score", counts_of("recall_score", y_true, y_pred), pos_label, average)[1]
+    return scores("recall_score", count("recall_score", y_true, y_pred), pos_label, average).recall
 
 
 def f1_score(
@@ -265,7 +299,7 @@ def f1_score(
     >>> f1_score([0, 1, 2, 0], [0, 2, 1, 0], average=None)
     array([1., 0., 0.])
     """
-    return scores("f1_score", counts_of("f1_score", y_true, y_pred), pos_label, average)[2]
+    return scores("f1_score", count("f1_score", y_true, y_pred), pos_label, average).f1
 
 
 own_errors(globals(), __all__)

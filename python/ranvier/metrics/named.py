@@ -9,8 +9,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-import ranvier.metrics.classification as classification
 import ranvier.metrics.regression as regression
+from ranvier.metrics.classification import (
+    accuracy_score,
+    binary_accuracy,
+    f1_score,
+    precision_score,
+    recall_score,
+)
 from ranvier.metrics.ranking import log_loss, roc_auc_score, top_k_accuracy_score
 
 __all__ = ["METRICS"]
@@ -19,10 +25,12 @@ Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 
 
 class _WithSettings:
-    """A metric with its settings, under the name that it has in a Trainer's history."""
+    """A metric with its settings, under the name that it has in a Trainer's history.
+
+    scored: what `y_pred` holds, "labels" or "probabilities"; see the function `scored`.
+    """
 
     def __init__(self, name: str, function: Callable[..., float], scored: str, **settings: Any) -> None:
-        # what `y_pred` holds: "labels" or "probabilities"
         self.__name__ = name
         self.scored = scored
         self._function = function
@@ -32,32 +40,31 @@ class _WithSettings:
         return self._function(y_true, y_pred, **self._settings)
 
 
-_OF_PROBABILITIES: list[tuple[str, Callable[..., float], dict[str, Any]]] = [
-    *((f"top_{k}_accuracy", top_k_accuracy_score, {"k": k}) for k in (2, 3, 5)),
-    ("roc_auc", roc_auc_score, {"multi_class": "ovr"}),
-    ("roc_auc_ovo", roc_auc_score, {"multi_class": "ovo"}),
-    ("log_loss", log_loss, {}),
-]
 METRICS: dict[str, Metric] = {
-    "accuracy": classification.accuracy_score,
-    "binary_accuracy": classification.binary_accuracy,
+    "accuracy": accuracy_score,
+    "binary_accuracy": binary_accuracy,
     "mae": regression.mean_absolute_error,
     "mse": regression.mean_squared_error,
     "r2": regression.r2_score,
     "rmse": regression.root_mean_squared_error,
-    "precision": classification.precision_score,
-    "recall": classification.recall_score,
-    "f1": classification.f1_score,
-    **{
-        name: _WithSettings(name, function, "labels", average=average)
-        for average in ("macro", "micro", "weighted")
-        for function in (classification.precision_score, classification.recall_score, classification.f1_score)
-        for name in [function.__name__.replace("score", average)]
-    },
-    **{
-        name: _WithSettings(name, function, "probabilities", **settings)
-        for name, function, settings in _OF_PROBABILITIES
-    },
+    "precision": precision_score,
+    "recall": recall_score,
+    "f1": f1_score,
+    "precision_macro": _WithSettings("precision_macro", precision_score, "labels", average="macro"),
+    "recall_macro": _WithSettings("recall_macro", recall_score, "labels", average="macro"),
+    "f1_macro": _WithSettings("f1_macro", f1_score, "labels", average="macro"),
+    "precision_micro": _WithSettings("precision_micro", precision_score, "labels", average="micro"),
+    "recall_micro": _WithSettings("recall_micro", recall_score, "labels", average="micro"),
+    "f1_micro": _WithSettings("f1_micro", f1_score, "labels", average="micro"),
+    "precision_weighted": _WithSettings("precision_weighted", precision_score, "labels", average="weighted"),
+    "recall_weighted": _WithSettings("recall_weighted", recall_score, "labels", average="weighted"),
+    "f1_weighted": _WithSettings("f1_weighted", f1_score, "labels", average="weighted"),
+    "top_2_accuracy": _WithSettings("top_2_accuracy", top_k_accuracy_score, "probabilities", k=2),
+    "top_3_accuracy": _WithSettings("top_3_accuracy", top_k_accuracy_score, "probabilities", k=3),
+    "top_5_accuracy": _WithSettings("top_5_accuracy", top_k_accuracy_score, "probabilities", k=5),
+    "roc_auc": _WithSettings("roc_auc", roc_auc_score, "probabilities", multi_class="ovr"),
+    "roc_auc_ovo": _WithSettings("roc_auc_ovo", roc_auc_score, "probabilities", multi_class="ovo"),
+    "log_loss": _WithSettings("log_loss", log_loss, "probabilities"),
 }
 
 # --- what a metric receives
@@ -94,7 +101,7 @@ def is_scorer(metric: Any) -> bool:
     return all(hasattr(metric, name) for name in ("_score_func", "_kwargs", "_sign"))
 
 
-def scored(metric: Any) -> str:
+def scored(metric: Callable[..., Any]) -> str:
     """What a metric receives as its second argument: "labels", "probabilities" (the result of
     `predict_proba`), or "positive": scikit-learn's convention, of two classes the probability of the second
     one, of more the result of `predict_proba`.
@@ -123,16 +130,12 @@ def scored(metric: Any) -> str:
     if getattr(metric, "needs_proba", False) or getattr(metric, "needs_threshold", False):
         return "positive"
     if isinstance(metric, functools.partial):
-        function = metric.func
+        return scored(metric.func)
+    if isinstance(metric, Hashable):
+        second = _cached_second_parameter(metric)
     else:
-        function = metric
-    if function is not metric:
-        return scored(function)
-    if isinstance(function, Hashable):
-        second = _second_parameter(function)
-    else:
-        second = _second_of(function)
-    name = getattr(function, "__name__", "")
+        second = _second_parameter(metric)
+    name = getattr(metric, "__name__", "")
     if second == "pred_decision":
         raise ValueError(
             f"[Trainer] got metric {name}, which takes decision values; expected one of labels or "
@@ -140,21 +143,20 @@ def scored(metric: Any) -> str:
         )
     if _SCORES.isdisjoint(second.split("_")) and name not in _TAKE_PROBABILITIES:
         return "labels"
-    ours = any(function is own for own in (log_loss, roc_auc_score, top_k_accuracy_score))
-    if ours:
+    if metric is log_loss or metric is roc_auc_score or metric is top_k_accuracy_score:
         return "probabilities"
     return "positive"
 
 
 @functools.lru_cache(maxsize=256)
-def _second_parameter(function: Any) -> str:
-    return _second_of(function)
+def _cached_second_parameter(metric: Callable[..., Any]) -> str:
+    return _second_parameter(metric)
 
 
-def _second_of(function: Any) -> str:
+def _second_parameter(metric: Callable[..., Any]) -> str:
     """The name of the second parameter of a function; "" if it has none, or cannot say it."""
     try:
-        names = [*inspect.signature(function).parameters]
+        names = list(inspect.signature(metric).parameters)
     except (TypeError, ValueError):
         return ""
     if len(names) > 1:
@@ -185,17 +187,18 @@ def direction(name: str) -> str | None:
     ('max', 'max', 'min', None)
     """
     plain = name.removeprefix("val_")
-    last = plain.rsplit("_", 1)[-1]
-    if plain in _RISING or plain.startswith("neg_") or _is_of_family(plain):
+    last_word = plain.split("_")[-1]
+    if plain in _RISING or plain.startswith("neg_") or _is_in_family(plain):
         return "max"
-    if plain in _ERRORS or plain in _FALLING or last in ("loss", "error", "deviance"):
+    if plain in _ERRORS or plain in _FALLING or last_word in ("loss", "error", "deviance"):
         return "min"
     if plain.endswith(("_score", "_accuracy")):
         return "max"
     return None
 
 
-def _is_of_family(plain: str) -> bool:
+def _is_in_family(plain: str) -> bool:
+    """True for a name of `_FAMILIES`, alone or with its averages behind it."""
     for family in _FAMILIES:
         if plain == family:
             return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +94,8 @@ def roc_auc_score(
             largest = present[-1]
         else:
             largest = np.sort(np.asarray(labels))[-1]
-        return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1])
+        score_of_largest = score if score.ndim == 1 else score[:, 1]
+        return binary_auc(true == largest, score_of_largest)
     one_of("roc_auc_score", "multi_class", multi_class, ("ovr", "ovo"))
     one_of("roc_auc_score", "average", average, ("macro", "weighted"))
     if labels is None:
@@ -115,7 +115,7 @@ def roc_auc_score(
 
 
 def _one_against_rest(true: Array, score: Array, labels: Array, average: str) -> float:
-    positive = true[:, None] == labels
+    positive = true[:, None] == labels  # (n, classes)
     areas = np.array([binary_auc(positive[:, k], score[:, k]) for k in range(len(labels))])
     if average == "macro":
         return float(areas.mean())
@@ -128,15 +128,16 @@ def _one_against_one(true: Array, score: Array, labels: Array, average: str) -> 
     areas = []
     shares = []
     for a, b in combinations(np.flatnonzero(np.isin(labels, true)), 2):
-        of_a = true == labels[a]
-        of_b = true == labels[b]
-        pair = of_a | of_b
-        area = binary_auc(of_a[pair], score[pair, a]) + binary_auc(of_b[pair], score[pair, b])
+        is_a = true == labels[a]
+        is_b = true == labels[b]
+        pair = is_a | is_b  # the samples of one of these two labels
+        area = binary_auc(is_a[pair], score[pair, a]) + binary_auc(is_b[pair], score[pair, b])
         areas.append(area / 2)
         shares.append(pair.mean())
     if not areas:
         return float("nan")
-    return float(np.average(areas, weights=shares if average == "weighted" else None))
+    weights = shares if average == "weighted" else None
+    return float(np.average(areas, weights=weights))
 
 
 def _labels_of_columns(name: str, true: Array, labels: npt.ArrayLike | None, columns: int) -> Array:
@@ -191,7 +192,7 @@ def top_k_accuracy_score(
     return float(hits.mean())
 
 
-def log_loss(y_true: npt.ArrayLike, y_proba: Any, *, labels: npt.ArrayLike | None = None) -> float:
+def log_loss(y_true: npt.ArrayLike, y_proba: npt.ArrayLike, *, labels: npt.ArrayLike | None = None) -> float:
     """Mean of -log of the probability of the true label. Probabilities are clipped to [eps, 1 - eps] with the
     eps of their dtype.
 
