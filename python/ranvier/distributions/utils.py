@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ranvier.ops as ops
@@ -61,12 +61,17 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     >>> rv.distributions.utils.broadcast_all(rv.zeros(2), 1.0)
     (tensor([0., 0.]), tensor([1., 1.]))
     """
-    like = next((x.dtype for x in values if isinstance(x, Tensor)), get_default_dtype())
-    made = [x if isinstance(x, Tensor) else tensor(x, dtype=like) for x in values]
-    return tuple(ops.broadcast_tensors(*made))
+    dtypes = [x.dtype for x in values if isinstance(x, Tensor)]
+    dtype = dtypes[0] if dtypes else get_default_dtype()
+    tensors = list(values)
+    for place, x in enumerate(values):
+        if not isinstance(x, Tensor):
+            tensors[place] = tensor(x, dtype=dtype)
+    return tuple(ops.broadcast_tensors(*tensors))
 
 
-def expanded(x: Tensor, shape: Any) -> Tensor:
+def expanded(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """x broadcast to a shape; x itself if it has the shape."""
     if x._array.shape == shape:
         return x
     return ops.broadcast_to(x, shape)
@@ -76,7 +81,7 @@ def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
     return randn(shape, dtype=dtype)
 
 
-def _sum_rightmost(value: Any, dim: int) -> Any:
+def _sum_rightmost(value: Tensor, dim: int) -> Tensor:
     """The sum over the last `dim` dimensions."""
     if dim:
         return ops.sum(value, tuple(range(-dim, 0)))
@@ -112,6 +117,7 @@ def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
     tensor([[1., 0.],
             [2., 3.]])
     """
+    # The smallest n whose triangle has at least as many values: row i of it has i + 1 + diag, within 0 to n.
     n = 0
     count = 0
     while count < vec.shape[-1]:

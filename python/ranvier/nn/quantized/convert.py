@@ -1,12 +1,18 @@
-"""`rv.quantize`: a copy of a model whose layers have weights of 8 or 4 bits."""
+"""`rv.quantize`: a copy of a model whose layers have weights of 8 or 4 bits.
+
+The layers to convert are chosen (`chosen_layers`), converted (`_converted_layers`), and put into a deep copy
+of the model. kind is the format of a weight, "int8", "q8_0" or "q4_0" (nn/quantized/layers.py). A dictionary
+by ids of layers or parameters has the new object for each old one, so that what is shared stays shared.
+"""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from math import isnan, nan
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import ranvier.nn as nn
 import ranvier.nn.quantized.layers as layers
@@ -22,6 +28,7 @@ from ranvier.tensors.tensor import Tensor
 # Layers of other libraries that compute as Linear, with a weight (in_features, out_features).
 TRANSPOSED = {"transformers.pytorch_utils.Conv1D"}
 
+# The quantized class of each class of layers.
 FORMS: dict[type, Any] = {
     nn.Linear: layers.Linear,
     nn.Embedding: layers.Embedding,
@@ -58,12 +65,18 @@ class Report(NamedTuple):
     left: list[Left]
 
     def __str__(self) -> str:
-        rows = [("layer", "error")]
+        names = ["layer"]
+        errors = ["error"]
         for row in self.layers:
-            rows.append((f"{row.name} {row.layer}".strip(), "-" if isnan(row.error) else f"{row.error:.2%}"))
-        rows.append(("the model", f"{self.model:.2%}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(2)]
-        lines = [f"{name:{widths[0]}}  {error:>{widths[1]}}" for name, error in rows]
+            names.append(f"{row.name} {row.layer}".strip())
+            errors.append("-" if isnan(row.error) else f"{row.error:.2%}")
+        names.append("the model")
+        errors.append(f"{self.model:.2%}")
+        width = max(map(len, names))
+        error_width = max(map(len, errors))
+        lines = []
+        for name, error in zip(names, errors, strict=True):
+            lines.append(f"{name:{width}}  {error:>{error_width}}")
         if self.left:
             lines.append(f"stays as it is: {_told(self.left)}")
         return "\n".join(lines)
@@ -73,7 +86,7 @@ def quantize(
     model: Module,
     dtype: str = "int8",
     *,
-    where: Callable[[str, Any], bool] | Iterable[type] | type | None = None,
+    where: Where = None,
     group: int | None = GROUP,
     report: Any = None,
 ) -> Any:
@@ -118,24 +131,25 @@ def quantize(
         raise OpError(f"[quantize] got group {group!r}; expected {expected}")
     kind = _kind(dtype, group)
     chosen = chosen_layers(model, where)
-    made = _made_layers(chosen, kind)
-    chosen = {name: layer for name, layer in chosen.items() if id(layer) in made}
+    converted = _converted_layers(chosen, kind)
+    chosen = {name: layer for name, layer in chosen.items() if id(layer) in converted}
     if not chosen:
         raise OpError(f"[quantize] got {_nothing_to_do(model)}")
-    # deepcopy takes what it finds under the id of an object for its copy
-    copies = dict(made)
+    # deepcopy takes what it finds under the id of an object for its copy: so the new layers are in the copy.
+    copies = dict(converted)
     result = copy.deepcopy(model, copies)
     for layer in chosen.values():
-        if type(made[id(layer)]) is not type(layer):
-            _take_over(layer, made[id(layer)], copies)
+        new = converted[id(layer)]
+        if type(new) is not type(layer):
+            _copy_other_attributes(layer, new, copies)
     _freeze(result)
-    left = _left(model, chosen, made)
+    left = _left(model, chosen, converted)
     if where is None and sum(row.share for row in left) > _MOST_LEFT:
         warnings.warn(f"[quantize] most of the weights stay as they are: {_told(left)}", stacklevel=2)
     if report is None:
         return result
     data = report if type(report) is tuple else (report,)
-    return result, _report(model, result, chosen, made, data, left)
+    return result, _report(model, result, chosen, converted, data, left)
 
 
 def _kind(dtype: str, group: int | None) -> str:
@@ -149,7 +163,8 @@ def _kind(dtype: str, group: int | None) -> str:
 
 def _nothing_to_do(model: Module) -> str:
     """Why no layer of a model can be converted, and what is expected."""
-    if any(x.rpartition(".")[2] == "panels" for x, _ in model.named_buffers()):
+    buffers = [path.rpartition(".")[2] for path, _ in model.named_buffers()]
+    if "panels" in buffers:
         return (
             "a model whose layers have few bits already, and no other layer is chosen; expected the model "
             "that it was made from"
@@ -158,21 +173,26 @@ def _nothing_to_do(model: Module) -> str:
     return f"a model in which no layer is chosen; expected layers of the classes {names}"
 
 
-def _made_layers(chosen: dict[str, Any], kind: str) -> dict[int, Any]:
+def _converted_layers(chosen: dict[str, Any], kind: str) -> dict[int, Any]:
     """The new layers by the ids of the old ones."""
-    of_products = {id(layer.weight) for layer in chosen.values() if _form(layer) is layers.Linear}
+    linear_weights = set()  # the ids of the weights of Linear layers
+    for layer in chosen.values():
+        if _quantized_class(layer) is layers.Linear:
+            linear_weights.add(id(layer.weight))
     weights: dict[int, QuantizedWeight] = {}
-    made = {}
+    converted = {}
     for name, layer in chosen.items():
-        new = _converted(name, layer, kind, weights, of_products)
+        new = _convert(name, layer, kind, weights, linear_weights)
         if new is not None:
-            made[id(layer)] = new
-    return made
+            converted[id(layer)] = new
+    return converted
 
 
-def _form(layer: Module) -> Any:
-    """The class that a layer becomes; None where it stays as it is. A module that computes products without
-    layers makes its copy itself: its method ``with_few_bits(kind)``.
+def _quantized_class(layer: Module) -> Any:
+    """The class that a layer becomes; None where it stays as it is.
+
+    A module that computes products without layers makes its copy itself, by its method
+    ``with_few_bits(kind)``: its class stays.
 
     A subclass of Linear or Embedding has to compute as these do: it may add what begins or shows a layer. A
     layer whose own attribute `forward` is in place of the method stays as it is, and so does one with a
@@ -186,55 +206,67 @@ def _form(layer: Module) -> Any:
     if f"{cls.__module__}.{cls.__qualname__}" in TRANSPOSED:
         return layers.Linear
     for base in (nn.Linear, nn.Embedding):
-        if issubclass(cls, base) and _begins_differently(cls, base):
+        if issubclass(cls, base) and _only_begins_differently(cls, base):
             return FORMS[base]
     return FORMS.get(cls)
 
 
-_BEGINS = {"reset_parameters", "extra_repr", "_maker", "_usual"}
-_CHANGES = {"__call__", "__getattr__", "__getattribute__", "__setattr__"}
+# What a subclass may define: how a layer begins and is shown (`check_arguments` sets the last two).
+_OF_BEGINNING = {"reset_parameters", "extra_repr", "_maker", "_usual"}
+# Methods of Python that change what a layer computes.
+_OF_CALLS = {"__call__", "__getattr__", "__getattribute__", "__setattr__"}
 
 
-def _begins_differently(cls: type, base: type) -> bool:
+def _only_begins_differently(cls: type, base: type) -> bool:
     """Whether a class adds nothing to a base but how a layer begins and is shown."""
-    for one in cls.__mro__[: cls.__mro__.index(base)]:
-        for name in vars(one):
-            is_special = name.startswith("__") and name not in _CHANGES
-            if not is_special and name not in _BEGINS:
+    derived = cls.__mro__[: cls.__mro__.index(base)]
+    for ancestor in derived:
+        for name in vars(ancestor):
+            is_special = name.startswith("__") and name not in _OF_CALLS
+            if not is_special and name not in _OF_BEGINNING:
                 return False
     return True
 
 
-def chosen_layers(model: Module, where: Any) -> dict[str, Module]:
-    """The layers to convert by their names. Parts of a layer that is converted are its own matter, those of
-    attention are read by it, and adapters are trained."""
+Where: TypeAlias = Callable[[str, Any], bool] | Iterable[type] | type | None
+"""Which layers are converted: see `quantize`."""
+
+
+def chosen_layers(model: Module, where: Where) -> dict[str, Module]:
+    """The layers to convert by their names.
+
+    Left out are the layers inside one that is converted, those inside an attention, which reads their
+    weights itself, and adapters, which are trained.
+    """
     accepts = _accepts(where)
     found: dict[str, Module] = {}
-    inside = {id(part) for adapter in adapters(model) for part in adapter.modules()}
-    kept: set[int] = set()  # weights of layers that stay as they are
+    left_out = _adapter_modules(model)  # the ids of layers
+    unconverted_weights: set[int] = set()  # the ids of weights of layers that stay as they are
     for name, layer in model.named_modules(remove_duplicate=False):
         if isinstance(layer, nn.MultiheadAttention):
-            inside.update(id(part) for part in layer.children())
-        if id(layer) in inside:
+            left_out.update(map(id, layer.children()))
+        if id(layer) in left_out:
             continue
-        if _form(layer) is None:
+        if _quantized_class(layer) is None:
             if isinstance(layer, (nn.Linear, nn.Embedding)):
-                kept.add(id(layer.weight))
+                unconverted_weights.add(id(layer.weight))
             continue
         if accepts(name, layer):
             found[name] = layer
-            inside.update(id(part) for part in layer.modules())
-    if where is None:
-        found = {
-            name: layer for name, layer in found.items() if id(getattr(layer, "weight", None)) not in kept
-        }
-    return found
+            left_out.update(map(id, layer.modules()))
+    if where is not None:
+        return found
+    chosen = {}
+    for name, layer in found.items():
+        if id(getattr(layer, "weight", None)) not in unconverted_weights:
+            chosen[name] = layer
+    return chosen
 
 
-def _accepts(where: Any) -> Callable[[str, Any], bool]:
+def _accepts(where: Where) -> Callable[[str, Any], bool]:
     """The argument `where` as a function of name and layer."""
     if where is None:
-        return lambda name, layer: True
+        return _accept_all
     if isinstance(where, type):
         where = (where,)
     if callable(where):
@@ -243,12 +275,20 @@ def _accepts(where: Any) -> Callable[[str, Any], bool]:
     if isinstance(where, str) or not isinstance(where, Iterable):
         raise TypeError(f"[quantize] got where {where!r}; expected types or a function of name and layer")
     types = tuple(where)
-    wrong = [kind for kind in types if kind not in FORMS]
+    wrong = [layer_type for layer_type in types if layer_type not in FORMS]
     if wrong:
-        names = ", ".join(form.__name__ for form in FORMS)
+        names = ", ".join(layer_type.__name__ for layer_type in FORMS)
         raise OpError(f"[quantize] got where with {wrong[0]!r}; expected some of {names}, or a function")
-    forms = [FORMS[kind] for kind in types]
-    return lambda name, layer: _form(layer) in forms
+    classes = [FORMS[layer_type] for layer_type in types]
+
+    def is_of_these_types(name: str, layer: Module) -> bool:
+        return _quantized_class(layer) in classes
+
+    return is_of_these_types
+
+
+def _accept_all(name: str, layer: Module) -> bool:
+    return True
 
 
 def adapters(model: Module) -> list[Module]:
@@ -256,16 +296,26 @@ def adapters(model: Module) -> list[Module]:
     ``adapter_layer_names``, as in peft, and those whose names begin with "lora_" or "prompt_encoder"."""
     found = []
     for layer in model.modules():
-        named = getattr(layer, "adapter_layer_names", ())
-        for name, part in layer.named_children():
-            if name in named or name.startswith(("lora_", "prompt_encoder")):
-                found.append(part)
+        names = getattr(layer, "adapter_layer_names", ())
+        for name, child in layer.named_children():
+            if name in names or name.startswith(("lora_", "prompt_encoder")):
+                found.append(child)
+    return found
+
+
+def _adapter_modules(model: Module) -> set[int]:
+    """The ids of all modules of adapters."""
+    found: set[int] = set()
+    for adapter in adapters(model):
+        found.update(map(id, adapter.modules()))
     return found
 
 
 def _freeze(result: Module) -> None:
     """Takes the gradients from all parameters but those of adapters."""
-    trained = {id(parameter) for adapter in adapters(result) for parameter in adapter.parameters()}
+    trained: set[int] = set()
+    for adapter in adapters(result):
+        trained.update(map(id, adapter.parameters()))
     for parameter in result.parameters():
         if id(parameter) not in trained:
             parameter.requires_grad_(False)
@@ -274,24 +324,25 @@ def _freeze(result: Module) -> None:
 _MOST_LEFT = 0.5  # the share of weights that may stay as they are without a warning
 
 
-def _left(model: Module, chosen: dict[str, Module], made: dict[int, Any]) -> list[Left]:
+def _left(model: Module, chosen: dict[str, Module], converted: dict[int, Any]) -> list[Left]:
     """What stays as it is, by the classes of layers, the largest share first. A weight of several layers
     counts once."""
-    trained = {id(part) for adapter in adapters(model) for part in adapter.modules()}
-    names = dict.fromkeys(trained, "adapters")
-    counted: set[int] = set()
+    names = dict.fromkeys(_adapter_modules(model), "adapters")  # {id of a layer: its name in the result}
+    counted: set[int] = set()  # the ids of parameters that are converted, or counted already
     for layer in chosen.values():
-        new = made[id(layer)]
-        if type(new) is type(layer):
-            kept = {name for name, _ in new.named_parameters()}
-        else:
-            kept = set()
-        counted.update(id(p) for name, p in layer.named_parameters() if name not in kept)
-        if type(new) is type(layer):
-            names.update({id(part): type(layer).__name__ for part in layer.modules()})
-    total = sum(p.numel() for p in model.parameters())
-    total += sum(x.quantized_weight.numel() for x in model.modules() if isinstance(x, layers.Quantized))
-    sizes: dict[str, list[int]] = {}
+        new = converted[id(layer)]
+        remaining: set[str] = set()  # the names of parameters that the new layer has, too
+        if type(new) is type(layer):  # It has made its copy itself, by `with_few_bits`.
+            remaining = {name for name, _ in new.named_parameters()}
+            names.update(dict.fromkeys(map(id, layer.modules()), type(layer).__name__))
+        for name, parameter in layer.named_parameters():
+            if name not in remaining:
+                counted.add(id(parameter))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    for module in model.modules():
+        if isinstance(module, layers.Quantized):
+            total += module.quantized_weight.numel()
+    sizes: dict[str, list[int]] = {}  # {class of layers: the number of weights of each layer}
     for layer in model.modules():
         own = [p for p in layer._parameters.values() if p is not None and id(p) not in counted]
         counted.update(map(id, own))
@@ -314,130 +365,147 @@ def _told(left: list[Left]) -> str:
 def _has_a_made_weight(layer: Module) -> bool:
     """Whether a weight or bias is a Tensor that is neither a parameter nor a buffer."""
     registered = {*layer._parameters, *layer._buffers}
-    return any(
-        ("weight" in name or "bias" in name) and isinstance(value, Tensor) and name not in registered
-        for name, value in layer.__dict__.items()
-    )
+    for name, value in layer.__dict__.items():
+        is_weight = "weight" in name or "bias" in name
+        if is_weight and isinstance(value, Tensor) and name not in registered:
+            return True
+    return False
 
 
-def _converted(
-    name: str, layer: Any, kind: str, weights: dict[int, QuantizedWeight], of_products: set[int]
+def _convert(
+    name: str, layer: Any, kind: str, weights: dict[int, QuantizedWeight], linear_weights: set[int]
 ) -> Any:
-    """The layer with few bits. weights: those made so far, by the id of the parameter; of_products: the ids
-    of those that a Linear has, which an Embedding shares in its panels."""
+    """The layer with few bits.
+
+    weights: those made so far, by the id of the parameter; new ones are added. linear_weights: the ids of the
+    parameters that a Linear has; an Embedding with one of them has its panels in the Linear's order.
+    """
     shown = f"layer {name!r}" if name else "the model"
     for parameter in layer.parameters():
         if parameter.dtype == "float64":
             raise OpError(f"[quantize] got {shown} of float64; expected float32: model.float() makes it")
-    form = _form(layer)
+    quantized_class = _quantized_class(layer)
     try:
-        if form is type(layer):
+        if quantized_class is type(layer):
             return layer.with_few_bits(kind)
         if isinstance(layer, Recurrent):
-            made: Any = form.from_float(layer, kind, weights)
+            new: Any = quantized_class.from_float(layer, kind, weights)
         elif isinstance(layer, nn.MultiheadAttention) or getattr(layer, "max_norm", None) is not None:
-            made = form.from_float(layer, kind)
-        elif form is layers.Embedding and id(layer.weight) not in of_products:
-            made = layers.Embedding.from_weight(_shared(layer, kind, weights, 1))
-        elif form is layers.Embedding:
-            made = layers.Embedding.from_weight(_shared(layer, kind, weights), tied=True)
+            new = quantized_class.from_float(layer, kind)
+        elif quantized_class is layers.Embedding and id(layer.weight) not in linear_weights:
+            new = layers.Embedding.from_weight(_shared_weight(layer, kind, weights, rows_of_panel=1))
+        elif quantized_class is layers.Embedding:
+            new = layers.Embedding.from_weight(_shared_weight(layer, kind, weights), tied=True)
         else:
-            made = layers.Linear.from_weight(_shared(layer, kind, weights), layer.bias)
+            new = layers.Linear.from_weight(_shared_weight(layer, kind, weights), layer.bias)
     except OpError as error:
         raise OpError(f"{error} (in {shown})") from None
-    if isinstance(made, layers.Quantized):
-        made.weight_dtype = layers.half_or_float32(layer.weight)
-    return made.train(layer.training)
+    if isinstance(new, layers.Quantized):
+        new.weight_dtype = layers.half_or_float32(layer.weight)
+    return new.train(layer.training)
 
 
-def _shared(
+def _shared_weight(
     layer: Any, kind: str, weights: dict[int, QuantizedWeight], rows_of_panel: int = PANEL
 ) -> QuantizedWeight:
     """The layer's weight with few bits, which all layers that have the same weight get."""
     weight = layer.weight
     if id(weight) not in weights:
-        is_transposed = not isinstance(layer, (nn.Linear, nn.Embedding))
-        matrix = weight.detach().t() if is_transposed else weight
+        matrix = weight
+        if not isinstance(layer, (nn.Linear, nn.Embedding)):  # a class of TRANSPOSED
+            matrix = weight.detach().t()
         weights[id(weight)] = quantized(matrix, kind, rows_of_panel)
     return weights[id(weight)]
 
 
-def _take_over(layer: Module, made: Any, copies: dict[int, Any]) -> None:
-    """Gives a quantized layer the attributes that it lacks: hooks, settings, and what a program has added."""
+def _copy_other_attributes(layer: Module, new: Any, copies: dict[int, Any]) -> None:
+    """Gives a quantized layer the attributes that it lacks: hooks, settings, and what a program has added.
+
+    copies: the memo of the deep copy of the model.
+    """
     for name, value in layer.__dict__.items():
-        is_weight = name.startswith(("weight", "bias")) and name in layer._parameters  # in another form
-        if is_weight or name in made.__dict__:
+        is_weight = name.startswith(("weight", "bias")) and name in layer._parameters
+        if is_weight or name in new.__dict__:  # The new layer has it, a weight as panels.
             continue
         value = copy.deepcopy(value, copies)
         if name in layer._parameters:
-            made.register_parameter(name, value)
+            new.register_parameter(name, value)
         elif name in layer._buffers:
-            made.register_buffer(name, value, name not in layer._non_persistent_buffers_set)
+            is_persistent = name not in layer._non_persistent_buffers_set
+            new.register_buffer(name, value, is_persistent)
         else:
-            setattr(made, name, value)
+            setattr(new, name, value)
 
 
 def _floats(y: Any) -> Iterator[Tensor]:
     """The Tensors of floats in nested tuples, lists and dicts."""
     if isinstance(y, Tensor) and y.is_floating_point():
         yield y.double()
-    elif isinstance(y, dict | list | tuple):
-        for part in y.values() if isinstance(y, dict) else y:
-            yield from _floats(part)
+    elif isinstance(y, dict):
+        for value in y.values():
+            yield from _floats(value)
+    elif isinstance(y, (list, tuple)):
+        for value in y:
+            yield from _floats(value)
 
 
-def _squares(y: Any, from_y: Any) -> tuple[float, float]:
-    """The squares of ||y - from_y|| and ||from_y||, of all Tensors of floats in them."""
-    distance = size = 0.0
-    for a, b in zip(_floats(y), _floats(from_y), strict=True):
-        distance += float(((a - b) ** 2).sum())
-        size += float((b**2).sum())
-    return distance, size
+class _Squares:
+    """The sums of ||y' - y||^2 and ||y||^2 over several outputs y, and the relative error that they give."""
+
+    def __init__(self) -> None:
+        self.distance = 0.0
+        self.size = 0.0
+
+    def add(self, new_y: Any, y: Any) -> None:
+        """Adds all Tensors of floats in two equally nested outputs."""
+        for a, b in zip(_floats(new_y), _floats(y), strict=True):
+            self.distance += float(((a - b) ** 2).sum())
+            self.size += float((b**2).sum())
+
+    def relative_error(self) -> float:
+        if self.size:
+            return float((self.distance / self.size) ** 0.5)
+        if self.distance == 0:
+            return 0.0
+        return float("inf")
 
 
 def _report(
-    model: Module, result: Any, chosen: dict[str, Any], made: dict[int, Any], data: Any, left: list[Left]
+    model: Module,
+    result: Any,
+    chosen: dict[str, Any],
+    converted: dict[int, Any],
+    data: tuple[Any, ...],
+    left: list[Left],
 ) -> Report:
-    sums: dict[str, tuple[float, float]] = {}
+    """Runs the model and its copy on the data. A hook of each chosen layer calls the new layer with the same
+    inputs, and compares."""
+    squares: dict[str, _Squares] = {}
 
-    def compare(name: str, layer: Module, args: Any, kwargs: Any, y: Any) -> None:
-        of_made = made[id(layer)](*args, **kwargs)
+    def compare(name: str, layer: Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Any) -> None:
+        new_y = converted[id(layer)](*args, **kwargs)
         if isinstance(y, tuple):  # attention, which gives its weights, too
-            of_made = of_made[0]
+            new_y = new_y[0]
             y = y[0]
-        distance, size = _squares(of_made, y)
-        before = sums.get(name, (0.0, 0.0))
-        sums[name] = before[0] + distance, before[1] + size
+        squares.setdefault(name, _Squares()).add(new_y, y)
 
     with evaluating(model, "quantize"), evaluating(result, "quantize"):
-        hooks = [
-            layer.register_forward_hook(
-                lambda layer, args, kwargs, y, name=name: compare(name, layer, args, kwargs, y),
-                with_kwargs=True,
-            )
-            for name, layer in chosen.items()
-        ]
+        hooks = []
+        for name, layer in chosen.items():
+            hooks.append(layer.register_forward_hook(partial(compare, name), with_kwargs=True))
         try:
             y = model(*data)
         finally:
             for hook in hooks:
                 hook.remove()
-        if not [*_floats(y)]:
+        if not list(_floats(y)):
             raise OpError(
                 "[quantize] got a model that returns no Tensor of floats; expected one for a report"
             )
-        of_model = _ratio(_squares(result(*data), y))
-    rows = [
-        LayerError(name, type(layer).__name__, _ratio(sums[name]) if name in sums else nan)
-        for name, layer in chosen.items()
-    ]
-    return Report(rows, of_model, left)
-
-
-def _ratio(squares: Any) -> float:
-    distance, size = squares
-    if size:
-        return float((distance / size) ** 0.5)
-    if distance == 0:
-        return 0.0
-    return float("inf")
+        squares_of_model = _Squares()
+        squares_of_model.add(result(*data), y)
+    rows = []
+    for name, layer in chosen.items():
+        error = squares[name].relative_error() if name in squares else nan
+        rows.append(LayerError(name, type(layer).__name__, error))
+    return Report(rows, squares_of_model.relative_error(), left)
