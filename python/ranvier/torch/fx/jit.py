@@ -1,25 +1,31 @@
-"""torch.jit without TorchScript: scripted functions and modules run as Python. See
-:func:`ranvier.compile`."""
+"""torch.jit without TorchScript: scripted functions and modules run as Python.
+
+So `script` gives a copy of a module of a class that derives from `ScriptModule`, and most other names here
+have no effect. What compiles a program in this library is :func:`ranvier.compile`.
+"""
 
 from __future__ import annotations
 
+import builtins
 import copy
 import functools
-import importlib
 import itertools
+import os
 import typing
 from collections.abc import Callable
 from types import UnionType
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import ranvier.nn as nn
 from ranvier.nn import Module
 from ranvier.settings import ThreadSettings
+from ranvier.tensors.types import DeviceLike
 from ranvier.torch import files
 from ranvier.torch.devices.no_effect import NoEffect
 from ranvier.torch.utils.futures import Future
 
-_set = ThreadSettings(scripting=False)
+File: TypeAlias = str | os.PathLike[str] | BinaryIO
+_set = ThreadSettings(scripting=False)  # scripting: a scripted module runs
 
 
 def is_scripting() -> bool:
@@ -28,6 +34,8 @@ def is_scripting() -> bool:
 
 
 def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The `forward` of a scripted module, in which `is_scripting` is true."""
+
     @functools.wraps(forward)
     def scripted(*args: Any, **settings: Any) -> Any:
         before = _set.scripting
@@ -45,11 +53,11 @@ class ScriptModule(nn.Module):
 
     _scripted: Any = None  # the module's own class
 
-    def save(self, f: Any, **settings: Any) -> None:
+    def save(self, f: File, **settings: Any) -> None:
         """Writes the whole module; see :func:`save`."""
         save(self, f)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: object) -> Any:
         plain = self._scripted.__new__(self._scripted)
         plain.__setstate__(dict(self.__dict__))
         return script, (plain,)
@@ -76,31 +84,34 @@ def script(obj: Any, *args: Any, **settings: Any) -> Any:
     >>> double(rv.ones(2))
     tensor([2., 2.])
     """
-    if not _is(obj, nn.Module) or _is(obj, ScriptModule):
+    if not builtins.isinstance(obj, nn.Module) or builtins.isinstance(obj, ScriptModule):
         return obj
-    kept = {id(x): x for x in itertools.chain(obj.parameters(), obj.buffers())}
+    shared_values = {id(x): x for x in itertools.chain(obj.parameters(), obj.buffers())}
     cls = type(obj)
-    own = {"_scripted": cls, "__module__": cls.__module__, "forward": _as_script(cls.forward)}
-    kind: Any = type(cls.__name__, (ScriptModule, cls), own)
-    made = kind.__new__(kind)
-    made.__setstate__(dict(copy.deepcopy(obj, kept).__getstate__()))
-    return made
+    attributes = {"_scripted": cls, "__module__": cls.__module__, "forward": _as_script(cls.forward)}
+    script_class: Any = type(cls.__name__, (ScriptModule, cls), attributes)
+    scripted = script_class.__new__(script_class)
+    copied: Any = copy.deepcopy(obj, shared_values)  # the memo: these values are not copied
+    scripted.__setstate__(dict(copied.__getstate__()))
+    return scripted
 
 
-def save(m: Module, f: Any, _extra_files: Any = None) -> None:
+def save(m: Module, f: File, _extra_files: dict[str, bytes] | None = None) -> None:
     """Writes a scripted module whole, for :func:`load`. There is no TorchScript: PyTorch does not read it."""
     files.save(m, f)
 
 
-def load(f: Any, map_location: Any = None, _extra_files: Any = None, **settings: Any) -> Any:
+def load(
+    f: File,
+    map_location: DeviceLike | None = None,
+    _extra_files: dict[str, bytes] | None = None,
+    **settings: Any,
+) -> Any:
     """The module in a file of :func:`save`.
 
     The file's pickle may call any function: load trusted files only.
     """
     return files.load(f, map_location, weights_only=False)
-
-
-_is = importlib.import_module("builtins").isinstance
 
 
 class Attribute(NamedTuple):
@@ -110,24 +121,34 @@ class Attribute(NamedTuple):
     type: Any
 
 
-def isinstance(obj: Any, target_type: Any) -> bool:
+def isinstance(obj: Any, target_type: Any) -> bool:  # target_type: a class, `list[int]`, a union, None, Any
     """True if an object is of a type, and so are the elements of containers in it.
 
     >>> isinstance([1], list[int]), isinstance({"a": 1}, dict[str, float]), isinstance(None, int | None)
     (True, False, True)
     """
-    inner, kind = typing.get_args(target_type), typing.get_origin(target_type)
-    if type(target_type) is tuple or kind in (typing.Union, UnionType):
-        return any(isinstance(obj, one) for one in inner or target_type)
-    if target_type is Any or target_type is None:
-        return target_type is Any or obj is None
-    if not _is(obj, kind or target_type):
+    if target_type is Any:
+        return True
+    if target_type is None:
+        return obj is None
+    if type(target_type) is tuple:
+        return any(isinstance(obj, one) for one in target_type)
+    container = typing.get_origin(target_type)  # list of `list[int]`, None of `int`
+    inner = typing.get_args(target_type)
+    if container in (typing.Union, UnionType):
+        return any(isinstance(obj, one) for one in inner)
+    if not builtins.isinstance(obj, container or target_type):
         return False
-    if kind is tuple and inner[-1:] != (...,):
+    if container is tuple and inner[-1:] != (...,):
         return len(obj) == len(inner) and all(map(isinstance, obj, inner))
-    if kind is dict:
-        return all(isinstance(k, inner[0]) and isinstance(v, inner[1]) for k, v in obj.items())
-    return kind not in (list, tuple) or all(isinstance(x, inner[0]) for x in obj)
+    if container is dict:
+        key_type, value_type = inner
+        if not all(isinstance(key, key_type) for key in obj):
+            return False
+        return all(isinstance(value, value_type) for value in obj.values())
+    if container in (list, tuple):
+        return all(isinstance(x, inner[0]) for x in obj)
+    return True
 
 
 def fork(func: Callable[..., Any], *args: Any, **settings: Any) -> Future:
@@ -144,7 +165,7 @@ def wait(future: Future) -> Any:
 optimized_execution = fuser = strict_fusion = NoEffect
 
 
-def set_fusion_strategy(strategy: Any) -> list[Any]:
+def set_fusion_strategy(strategy: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Does nothing, since nothing is fused. Returns the earlier strategy: none."""
     return []
 
@@ -157,7 +178,7 @@ def script_method(obj: Any, *args: Any, **settings: Any) -> Any:
 export = unused = script_method
 
 
-def ignore(drop: Any = False, **settings: Any) -> Any:
+def ignore(drop: Callable[..., Any] | bool = False, **settings: Any) -> Any:
     """The function itself, as ``@ignore`` and ``@ignore()``."""
     if callable(drop):
         return drop

@@ -8,20 +8,23 @@ import copy
 import math
 import sys
 import types
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import ranvier.nn as nn
 from ranvier import Tensor
 from ranvier.nn import Module
-from ranvier.torch.fx.nodes import Graph, Names, Node, map_arg
+from ranvier.torch.fx.nodes import Arguments, Graph, Keywords, Names, Node, map_arg
 from ranvier.torch.fx.tracing import Tracer
 
-_NAMES = (
-    "add sub mul floordiv truediv mod matmul eq ne lt gt le ge and_ or_ xor pow lshift rshift neg pos invert"
-)
-_TEXTS = "+ - * // / % @ == != < > <= >= & | ^ ** << >> - + ~"
-_SIGNS = dict(zip(_NAMES.split(), _TEXTS.split(), strict=True))
+# function of `operator` -> the sign that the code has for it
+_BINARY_SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "floordiv": "//", "truediv": "/", "mod": "%", "matmul": "@",
+    "eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">=", "and_": "&", "or_": "|", "xor": "^",
+    "pow": "**", "lshift": "<<", "rshift": ">>",
+}  # fmt: skip
+_UNARY_SIGNS = {"neg": "-", "pos": "+", "invert": "~"}
 
 
 def attribute(base: str, path: str) -> str:
@@ -44,25 +47,35 @@ class Code:
         self.globals: dict[str, Any] = {"torch": sys.modules.get("torch")}
         self._names = Names()
         self._names.used |= {node.name for node in graph.nodes}
-        self._given: dict[int, str] = {}  # id of a value -> its name in globals
-        last = {used: node for node in graph.nodes for used in node.all_input_nodes}
+        self._global_names: dict[int, str] = {}  # id of a value -> its name in globals
+        last_user: dict[Node, Node] = {}
+        for node in graph.nodes:
+            for used in node.all_input_nodes:
+                last_user[used] = node
         parameters = [root]
         lines = []
         for node in graph.nodes:
             if node.op == "placeholder":
-                parameters.append(node.target + (f" = {self._text(node.args[0])}" if node.args else ""))
-                if (plain := node.target.lstrip("*")) != node.name:
-                    lines.append(f"    {node.name} = {plain}")
+                parameters.append(self._parameter(node))
+                parameter_name = node.target.lstrip("*")
+                if parameter_name != node.name:
+                    lines.append(f"    {node.name} = {parameter_name}")
                 continue
             line = self._line(node, root)
-            done = [n.name for n in node.all_input_nodes if last[n] is node]
-            if done and node.op != "output":
-                free = f";  {' = '.join([*done, 'None'])}"
-            else:
-                free = ""
-            lines.append(f"    {line}{free}")
-        body = lines if lines else ["    pass"]
-        self.src = "\n".join([f"def forward({', '.join(parameters)}):", *body, ""])
+            # results that no later line uses are freed, as PyTorch's code does
+            unused = [used.name for used in node.all_input_nodes if last_user[used] is node]
+            if unused and node.op != "output":
+                line += f";  {' = '.join([*unused, 'None'])}"
+            lines.append(f"    {line}")
+        if not lines:
+            lines.append("    pass")
+        self.src = "\n".join([f"def forward({', '.join(parameters)}):", *lines, ""])
+
+    def _parameter(self, node: Node) -> str:
+        """A parameter of the function: its name, and its default."""
+        if not node.args:
+            return str(node.target)
+        return f"{node.target} = {self._text(node.args[0])}"
 
     def _line(self, node: Node, root: str) -> str:
         """The line of Python code for a node."""
@@ -76,15 +89,25 @@ class Code:
             return f"{node.name} = {attribute(root, node.target)}({', '.join(args + named)})"
         if node.op == "call_method":
             return f"{node.name} = {attribute(args[0], node.target)}({', '.join(args[1:] + named)})"
-        name = node.target.__name__
-        home = node.target.__module__
-        if home == "_operator" and name in _SIGNS:
-            return f"{node.name} = {f' {_SIGNS[name]} '.join(args) if args[1:] else _SIGNS[name] + args[0]}"
-        if home == "_operator" and name == "getitem" and len(args) == 2:
-            return f"{node.name} = {args[0]}[{self._text(node.args[1])}]"
+        expression = self._operator_text(node, args)
+        if expression is None:
+            expression = f"{self._global(node.target)}({', '.join(args + named)})"
+        return f"{node.name} = {expression}"
+
+    def _operator_text(self, node: Node, args: list[str]) -> str | None:
+        """The code of a call that Python writes with a sign, an index or a dot; None for others."""
         if node.target is getattr and len(args) == 2 and str(node.args[1]).isidentifier():
-            return f"{node.name} = {args[0]}.{node.args[1]}"
-        return f"{node.name} = {self._global(node.target)}({', '.join(args + named)})"
+            return f"{args[0]}.{node.args[1]}"
+        name = node.target.__name__
+        if node.target.__module__ != "_operator":
+            return None
+        if name in _UNARY_SIGNS and len(args) == 1:
+            return f"{_UNARY_SIGNS[name]}{args[0]}"
+        if name in _BINARY_SIGNS and len(args) == 2:
+            return f"{args[0]} {_BINARY_SIGNS[name]} {args[1]}"
+        if name == "getitem" and len(args) == 2:
+            return f"{args[0]}[{args[1]}]"
+        return None
 
     def _text(self, a: Any) -> str:
         """The code of an argument."""
@@ -92,41 +115,52 @@ class Code:
             return a.name
         if hasattr(a, "_fields"):
             return f"{self._global(type(a))}({', '.join(map(self._text, a))})"
+        if isinstance(a, tuple) and len(a) == 1:
+            return f"({self._text(a[0])},)"
         if isinstance(a, tuple):
-            return f"({', '.join(map(self._text, a))}{',' * (len(a) == 1)})"
+            return f"({', '.join(map(self._text, a))})"
         if isinstance(a, list):
             return f"[{', '.join(map(self._text, a))}]"
         if isinstance(a, dict):
-            return f"{{{', '.join(f'{self._text(key)}: {self._text(x)}' for key, x in a.items())}}}"
+            items = [f"{self._text(key)}: {self._text(value)}" for key, value in a.items()]
+            return "{" + ", ".join(items) + "}"
         if isinstance(a, slice):
-            return f"slice({', '.join(map(self._text, (a.start, a.stop, a.step)))})"
-        is_plain = type(a) in (int, str, bool, bytes, type(None), type(...))
-        if is_plain or (type(a) is float and math.isfinite(a)):
-            if a is ...:
-                return "..."
+            return f"slice({self._text(a.start)}, {self._text(a.stop)}, {self._text(a.step)})"
+        if a is ...:
+            return "..."
+        is_literal = type(a) in (int, str, bool, bytes, type(None))
+        if is_literal or (type(a) is float and math.isfinite(a)):
             return repr(a)
         return self._global(a)
 
-    def _global(self, value: Any) -> str:
+    def _global(self, value: object) -> str:
         """The name under which the code reads a value."""
         name = getattr(value, "__name__", type(value).__name__)
-        home = getattr(value, "__module__", None) or ""
-        if home == "builtins" and getattr(builtins, name, None) is value:
+        module = getattr(value, "__module__", None) or ""
+        if module == "builtins" and getattr(builtins, name, None) is value:
             return name
-        if f"{home}.".startswith("torch."):
-            try:
-                found = sys.modules["torch"]
-                for part in (home + "." + name).split(".")[1:]:
-                    found = getattr(found, part)
-                if found is value:
-                    return f"{home}.{name}"
-            except (AttributeError, KeyError, ImportError):
-                pass
-        if id(value) not in self._given:
-            made = self._names.made(f"{home}.{name}" if callable(value) and home else name)
-            self._given[id(value)] = made
-            self.globals[made] = value
-        return self._given[id(value)]
+        path = f"{module}.{name}" if module else name
+        if _is_in_torch(value, path):
+            return path
+        if id(value) not in self._global_names:
+            global_name = self._names.made(path if callable(value) else name)
+            self._global_names[id(value)] = global_name
+            self.globals[global_name] = value
+        return self._global_names[id(value)]
+
+
+def _is_in_torch(value: object, path: str) -> bool:
+    """Whether `torch` has the value under this path."""
+    root, *names = path.split(".")
+    if root != "torch" or not names or "torch" not in sys.modules:
+        return False
+    found: Any = sys.modules["torch"]
+    try:
+        for name in names:
+            found = getattr(found, name)
+    except (AttributeError, KeyError, ImportError):
+        return False
+    return found is value
 
 
 def python_code(self: Graph, root_module: str, **settings: Any) -> Code:
@@ -139,24 +173,31 @@ Graph.python_code = python_code
 _USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
 
 
-def _copy_attr(from_module: Any, to_module: Any, target: str) -> None:
+class _Place(NamedTuple):
+    """Where a value is: its module, and its name there."""
+
+    module: Any
+    name: str
+
+
+def _copy_attr(from_module: Module, to_module: Module, target: str) -> None:
     """Sets the layer or tensor that one module has at a path at the same path of another module."""
-    owner, name = _owner(to_module, target)
+    place = _make_place(to_module, target)
     value = attrgetter(target)(from_module)
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        owner.register_buffer(name, value)
+        place.module.register_buffer(place.name, value)
     else:
-        setattr(owner, name, value)
+        setattr(place.module, place.name, value)
 
 
-def _owner(module: Module, target: str) -> tuple[Any, str]:
-    """The module that has the last name of a path, and this name. Missing modules on the way are made."""
+def _make_place(module: Module, target: str) -> _Place:
+    """The place of a path below a module. Missing modules on the way are made."""
     *path, name = target.split(".")
-    for part in path:
-        if not hasattr(module, part):
-            setattr(module, part, nn.Module())
-        module = getattr(module, part)
-    return module, name
+    for child in path:
+        if not hasattr(module, child):
+            setattr(module, child, nn.Module())
+        module = getattr(module, child)
+    return _Place(module, name)
 
 
 class _CodeOnlyModule(nn.Module):
@@ -187,23 +228,25 @@ class GraphModule(nn.Module):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
-        base = next(kind for kind in cls.__mro__ if not vars(kind).get("_is_of_one", False))
-        own = types.new_class(cls.__name__, (base,), {}, lambda body: body.update(_is_of_one=True))
-        own.__module__ = __name__
-        own.__qualname__ = _QUALNAME
-        return super().__new__(own)
+        class_of_one = types.new_class(cls.__name__, (_shared_class(cls),), {}, _mark_as_class_of_one)
+        class_of_one.__module__ = __name__
+        class_of_one.__qualname__ = _QUALNAME
+        return super().__new__(class_of_one)
 
-    def __init__(self, root: Any, graph: Graph, class_name: str = "GraphModule") -> None:
+    def __init__(
+        self, root: Module | Mapping[str, Any], graph: Graph, class_name: str = "GraphModule"
+    ) -> None:
         super().__init__()
         type(self).__name__ = class_name
-        named = [node.target for node in graph.nodes if node.op in ("get_attr", "call_module")]
+        paths = [node.target for node in graph.nodes if node.op in ("get_attr", "call_module")]
+        paths = [*dict.fromkeys(paths)]  # each once, in order
         if isinstance(root, nn.Module):
             self.training = root.training
-            for target in dict.fromkeys(named):
-                _copy_attr(root, self, target)
+            for path in paths:
+                _copy_attr(root, self, path)
         else:
-            for target in sorted(dict.fromkeys(named), key=lambda path: path.count(".")):
-                self.add_submodule(target, root[target])
+            for path in sorted(paths, key=_depth):  # "a" before "a.b"
+                self.add_submodule(path, root[path])
         self.graph = graph
         self._tracer_cls = None
         if graph._tracer_cls and "<locals>" not in graph._tracer_cls.__qualname__:
@@ -228,7 +271,9 @@ class GraphModule(nn.Module):
         type(self).forward = made.globals["forward"]  # type: ignore[method-assign]
         return made
 
-    code = property(lambda self: self._code)
+    @property
+    def code(self) -> str:
+        return self._code
 
     def print_readable(self, print_output: bool = True, **settings: Any) -> str:
         if print_output:
@@ -237,8 +282,8 @@ class GraphModule(nn.Module):
 
     def add_submodule(self, target: str, m: Module) -> bool:
         """Gives it a layer, or a value, at a path."""
-        owner, name = _owner(self, target)
-        setattr(owner, name, m)
+        place = _make_place(self, target)
+        setattr(place.module, place.name, m)
         return True
 
     def delete_submodule(self, target: str) -> bool:
@@ -248,13 +293,13 @@ class GraphModule(nn.Module):
 
     def delete_all_unused_submodules(self) -> None:
         """Deletes layers that the graph does not call."""
-        used = [f"{node.target}." for node in self._graph.nodes if node.op in ("call_module", "get_attr")]
+        used = [node.target for node in self._graph.nodes if node.op in ("call_module", "get_attr")]
         for path in [name for name, _ in self.named_modules() if name]:
-            needed = any(name.startswith(f"{path}.") or f"{path}.".startswith(name) for name in used)
-            if not needed and path in dict(self.named_modules()):
+            is_used = any(_is_within(name, path) or _is_within(path, name) for name in used)
+            if not is_used and path in dict(self.named_modules()):  # else its parent was deleted
                 self.delete_submodule(path)
 
-    def __deepcopy__(self, memo: Any) -> GraphModule:
+    def __deepcopy__(self, memo: dict[int, Any]) -> GraphModule:
         made = type(self).__new__(type(self))
         memo[id(self)] = made
         body: Any = _CodeOnlyModule(copy.deepcopy(self.__dict__, memo))
@@ -264,21 +309,44 @@ class GraphModule(nn.Module):
         return made
 
     def __reduce__(self) -> Any:
-        base = next(kind for kind in type(self).__mro__ if not vars(kind).get("_is_of_one", False))
-        return _made_again, (base, type(self).__name__), dict(self.__dict__)
+        return _made_again, (_shared_class(type(self)), type(self).__name__), dict(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.graph = self._graph
 
 
-def _made_again(kind: Any, name: str) -> GraphModule:
-    made = kind.__new__(kind)
+def _mark_as_class_of_one(body: dict[str, Any]) -> None:
+    """Marks the class that a GraphModule has for itself, by an attribute that `_shared_class` reads."""
+    body["_is_of_one"] = True
+
+
+def _shared_class(cls: type) -> Any:
+    """The class from which such a class derives: GraphModule, or a program's class below it."""
+    while vars(cls).get("_is_of_one", False):
+        cls = cls.__mro__[1]
+    return cls
+
+
+def _depth(path: str) -> int:
+    return path.count(".")
+
+
+def _is_within(path: str, outer: str) -> bool:
+    """Whether a path is another or leads to something below it: "a.b" is within "a"."""
+    return f"{path}.".startswith(f"{outer}.")
+
+
+def _made_again(cls: Any, name: str) -> GraphModule:
+    """The GraphModule of a pickle, without its state."""
+    made = cls.__new__(cls)
     type(made).__name__ = name
     return made
 
 
-def symbolic_trace(root: Any, concrete_args: dict[str, Any] | None = None) -> GraphModule:
+def symbolic_trace(
+    root: Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None
+) -> GraphModule:
     """A module that runs the graph of the calls of a module or function.
 
     >>> print(symbolic_trace(lambda x, y: (x * y).tanh()).code)
@@ -290,24 +358,31 @@ def symbolic_trace(root: Any, concrete_args: dict[str, Any] | None = None) -> Gr
     """
     tracer = Tracer()
     graph = tracer.trace(root, concrete_args)
-    if isinstance(root, nn.Module):
-        name = type(root).__name__
-    else:
-        name = root.__name__
-    return GraphModule(tracer.root, graph, name)
+    named = type(root) if isinstance(root, nn.Module) else root
+    return GraphModule(tracer.root, graph, named.__name__)
 
 
 class Interpreter:
-    """Runs a graph node by node; subclasses change what a kind of nodes does."""
+    """Runs a graph node by node.
 
-    def __init__(self, module: Any, garbage_collect_values: bool = True, graph: Graph | None = None) -> None:
+    `run` calls the method that has the name of a node's op: placeholder, get_attr, call_function,
+    call_method, call_module, output. Subclasses change what these do.
+    """
+
+    def __init__(
+        self,
+        module: Any,  # a GraphModule, or a Module if graph is given
+        garbage_collect_values: bool = True,
+        graph: Graph | None = None,
+    ) -> None:
         self.module = module
         self.graph = graph or module.graph
         self.env: dict[Node, Any] = {}
 
     def run(self, *args: Any, initial_env: dict[Node, Any] | None = None, **settings: Any) -> Any:
         """The result for these arguments."""
-        self.env, self._given = dict(initial_env or {}), iter(args)
+        self.env = dict(initial_env or {})
+        self._args = iter(args)  # those that no placeholder has taken yet
         for node in self.graph.nodes:
             if node not in self.env:
                 self.env[node] = self.run_node(node)
@@ -319,28 +394,31 @@ class Interpreter:
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         return getattr(self, n.op)(n.target, args, kwargs)
 
-    def fetch_args_kwargs_from_env(self, n: Node) -> tuple[Any, Any]:
-        return map_arg((n.args, n.kwargs), lambda used: self.env[used])
+    def fetch_args_kwargs_from_env(self, n: Node) -> tuple[Arguments, Keywords]:
+        """A node's arguments with results in place of nodes."""
+        return map_arg((n.args, n.kwargs), self.env.__getitem__)
 
     def fetch_attr(self, target: str) -> Any:
         return attrgetter(target)(self.module)
 
-    def placeholder(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    def placeholder(self, target: str, args: Arguments, kwargs: Keywords) -> Any:
+        """The next argument of `run`. args: its default, or nothing."""
         if target.startswith("*"):
-            return list(self._given)
-        return next(self._given, *args)
+            return list(self._args)
+        return next(self._args, *args)
 
-    def get_attr(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    def get_attr(self, target: str, args: Arguments, kwargs: Keywords) -> Any:
         return self.fetch_attr(target)
 
-    def call_function(self, target: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def call_function(self, target: Callable[..., Any], args: Arguments, kwargs: Keywords) -> Any:
         return target(*args, **kwargs)
 
-    def call_method(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
-        return getattr(args[0], target)(*args[1:], **kwargs)
+    def call_method(self, target: str, args: Arguments, kwargs: Keywords) -> Any:
+        owner, *others = args
+        return getattr(owner, target)(*others, **kwargs)
 
-    def call_module(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    def call_module(self, target: str, args: Arguments, kwargs: Keywords) -> Any:
         return self.fetch_attr(target)(*args, **kwargs)
 
-    def output(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    def output(self, target: str, args: Arguments, kwargs: Keywords) -> Any:
         return args[0]

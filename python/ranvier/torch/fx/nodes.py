@@ -1,4 +1,8 @@
-"""torch.fx's Node and Graph: a graph is a list of calls, and arguments of a call may be earlier nodes."""
+"""torch.fx's Node and Graph: a graph is a list of calls, and arguments of a call may be earlier nodes.
+
+An argument is a node, a value of Python or a Tensor, or a list, tuple, dict or slice of these. A target is
+what is called: a function, or the name of a method or the path of a layer.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,18 @@ import keyword
 import re
 from collections.abc import Callable, Iterator
 from functools import partialmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from ranvier.torch.fx.modules import GraphModule
+    from ranvier.torch.fx.tracing import TracerBase
 
 OPS = frozenset({"placeholder", "get_attr", "call_function", "call_method", "call_module", "output", "root"})
 Target = Callable[..., Any] | str
+Arguments: TypeAlias = tuple[Any, ...]
+Keywords: TypeAlias = dict[str, Any]
 _READ = ("self", "torch")  # names that the code of a graph reads, so no node has them
-_effects: set[Any] = set()
+_effects: set[Target] = set()  # what `has_side_effect` has marked
 
 
 def has_side_effect(fn: Callable[..., Any]) -> Any:
@@ -34,7 +44,10 @@ def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
     if isinstance(a, dict):
         return {key: map_aggregate(x, fn) for key, x in a.items()}
     if isinstance(a, slice):
-        return slice(*(map_aggregate(x, fn) for x in (a.start, a.stop, a.step)))
+        start = map_aggregate(a.start, fn)
+        stop = map_aggregate(a.stop, fn)
+        step = map_aggregate(a.step, fn)
+        return slice(start, stop, step)
     return fn(a)
 
 
@@ -68,10 +81,10 @@ class Node:
         graph: Graph,
         name: str,
         op: str,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        return_type: Any = None,
+        target: Any,  # a Target; which of the two follows from op
+        args: Arguments,
+        kwargs: Keywords,
+        return_type: type | None = None,
     ) -> None:
         self.graph = graph
         self.name = name
@@ -82,22 +95,25 @@ class Node:
         self._inputs: dict[Node, None] = {}
         self.meta: dict[str, Any] = {}
         self.stack_trace: str | None = None
-        self._prev = self._next = self
+        self._prev = self
+        self._next = self
         self._erased = False
         self._args = args
         self._kwargs = kwargs
-        self._take(args, kwargs)
+        self._set_arguments(args, kwargs)
 
-    def _take(self, args: Any, kwargs: dict[str, Any]) -> None:
+    def _set_arguments(self, args: Arguments, kwargs: Keywords) -> None:
         """Sets the arguments, and updates the users of the nodes in them."""
         for node in self._inputs:
             node.users.pop(self, None)
         self._inputs = {}
-        self._args = map_arg(tuple(args), self._use)
-        self._kwargs = map_arg(dict(kwargs), self._use)
+        self._args = map_arg(tuple(args), self._add_input)
+        self._kwargs = map_arg(dict(kwargs), self._add_input)
 
-    def _use(self, node: Node) -> Node:
-        self._inputs[node] = node.users[self] = None
+    def _add_input(self, node: Node) -> Node:
+        """Notes that this node uses another, which is returned."""
+        self._inputs[node] = None
+        node.users[self] = None
         return node
 
     @property
@@ -105,16 +121,16 @@ class Node:
         return self._args
 
     @args.setter
-    def args(self, args: tuple[Any, ...]) -> None:
-        self._take(args, self._kwargs)
+    def args(self, args: Arguments) -> None:
+        self._set_arguments(args, self._kwargs)
 
     @property
     def kwargs(self) -> dict[str, Any]:
         return self._kwargs
 
     @kwargs.setter
-    def kwargs(self, kwargs: dict[str, Any]) -> None:
-        self._take(self._args, kwargs)
+    def kwargs(self, kwargs: Keywords) -> None:
+        self._set_arguments(self._args, kwargs)
 
     @property
     def prev(self) -> Node:
@@ -142,7 +158,8 @@ class Node:
         x._unlink()
         x._prev = self._prev
         x._next = self
-        self._prev._next = self._prev = x
+        self._prev._next = x
+        self._prev = x
 
     def append(self, x: Node) -> None:
         """Moves x after this node."""
@@ -158,6 +175,7 @@ class Node:
         self.kwargs = {**self.kwargs, key: arg}
 
     def replace_input_with(self, old_input: Node, new_input: Node) -> None:
+        """Replaces one node by another in the arguments of this node."""
 
         def replaced(node: Node) -> Node:
             if node is old_input:
@@ -165,7 +183,7 @@ class Node:
             return node
 
         args, kwargs = map_arg((self._args, self._kwargs), replaced)
-        self._take(args, kwargs)
+        self._set_arguments(args, kwargs)
 
     def replace_all_uses_with(
         self,
@@ -186,33 +204,36 @@ class Node:
         """True if the node stays in the graph though nothing uses its result."""
         if self.op == "call_module" and self.graph.owning_module is not None:
             return getattr(self.graph.owning_module.get_submodule(self.target), "_is_impure", False)
-        effect = self.target in _effects or getattr(self.target, "__name__", "").startswith("_assert")
-        return self.op in ("placeholder", "output") or (self.op == "call_function" and effect)
+        if self.op in ("placeholder", "output"):
+            return True
+        if self.op != "call_function":
+            return False
+        return self.target in _effects or getattr(self.target, "__name__", "").startswith("_assert")
 
     def format_node(self) -> str:
         """A line of `print(graph)`."""
+        if self.op == "output":
+            return f"return {self.args[0]!r}"
         left = f"%{self.name} : [num_users={len(self.users)}]"
         if self.op == "placeholder":
             default = f"(default={self.args[0]!r})" if self.args else ""
             return f"{left} = placeholder[target={self.target}]{default}"
-        if isinstance(self.target, str):
-            target = self.target
-        else:
-            target = qualified(self.target)
-        if self.op == "output":
-            return f"return {self.args[0]!r}"
+        target = self.target if isinstance(self.target, str) else qualified(self.target)
         head = f"{left} = {self.op}[target={target}]"
-        args = map_arg((self.args, self.kwargs), _Shown)
         if self.op == "get_attr":
             return head
-        return f"{head}(args = {args[0]!r}, kwargs = {args[1]!r})"
+        args, kwargs = map_arg((self.args, self.kwargs), _NodeName)
+        return f"{head}(args = {args!r}, kwargs = {kwargs!r})"
 
 
 def qualified(function: Callable[..., Any]) -> str:
-    return f"{function.__module__.lstrip('_')}.{getattr(function, '__qualname__', function.__name__)}"
+    """The path of a function, in texts."""
+    module = function.__module__.lstrip("_")
+    name = getattr(function, "__qualname__", function.__name__)
+    return f"{module}.{name}"
 
 
-class _Shown:
+class _NodeName:
     """The name of a node, in a text or a pickle."""
 
     def __init__(self, node: Node) -> None:
@@ -225,37 +246,43 @@ class _Shown:
 class _Nodes:
     """The nodes of a graph in order. Nodes may be added and erased during an iteration."""
 
-    def __init__(self, graph: Graph, step: str = "_next") -> None:
+    def __init__(self, graph: Graph, backwards: bool = False) -> None:
         self.graph = graph
-        self.step = step
+        self.backwards = backwards
 
     def __iter__(self) -> Iterator[Node]:
         root = self.graph._root
-        at = getattr(root, self.step)
-        while at is not root:
-            if not at._erased:
-                yield at
-            at = getattr(at, self.step)
+        node = self._after(root)
+        while node is not root:
+            if not node._erased:
+                yield node
+            node = self._after(node)
+
+    def _after(self, node: Node) -> Node:
+        if self.backwards:
+            return node._prev
+        return node._next
 
     def __reversed__(self) -> Iterator[Node]:
-        return iter(_Nodes(self.graph, "_prev" if self.step == "_next" else "_next"))
+        return iter(_Nodes(self.graph, not self.backwards))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-class _Place:
+class _InsertionPoint:
     """Sets the node before which a graph adds new nodes, until the end of a `with` block."""
 
     def __init__(self, graph: Graph, before: Node) -> None:
         self.graph = graph
-        self.old = graph._before
-        graph._before = before
+        self.earlier = graph._insert_before
+        graph._insert_before = before
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        """It is set already, as PyTorch does without a block, too."""
 
     def __exit__(self, *error: object) -> None:
-        self.graph._before = self.old
+        self.graph._insert_before = self.earlier
 
 
 class Names:
@@ -266,22 +293,36 @@ class Names:
         self.counts: dict[str, int] = {}
 
     def made(self, wanted: str) -> str:
+        """A new name like the one that is wanted: "add", "add_1", "add_2" ..."""
         name = re.sub(r"\W+", "_", wanted) or "_unnamed"
         if name[0].isdigit():
             name = f"_{name}"
-        base, number = re.fullmatch(r"(\w*?)(?:_(\d+))?", name).groups()  # type: ignore[union-attr]
-        taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in _READ
+        parts = re.fullmatch(r"(\w*?)(?:_(\d+))?", name)
+        assert parts is not None  # any name is a base without a number
+        base, number = parts.groups()
         if number is None or name in self.used:
             count = self.counts.get(base, 0)
         else:
             count = int(number)
-        while name in self.used or taken:
-            count = count + 1
-            taken = False
+        is_reserved = keyword.iskeyword(name) or hasattr(builtins, name) or name in _READ
+        while name in self.used or is_reserved:
+            count += 1
+            is_reserved = False  # with a number it is not
             name = f"{base}_{count}"
         self.used.add(name)
         self.counts[base] = count
         return name
+
+
+class _NodeRecord(NamedTuple):
+    """A node in a pickle; its arguments have a _NodeName in place of each node."""
+
+    op: str
+    target: Any
+    args: Arguments
+    kwargs: Keywords
+    name: str
+    type: Any
 
 
 class Graph:
@@ -298,8 +339,14 @@ class Graph:
     <BLANKLINE>
     """
 
-    def __init__(self, owning_module: Any = None, tracer_cls: Any = None, tracer_extras: Any = None) -> None:
-        self._root = self._before = Node(self, "", "root", "", (), {})
+    def __init__(
+        self,
+        owning_module: GraphModule | None = None,
+        tracer_cls: type[TracerBase] | None = None,
+        tracer_extras: dict[str, Any] | None = None,
+    ) -> None:
+        self._root = Node(self, "", "root", "", (), {})  # before the first node, and after the last
+        self._insert_before = self._root
         self._names = Names()
         self.owning_module = owning_module
         self._tracer_cls = tracer_cls
@@ -310,28 +357,31 @@ class Graph:
     def create_node(
         self,
         op: str,
-        target: Any,
-        args: Any = None,
-        kwargs: dict[str, Any] | None = None,
-        name: Any = None,
-        type_expr: Any = None,
+        target: Target,
+        args: Arguments | None = None,
+        kwargs: Keywords | None = None,
+        name: str | None = None,
+        type_expr: type | None = None,
     ) -> Node:
         if op not in OPS:
             raise ValueError(f"[create_node] got op {op!r}; expected one of {sorted(OPS)}")
-        name = self._names.made(name or self._target_to_str(target))
-        node = Node(self, name, op, target, args or (), kwargs or {}, type_expr)
-        self._before.prepend(node)
+        unique_name = self._names.made(name or self._target_to_str(target))
+        node = Node(self, unique_name, op, target, args or (), kwargs or {}, type_expr)
+        self._insert_before.prepend(node)
         return node
 
-    def _target_to_str(self, target: Any) -> str:
+    def _target_to_str(self, target: Target) -> str:
+        """The name of a node that calls it: "layers_0", "batch_norm", "getitem" for "__getitem__"."""
         text = target if isinstance(target, str) else target.__name__
-        if text[:2] == text[-2:] == "__":
+        if text.startswith("__") and text.endswith("__"):
             text = text[2:-2]
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.replace(".", "_")).lower()
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.replace(".", "_"))
+        return words.lower()
 
     def placeholder(
-        self, name: str, type_expr: Any = None, default_value: Any = inspect.Parameter.empty
+        self, name: str, type_expr: type | None = None, default_value: object = inspect.Parameter.empty
     ) -> Node:
+        """A node for a parameter of the graph's function."""
         args = () if default_value is inspect.Parameter.empty else (default_value,)
         return self.create_node("placeholder", name, args, type_expr=type_expr)
 
@@ -340,22 +390,29 @@ class Graph:
     call_method = partialmethod(create_node, "call_method")
     call_function = partialmethod(create_node, "call_function")
 
-    def output(self, result: Any, type_expr: Any = None) -> Node:
+    def output(self, result: Any, type_expr: type | None = None) -> Node:
         return self.create_node("output", "output", (result,), type_expr=type_expr)
 
     def output_node(self) -> Node:
         return next(node for node in reversed(self.nodes) if node.op == "output")
 
-    def find_nodes(self, *, op: str, target: Any = None, sort: bool = True) -> list[Node]:
-        return [n for n in self.nodes if n.op == op and (target is None or n.target == target)]
+    def find_nodes(self, *, op: str, target: Target | None = None, sort: bool = True) -> list[Node]:
+        nodes = [node for node in self.nodes if node.op == op]
+        if target is None:
+            return nodes
+        return [node for node in nodes if node.target == target]
 
-    def inserting_before(self, n: Node | None = None) -> _Place:
+    def inserting_before(self, n: Node | None = None) -> _InsertionPoint:
         """In the block new nodes are put before n, or first."""
-        return _Place(self, self._root._next if n is None else n)
+        if n is None:
+            n = self._root._next
+        return _InsertionPoint(self, n)
 
-    def inserting_after(self, n: Node | None = None) -> _Place:
+    def inserting_after(self, n: Node | None = None) -> _InsertionPoint:
         """In the block new nodes are put after n, or last."""
-        return _Place(self, self._root if n is None else n._next)
+        if n is None:
+            return _InsertionPoint(self, self._root)
+        return _InsertionPoint(self, n._next)
 
     def erase_node(self, to_erase: Node) -> None:
         """Takes a node out. Raises RuntimeError while others use it."""
@@ -364,20 +421,21 @@ class Graph:
                 f"Tried to erase Node {to_erase} but it still had {len(to_erase.users)} users in the graph: "
                 f"{to_erase.users}!"
             )
-        if self._before is to_erase:
-            self._before = to_erase._next
+        if self._insert_before is to_erase:
+            self._insert_before = to_erase._next
         to_erase._unlink()
         to_erase._erased = True
-        to_erase._take((), {})
+        to_erase._set_arguments((), {})
 
-    def eliminate_dead_code(self, is_impure_node: Any = None) -> bool:
+    def eliminate_dead_code(self, is_impure_node: Callable[[Node], bool] | None = None) -> bool:
         """Erases nodes that nothing uses; whether there were some."""
-        dead = 0
+        is_impure = is_impure_node or Node.is_impure
+        has_erased = False
         for node in reversed(self.nodes):
-            if not node.users and not (is_impure_node or Node.is_impure)(node):
+            if not node.users and not is_impure(node):
                 self.erase_node(node)
-                dead += 1
-        return dead > 0
+                has_erased = True
+        return has_erased
 
     def node_copy(self, node: Node, arg_transform: Callable[[Node], Any] = _itself) -> Node:
         """Adds a copy of another graph's node.
@@ -395,36 +453,36 @@ class Graph:
             if node in val_map:
                 continue
             if node.op == "output":
-                value = map_arg(node.args[0], lambda n: val_map[n])
+                value = map_arg(node.args[0], val_map.__getitem__)
                 if return_output_node:
                     return (value, node)
                 return value
-            val_map[node] = self.node_copy(node, lambda n: val_map[n])
+            val_map[node] = self.node_copy(node, val_map.__getitem__)
         return None
 
-    def __deepcopy__(self, memo: Any = None) -> Graph:
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Graph:
         copy = Graph(tracer_cls=self._tracer_cls)
         nodes: dict[Node, Node] = {}
-        found = copy.graph_copy(self, nodes, return_output_node=True)
-        if found is not None:
-            copy.output(found[0]).meta = dict(found[1].meta)
+        result = copy.graph_copy(self, nodes, return_output_node=True)
+        if result is not None:
+            value, output = result
+            copy.output(value).meta = dict(output.meta)
         if memo is not None:
             memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> Any:
-        rows = [(n.op, n.target, *map_arg((n.args, n.kwargs), _Shown), n.name, n.type) for n in self.nodes]
-        return _graph_of, (self._tracer_cls, rows)
+        return _rebuild_graph, (self._tracer_cls, [_record(node) for node in self.nodes])
 
     def lint(self) -> None:
         """Raises RuntimeError where a node takes one that comes later or is of another graph."""
         seen: set[Node] = set()
         for node in self.nodes:
-            wrong = [n for n in node.all_input_nodes if n not in seen]
-            if wrong:
-                raise RuntimeError(
-                    f"Argument '{wrong[0]}' of Node '{node}' was used before it has been defined!"
-                )
+            for used in node.all_input_nodes:
+                if used not in seen:
+                    raise RuntimeError(
+                        f"Argument '{used}' of Node '{node}' was used before it has been defined!"
+                    )
             seen.add(node)
 
     def __str__(self) -> str:
@@ -436,11 +494,23 @@ class Graph:
             print(n.op, n.name, n.target, n.args, n.kwargs, sep="  ")
 
 
-def _graph_of(tracer_cls: Any, rows: list[Any]) -> Graph:
+def _record(node: Node) -> _NodeRecord:
+    args, kwargs = map_arg((node.args, node.kwargs), _NodeName)
+    return _NodeRecord(node.op, node.target, args, kwargs, node.name, node.type)
+
+
+def _rebuild_graph(tracer_cls: type[TracerBase] | None, records: list[_NodeRecord]) -> Graph:
     """The graph of a pickle, in which nodes are named."""
     graph = Graph(tracer_cls=tracer_cls)
     nodes: dict[str, Node] = {}
-    for op, target, args, kwargs, name, kind in rows:
-        args, kwargs = map_aggregate((args, kwargs), lambda x: nodes[x.name] if isinstance(x, _Shown) else x)
-        nodes[name] = graph.create_node(op, target, args, kwargs, name, kind)
+
+    def node_of_name(x: Any) -> Any:
+        if isinstance(x, _NodeName):
+            return nodes[x.name]
+        return x
+
+    for record in records:
+        args, kwargs = map_aggregate((record.args, record.kwargs), node_of_name)
+        node = graph.create_node(record.op, record.target, args, kwargs, record.name, record.type)
+        nodes[record.name] = node
     return graph

@@ -21,12 +21,14 @@ import ranvier.nn as nn
 from ranvier import Tensor
 from ranvier.nn import Module
 from ranvier.observe import Observer
-from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
+from ranvier.tensors.types import TensorLike
+from ranvier.torch.fx.nodes import Arguments, Graph, Keywords, Node, Target, map_aggregate
 from ranvier.torch.torch_function.activation import activate
 from ranvier.torch.torch_function.overrides import is_tensor_method_or_property
 
 # (id of a module's globals, name of a function that `wrap` was called for) -> these globals
 _wrapped: dict[tuple[int, str], dict[str, Any]] = {}
+# types of values that stay as they are in the arguments of a node
 _PLAIN: tuple[Any, ...] = (int, float, str, bool, bytes, complex, type(None), type(...), Enum)
 _PLAIN += (rv.device, type(rv.float32), np.dtype)
 
@@ -43,11 +45,11 @@ class TracerBase:
     def create_node(
         self,
         kind: str,
-        target: Any,
-        args: Any,
-        kwargs: dict[str, Any],
-        name: Any = None,
-        type_expr: Any = None,
+        target: Target,
+        args: Arguments,
+        kwargs: Keywords,
+        name: str | None = None,
+        type_expr: type | None = None,
     ) -> Node:
         return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
 
@@ -57,25 +59,26 @@ class TracerBase:
     def create_proxy(
         self,
         kind: str,
-        target: Any,
-        args: Any,
-        kwargs: dict[str, Any],
-        name: Any = None,
-        type_expr: Any = None,
-        proxy_factory_fn: Any = None,
+        target: Target,
+        args: Arguments,
+        kwargs: Keywords,
+        name: str | None = None,
+        type_expr: type | None = None,
+        proxy_factory_fn: Callable[[Node], Proxy] | None = None,
     ) -> Proxy:
         """A new node, as a proxy; its arguments may have proxies in them."""
         args = self.create_arg(args)
         kwargs = self.create_arg(kwargs)
         node = self.create_node(kind, target, args, kwargs, name, type_expr)
-        return (proxy_factory_fn or self.proxy)(node)
+        make_proxy = proxy_factory_fn or self.proxy
+        return make_proxy(node)
 
     def create_arg(self, a: Any) -> Any:
         """An argument with nodes in place of proxies."""
         if isinstance(a, (tuple, list, dict, slice)):
             return map_aggregate(a, self.create_arg)
         if isinstance(a, range):
-            return range(*(self.create_arg(x) for x in (a.start, a.stop, a.step)))
+            return range(self.create_arg(a.start), self.create_arg(a.stop), self.create_arg(a.step))
         if isinstance(a, Proxy):
             return a.node
         if isinstance(a, (Node, Tensor, *_PLAIN)) or callable(a):
@@ -120,10 +123,11 @@ class Proxy:
         return self.tracer.create_proxy("call_method", "__call__", (self, *args), kwargs)
 
     def __iter__(self) -> Iterator[Any]:
-        frame = sys._getframe(1)
-        here = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
-        if here.opname == "UNPACK_SEQUENCE":  # a, b = x
-            return (self[i] for i in range(here.arg or 0))
+        caller = sys._getframe(1)
+        instructions = dis.get_instructions(caller.f_code)
+        running = next(x for x in instructions if x.offset == caller.f_lasti)
+        if running.opname == "UNPACK_SEQUENCE":  # a, b = x
+            return (self[i] for i in range(running.arg or 0))
         return self.tracer.iter(self)
 
     def __bool__(self) -> bool:
@@ -138,7 +142,7 @@ class Proxy:
     def keys(self) -> Any:
         return self.tracer.keys(self)
 
-    def __deepcopy__(self, memo: Any) -> Proxy:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Proxy:
         raise TraceError("[fx.Proxy] got deepcopy; expected x.clone()")
 
     @classmethod
@@ -146,55 +150,69 @@ class Proxy:
         cls,
         func: Callable[..., Any],
         types: Iterable[type],
-        args: Any = (),
-        kwargs: dict[str, Any] | None = None,
+        args: Arguments = (),
+        kwargs: Keywords | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        tracers = []
-        map_aggregate((args, kwargs), lambda x: tracers.append(x.tracer) if isinstance(x, Proxy) else None)
+        tracer = _proxies_in(args, kwargs)[0].tracer
         if is_tensor_method_or_property(func):
-            return tracers[0].create_proxy("call_method", func.__name__, args, kwargs)
-        return tracers[0].create_proxy("call_function", func, args, kwargs)
+            return tracer.create_proxy("call_method", func.__name__, args, kwargs)
+        return tracer.create_proxy("call_function", func, args, kwargs)
 
     __getitem__: Any
 
 
-def _operators() -> None:
-    names = "add sub mul floordiv truediv mod matmul pow and or xor lshift rshift eq ne lt gt le ge getitem"
-    for name in f"{names} pos neg invert abs".split():
-        function = getattr(operator, f"{name}_" if name in ("and", "or") else name)
+# Operators that Proxy has also with a proxy on the right side; comparisons, x[i], operators of one value.
+_REFLECTED = "add sub mul floordiv truediv mod matmul pow and or xor lshift rshift"
+_UNREFLECTED = "eq ne lt gt le ge getitem pos neg invert abs"
 
-        def apply(self: Proxy, *others: Any, function: Callable[..., Any] = function) -> Any:
-            return self.tracer.create_proxy("call_function", function, (self, *others), {})
 
-        def reflected(self: Proxy, other: Tensor, function: Callable[..., Any] = function) -> Any:
-            return self.tracer.create_proxy("call_function", function, (other, self), {})
-
-        setattr(Proxy, f"__{name}__", apply)
-        if name in names.split()[:13]:
-            setattr(Proxy, f"__r{name}__", reflected)
+def _add_operators() -> None:
+    """Gives Proxy a method for each operator, whose calls become nodes."""
+    for name in f"{_REFLECTED} {_UNREFLECTED}".split():
+        python_name = f"{name}_" if name in ("and", "or") else name
+        setattr(Proxy, f"__{name}__", _operator_method(getattr(operator, python_name)))
+    for name in _REFLECTED.split():
+        python_name = f"{name}_" if name in ("and", "or") else name
+        setattr(Proxy, f"__r{name}__", _reflected_method(getattr(operator, python_name)))
     Proxy.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
-_operators()
+def _operator_method(function: Callable[..., Any]) -> Callable[..., Proxy]:
+    def apply(self: Proxy, *others: Any) -> Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, *others), {})
+
+    return apply
 
 
-class _Late(Proxy):
+def _reflected_method(function: Callable[..., Any]) -> Callable[..., Proxy]:
+    def apply_reflected(self: Proxy, other: TensorLike) -> Proxy:
+        return self.tracer.create_proxy("call_function", function, (other, self), {})
+
+    return apply_reflected
+
+
+_add_operators()
+
+
+class _LateProxy(Proxy):
     """A proxy whose node is made when it is used."""
 
-    def __init__(self, tracer: TracerBase, kind: str, target: Any, args: Any) -> None:
+    def __init__(self, tracer: TracerBase, kind: str, target: Target, args: Arguments) -> None:
         self.tracer = tracer
-        self._call = (kind, target, args)
-        self._node: Any = None
+        self._kind = kind
+        self._target = target
+        self._args = args
+        self._node: Node | None = None
 
     @property
     def node(self) -> Node:  # type: ignore[override]
         if self._node is None:
-            self._node = self.tracer.create_proxy(*self._call, {}).node
+            self._node = self.tracer.create_proxy(self._kind, self._target, self._args, {}).node
         return self._node
 
 
-class Attribute(_Late):
+class Attribute(_LateProxy):
     """An attribute of a proxy; a call of it is one of a method."""
 
     def __init__(self, root: Proxy, attr: str) -> None:
@@ -206,11 +224,11 @@ class Attribute(_Late):
         return self.tracer.create_proxy("call_method", self.attr, (self.root, *args), kwargs)
 
 
-class ParameterProxy(_Late):
+class ParameterProxy(_LateProxy):
     """A parameter of a module that is traced."""
 
 
-def wrap(fn_or_name: Any) -> Any:
+def wrap(fn_or_name: Callable[..., Any] | str) -> Any:
     """Makes calls of a function of the calling module nodes if an argument is a proxy; a decorator too."""
     if not (callable(fn_or_name) or isinstance(fn_or_name, str)):
         raise RuntimeError("Unsupported type for global function! Must be either a callable or string name")
@@ -225,22 +243,26 @@ def wrap(fn_or_name: Any) -> Any:
     return fn_or_name
 
 
-def _first_proxy(*values: Any) -> Proxy | None:
-    found: list[Proxy] = []
-    map_aggregate(values, lambda x: found.append(x) if isinstance(x, Proxy) else None)
-    if found:
-        return found[0]
-    return None
+def _proxies_in(args: Arguments, kwargs: Keywords) -> list[Proxy]:
+    """The proxies in nested arguments."""
+    proxies: list[Proxy] = []
+
+    def add_proxy(x: object) -> None:
+        if isinstance(x, Proxy):
+            proxies.append(x)
+
+    map_aggregate((args, kwargs), add_proxy)
+    return proxies
 
 
-def _noting(function: Callable[..., Any]) -> Any:
+def _recording(function: Callable[..., Any]) -> Any:
     """A function whose calls with proxies become nodes, and whose other calls run `function`."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        proxy = _first_proxy(args, kwargs)
-        if proxy is None:
+        proxies = _proxies_in(args, kwargs)
+        if not proxies:
             return function(*args, **kwargs)
-        return proxy.tracer.create_proxy("call_function", function, args, kwargs)
+        return proxies[0].tracer.create_proxy("call_function", function, args, kwargs)
 
     return call
 
@@ -271,22 +293,25 @@ class Tracer(TracerBase):
         autowrap_functions: tuple[Callable[..., Any], ...] = (),
         param_shapes_constant: bool = False,
     ) -> None:
-        public = [x for m in autowrap_modules for name, x in vars(m).items() if name[0] != "_"]
-        functions = [x for x in public if callable(x)]
-        self._alone = {id(f) for f in (*functions, *autowrap_functions) if not isinstance(f, type)}
-        self._search = autowrap_modules
+        functions: list[object] = [*autowrap_functions]
+        for module in autowrap_modules:
+            functions += [x for name, x in vars(module).items() if not name.startswith("_")]
+        # the ids of the functions whose calls become nodes
+        self._wrapped_ids = {id(f) for f in functions if callable(f) and not isinstance(f, type)}
+        self._modules = autowrap_modules
         self.param_shapes_constant = param_shapes_constant
-        self.submodule_paths: dict[Any, str] = {}
+        self.submodule_paths: dict[Module, str] = {}
 
     def is_leaf_module(self, m: Module, module_qualname: str) -> bool:
         return type(m).__module__.startswith(("torch.nn", "ranvier.nn")) and not isinstance(m, nn.Sequential)
 
-    def path_of_module(self, mod: Any) -> str:
+    def path_of_module(self, mod: Module) -> str:
         if mod not in self.submodule_paths:
             raise NameError("module is not installed as a submodule")
         return self.submodule_paths[mod]
 
-    def call_module(self, m: Module, forward: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def call_module(self, m: Module, forward: Callable[..., Any], args: Arguments, kwargs: Keywords) -> Any:
+        """The result of a call of a layer; forward: what calls it without this tracer."""
         path = self.path_of_module(m)
         if self.is_leaf_module(m, path):
             return self.create_proxy("call_module", path, args, kwargs)
@@ -294,8 +319,9 @@ class Tracer(TracerBase):
 
     def create_arg(self, a: Any) -> Any:
         if isinstance(a, Tensor):
-            if id(a) not in self._paths:
-                name = f"_tensor_constant{sum(path.startswith('_tensor_c') for path in self._paths.values())}"
+            if id(a) not in self._paths:  # a constant, which the module gets as an attribute
+                constants = [path for path in self._paths.values() if path.startswith("_tensor_c")]
+                name = f"_tensor_constant{len(constants)}"
                 self._paths[id(a)] = name
                 setattr(self.root, name, a)
             return self.create_node("get_attr", self._paths[id(a)], (), {})
@@ -304,76 +330,97 @@ class Tracer(TracerBase):
         return super().create_arg(a)
 
     def create_args_for_root(
-        self, root_fn: Any, is_module: bool, concrete_args: dict[str, Any] | None = None
-    ) -> tuple[Any, list[Any]]:
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: dict[str, Any] | None = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
         """The function, and its arguments: concrete ones, and proxies for the others; *args is one proxy."""
-        function = inspect.unwrap(root_fn)
+        concrete_args = concrete_args or {}
+        function: Any = inspect.unwrap(root_fn)
         code = function.__code__
-        defaults = inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
         names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
-        flags = {"*": inspect.CO_VARARGS, "**": inspect.CO_VARKEYWORDS}
-        for star, flag in flags.items():
-            if code.co_flags & flag:
-                names.append(star + code.co_varnames[len(names)])
+        if code.co_flags & inspect.CO_VARARGS:
+            names.append("*" + code.co_varnames[len(names)])
+        if code.co_flags & inspect.CO_VARKEYWORDS:
+            names.append("**" + code.co_varnames[len(names)])
         args: list[Any] = [self.root] if is_module else []
         for name in names[len(args) :]:
-            if name in defaults:
-                default = defaults[name].default
-            else:
-                default = inspect.Parameter.empty
-            given = () if default is inspect.Parameter.empty else (default,)
-            proxy = self.create_proxy("placeholder", name, given, {})
-            args.append((concrete_args or {}).get(name, proxy))
+            default: Arguments = ()
+            if name in parameters and parameters[name].default is not inspect.Parameter.empty:
+                default = (parameters[name].default,)
+            proxy = self.create_proxy("placeholder", name, default, {})
+            args.append(concrete_args.get(name, proxy))
         if len(names) > code.co_argcount:
-            count = {"co_argcount": len(names), "co_kwonlyargcount": 0, "co_posonlyargcount": 0}
-            plain = code.replace(co_flags=code.co_flags & ~sum(flags.values()), **count)
-            root_fn = FunctionType(plain, function.__globals__, closure=function.__closure__)
+            # a function of the same code that takes all of them as plain arguments
+            plain_code = code.replace(
+                co_flags=code.co_flags & ~inspect.CO_VARARGS & ~inspect.CO_VARKEYWORDS,
+                co_argcount=len(names),
+                co_kwonlyargcount=0,
+                co_posonlyargcount=0,
+            )
+            root_fn = FunctionType(plain_code, function.__globals__, closure=function.__closure__)
         return root_fn, args
 
-    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
+    def trace(self, root: Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> Graph:
         """The graph of a module or a function."""
         activate()
         is_module = isinstance(root, nn.Module)
-        self.root = root if is_module else nn.Module()
-        function = type(root).forward if is_module else root
+        if isinstance(root, nn.Module):
+            self.root = root
+            function: Callable[..., Any] = type(root).forward
+        else:
+            self.root = nn.Module()
+            function = root
         self.submodule_paths = {module: path for path, module in self.root.named_modules()}
-        self._paths: dict[int, str] = {}
+        self._paths: dict[int, str] = {}  # id of a tensor -> its path below the root
         for module, path in self.submodule_paths.items():
             for name, x in vars(module).items():
                 if isinstance(x, Tensor) and not isinstance(x, nn.Parameter):
                     self._paths.setdefault(id(x), f"{path}.{name}".lstrip("."))
-        self._paths |= {id(x): path for path, x in self.root.named_parameters()}
+        for path, parameter in self.root.named_parameters():
+            self._paths[id(parameter)] = path
         self.graph = Graph(tracer_cls=type(self))
         function, args = self.create_args_for_root(function, is_module, concrete_args)
         with self._patched(inspect.unwrap(function)):
-            self.create_node("output", "output", (self.create_arg(function(*args)),), {})
+            result = self.create_arg(function(*args))
+            self.create_node("output", "output", (result,), {})
         return self.graph
 
     @contextmanager
     def _patched(self, function: Callable[..., Any]) -> Iterator[None]:
         """A block in which modules and wrapped functions call this tracer, and parameters are proxies."""
-        seen, alone_of = set(), getattr(function, "__globals__", {})
+        seen: set[int] = set()
 
-        def alone(namespace: dict[str, Any]) -> None:
+        def wrap_functions_in(namespace: dict[str, Any]) -> None:
+            """Replaces the functions of `autowrap_modules` and the like in the globals of a module."""
             if id(namespace) not in seen:
                 seen.add(id(namespace))
-                found = {name: _noting(f) for name, f in namespace.items() if id(f) in self._alone}
-                stack.enter_context(_swapped(namespace, found))
+                wrapped = {name: _recording(f) for name, f in namespace.items() if id(f) in self._wrapped_ids}
+                stack.enter_context(_swapped(namespace, wrapped))
 
-        class Modules(Observer):
-            def call(_, run: Any, module: Module, *args: Any, **kwargs: Any) -> Any:
-                alone(getattr(module.forward, "__globals__", {}))
+        class CallsOfModules(Observer):
+            """Is told of each call of a module, whose result it returns."""
+
+            def call(_, run: Callable[..., Any], module: Module, *args: Any, **kwargs: Any) -> Any:
+                wrap_functions_in(getattr(module.forward, "__globals__", {}))
                 return self.call_module(module, run, args, kwargs)
 
-        with Modules(), ExitStack() as stack:
+        with CallsOfModules(), ExitStack() as stack:
             for (_, name), namespace in _wrapped.items():
-                function = namespace.get(name) or getattr(builtins, name)
-                stack.enter_context(_swapped(namespace, {name: _noting(function)}))
+                wrapped_function = namespace.get(name) or getattr(builtins, name)
+                stack.enter_context(_swapped(namespace, {name: _recording(wrapped_function)}))
             for module in self.submodule_paths:
-                own = vars(module)
-                paths = {n: self._paths[id(own[n])] for n in own.get("_parameters", ()) if own[n] is not None}
-                proxies = {name: ParameterProxy(self, "get_attr", path, ()) for name, path in paths.items()}
-                stack.enter_context(_swapped(own, proxies))
-            for namespace in (alone_of, *map(vars, self._search)):
-                alone(namespace)
+                stack.enter_context(_swapped(vars(module), self._parameter_proxies(module)))
+            wrap_functions_in(getattr(function, "__globals__", {}))
+            for python_module in self._modules:
+                wrap_functions_in(vars(python_module))
             yield
+
+    def _parameter_proxies(self, module: Module) -> dict[str, ParameterProxy]:
+        """The proxies of a layer's own parameters, by their names."""
+        attributes = vars(module)
+        proxies = {}
+        for name in attributes.get("_parameters", ()):
+            parameter = attributes[name]
+            if parameter is not None:
+                proxies[name] = ParameterProxy(self, "get_attr", self._paths[id(parameter)], ())
+        return proxies
