@@ -1,4 +1,6 @@
-"""Settings and information: threads, instruction-set level, memory, versions."""
+"""Settings of the core and information on it: threads, Winograd's algorithm, the precision of products, the
+instruction-set level, memory, versions. The core has the values; other settings are in settings.py.
+"""
 
 from __future__ import annotations
 
@@ -157,15 +159,18 @@ def float32_matmul_precision(precision: str | None) -> Iterator[None]:
     """
     if precision is not None:
         require_precision("float32_matmul_precision", precision)
-    before = _core.set_own_precision(-1)  # It returns the setting before.
-    _core.set_own_precision(before if precision is None else PRECISIONS.index(precision))
+    # It returns the setting of this thread before: a place in PRECISIONS, or -1, with which the setting of
+    # the process holds.
+    before = _core.set_own_precision(-1)
+    inside = before if precision is None else PRECISIONS.index(precision)
+    _core.set_own_precision(inside)
     try:
         yield
     finally:
         _core.set_own_precision(before)
 
 
-def require_precision(name: str, precision: Any) -> str:
+def require_precision(name: str, precision: object) -> str:
     """Returns the precision if it is a valid one, else raises ValueError. name: the caller, for the error."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ValueError(f"[{name}] got {precision!r}; expected 'highest', 'high' or 'medium'")
@@ -271,22 +276,29 @@ def _arithmetic() -> str:
     """The first digits of a SHA-256 of sums, products, convolutions and functions of fixed numbers."""
     import hashlib  # It is imported here because it loads OpenSSL.
 
-    results = hashlib.sha256()
+    digest = hashlib.sha256()
     for dtype in (np.float32, np.float64):
+        # Numbers from -2.4 to 2.4 in an order that looks random, as a matrix and as images in channels-last.
         x = ((np.arange(6144) * 37 % 1009 - 504) / 211).astype(dtype).reshape(48, 128)
         images = x.reshape(2, 16, 16, 12).transpose(0, 3, 1, 2)
-        for y in (
+        filters = images[:, :, :3, :3]
+        results = (
             _core.matmul(x[:3], x.T),
             _core.matmul(x, x.T),
-            _core.conv2d(images, images[:, :, :3, :3], padding=1),
+            _core.conv2d(images, filters, padding=1),
             _core.sum(x, 1),
             _core.softmax(x),
-            *(f(x) for f in (_core.exp, _core.tanh, _core.erf, _core.sin, _core.gelu)),
+            _core.exp(x),
+            _core.tanh(x),
+            _core.erf(x),
+            _core.sin(x),
+            _core.gelu(x),
             _core.log(_core.abs(x)),
             _core.pow(_core.abs(x), 1.7),
-        ):
-            results.update(np.ascontiguousarray(y).tobytes())
-    return results.hexdigest()[:12]
+        )
+        for result in results:
+            digest.update(np.ascontiguousarray(result).tobytes())
+    return digest.hexdigest()[:12]
 
 
 def show_config() -> None:
@@ -295,4 +307,5 @@ def show_config() -> None:
     With ``RANVIER_ISA`` in the environment, a program uses another of the levels ``isas``.
     """
     for name, value in config().items():
-        print(f"{name:18}{', '.join(value) if isinstance(value, list) else value}")
+        text = ", ".join(value) if isinstance(value, list) else value
+        print(f"{name:18}{text}")

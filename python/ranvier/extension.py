@@ -2,7 +2,8 @@
 they add to modules of the core, and which tasks they do.
 
 docs/design/extension_points.md describes it. Modules and attributes are named as text, so that nothing is
-loaded before its first use.
+loaded before its first use. `ranvier/__init__.py` and the satellites register here; modules of the core ask
+in their `__getattr__` (`attribute`) and where a satellite does a task for them (`provider`).
 """
 
 from __future__ import annotations
@@ -60,16 +61,16 @@ def belongs_to(module: str, package: str) -> bool:
     return module.startswith(package) or module in _ATTRIBUTES.get(package, {}).values()
 
 
-def show_in(kind: type, module: str) -> None:
+def show_in(cls: type, module: str) -> None:
     """Gives a class of the core the name of another module, which programs read. `home_of` still returns the
     module that defines it."""
-    _HOMES.setdefault(kind, kind.__module__)
-    kind.__module__ = module
+    _HOMES.setdefault(cls, cls.__module__)
+    cls.__module__ = module
 
 
-def home_of(kind: type) -> str:
+def home_of(cls: type) -> str:
     """The module that defines a class, also of a class that a satellite shows in another one."""
-    return _HOMES.get(kind, kind.__module__)
+    return _HOMES.get(cls, cls.__module__)
 
 
 def provide(task: str, home: str) -> None:
@@ -107,13 +108,16 @@ def optional(module: str, text: str) -> Any:
     Raises ImportError with the text, which says how to install the package. If the package is installed but
     fails, the error also has the cause.
     """
+    package = module.partition(".")[0]
     try:
-        importlib.import_module(module.partition(".")[0])
+        importlib.import_module(package)
         return importlib.import_module(module)
     except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
-        cause = "" if missing else f" ({str(error).splitlines()[0]})"
-        raise ImportError(text + cause) from None
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        if is_missing:
+            raise ImportError(text) from None
+        cause = str(error).splitlines()[0]
+        raise ImportError(f"{text} ({cause})") from None
 
 
 def _is_there(home: str) -> bool:

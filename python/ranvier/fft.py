@@ -8,8 +8,6 @@ spectrum form of a real signal x is ``rv.stack([x, 0 * x], -1)``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import ranvier.ops as ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import tensor
@@ -18,12 +16,13 @@ from ranvier.tensors.data import get_default_dtype
 from ranvier.tensors.errors import own_errors, whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Axes, DeviceLike, DtypeLike, ShapeLike, TensorLike
 
 __all__ = ["fft", "fft2", "fftfreq", "fftn", "fftshift", "ifft", "ifft2", "ifftn", "ifftshift", "irfft"]
 __all__ += ["irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn"]
 
 
-def fft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+def fft(input: TensorLike, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """y_k = sum of x_t exp(-2 pi i k t / n) along dim; x is cut, or padded with zeros, to n elements first.
     norm "forward" divides by n, "ortho" by sqrt(n).
 
@@ -35,7 +34,7 @@ def fft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None
     return transformed("fft", "fft", input, n, dim, norm)
 
 
-def ifft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+def ifft(input: TensorLike, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft`.
 
     >>> import ranvier as rv
@@ -46,7 +45,7 @@ def ifft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = Non
     return transformed("ifft", "ifft", input, n, dim, norm)
 
 
-def rfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+def rfft(input: TensorLike, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The first n // 2 + 1 elements of :func:`fft` of a real signal; the other elements are their conjugates.
 
     >>> import ranvier as rv
@@ -58,7 +57,7 @@ def rfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = Non
     return transformed("rfft", "rfft", input, n, dim, norm)
 
 
-def irfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+def irfft(input: TensorLike, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`rfft`: n real elements, by default 2 (m - 1) for a spectrum of m elements.
 
     >>> import ranvier as rv
@@ -68,47 +67,51 @@ def irfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = No
     return transformed("irfft", "irfft", input, n, dim, norm)
 
 
-def fftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+def fftn(input: TensorLike, s: ShapeLike | None = None, dim: Axes = None, norm: str | None = None) -> Tensor:
     """:func:`fft` along several dimensions: by default all, or the last len(s) if s gives their lengths.
 
     >>> import ranvier as rv
     >>> rv.fft.fftn(rv.ones(2, 2, 2)).shape
     (2, 2, 2)
     """
-    return _along("fftn", "fft", "fft", input, s, dim, norm)
+    return _transform_along("fftn", input, s, dim, norm, last="fft", others="fft")
 
 
-def ifftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+def ifftn(input: TensorLike, s: ShapeLike | None = None, dim: Axes = None, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fftn`.
 
     >>> import ranvier as rv
     >>> rv.fft.ifftn(rv.ones(2, 2, 2)).shape
     (2, 2, 2)
     """
-    return _along("ifftn", "ifft", "ifft", input, s, dim, norm)
+    return _transform_along("ifftn", input, s, dim, norm, last="ifft", others="ifft")
 
 
-def rfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+def rfftn(input: TensorLike, s: ShapeLike | None = None, dim: Axes = None, norm: str | None = None) -> Tensor:
     """:func:`fftn` of a real signal, with the first half of the last dimension, as :func:`rfft`.
 
     >>> import ranvier as rv
     >>> rv.fft.rfftn(rv.ones(4, 4)).shape
     (4, 3, 2)
     """
-    return _along("rfftn", "rfft", "fft", input, s, dim, norm)
+    return _transform_along("rfftn", input, s, dim, norm, last="rfft", others="fft")
 
 
-def irfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+def irfftn(
+    input: TensorLike, s: ShapeLike | None = None, dim: Axes = None, norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`rfftn`.
 
     >>> import ranvier as rv
     >>> rv.fft.irfftn(rv.ones(4, 3, 2)).shape
     (4, 4)
     """
-    return _along("irfftn", "irfft", "ifft", input, s, dim, norm)
+    return _transform_along("irfftn", input, s, dim, norm, last="irfft", others="ifft")
 
 
-def fft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+def fft2(
+    input: TensorLike, s: ShapeLike | None = None, dim: Axes = (-2, -1), norm: str | None = None
+) -> Tensor:
     """:func:`fftn` along two dimensions.
 
     >>> import ranvier as rv
@@ -118,7 +121,9 @@ def fft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None
     return fftn(input, s, dim, norm)
 
 
-def ifft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+def ifft2(
+    input: TensorLike, s: ShapeLike | None = None, dim: Axes = (-2, -1), norm: str | None = None
+) -> Tensor:
     """:func:`ifftn` along two dimensions.
 
     >>> import ranvier as rv
@@ -128,7 +133,9 @@ def ifft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = Non
     return ifftn(input, s, dim, norm)
 
 
-def rfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+def rfft2(
+    input: TensorLike, s: ShapeLike | None = None, dim: Axes = (-2, -1), norm: str | None = None
+) -> Tensor:
     """:func:`rfftn` along two dimensions.
 
     >>> import ranvier as rv
@@ -138,7 +145,9 @@ def rfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = Non
     return rfftn(input, s, dim, norm)
 
 
-def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+def irfft2(
+    input: TensorLike, s: ShapeLike | None = None, dim: Axes = (-2, -1), norm: str | None = None
+) -> Tensor:
     """:func:`irfftn` along two dimensions.
 
     >>> import ranvier as rv
@@ -148,39 +157,62 @@ def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = No
     return irfftn(input, s, dim, norm)
 
 
-def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: Any) -> Tensor:
-    """Transforms along several dimensions: the kind `last` along the last one, `others` along the others.
+def _transform_along(
+    name: str, input: TensorLike, s: ShapeLike | None, dim: Axes, norm: str | None, *, last: str, others: str
+) -> Tensor:
+    """Transforms along several dimensions: the transform `last` along the last one, `others` along the
+    others. name: the public function, for errors.
 
     An "rfft" is computed first, because it takes a real signal. Any other `last` is computed last, so that
     the result is contiguous.
     """
-    x = as_tensor(name, x) if last == "rfft" else spectrum(name, x)
-    count = x.ndim - (last != "rfft")  # without the axis of pairs
-    if dim is None:
-        if s is not None:
-            dim = range(count if s is None else -len(s), 0)
-        else:
-            dim = range(count)
-    dims = [dim] if isinstance(dim, int) else list(dim)
-    if s is None:
-        given = [-1] * len(dims)
-    elif isinstance(s, int):
-        given = [s]
+    takes_real = last == "rfft"
+    if takes_real:
+        x = as_tensor(name, input)
+        count = x.ndim
     else:
-        given = s
-    lengths = [None if n == -1 else n for n in given]
-    apart = {d % count if -count <= d < count else d for d in dims}
-    if not dims or not len(lengths) == len(dims) == len(apart):
+        x = spectrum(name, input)
+        count = x.ndim - 1  # without the axis of pairs
+    lengths = _lengths(s)
+    if dim is not None:
+        dims = [dim] if isinstance(dim, int) else list(dim)
+    elif lengths is not None:
+        dims = list(range(-len(lengths), 0))
+    else:
+        dims = list(range(count))
+    if lengths is None:
+        lengths = [None] * len(dims)
+    # Negative dimensions as the same numbers as others; transforms refuse those that x does not have.
+    different = {d % count if -count <= d < count else d for d in dims}
+    if not dims or not len(lengths) == len(dims) == len(different):
         raise OpError(f"[{name}] got s {s} and dim {dim}; expected one length for each of some dimensions")
-    steps = [(others, n, d) for n, d in zip(lengths, dims, strict=True)][:-1]
-    steps.insert(0 if last == "rfft" else len(steps), (last, lengths[-1], dims[-1]))
-    for kind, n, d in steps:
-        x = transformed(name, kind, x, n, d, norm)
+    if takes_real:
+        x = transformed(name, last, x, lengths[-1], dims[-1], norm)
+    for length, d in zip(lengths[:-1], dims[:-1], strict=True):
+        x = transformed(name, others, x, length, d, norm)
+    if not takes_real:
+        x = transformed(name, last, x, lengths[-1], dims[-1], norm)
     return x
 
 
+def _lengths(s: ShapeLike | None) -> list[int | None] | None:
+    """The argument `s` as a list of lengths, in which None is the length of the input, as -1 is in `s`."""
+    if s is None:
+        return None
+    given = [s] if isinstance(s, int) else s
+    lengths: list[int | None] = []
+    for length in given:
+        lengths.append(None if length == -1 else length)
+    return lengths
+
+
 def fftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    n: int,
+    d: float = 1.0,
+    *,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The frequencies of :func:`fft`, with samples d apart.
 
@@ -189,11 +221,18 @@ def fftfreq(
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
     n = whole("fftfreq", "n", n)
-    return _frequencies([*range((n + 1) // 2), *range(-(n // 2), 0)], n, d, dtype, requires_grad)
+    positive = range((n + 1) // 2)
+    negative = range(-(n // 2), 0)
+    return _frequencies([*positive, *negative], n, d, dtype, requires_grad)
 
 
 def rfftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    n: int,
+    d: float = 1.0,
+    *,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The frequencies of :func:`rfft`, with samples d apart.
 
@@ -205,12 +244,15 @@ def rfftfreq(
     return _frequencies(list(range(n // 2 + 1)), n, d, dtype, requires_grad)
 
 
-def _frequencies(numbers: list[int], n: int, d: float, dtype: Any, requires_grad: bool) -> Tensor:
+def _frequencies(
+    numbers: list[int], n: int, d: float, dtype: DtypeLike | None, requires_grad: bool
+) -> Tensor:
+    """numbers / (n d): the frequencies with these numbers."""
     values = tensor(numbers, dtype=dtype or get_default_dtype()) / (n * d)
     return values.requires_grad_(requires_grad)
 
 
-def fftshift(input: Any, dim: Any = None) -> Tensor:
+def fftshift(input: TensorLike, dim: Axes = None) -> Tensor:
     """Exchanges the two halves of dimensions, by default of all, so that the frequency 0 is in the middle.
     dim counts all axes here, also the axis of pairs.
 
@@ -218,29 +260,31 @@ def fftshift(input: Any, dim: Any = None) -> Tensor:
     >>> rv.fft.fftshift(rv.fft.fftfreq(4))
     tensor([-0.5000, -0.2500,  0.0000,  0.2500])
     """
-    return _shifted("fftshift", input, dim, 0)
+    return _roll_by_half("fftshift", input, dim, rounds_up=False)
 
 
-def ifftshift(input: Any, dim: Any = None) -> Tensor:
+def ifftshift(input: TensorLike, dim: Axes = None) -> Tensor:
     """The inverse of :func:`fftshift`.
 
     >>> import ranvier as rv
     >>> rv.fft.ifftshift(rv.tensor([1, 2, 3]))
     tensor([2, 3, 1])
     """
-    return _shifted("ifftshift", input, dim, 1)
+    return _roll_by_half("ifftshift", input, dim, rounds_up=True)
 
 
-def _shifted(name: str, x: Any, dim: Any, up: int) -> Tensor:
-    """x, rolled along each dimension by half of its length; odd lengths are rounded up if `up` is 1."""
-    x = as_tensor(name, x)
+def _roll_by_half(name: str, input: TensorLike, dim: Axes, *, rounds_up: bool) -> Tensor:
+    """The input, rolled along each dimension by half of its length."""
+    x = as_tensor(name, input)
     if dim is None:
         dims = list(range(x.ndim))
     elif isinstance(dim, int):
         dims = [dim]
     else:
         dims = list(dim)
-    return ops.roll(x, [(x.shape[d] + up) // 2 for d in dims], dims)
+    rounding = 1 if rounds_up else 0
+    shifts = [(x.shape[d] + rounding) // 2 for d in dims]
+    return ops.roll(x, shifts, dims)
 
 
 own_errors(globals(), __all__)

@@ -1,5 +1,7 @@
-"""The switch of each thread that decides whether operations are recorded on the tape: no_grad, enable_grad
-..."""
+"""The mode of each thread that decides whether operations are recorded on the tape: `no_grad`, `enable_grad`,
+`set_grad_enabled` and `inference_mode`. The core has the mode (bindings/tensors/grad_mode.cpp); its state is
+read as ``mode.enabled`` and ``mode.inference``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ import ranvier._core as _core
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-mode = _core._GradMode()  # mode.enabled: of this thread
+mode = _core._GradMode()  # its attributes are those of the thread that reads them
+
+# Bits of the attribute `wanted` of a block, which the core reads.
+_RECORDS = 1  # recording is on inside
+_INFERENCE = 2  # inference mode is on inside
+_SETS_INFERENCE = 4  # without this bit the block leaves inference mode as it is
+
+# Bits of `co_flags` of a function's code. They are those of inspect, which takes milliseconds to import.
+_GENERATOR = 0x20
+_ASYNCHRONOUS = 0x80 | 0x200
 
 
 def is_grad_enabled() -> bool:
@@ -46,7 +57,8 @@ class set_grad_enabled:
     """
 
     def __init__(self, mode: bool) -> None:
-        self._wanted, self._before = bool(mode), is_grad_enabled()
+        self._wanted = bool(mode)
+        self._before = is_grad_enabled()
         self.__enter__()
 
     def __enter__(self) -> None:
@@ -57,14 +69,18 @@ class set_grad_enabled:
 
     def __call__(self, function: F) -> F:
         mode.enabled = self._before  # as a decorator it acts inside the function only
-        return (enable_grad if self._wanted else no_grad)._decorated(function)
+        if self._wanted:
+            return enable_grad._decorated(function)
+        return no_grad._decorated(function)
 
 
 class _Block(_core._GradBlock):
-    """A ``with`` block or decorator, usable with and without parentheses, nested and re-entered."""
+    """A ``with`` block or decorator, usable with and without parentheses, nested and re-entered.
 
-    # Flags: 1: recording is on inside; 4: the block sets inference mode, too; 2: inference mode is on inside.
-    wanted: int
+    The base class, of the core, enters and leaves the mode that the class attribute `wanted` says.
+    """
+
+    wanted: int  # bits: _RECORDS and the others above
 
     __slots__ = ()
 
@@ -74,6 +90,7 @@ class _Block(_core._GradBlock):
 
     @classmethod
     def _decorated(cls, function: F) -> F:
+        """The function, each call of which runs in a block of this class."""
         flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
         if flags & _ASYNCHRONOUS:
             raise TypeError(
@@ -123,7 +140,7 @@ class enable_grad(_Block):
 
     __slots__ = ()
 
-    wanted = 1
+    wanted = _RECORDS
 
 
 class inference_mode(no_grad):
@@ -139,21 +156,22 @@ class inference_mode(no_grad):
 
     __slots__ = ()
 
-    wanted = 4 + 2
+    wanted = _SETS_INFERENCE | _INFERENCE
 
-    def __new__(cls, mode: Any = True) -> Any:
+    def __new__(cls, mode: bool | Callable[..., Any] | None = True) -> Any:
         if mode is False:
-            return _Ordinary()
+            return _NoInferenceMode()
         if mode is True or mode is None:
             return super().__new__(cls)
-        return cls._decorated(mode)
+        return cls._decorated(mode)  # used as a decorator without parentheses
 
 
-_Ordinary: Any = type("_Ordinary", (enable_grad,), {"__slots__": (), "wanted": 4 + 1})
+class _NoInferenceMode(enable_grad):
+    """What ``inference_mode(False)`` gives: records, also inside of inference mode."""
 
-# flags of inspect, which takes milliseconds to import
-_GENERATOR = 0x20
-_ASYNCHRONOUS = 0x80 | 0x200
+    __slots__ = ()
+
+    wanted = _SETS_INFERENCE | _RECORDS
 
 
 def _decorate_generator(function: F, block: type[_Block]) -> F:
@@ -171,7 +189,8 @@ def _decorate_generator(function: F, block: type[_Block]) -> F:
             except StopIteration as stop:
                 return stop.value
             try:
-                resume, value = generator.send, (yield yielded)
+                value = yield yielded
+                resume = generator.send
             except BaseException as error:  # GeneratorExit, too: the generator's own `finally` runs
                 resume = generator.throw
                 value = error

@@ -38,5 +38,6 @@ _INTERNAL = """
 if TYPE_CHECKING:
     from ranvier._core import *
 else:
+    # All other names of the core: a new kernel is public without a change here.
     __all__ = sorted({name for name in dir(_core) if name[0] != "_"} - set(_INTERNAL.split()))
     globals().update({name: getattr(_core, name) for name in __all__})

@@ -1,12 +1,23 @@
-"""`summary`: the layers of a model with their output shapes and parameters."""
+"""`summary`: a table of the layers of a model with their output shapes and parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from ranvier.nn import Module
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.types import DtypeLike, ShapeLike
+
+
+class _Weight(Protocol):
+    """A parameter, or a weight of few bits, of which some layers have one in place of a parameter."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def numel(self) -> int: ...
 
 
 class Layer(NamedTuple):
@@ -31,19 +42,14 @@ class Summary:
         nbytes: the bytes of memory of all of them.
     """
 
-    def __init__(self, layers: list[Layer], weights: dict[int, Any]) -> None:
+    def __init__(self, layers: list[Layer], weights: dict[int, _Weight]) -> None:
         self.layers = layers
         self.total = sum(w.numel() for w in weights.values())
         self.trainable = sum(w.numel() for w in weights.values() if getattr(w, "requires_grad", False))
         self.nbytes = sum(w.nbytes for w in weights.values())
 
     def __str__(self) -> str:
-        rows = [("layer", "output shape", "parameters")]
-        rows += [
-            (f"{r.name} {r.kind}".strip(), _shape(r.output_shape), f"{r.parameters:,}") for r in self.layers
-        ]
-        names, shapes, counts = (max(len(row[column]) for row in rows) for column in range(3))
-        lines = [f"{name:{names}}  {shape:{shapes}}  {count:>{counts}}" for name, shape, count in rows]
+        lines = _format_table(self.layers)
         rule = "-" * len(lines[0])
         size = f"{self.total:,} parameters ({_size(self.nbytes)}), {self.trainable:,} of them trainable"
         return "\n".join([lines[0], rule, *lines[1:], rule, size])
@@ -52,7 +58,27 @@ class Summary:
         return f"<Summary of {len(self.layers)} layers, {self.total:,} parameters>"
 
 
-def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, verbose: bool = True) -> Summary:
+def _format_table(layers: Sequence[Layer]) -> list[str]:
+    """The head and a line for each layer, in aligned columns."""
+    names = ["layer"]
+    shapes = ["output shape"]
+    counts = ["parameters"]
+    for layer in layers:
+        names.append(f"{layer.name} {layer.kind}".strip())  # the model itself has no name
+        shapes.append(_shape(layer.output_shape))
+        counts.append(f"{layer.parameters:,}")
+    name_width = max(map(len, names))
+    shape_width = max(map(len, shapes))
+    count_width = max(map(len, counts))
+    lines = []
+    for name, shape, count in zip(names, shapes, counts, strict=True):
+        lines.append(f"{name:{name_width}}  {shape:{shape_width}}  {count:>{count_width}}")
+    return lines
+
+
+def summary(
+    model: Module, input_shape: ShapeLike, *, dtype: DtypeLike | None = None, verbose: bool = True
+) -> Summary:
     """Print a table of the model's layers, and return it. The model is called with one sample of zeros.
 
     Args:
@@ -82,7 +108,10 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     from ranvier.nn import Module
     from ranvier.tensors.data import refuse_torch
 
-    sizes = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    if isinstance(input_shape, int):
+        sizes: tuple[int, ...] = (input_shape,)
+    else:
+        sizes = tuple(input_shape)
     if not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
         raise ValueError(
             f"[summary] got input_shape {input_shape!r}; expected sizes of at least 1, without the batch"
@@ -91,52 +120,60 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
         refuse_torch("summary", "a model", model)
         raise TypeError(f"[summary] got {type(model).__name__}; expected a Module")
     refuse_torch("summary", "a dtype", dtype)
-    parameters = list(model.parameters())
     if dtype is None:
+        parameters = list(model.parameters())
         dtype = parameters[0].dtype if parameters else np.float32
-    weights = {key: w for module in model.modules() for key, w in _weights(module).items()}
-    table = Summary(_layers(model, np.zeros((1, *sizes), dtype)), weights)
+    sample: Array = np.zeros((1, *sizes), dtype)
+    weights: dict[int, _Weight] = {}
+    for module in model.modules():
+        weights.update(_weights(module))
+    table = Summary(_called_layers(model, sample), weights)
     if verbose:
         print(table)
     return table
 
 
-def _layers(model: Module, sample: Any) -> list[Layer]:
+def _called_layers(model: Module, sample: Array) -> list[Layer]:
     """A row for each call of a layer. The parameters of a layer are counted in its first row."""
     from ranvier.nn.modes import layer_outputs
 
-    layers: list[Layer] = []
+    rows: list[Layer] = []
     counted: set[int] = set()
     for call in layer_outputs(model, sample):
-        layer = call.layer
+        count = 0
+        for key, weight in _weights(call.layer).items():
+            if key not in counted:
+                counted.add(key)
+                count += weight.numel()
         output = call.output
-        own = {key: w for key, w in _weights(layer).items() if key not in counted}
-        counted.update(own)
         if isinstance(output, tuple) and output:
-            first = output[0]
-        else:
-            first = output
-        shape = getattr(first, "shape", None)
-        sizes = None if shape is None else ("N", *shape[1:])
-        layers.append(Layer(call.name, type(layer).__name__, sizes, sum(w.numel() for w in own.values())))
-    return layers
+            output = output[0]
+        shape = getattr(output, "shape", None)
+        shown_shape = None if shape is None else ("N", *shape[1:])
+        rows.append(Layer(call.name, type(call.layer).__name__, shown_shape, count))
+    return rows
 
 
-def _weights(layer: Module) -> dict[int, Any]:
-    """The parameters of a layer itself, and its weights of few bits, by what is the same for shared ones."""
-    found: dict[int, Any] = {id(p): p for p in layer._parameters.values() if p is not None}
+def _weights(layer: Module) -> dict[int, _Weight]:
+    """The parameters of a layer itself, and its weights of few bits. The keys are the same for weights that
+    share their memory: these count once."""
+    weights: dict[int, Any] = {id(p): p for p in layer._parameters.values() if p is not None}
+    # A quantized layer (nn/quantized) has these attributes, which are no parameters.
     few_bits = getattr(layer, "quantized_weight", None)
     if few_bits is not None:
-        found |= {id(few_bits.panels): few_bits}
+        weights[id(few_bits.panels)] = few_bits
         bias = getattr(layer, "bias", None)
-        found |= {} if bias is None else {id(bias): bias}
-    return found
+        if bias is not None:
+            weights[id(bias)] = bias
+    return weights
 
 
 def _shape(shape: tuple[int | str, ...] | None) -> str:
     if shape is None:
         return "?"
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+    if len(shape) == 1:
+        return f"({shape[0]},)"
+    return f"({', '.join(map(str, shape))})"
 
 
 def _size(nbytes: int) -> str:

@@ -7,8 +7,7 @@ except ``matrix_rank`` have gradients.
 from __future__ import annotations
 
 import math
-from collections import namedtuple
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +46,7 @@ from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import Axes, DtypeLike, TensorLike
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cross", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu",
@@ -54,10 +54,15 @@ __all__ = [
     "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
-InvExResult = namedtuple("InvExResult", "inverse info")
+
+class InvExResult(NamedTuple):
+    """The result of :func:`inv_ex`."""
+
+    inverse: Tensor
+    info: Tensor
 
 
-def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
+def cross(input: TensorLike, other: TensorLike, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three elements along a dimension.
 
     >>> import ranvier as rv
@@ -68,7 +73,7 @@ def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
 
 
 @in_dtypes(Dtypes(autocast="lower"))
-def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
+def vecdot(x: TensorLike, y: TensorLike, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension.
 
     >>> import ranvier as rv
@@ -79,7 +84,12 @@ def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
 
 
 def vector_norm(
-    input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    input: TensorLike,
+    ord: float = 2,
+    dim: Axes = None,
+    keepdim: bool = False,
+    *,
+    dtype: DtypeLike | None = None,
 ) -> Tensor:
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
 
@@ -90,7 +100,7 @@ def vector_norm(
     return ops.norm(input, ord, dim, keepdim, dtype=dtype)
 
 
-def inv(A: Any) -> Tensor:
+def inv(A: TensorLike) -> Tensor:
     """The inverse of each matrix A (..., n, n), as :func:`ranvier.inverse`. Raises LinAlgError, a ValueError,
     for a singular one.
 
@@ -102,7 +112,7 @@ def inv(A: Any) -> Tensor:
     return inverse_of("inv", matrix("inv", A))
 
 
-def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
+def inv_ex(A: TensorLike, *, check_errors: bool = False) -> InvExResult:
     """The inverse of each matrix, and info (...): for a singular matrix, whose inverse is NaN, the place of
     the first pivot that is 0, counted from 1, else 0. check_errors: raises LinAlgError for a singular matrix.
 
@@ -115,13 +125,14 @@ def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
     if check_errors:
         return InvExResult(inverse_of("inv_ex", A), info)
     singular = ops.reshape(ops.gt(info, 0), (*info.shape, 1, 1))
-    one = ops.broadcast_to(wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))), A.shape)
-    inverses = inverse_of("inv_ex", ops.where(singular, one, A))
+    identity = wrap(keep(np.eye(A.shape[-1], dtype=A.dtype)))
+    invertible = ops.where(singular, ops.broadcast_to(identity, A.shape), A)
+    inverses = inverse_of("inv_ex", invertible)
     return InvExResult(ops.where(singular, math.nan, inverses), info)
 
 
 def matrix_norm(
-    input: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False
+    input: TensorLike, ord: float | str = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False
 ) -> Tensor:
     """A norm of each matrix. ord: "fro"; 1 and -1, the greatest and least sum of |x| over a column; inf and
     -inf, the same over a row; 2 and -2, the greatest and least singular value; "nuc", the sum of the singular
@@ -143,22 +154,27 @@ def matrix_norm(
         return ops.norm(A, 2, (rows, columns), keepdim)
     if ord not in (1, -1, 2, -2, math.inf, -math.inf, "nuc"):
         raise OpError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
-    if ord in (2, -2, "nuc"):
+    if isinstance(ord, str) or abs(ord) == 2:
         return singular_norm(A, ord, rows, columns, keepdim)
-    if abs(ord) != 1:
-        rows, columns = columns, rows
-    sums = ops.norm(A, 1, rows, True)  # the sums over columns, or over rows if the axes are exchanged
-    if ord > 0 and sums.shape[columns] == 0:  # The maximum of no elements is 0.
-        extreme = ops.sum(sums, columns, True)
+    # 1 and -1: sums along the axis of rows, one for each column; inf and -inf: with the axes exchanged.
+    summed, compared = rows, columns
+    if math.isinf(ord):
+        summed, compared = columns, rows
+    sums = ops.norm(A, 1, summed, keepdim=True)
+    if ord < 0:
+        extreme = ops.amin(sums, compared, True)
+    elif sums.shape[compared] == 0:  # The maximum of no elements is 0.
+        extreme = ops.sum(sums, compared, True)
     else:
-        extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
-    # The sum removes the axes of length 1.
+        extreme = ops.amax(sums, compared, True)
     if keepdim:
         return extreme
-    return ops.sum(extreme, (rows, columns))
+    return ops.sum(extreme, (rows, columns))  # removes the axes of length 1
 
 
-def norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
+def norm(
+    input: TensorLike, ord: float | str | None = None, dim: Axes = None, keepdim: bool = False
+) -> Tensor:
     """The 2-norm over the axes (by default all). With ord: for one axis or a vector the vector norm, for two
     axes or a matrix the matrix norm.
 
@@ -176,7 +192,7 @@ def norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) ->
     return ops.norm(A, ord, dim, keepdim)
 
 
-def qr(A: Any, mode: str = "reduced") -> QRResult:
+def qr(A: TensorLike, mode: str = "reduced") -> QRResult:
     """Q, with orthogonal columns, and R, an upper triangle, with Q R = A (..., m, n): see :func:`ranvier.qr`.
 
     mode: with "reduced" R has min(m, n) rows, with "complete" m rows. "r" is as "reduced", but Q is
@@ -192,7 +208,7 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
     return QRResult(*Qr(mode).apply(matrix("qr", A, False)))
 
 
-def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
+def lu_factor(A: TensorLike, *, pivot: bool = True) -> LUFactors:
     """L and U in one matrix, and the exchanged rows: see :func:`ranvier.lu`.
 
     >>> import ranvier as rv
@@ -202,7 +218,7 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
     return _lu(A, pivot)
 
 
-def lu(A: Any, *, pivot: bool = True) -> LUResult:
+def lu(A: TensorLike, *, pivot: bool = True) -> LUResult:
     """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows. pivot=False is refused.
 
     >>> import ranvier as rv

@@ -3,6 +3,11 @@
 While a thread has an observer of Functions, the core makes every operation a call of `Function.apply`, in the
 order of the program. While it has any observer, no call is replayed, unless the observer allows it. Without
 an observer, an operation only tests a number, or whether the list `observers` is empty.
+
+Functions, Tensors and modules are `Any` here, as they belong to folders above this file.
+
+A *recording* (compile/record.py) is what a thread has while the kernel calls of a compiled function are
+stored. Operations that a replay could not repeat say so to it, by the functions in the middle of this file.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from _thread import (
     _local as local,  # threading.local, without the import of threading
     get_ident,
 )
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -26,8 +31,8 @@ __all__ = ["Observer", "observers"]
 
 observers: list[Observer] = []  # the observers of all threads
 running: list[int] = []  # ids of threads in which compiled functions run eagerly: one entry for each such run
-_locks: WeakSet[Lock] = WeakSet()
-_PYTHON = os.path.dirname(os.__file__) + os.sep
+_locks: WeakSet[Lock] = WeakSet()  # all locks of the library, for forked processes
+_PYTHON = os.path.dirname(os.__file__) + os.sep  # the folder of Python's own library
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -35,6 +40,7 @@ class Observer(_core._ObserverBase):
     """Follows what a thread computes inside ``with observer:``. A subclass has the methods that it needs.
 
     A method with the parameter `run` takes the place of an operation: ``run(*inputs)`` makes the operation.
+    The base class, of the core, adds the observer to `observers` for the time of the block.
 
     >>> import ranvier as rv
     >>> class Names(Observer):
@@ -48,22 +54,22 @@ class Observer(_core._ObserverBase):
     """
 
     everywhere = False  # True if it follows all threads
-    allows_replays = False
+    allows_replays = False  # True if compiled functions may be replayed while it observes
     follows_functions = False  # True if it has `apply`
-    thread = 0
+    thread = 0  # the thread that has entered the block
 
     def __init_subclass__(cls) -> None:
         cls.follows_functions = cls.apply is not Observer.apply
 
-    def apply(self, run: Any, function: Any, *inputs: Any) -> Any:
+    def apply(self, run: Callable[..., Any], function: Any, *inputs: Any) -> Any:
         """``function.apply(*inputs)``"""
         return run(*inputs)
 
-    def call(self, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, run: Callable[..., Any], module: Any, *args: Any, **kwargs: Any) -> Any:
         """``module(*args, **kwargs)``"""
         return run(*args, **kwargs)
 
-    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+    def computed(self, name: str, inputs: Sequence[Any], result: Any, **settings: Any) -> None:
         """Called after an element-wise operation, or another that may be no Function, for observers of
         Functions.
 
@@ -82,57 +88,65 @@ class Observer(_core._ObserverBase):
     def gradient_read(self, tensor: Any) -> None:
         """Called before ``tensor.grad`` is read, for observers of Functions."""
 
-    def instead(self, method: str, owner: Any, argument: Any) -> bool:
+    def instead(self, method: str, owner: object, argument: object) -> bool:
         """True if the observer takes the place of backward, or of step or zero_grad of an optimizer or
         module."""
         return False
 
 
-def _here() -> list[Observer]:
-    """The observers of this thread."""
+def _observers_of_thread() -> list[Observer]:
+    """The observers that follow this thread."""
     thread = get_ident()
     # A copy of the list is read, because another thread may remove an observer meanwhile.
     return [one for one in tuple(observers) if one.everywhere or one.thread == thread]
 
 
 def tell(event: str, *args: Any) -> list[Any]:
-    """Calls this method of each observer of this thread."""
-    return [getattr(one, event)(*args) for one in _here()]
+    """Calls the method `event` of each observer of this thread, and returns their results."""
+    return [getattr(observer, event)(*args) for observer in _observers_of_thread()]
 
 
-def through(event: str, run: Any, owner: Any) -> Any:
-    """`run`, wrapped by the method `event` of each observer of this thread; the first observer is
-    innermost."""
-    for one in _here():
-        run = partial(getattr(one, event), run, owner)
+def through(event: str, run: Callable[..., Any], owner: object) -> Callable[..., Any]:
+    """`run`, wrapped by the method `event` ("apply" or "call") of each observer of this thread; the first
+    observer is innermost. owner: the Function or module to which `run` belongs."""
+    for observer in _observers_of_thread():
+        run = partial(getattr(observer, event), run, owner)
     return run
 
 
-def observed(event: str, run: Any) -> Any:
+def observed(event: str, run: Callable[..., Any]) -> Callable[..., Any]:
     """A function like ``run(owner, ...)``, each call of which goes through the observers of this thread."""
-    return lambda owner, *args, **kwargs: through(event, partial(run, owner), owner)(*args, **kwargs)
+
+    def call(owner: object, *args: Any, **kwargs: Any) -> Any:
+        wrapped = through(event, partial(run, owner), owner)
+        return wrapped(*args, **kwargs)
+
+    return call
 
 
-def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
+def computed(name: str, inputs: Sequence[Any], result: Any, **settings: Any) -> Any:
     """Tells observers of an operation that may be no Function, and returns its result."""
-    for one in _here() if observers else ():
-        one.computed(name, inputs, result, **settings)
+    if observers:
+        for observer in _observers_of_thread():
+            observer.computed(name, inputs, result, **settings)
     return result
 
 
 def may_replay() -> bool:
     """True if calls of this thread may be replayed: no observer has to see each operation."""
-    return not observers or all(one.allows_replays for one in _here())
+    return not observers or all(observer.allows_replays for observer in _observers_of_thread())
 
 
-def is_replaced(method: str, owner: Any, argument: Any = None) -> bool:
+def is_replaced(method: str, owner: object, argument: object = None) -> bool:
     """True if an observer takes the place of this method (backward, step, zero_grad) of the owner."""
     return any(tell("instead", method, owner, argument))
 
 
 # --- for operations: the recording of a thread
+
+
 class _Local(local):
-    recording: Any = None
+    recording: Any = None  # a Recording of compile/record.py, which this module does not know
 
 
 _local = _Local()
@@ -162,7 +176,7 @@ def refuse(what: str, remedy: str) -> None:
         _local.recording.refuse(what, remedy)
 
 
-def pass_over() -> None:
+def leave_unrecorded() -> None:
     """Called if this run is unlike later ones, such as the first run of a lazy layer: it is not replayed, but
     later runs may be recorded."""
     if _local.recording is not None:
@@ -170,23 +184,29 @@ def pass_over() -> None:
 
 
 def value_read(how: str, tensor: Any = None) -> None:
-    """Called before an array's values go to Python, where a replay would not notice that they differ."""
+    """Called before an array's values go to Python, where a replay would not notice that they differ. how:
+    names what reads them."""
     if observers:
         tell("read", how, tensor)
 
 
 def place() -> str:
-    """File and line of the innermost call from outside the library, Python's own and installed packages."""
-    frame: Any = sys._getframe(1)
-    outside = ""
+    """File and line of the innermost call from outside the library, Python's own and installed packages. If
+    all calls are from packages: of the innermost of these."""
+    frame: FrameType | None = sys._getframe(1)
+    in_package = None
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((_PACKAGE, "<frozen")):
-            outside = outside or f"{file}:{frame.f_lineno}"
-            if not (file.startswith(_PYTHON) or "-packages" in file):
-                return f"{file}:{frame.f_lineno}"
+        is_of_library = file.startswith((_PACKAGE, "<frozen"))
+        if not is_of_library:
+            line = f"{file}:{frame.f_lineno}"
+            is_of_package = file.startswith(_PYTHON) or "-packages" in file
+            if not is_of_package:
+                return line
+            if in_package is None:
+                in_package = line
         frame = frame.f_back
-    return outside or "an unknown line"
+    return in_package or "an unknown line"
 
 
 def package() -> str:
@@ -194,14 +214,21 @@ def package() -> str:
     return _PACKAGE
 
 
-_core._set_observers(
-    observers,
-    lambda function, *inputs: through("apply", function._apply, function)(*inputs),
-    lambda tensor: tell("gradient_read", tensor),
-)
+def _apply_observed(function: Any, *inputs: Any) -> Any:
+    """Function.apply while a thread has observers of Functions."""
+    return through("apply", function._apply, function)(*inputs)
+
+
+def _tell_gradient_read(tensor: Any) -> None:
+    tell("gradient_read", tensor)
+
+
+_core._set_observers(observers, _apply_observed, _tell_gradient_read)  # The core calls these two functions.
 
 
 # --- forked processes
+
+
 class Lock(RLock):  # type: ignore[misc]  # which is not final
     """A lock that is free in a forked child, which does not have the thread that held it."""
 

@@ -11,14 +11,22 @@ from __future__ import annotations
 
 from _thread import _local as local  # threading.local, without the import of threading
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ranvier._core as _core
 
-_MOST = 4096  # the most combinations of values whose numbers are remembered
-_all: list[tuple[Any, dict[str, Any]]] = []  # (object, its first values) for all objects with settings
-_numbers: dict[Any, int] = {}
-_next = count(1)
+
+class _Registered(NamedTuple):
+    """An object with settings."""
+
+    settings: Settings
+    first_values: dict[str, Any]
+
+
+_all: list[_Registered] = []
+_numbers: dict[tuple[Any, ...], int] = {}  # {combination of values: its number}
+_next_number = count(1)
+_MOST_NUMBERS = 4096  # how many combinations are remembered
 
 
 class Settings:
@@ -26,12 +34,12 @@ class Settings:
 
     def __init__(self, **first: Any) -> None:
         vars(self).update(first)
-        _all.append((self, first))
+        _all.append(_Registered(self, first))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = vars(self)
-        if own[name] is not value:
-            own[name] = value
+        values = vars(self)
+        if values[name] is not value:
+            values[name] = value
             _core._setting_changed()
 
     if TYPE_CHECKING:
@@ -40,11 +48,11 @@ class Settings:
 
 
 class ThreadSettings(Settings, local):  # type: ignore[misc, unused-ignore]
-    """Settings of which each thread has its own, with these first values."""
+    """Settings that each thread has for itself, with these first values."""
 
     def __new__(cls, **first: Any) -> ThreadSettings:
         self = super().__new__(cls, **first)
-        _all.append((self, first))
+        _all.append(_Registered(self, first))
         return self
 
     def __init__(self, **first: Any) -> None:  # Python calls it once for each thread.
@@ -64,12 +72,16 @@ def defined() -> None:
 def _number() -> int:
     """The number of the present combination of values. It is 0 for the first values of all settings, even if
     modules that are loaded later add settings."""
-    values = [(i, *own.items()) for i, (s, first) in enumerate(_all) if (own := vars(s)) != first]
-    if not values:
+    changed = []
+    for i, registered in enumerate(_all):
+        values = vars(registered.settings)  # of ThreadSettings those of this thread
+        if values != registered.first_values:
+            changed.append((i, *values.items()))
+    if not changed:
         return 0
-    if len(_numbers) > _MOST:
+    if len(_numbers) > _MOST_NUMBERS:
         _numbers.clear()  # Calls then have new numbers, and are recorded anew.
-    return _numbers.setdefault(tuple(values), next(_next))
+    return _numbers.setdefault(tuple(changed), next(_next_number))
 
 
-_core._set_settings(_number)
+_core._set_settings(_number)  # The core calls it when it compares the settings.

@@ -19,7 +19,7 @@ from ranvier.nn.norm import BatchNorm1d, BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.nn.registry import REGISTRIES
 from ranvier.nn.table import LAYERS
-from ranvier.observe import pass_over
+from ranvier.observe import leave_unrecorded
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
@@ -87,7 +87,7 @@ class _Lazy(Module):
 
     def _materialise(self, size: int) -> None:
         """Makes the parameters for this size of input, and changes the class to ``_base``."""
-        pass_over()  # A step that is being recorded runs once more: this call differs from all later ones.
+        leave_unrecorded()  # A step that is being recorded runs once more: later calls differ from this one.
         layer = self._base(**{self._size: size}, **self._settings)
         for tensor, new in zip(self._sized(), _Lazy._sized(layer), strict=True):
             tensor._array = new._array.astype(tensor.dtype, copy=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.observe import current, observers, pass_over
+from ranvier.observe import current, leave_unrecorded, observers
 from ranvier.tensors.memory import Array, copied
 from ranvier.tensors.views import (
     base_of,
@@ -65,7 +65,7 @@ def _in_order_of(first: Tensor, family: list[Any]) -> bool:
     if any(array is None for array in arrays):
         return False
     if kind == "persistent":
-        pass_over()
+        leave_unrecorded()
     for other, array in zip(family, arrays, strict=True):
         if kind == "argument":
             recording.moves(other, array)

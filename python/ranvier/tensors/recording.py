@@ -38,8 +38,8 @@ class Recording(Observer):
         core: the kernel calls and the memory that they use.
         traced: the Python code that ran (`compile/guarding/traced_code.py`).
         fault: the first reason why the run cannot be replayed, or "".
-        passing: whether this run is unlike later ones (see `pass_over` in observe.py): no program is made of
-            it, but a later run may be recorded.
+        passing: whether this run is unlike later ones (see `leave_unrecorded` in observe.py): no program is
+            made of it, but a later run may be recorded.
         leaves: by id, (tensor, its gradient before the run, whether the run first adds to this gradient) of
             each tensor whose gradient the run makes, adds to, sets or drops.
         changed: tensors that outlive the run and were changed in place.
