@@ -298,8 +298,8 @@ def test_the_limits_of_a_comparison():
         proto = SimpleNamespace(graph=SimpleNamespace(node=[None] * nodes))
         value = SimpleNamespace(array=x.numpy())
         call = SimpleNamespace(inputs=[value, None], outputs=[value])
-        rounding = exporter._rounding(proto, [call])
-        assert exporter._is_equal((x * (1 + error)).numpy(), x.numpy(), 0.0, rounding) == equal
+        tolerance = exporter.Tolerance(norm=0.0, largest=exporter._rounding(proto, [call]))
+        assert exporter._is_equal((x * (1 + error)).numpy(), x.numpy(), tolerance) == equal
 
 
 # --- models that make a table at their first call

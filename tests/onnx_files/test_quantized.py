@@ -8,7 +8,7 @@ from ranvier import nn
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-from ranvier.onnx.exporter import _is_equal
+from ranvier.onnx.exporter import Tolerance, _is_equal
 from support.grouped import grouped
 from support.onnx_networks import drawn, flat, session, tokens
 from support.refused import refused
@@ -105,11 +105,13 @@ def test_steps_of_activations_are_no_other_result():
     y = drawn(20, 30)
     y[0, 0] = np.nan
     moved = y + 0.02 * drawn(20, 30, seed=1)
-    assert _is_equal(moved, y, 0.1, 0.0)
-    assert not _is_equal(moved, y, 0.0, 0.0)
-    assert not _is_equal(1.2 * y, y, 0.1, 0.0)
+    exact = Tolerance(norm=0.0, largest=0.0)
+    of_integers = Tolerance(norm=0.1, largest=0.0)
+    assert _is_equal(moved, y, of_integers)
+    assert not _is_equal(moved, y, exact)
+    assert not _is_equal(1.2 * y, y, of_integers)
     moved[0, 0] = 1.0
-    assert not _is_equal(moved, y, 0.1, 0.0)
+    assert not _is_equal(moved, y, of_integers)
 
 
 def test_sums_that_leave_int32():

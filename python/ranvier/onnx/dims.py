@@ -258,9 +258,11 @@ def key_of_axes(key: Any, ndim: int) -> list[Any]:
 
     ``x[..., 0]`` of three dimensions has the list [:, :, 0].
     """
-    entries = list(key) if isinstance(key, tuple) else [key]
+    entries = [key]
+    if isinstance(key, tuple):
+        entries = list(key)
     named = [entry for entry in entries if entry is not None and entry is not Ellipsis]
-    others = [slice(None)] * (ndim - len(named))
+    others = [slice(None)] * (ndim - len(named))  # the dimensions that the key does not name
     for at, entry in enumerate(entries):
         if entry is Ellipsis:
             return entries[:at] + others + entries[at + 1 :]

@@ -1,4 +1,8 @@
-"""One run of the model that `export` writes: traced, with the sizes of dynamic axes as symbols, or plain."""
+"""One run of the model that `export` writes.
+
+`runs_at_sizes.py` makes several. A traced run records the calls of Functions, with the sizes of dynamic axes
+as symbols. A plain run records nothing: the results of the file are compared with its results.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from ranvier.onnx.values import Array
 
 
 class Output(NamedTuple):
-    """A result of a run. value: None in a plain run."""
+    """A result of a run. value: its `Value` in the trace (`tracing.py`); None in a plain run."""
 
     value: Any
     array: Array

@@ -24,9 +24,11 @@ class Attribute(NamedTuple):
 
 
 State = dict[Module, dict[str, Attribute]]
+"""The attributes of modules, by name."""
 
 
 def state_of(modules: Iterable[Module]) -> State:
+    """The attributes that the modules have now."""
     return {module: _attributes(module) for module in modules}
 
 
@@ -34,10 +36,14 @@ def _attributes(module: Module) -> dict[str, Attribute]:
     return {name: Attribute(value, _content(value)) for name, value in vars(module).items()}
 
 
-def _content(value: Any) -> Any:
-    for kind in (dict, list, set):
-        if isinstance(value, kind):
-            return kind(value)
+def _content(value: Any) -> dict[Any, Any] | list[Any] | set[Any] | None:
+    """A copy of a container that may change; None for any other value."""
+    if isinstance(value, dict):
+        return dict(value)
+    if isinstance(value, list):
+        return list(value)
+    if isinstance(value, set):
+        return set(value)
     return None
 
 
@@ -50,10 +56,13 @@ def restore(state: State) -> None:
         for name, (value, content) in attributes.items():
             if present.get(name) is not value:
                 present[name] = value
-            if content is not None and not _is_same(_content(value), content):
-                value.clear()
-                fill = value.extend if isinstance(value, list) else value.update
-                fill(content)
+            if content is None or _is_same(_content(value), content):
+                continue
+            value.clear()
+            if isinstance(value, list):
+                value.extend(content)
+            else:
+                value.update(content)
 
 
 def changed(before: State) -> list[str]:
@@ -99,8 +108,8 @@ def require_independent_of_first_call(
     before: the state before the first call, with the example, which has been made. is_lazy: True if that call
     has made parameters. results: the model at other sizes; each returns arrays.
     """
-    kept = changed(before)
-    if not kept or is_lazy:
+    changes = changed(before)
+    if not changes or is_lazy:
         return
     after = state_of(before)
     for result in results:
@@ -111,9 +120,10 @@ def require_independent_of_first_call(
         restore(after)
         if known is not None and fresh is not None and not _are_equal(known, fresh):
             raise ValueError(
-                f"[onnx.export] the model keeps {', '.join(kept[:3])} from its first call, and its results "
-                "at other sizes of a dynamic axis depend on the size of that call; expected a table that is "
-                "made in __init__ or at each call, or an axis that is static: leave it out of dynamic_axes"
+                f"[onnx.export] the model keeps {', '.join(changes[:3])} from its first call, and its "
+                "results at other sizes of a dynamic axis depend on the size of that call; expected a table "
+                "that is made in __init__ or at each call, or an axis that is static: leave it out of "
+                "dynamic_axes"
             )
 
 
@@ -131,7 +141,7 @@ def _results(result: Callable[[], list[Any]]) -> list[Any] | None:
 def _are_equal(a: list[Any], b: list[Any]) -> bool:
     if len(a) != len(b):
         return False
-    return all(
-        x.shape == y.shape and np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
-        for x, y in zip(a, b, strict=True)
-    )
+    for x, y in zip(a, b, strict=True):
+        if x.shape != y.shape or not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
+            return False
+    return True

@@ -8,7 +8,7 @@ computed outside the recording of a captured step (`execution._results`), so tha
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial, wraps
 from typing import Any
 
@@ -21,6 +21,7 @@ from ranvier.onnx.patching import active
 from ranvier.tensors.memory import Array as Array, keep
 from ranvier.tensors.reading import shortened
 from ranvier.tensors.sanitize import printable
+from ranvier.tensors.types import ArrayLike
 
 OPSETS = range(1, 28)
 """The versions of the operator set that are read."""
@@ -49,50 +50,53 @@ class Reader:
     name = "an ONNX operator"
 
 
-def array_of(value: Any) -> Array:
+def array_of(value: ArrayLike) -> Array:
     """The numbers of a value. Reading those of a Tensor is refused in a captured step."""
     if isinstance(value, Tensor):
         return value._read(f"{Reader.name}, which needs numbers,")
     return np.asarray(value)
 
 
-def raw(value: Any) -> Array:
+def raw(value: ArrayLike) -> Array:
     """The array of a value, without telling a captured step: for shapes and dtypes, and for the kernels."""
     if isinstance(value, Tensor):
         return value._array
     return np.asarray(value)
 
 
-def tensor_of(value: Any) -> Tensor:
+def tensor_of(value: ArrayLike) -> Tensor:
     """A Tensor of the value; a NumPy array is constant in a captured step."""
     if isinstance(value, Tensor):
         return value
     array = np.asarray(value)
-    if array.dtype == object:  # sizes of dynamic axes, while the model is written again
-        has_fractions = any(isinstance(n, float) for n in array.reshape(-1))  # they are of float64
+    if array.dtype == object:  # sizes of dynamic axes, while the model is exported again
+        has_fractions = any(isinstance(n, float) for n in array.reshape(-1))
         return rv.tensor(array.tolist(), dtype=np.float64 if has_fractions else np.int64)
-    return wrap(keep(array if array.flags.writeable and array.dtype.isnative else array.copy()))
+    is_usable = array.flags.writeable and array.dtype.isnative
+    if not is_usable:
+        array = array.copy()
+    return wrap(keep(array))
 
 
-def ints(value: Any) -> tuple[int, ...]:
+def ints(value: ArrayLike) -> tuple[int, ...]:
     """The whole numbers of a shape, of axes and the like."""
     array = array_of(value)
-    if array.dtype == object:  # sizes of dynamic axes, while the model is written again
+    if array.dtype == object:  # sizes of dynamic axes, while the model is exported again
         return tuple(array.reshape(-1).tolist())
     if array.dtype.kind not in "iu":
         raise TypeError(f"[onnx] got {array.dtype} where the operator expects integers")
     return tuple(array.reshape(-1).tolist())
 
 
-def shape_of(value: Any) -> tuple[Any, ...]:
-    """The shape; while the model is written again, sizes of dynamic axes are symbols (`sizes.py`)."""
+def shape_of(value: ArrayLike) -> tuple[Any, ...]:
+    """The shape; while the model is exported again, sizes of dynamic axes are symbols (`sizes.py`)."""
     trace = active()
     if trace is None or not isinstance(value, Tensor):
         return tuple(raw(value).shape)
     return tuple(trace.dims(value))
 
 
-def shown(text: Any) -> str:
+def shown(text: str) -> str:
     """A text that a file may have written: without control codes, and not longer than a page."""
     return shortened(printable(str(text)))
 
@@ -104,32 +108,39 @@ def axis_of(op: str, axis: int, ndim: int) -> int:
     return axis % ndim
 
 
-def by_numpy(function: Callable[..., Any], *values: Any) -> Any:
+def by_numpy(function: Callable[..., Any], *values: Value | None) -> Any:
     """function(arrays of the values), as Tensors without a gradient."""
+    arrays = [None if v is None else raw(v) for v in values]
     with np.errstate(all="ignore"):
-        return on_each(function(*[None if v is None else raw(v) for v in values]), tensor_of)
+        return on_each(function(*arrays), tensor_of)
 
 
-def in_float(function: Callable[..., Any], *values: Any) -> Any:
+def in_float(function: Callable[..., Any], *values: Value | None) -> Any:
     """function(values as Tensors).
 
     Other floats than float32 and float64 are computed in float32, then cast back.
     """
-    present = [v for v in values if v is not None]
-    wide = next((raw(v).dtype for v in present if not is_exact(raw(v).dtype)), None)
-    narrow = wide is not None and wide not in FLOATS
-    result = function(*[None if v is None else tensor_of(widened(v) if narrow else v) for v in values])
-    if narrow:
-        return on_each(result, lambda y: back(y, wide))
-    return result
+    dtype = _first_float_dtype(values)
+    if dtype is None or dtype in FLOATS:
+        return function(*[None if v is None else tensor_of(v) for v in values])
+    operands = [None if v is None else tensor_of(widened(v)) for v in values]
+    return on_each(function(*operands), partial(back, dtype=dtype))
+
+
+def _first_float_dtype(values: Iterable[Value | None]) -> np.dtype[Any] | None:
+    """The dtype of the first value that has floats; None where none has."""
+    for value in values:
+        if value is not None and not is_exact(raw(value).dtype):
+            return raw(value).dtype
+    return None
 
 
 def on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function of Tensors and settings an implementation of an operator, by `in_float`."""
+    """Makes a function of Tensors and attributes an implementation of an operator, by `in_float`."""
 
     @wraps(function)
-    def computed(*values: Any, **settings: Any) -> Any:
-        return in_float(partial(function, **settings), *values)
+    def computed(*values: Value | None, **attributes: Any) -> Any:
+        return in_float(partial(function, **attributes), *values)
 
     return computed
 
@@ -139,7 +150,7 @@ def is_exact(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biu"
 
 
-def widened(value: Any) -> Any:
+def widened(value: Value) -> Value:
     """The value in float32 if it has floats of another width than the core's, else as it is."""
     array = raw(value)
     if is_exact(array.dtype) or array.dtype in FLOATS:
@@ -147,7 +158,7 @@ def widened(value: Any) -> Any:
     return cast(value, np.dtype(np.float32))
 
 
-def back(y: Any, dtype: Any) -> Any:
+def back(y: Value, dtype: np.dtype[Any]) -> Value:
     """A result in a dtype if it has floats, else as it is."""
     if raw(y).dtype in FLOATS:
         return cast(y, dtype)
@@ -183,7 +194,9 @@ def number_of(dtype: np.dtype[Any]) -> int:
     return int(package("onnx").helper.np_dtype_to_tensor_dtype(dtype))
 
 
-def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False, rounded: str = "up") -> Any:
+def cast(
+    x: Value, dtype: np.dtype[Any], saturate: bool = True, old: bool = False, rounded: str = "up"
+) -> Tensor:
     """x in another dtype, with a gradient from float to float. Floats are rounded towards 0 for integers.
 
     saturate: numbers too large for a float8 become its largest number, and so does infinity. old: up to
@@ -192,19 +205,21 @@ def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False,
     """
     if isinstance(x, Tensor) and raw(x).dtype.name in _CORE and dtype.name in _CORE:
         return x.to(dtype)
-    return by_numpy(lambda a: _converted(a, dtype, saturate, old, rounded), x)
+    converted = partial(_converted, dtype=dtype, saturate=saturate, old=old, rounded=rounded)
+    result: Tensor = by_numpy(converted, x)
+    return result
 
 
-def _converted(a: Any, dtype: np.dtype[Any], saturate: bool, old: bool, rounded: str) -> Any:
-    if raw(a).dtype.kind in "OSU":
-        return np.asarray(a).astype(np.str_).astype(dtype)
+def _converted(array: Array, dtype: np.dtype[Any], saturate: bool, old: bool, rounded: str) -> Array:
+    """`cast` of an array."""
+    if array.dtype.kind in "OSU":  # texts
+        return array.astype(np.str_).astype(dtype)
     if dtype.name == "float8_e8m0fnu":
-        return package("onnx").numpy_helper.to_float8e8m0(a, saturate, rounded).astype(dtype)
+        return package("onnx").numpy_helper.to_float8e8m0(array, saturate, rounded).astype(dtype)
     if saturate and dtype.name.startswith("float8"):
-        most = float(importlib.import_module("ml_dtypes").finfo(dtype).max)
+        largest = float(importlib.import_module("ml_dtypes").finfo(dtype).max)
+        stays = np.isnan(array)
         if old and dtype.name.endswith("uz"):
-            kept = ~np.isfinite(a)
-        else:
-            kept = np.isnan(a)
-        a = np.where(kept, a, np.clip(a, -most, most))
-    return a.astype(dtype)
+            stays = ~np.isfinite(array)
+        array = np.where(stays, array, np.clip(array, -largest, largest))
+    return array.astype(dtype)

@@ -76,9 +76,10 @@ def resize(
         chosen = [a % len(shape) for a in axes]
     filter = _Filter(mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias))
     kernel = _kernel_of(len(shape), coordinate_transformation_mode, filter)
-    is_by_sizes = sizes is not None and keep_aspect_ratio_policy == "stretch"
-    if is_by_sizes and kernel is not None and has_size((shape, ints(sizes))):
-        return _to_sizes(x, shape, chosen, ints(sizes), kernel)
+    if sizes is not None and keep_aspect_ratio_policy == "stretch" and kernel is not None:
+        wanted = ints(sizes)
+        if has_size((shape, wanted)):
+            return _to_sizes(x, shape, chosen, wanted, kernel)
     factors, outs = sizes_of(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
     transformation = coordinate_transformation_mode
     if from_pytorch and transformation == "align_corners":

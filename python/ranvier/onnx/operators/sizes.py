@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -32,16 +32,16 @@ from ranvier.onnx.values import Value, dtype_of, ints, tensor_of
 Array = np.ndarray[Any, Any]
 
 
-def is_sized(value: Any) -> bool:
+def is_sized(value: Value | None) -> TypeGuard[Array]:
     """True for an array that holds sizes."""
     return isinstance(value, np.ndarray) and value.dtype == object
 
 
-def in_numbers(value: Any) -> Any:
+def in_numbers(value: Value | None) -> Value | None:
     """The value, with the numbers of the present run in place of sizes."""
     if not is_sized(value):
         return value
-    dtype = np.float64 if _has_fractions(value) else np.int64
+    dtype: type = np.float64 if _has_fractions(value) else np.int64
     return np.vectorize(number, otypes=[dtype])(value)
 
 
