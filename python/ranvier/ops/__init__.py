@@ -82,7 +82,8 @@ def __getattr__(name: str) -> _typing.Any:
     a rare op is looked up here again at each use."""
     if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
-    if (module := _table.LATER[name]) not in _table.WITH_LAYERS:
+    module = _table.LATER[name]
+    if module not in _table.WITH_LAYERS:
         return _rare(module, name)
     globals().update(_table.functions_of([module]))
     return globals()[name]

@@ -46,13 +46,23 @@ def _assigned(x: Tensor, key: Any, value: Tensor) -> Tensor:
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
     if not arrays:
         return _with_region(x, parts, value)
-    basic = [_ALL if isinstance(part, np.ndarray) else part for part in _per_axis(parts)]
+    basic: list[Any] = []  # the parts that are no arrays; slices of whole axes in place of arrays
+    for part in _per_axis(parts):
+        if isinstance(part, np.ndarray):
+            basic.append(_ALL)
+        else:
+            basic.append(part)
     if any(part is None for part in basic):
         _refuse("None beside arrays", "an index of arrays, numbers and slices")
     if all(part == _ALL for part in basic):
         return _with_elements(x, parts, value)
     region = x[tuple(basic)]
-    inner = [_ALL if isinstance(part, slice) else part for part in parts if not _is_number(part)]
+    inner: list[Any] = []  # the parts that are left in x[basic], whose slices have been taken
+    for part in parts:
+        if isinstance(part, slice):
+            inner.append(_ALL)
+        elif not _is_number(part):
+            inner.append(part)
     return _with_region(x, basic, _with_elements(region, inner, value))
 
 
@@ -129,8 +139,10 @@ def _as_slice(part: Any) -> slice:
     """A slice, or a number as the slice of one element: that at -1 ends at the end of the axis."""
     if isinstance(part, slice):
         return part
-    after = int(part) + 1
-    return slice(int(part), after if after != 0 else None)
+    number = int(part)
+    if number == -1:
+        return slice(-1, None)
+    return slice(number, number + 1)
 
 
 def _is_number(part: Any) -> bool:

@@ -56,7 +56,10 @@ def _method(home: str, name: str) -> Callable[..., Any]:
         return _operator(module, name.strip("_"))
     if not name.endswith("_") or hasattr(module, name):
         return getattr(module, name)
-    return (reshaped_in_place if module is shapes else _in_place)(name, getattr(module, name[:-1]))
+    function = getattr(module, name[:-1])
+    if module is shapes:
+        return reshaped_in_place(name, function)
+    return _in_place(name, function)
 
 
 def _named_method(home: str, name: str) -> Any:
@@ -77,7 +80,9 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
     return _reflected(getattr(module, op))
 
 
-def _puts(x: Any, dim: Any, index: Any, src: Any, out: Array | None, *, slices: bool, add: bool) -> Any:
+def _puts(
+    x: Array, dim: int, index: Array, src: Array, out: Array | None, *, slices: bool, add: bool
+) -> Array:
     """x[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`. slices: the index has one dimension;
     else it has the shape of src. Returns NotImplemented for other shapes."""
     if slices:
@@ -122,7 +127,11 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
         # In a block of autocast, the operands of addmm and baddbmm are cast, but not those of addmm_ and
         # baddbmm_.
         is_cast = name in ("addmm_", "baddbmm_")
-        return assign(x, _core._without_autocast(call) if is_cast else call(), name)
+        if is_cast:
+            result = _core._without_autocast(call)
+        else:
+            result = call()
+        return assign(x, result, name)
 
     computed = _core._into(in_python, *_kernels(function.__name__), True)  # the name of `multiply` is mul
 

@@ -53,7 +53,10 @@ def widening(adds: F) -> F:
         own = next((x.dtype for x in operands if isinstance(x, np.ndarray) and x.dtype in HALVES), None)
         if own is None:
             return adds(*operands)
-        wide = (in_dtype(x, F32) if isinstance(x, np.ndarray) else x for x in operands)
+        wide = list(operands)
+        for i, x in enumerate(operands):
+            if isinstance(x, np.ndarray):
+                wide[i] = in_dtype(x, F32)
         return in_dtype(adds(*wide), own)
 
     return in_float32  # type: ignore[return-value]
@@ -91,7 +94,9 @@ class AtMaxima(Deferred):
     def behind_relu(self, y: Any) -> AtMaxima:
         """The gradient of x for y = relu(x), the pool's input: dy where the maximum is positive."""
         forward, _, _, arguments, single = self.pool
-        maxima = forward(y[None] if single else y, *arguments)[0]
+        if single:
+            y = y[None]
+        maxima = forward(y, *arguments)[0]
         return AtMaxima(_core.relu_backward(self.dy, maxima), self.where, self.windows, self.pool)
 
 
@@ -120,16 +125,22 @@ class Parts(Deferred):
         return self
 
     def array(self) -> Array:
-        if len(self.parts) > 1 and not self.channels_last and (whole := self._joined()) is not None:
-            return whole
+        if len(self.parts) > 1 and not self.channels_last:
+            joined = self._joined()
+            if joined is not None:
+                return joined
         dx = zeros(self.shape, self.parts[0][1].dtype, self.channels_last)
         key, dy = self.parts[0]
-        fill_part(dx[key if Ellipsis in key else (*key, Ellipsis)], dy)
+        if Ellipsis not in key:  # with an ellipsis dx[key] is an array even if it has one element
+            key = (*key, Ellipsis)
+        fill_part(dx[key], dy)
         return self.added_to(dx, 1)
 
     def added_to(self, dx: Array, first: int = 0) -> Array:
         for key, dy in self.parts[first:]:
-            part = dx[key if Ellipsis in key else (*key, Ellipsis)]
+            if Ellipsis not in key:
+                key = (*key, Ellipsis)
+            part = dx[key]
             added(part, in_dtype(dy, dx.dtype), part)
         return dx
 

@@ -71,13 +71,22 @@ class Drawn(Function):
     def backward(self, dy: Array) -> Any:
         gradients: list[Array | None] = []
         for (shape, dtype), needed in zip(self.about, self.needs, strict=True):
-            gradients.append(zeros(shape, dtype) if needed else None)
+            gradient = None
+            if needed:
+                gradient = zeros(shape, dtype)
+            gradients.append(gradient)
         return tuple(gradients)
 
 
 @rule(Drawn)
-def _constant(node: Drawn, dy: Tensor) -> Any:
-    return tuple(None if g is None else wrap(g) for g in node.backward(dy._array))
+def _constant(node: Drawn, dy: Tensor) -> tuple[Tensor | None, ...]:
+    gradients: list[Tensor | None] = []
+    for gradient in node.backward(dy._array):
+        if gradient is None:
+            gradients.append(None)
+        else:
+            gradients.append(wrap(gradient))
+    return tuple(gradients)
 
 
 def _drawn(values: Array, *parameters: Any) -> Tensor:

@@ -411,7 +411,8 @@ def randint(
     if dtype is not None:
         low, high = philox.held(low, high, dtype)
     shape = shape_of((size,), "tensor")
-    if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
+    y = _core._next_integers(_bits_of("randint", generator), low, high, shape)
+    if y is None:  # NumPy's generator makes them
         y = wrap(np.asarray(numpy_of("randint", generator).integers(low, high, shape)))
     if dtype is None:
         values = y._array
@@ -429,11 +430,13 @@ def randperm(
     **settings: Any,
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
-    philox.check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)
-    if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
+    n = index(n)
+    philox.check_range("randperm", 0, n or 1, dtype or philox.I64)
+    y = _core._next_permutation(_bits_of("randperm", generator), n)
+    if y is None:  # NumPy's generator makes them
         y = wrap(np.asarray(numpy_of("randperm", generator).permutation(n)))
     if dtype is None:
         values = y._array
     else:
         values = y._array.astype(dtype, copy=False)
-    return _finish(values, False, device, settings)
+    return _finish(values, requires_grad=False, device=device, settings=settings)

@@ -94,7 +94,9 @@ def _addmm(input: TensorLike, mat1: TensorLike, mat2: TensorLike, beta: float, a
     return _plus(input, a, b, beta, alpha)
 
 
-def baddbmm(input: TensorLike, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def baddbmm(
+    input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
 
     >>> import ranvier as rv
@@ -188,10 +190,18 @@ def kron(input: TensorLike, other: TensorLike) -> Tensor:
     input = as_tensor("kron", input)
     other = as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
-    left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
-    rows = reshape(input, tuple(s for m in left for s in (m, 1)))
-    wide = mul(rows, reshape(other, tuple(s for m in right for s in (1, m))))
-    return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
+    left = (1,) * (n - input.ndim) + tuple(input.shape)
+    right = (1,) * (n - other.ndim) + tuple(other.shape)
+    # input (m1, 1, m2, 1 ...) times other (1, n1, 1, n2 ...) is (m1, n1, m2, n2 ...)
+    input_shape: list[int] = []
+    other_shape: list[int] = []
+    final: list[int] = []
+    for p, q in zip(left, right, strict=True):
+        input_shape += [p, 1]
+        other_shape += [1, q]
+        final.append(p * q)
+    wide = mul(reshape(input, input_shape), reshape(other, other_shape))
+    return reshape(wide, final)
 
 
 @in_dtypes()
@@ -399,7 +409,9 @@ def block_diag(*matrices: Any) -> Tensor:
     for m in parts:
         if m.ndim > 2:
             raise OpError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
-    parts = [reshape(m, (1, -1)) if m.ndim < 2 else m for m in parts]
+    for i, m in enumerate(parts):
+        if m.ndim < 2:  # a vector is a matrix of one row
+            parts[i] = reshape(m, (1, -1))
     width = 0
     rows = []
     every = sum(m.shape[1] for m in parts)

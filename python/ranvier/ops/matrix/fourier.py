@@ -71,7 +71,7 @@ class Fourier(Function):
 
 
 @np.errstate(invalid="ignore", over="ignore")  # no warnings of infinities, as from the core
-def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Any) -> Array:
+def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Array | None) -> Array:
     """What _core.fourier computes, by np.fft, for any n."""
     dtype = x.dtype
     if kind == "rfft":
@@ -83,9 +83,12 @@ def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: An
     if kind == "irfft":
         x = x.copy()
         x[..., [k for k in edges if k < x.shape[-1]]] *= edge
-    y = getattr(np.fft, kind)(x, n, -1, "forward" if kind[0] == "i" else "backward") * scale
+    unscaled = "forward" if kind[0] == "i" else "backward"  # NumPy's names of the norm without a factor
+    y = getattr(np.fft, kind)(x, n, -1, unscaled) * scale
     if kind == "irfft":
-        return (y if window is None else y * window).astype(dtype, copy=False)
+        if window is not None:
+            y = y * window
+        return y.astype(dtype, copy=False)
     if kind == "rfft":
         y[..., edges] *= edge
     y = np.ascontiguousarray(y, np.result_type(dtype, np.complex64))

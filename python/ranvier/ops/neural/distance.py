@@ -39,24 +39,26 @@ class CosineSimilarity(Function):
     def __init__(self, *settings: Any) -> None:
         self.settings = settings
 
-    def forward(self, x1: Any, x2: Any) -> Any:
+    def forward(self, x1: Array, x2: Array) -> Array:
         self.x1 = x1
         self.x2 = x2
         return self.kernel(x1, x2, *self.settings)
 
     def backward(self, dy: Array) -> Any:
         arguments = (dy, self.x1, self.x2, *self.settings)
-        dx1 = self.kernel_backward(*arguments) if self.needs[0] else None
+        dx1 = None
+        dx2 = None
+        if self.needs[0]:
+            dx1 = self.kernel_backward(*arguments)
         if self.needs[1]:
-            dx2 = self.kernel_backward(*arguments, True)
-        else:
-            dx2 = None
+            dx2 = self.kernel_backward(*arguments, True)  # True: of the second input
         return dx1, dx2
 
     def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
         dim, eps = self.settings
-        first, second = (x / norm(x, 2, dim, True).clip(eps) for x in (x1, x2))
-        return total(first * second, dim)
+        unit1 = x1 / norm(x1, 2, dim, True).clip(eps)
+        unit2 = x2 / norm(x2, 2, dim, True).clip(eps)
+        return total(unit1 * unit2, dim)
 
 
 recomputed("x1", "x2", kinds=(CosineSimilarity,))(CosineSimilarity.formula)
@@ -103,19 +105,27 @@ class Distances(Function):
     def __init__(self, p: float) -> None:
         self.p = p
 
-    def forward(self, x1: Any, x2: Any = None) -> Any:
-        self.x1, self.x2, self.y = x1, x2, _core.cdist(x1, x2, self.p)
+    def forward(self, x1: Array, x2: Array | None = None) -> Array:
+        self.x1 = x1
+        self.x2 = x2
+        self.y = _core.cdist(x1, x2, self.p)
         return self.y
 
     def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
         return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), self.p, -1)
 
     def backward(self, dy: Array) -> Any:
-        arguments, of = (dy, self.y, self.x1, self.x2, self.p), enumerate(self.needs)
-        return tuple(_core.cdist_backward(*arguments, k == 1) if needed else None for k, needed in of)
+        gradients: list[Array | None] = []
+        for i, needed in enumerate(self.needs):
+            gradient = None
+            if needed:
+                is_second = i == 1
+                gradient = _core.cdist_backward(dy, self.y, self.x1, self.x2, self.p, is_second)
+            gradients.append(gradient)
+        return tuple(gradients)
 
 
-recomputed("x1", "x2", kinds=(Distances,))(lambda node, x1, x2: node.formula(x1, x2))
+recomputed("x1", "x2", kinds=(Distances,))(Distances.formula)
 
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
@@ -124,7 +134,8 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
         lead = x1.shape[:-2]
         if lead != x2.shape[:-2]:
             lead = np.broadcast_shapes(lead, x2.shape[:-2])
-            x1, x2 = (broadcast_to(x, (*lead, *x.shape[-2:])) for x in (x1, x2))
+            x1 = broadcast_to(x1, (*lead, *x1.shape[-2:]))
+            x2 = broadcast_to(x2, (*lead, *x2.shape[-2:]))
         return Distances(p).apply(x1, x2)
     return Distances(p).formula(x1, x2)
 
@@ -140,7 +151,7 @@ class PairsOfRows(Distances):
         return norm(x[i] - x[j], self.p, -1)
 
 
-recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))
+recomputed("x1", kinds=(PairsOfRows,))(PairsOfRows.formula)
 
 
 @in_dtypes()

@@ -24,7 +24,7 @@ class Dropout(Function):
         self.p = p
         self.key = key
 
-    def forward(self, x: Any, out: Any = None) -> Any:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         return _core.dropout(x, self.p, self.key, out)
 
     def backward(self, dy: Array) -> Any:
@@ -90,7 +90,7 @@ def dropout(input: TensorLike, p: float = 0.5, training: bool = True, inplace: b
 class ChannelDropout(Dropout):
     """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
 
-    def forward(self, x: Any, out: Any = None) -> Any:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         require_dtype("dropout", "x", x, "f", "floats")
         lead = self._lead(x)
         shape = (*x.shape[:lead], *(1,) * (x.ndim - lead))
@@ -100,7 +100,7 @@ class ChannelDropout(Dropout):
     def backward(self, dy: Array) -> Any:
         return _core.mul(dy, self.scale, None)
 
-    def _lead(self, x: Any) -> int:
+    def _lead(self, x: Array) -> int:
         """The number of dimensions before those of a channel's elements."""
         return 2
 
@@ -128,7 +128,7 @@ def dropout2d(input: TensorLike, p: float = 0.5, training: bool = True, inplace:
 class SignalDropout(ChannelDropout):
     """As ChannelDropout, for x (N, C, L), or (C, L) without a batch."""
 
-    def _lead(self, x: Any) -> int:
+    def _lead(self, x: Array) -> int:
         return int(x.ndim) - 1
 
 
@@ -145,7 +145,7 @@ class AlphaDropout(Function):
         self.b = -self.a * p * low
         self.dropped = self.a * low + self.b
 
-    def forward(self, x: Any, out: Any = None) -> Any:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         scale = _core.dropout(filled(1.0, self._mask_shape(x), x.dtype), self.p, self.key, None)
         self.kept = np.broadcast_to(_core.gt(scale, 0.0, None), x.shape)
         y = _core.mul(x, self.a, out)
@@ -154,14 +154,14 @@ class AlphaDropout(Function):
     def backward(self, dy: Array) -> Any:
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
 
-    def _mask_shape(self, x: Any) -> tuple[int, ...]:
+    def _mask_shape(self, x: Array) -> tuple[int, ...]:
         return tuple(x.shape)
 
 
 class ChannelAlphaDropout(AlphaDropout):
     """AlphaDropout of whole channels, the first two dimensions."""
 
-    def _mask_shape(self, x: Any) -> tuple[int, ...]:
+    def _mask_shape(self, x: Array) -> tuple[int, ...]:
         return *x.shape[:2], *(1,) * (x.ndim - 2)
 
 

@@ -45,8 +45,14 @@ class Concatenate(TakesHalves):
         parts = f.split(dy, [shape[axis] for shape in self.shapes if len(shape) == ndim], axis)
         if len(parts) == len(self.shapes):
             return parts
-        rest = iter(parts)  # arrays of shape (0,) were left out
-        return tuple(next(rest) if len(shape) == ndim else f.zeros_of(shape, dy) for shape in self.shapes)
+        rest = iter(parts)
+        gradients = []
+        for shape in self.shapes:
+            if len(shape) == ndim:
+                gradients.append(next(rest))
+            else:  # an array of shape (0,), which was left out
+                gradients.append(f.zeros_of(shape, dy))
+        return tuple(gradients)
 
 
 def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
@@ -193,11 +199,15 @@ class Unbind(Function):
     def backward(self, *dys: Value | None, f: Operations = KERNELS) -> Any:
         one = next(dy for dy in dys if dy is not None)
         place = (*self.before, None, ...)
-        if any(dy is None for dy in dys):
-            unused = f.zeros_of(one.shape, one)
-        else:
-            unused = one
-        return f.joined([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
+        zero = one
+        if any(dy is None for dy in dys):  # for unused results
+            zero = f.zeros_of(one.shape, one)
+        gradients = []
+        for dy in dys:
+            if dy is None:
+                dy = zero
+            gradients.append(dy[place])
+        return f.joined(gradients, len(self.before))
 
 
 KERNELS.joined = _joined
