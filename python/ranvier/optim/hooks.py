@@ -1,5 +1,8 @@
-"""Hooks of optimizers, as in PyTorch: functions that are called before and after steps, saving and
-loading."""
+"""Hooks of optimizers, as in PyTorch: functions that are called before and after steps, saving and loading.
+
+`HookedOptimizer` is the base of Optimizer (optim/optimizer.py). An event is "before step", "after step",
+"before saving", "after saving", "before loading" or "after loading".
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,12 @@ class HookedOptimizer:
     def _between_hooks(self) -> None:
         """Puts `_Step` in place of ``step``, once: a program may have wrapped it since by a function of its
         own, through which it is called."""
-        own = vars(self)
-        if "step" in own and "_step" in own:
+        attributes = vars(self)
+        if "step" in attributes and "_step" in attributes:
             return
-        self.step = self._step = _Step(self, self.step)
+        step = _Step(self, self.step)
+        self._step = step
+        self.step = step
 
     def _own_hooks(self, kind: str) -> dict[int, Hook]:
         """The dictionary of the hooks of one kind; it is made if there is none."""
@@ -51,7 +56,9 @@ class HookedOptimizer:
         return handle
 
     def _hooks_of(self, kind: str) -> list[Hook]:
-        return list(vars(self).get("_hooks", {}).get(kind, {}).values())
+        """The hooks of one kind, in the order of their calls."""
+        hooks = vars(self).get("_hooks", {})
+        return list(hooks.get(kind, {}).values())
 
     def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(optimizer, args, kwargs)`` before each step; it may return other (args, kwargs)."""
@@ -120,7 +127,7 @@ class _Step:
 
 def of_all(kind: str, hook: Hook) -> RemovableHandle:
     """Adds a hook for all optimizers, also later ones. kind: "before step" or "after step"."""
-    handle = add_hook(_OF_ALL[kind], hook, False)
+    handle = add_hook(_OF_ALL[kind], hook, prepend=False)
     for optimizer in list(_ALL):
         optimizer._between_hooks()
     return handle

@@ -215,7 +215,8 @@ class Optimizer(HookedOptimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
-                    if observers and (recording := current()) is not None:
+                    recording = current() if observers else None
+                    if recording is not None:
                         recording.sets_gradient(p)
                     p._grad = None
                 elif p.grad is not None:

@@ -1,5 +1,9 @@
 """The state of optimizers, new or from a state dict; and `Plan`, the arguments of the core for a step of one
-group."""
+group.
+
+The state of a parameter is a dict {name: Tensor}: the step count "step", and Tensors such as "exp_avg" in the
+shape of the parameter. A group is a dict of settings, with the list of its parameters under "params".
+"""
 
 from __future__ import annotations
 
@@ -47,14 +51,14 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
     value = state[name]
     array: Array = getattr(value, "_array", value)
     dtype = getattr(array, "dtype", None)
+    shape: tuple[int, ...]
     if p is not None:
-        kept = dtype in _FLOATS
-    else:
-        kept = dtype == _F64 or (dtype == F32 and name != "step")
-    shape = ()
-    if p is not None:
+        keeps_dtype = dtype in _FLOATS
         shape = p._array.shape
-    if not kept or array.shape != shape or not array.flags.carray:
+    else:
+        keeps_dtype = dtype == _F64 or (dtype == F32 and name != "step")
+        shape = ()
+    if not keeps_dtype or array.shape != shape or not array.flags.carray:
         array = loaded(value, name, p)
     if array is not getattr(value, "_array", None):
         state[name] = from_numpy(array)
@@ -95,6 +99,7 @@ def plain_group(optimizer: Any, group: Group) -> Group:
 
 
 def loaded(value: Any, name: str, p: Tensor | None) -> Array:
+    """An entry of a state dict as a new array; p as in `entry`. ValueError for another shape than p's."""
     value = as_array(value)
     if p is None:
         return np.array(value, number_dtype(name)).reshape(())
@@ -110,7 +115,9 @@ def loaded(value: Any, name: str, p: Tensor | None) -> Array:
 def require_state(name: str, state: Any) -> None:
     """Raises TypeError or KeyError, as PyTorch, unless `state` has the form of an optimizer's state dict."""
     if not isinstance(state, Mapping):
-        remedy = "; its method state_dict gives one" * hasattr(state, "state_dict")
+        remedy = ""
+        if hasattr(state, "state_dict"):
+            remedy = "; its method state_dict gives one"
         raise TypeError(f"[{name}] got {type(state).__name__}; expected a state dict{remedy}")
     if not {"state", "param_groups"} <= state.keys():
         remedy = ""
@@ -130,9 +137,9 @@ def moved(value: Any, p: Tensor) -> Any:
             return copy.to(p.dtype)
         return copy
     if isinstance(value, dict):
-        return {k: moved(v, p) for k, v in value.items()}
+        return {key: moved(item, p) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(moved(v, p) for v in value)
+        return type(value)(moved(item, p) for item in value)
     return deepcopy(value)
 
 
@@ -214,8 +221,12 @@ class Plan:
         """
         steps: list[Array] = []
         numbers: list[Array] = []
-        states: list[Any] = [None if name is None else [] for name in self.names]
-        kept = ("step" if optimizer._counts else None, optimizer._number, *self.names)
+        states: list[Any] = []  # a list of arrays for each state of the rule; None for one that it has not
+        for name in self.names:
+            states.append(None if name is None else [])
+        entries = [name for name in (optimizer._number, *self.names) if name is not None]
+        if optimizer._counts:
+            entries.insert(0, "step")
         for p in parameters:
             state = optimizer.state[p]
             begun = any(state.get(name) is not None for name in self.names if name is not None)
@@ -234,13 +245,17 @@ class Plan:
                     if state.get(name) is None:
                         state[name] = from_numpy(aligned_zeros(p._array.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
-            self.owners += [(state, name) for name in kept if name is not None]
-        kinds = {parameters[0]._array.dtype, *(x.dtype for arrays in states for x in arrays or ())}
-        if len(kinds) == 1:
-            wide = None
-        else:
-            wide = max(kinds | {F32}, key=lambda dtype: dtype.itemsize)
-        return steps, None if optimizer._number is None else numbers, states, wide
+            self.owners += [(state, name) for name in entries]
+        dtypes = {parameters[0]._array.dtype}
+        for arrays in states:
+            if arrays is not None:
+                dtypes.update(array.dtype for array in arrays)
+        wide = None
+        if len(dtypes) > 1:
+            wide = max(dtypes | {F32}, key=lambda dtype: dtype.itemsize)
+        if optimizer._number is None:
+            return steps, None, states, wide
+        return steps, numbers, states, wide
 
     def refresh(self, optimizer: Any, group: Group) -> bool:
         """Copies settings that have changed, by a schedule for example, to the array that the kernel reads.
@@ -264,7 +279,8 @@ class Plan:
         return self.current
 
     def run(self, optimizer: Any, group: Group) -> None:
-        if observers and (recording := current()) is not None:
+        recording = current() if observers else None
+        if recording is not None:  # A replay runs this plan again, with the settings of that time.
             recording.plans.append((self, optimizer, group))
             keep(self._numbers)
         if optimizer._finite is None:

@@ -205,7 +205,9 @@ def update_bn(loader: Iterable[Any], model: Module, device: DeviceLike | None = 
         module.momentum = None  # This means the plain mean over all batches.
     with no_grad():
         for batch in loader:
-            model(batch[0] if isinstance(batch, (list, tuple)) else batch)
+            if isinstance(batch, (list, tuple)):
+                batch = batch[0]  # the inputs; the targets are not needed
+            model(batch)
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum
     model.train(was_training)

@@ -118,7 +118,11 @@ def clip_grad_value_(
 
 def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are not None."""
-    every: list[Any] = [parameters] if isinstance(parameters, Tensor) else ordered(name, parameters)
+    every: list[Any]
+    if isinstance(parameters, Tensor):
+        every = [parameters]
+    else:
+        every = ordered(name, parameters)
     for p in every:
         if not isinstance(p, Tensor):
             refuse_torch(name, "a parameter", p)

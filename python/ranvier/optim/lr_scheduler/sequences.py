@@ -53,7 +53,10 @@ class ChainedScheduler(LRScheduler):
     def step(self, epoch: float | None = None) -> None:
         """Advances all schedules by one epoch, or to the given epoch."""
         for schedule in self._schedulers:
-            schedule.step() if epoch is None else schedule.step(epoch)
+            if epoch is None:
+                schedule.step()
+            else:
+                schedule.step(epoch)
         self._last_lr = self._rates()
 
     def _update_lr(self, epoch: float | None = None) -> None:
