@@ -155,10 +155,12 @@ template <class T>
 size_t AttentionBackward<T>::workspace_bytes(int threads) const {
   const Parts<T> parts(*this);
   if (parts.count() == 0) return 0;
-  const bool alone = parts.count() >= threads;
-  const size_t scratch = scratch_bytes(*this, parts, alone ? 1 : threads);
+  const bool alone = parts.count() >= threads;  // each part is computed by one thread
+  const int threads_of_part = alone ? 1 : threads;
+  const int blocks = alone ? threads : 1;
+  const size_t scratch = scratch_bytes(*this, parts, threads_of_part);
   Carver carver(nullptr);
-  for (int i = 0; i < (alone ? threads : 1); ++i) BlockMemory<T>(parts, scratch, carver);
+  for (int i = 0; i < blocks; ++i) BlockMemory<T>(parts, scratch, carver);
   return carver.used();
 }
 
@@ -167,7 +169,8 @@ void AttentionBackward<T>::run(const Team& team, void* workspace) const {
   const Parts<T> parts(*this);
   if (parts.count() == 0) return;
   const bool alone = parts.count() >= team.threads();
-  const size_t scratch = scratch_bytes(*this, parts, alone ? 1 : team.threads());
+  const int threads_of_part = alone ? 1 : team.threads();
+  const size_t scratch = scratch_bytes(*this, parts, threads_of_part);
   const double per_score = kMatmulNsPerProduct * static_cast<double>(2 * parts.e + 2 * parts.d) + kNsPerScore;
   const double scores = static_cast<double>(parts.lead.outer * parts.lead.heads * parts.l * parts.s);
   team.region(scores * per_score * (sizeof(T) / 4), [&](const OpenTeam& team) {

@@ -1,5 +1,8 @@
 // What attention (forward.cpp) and its gradients (backward.cpp) share: the leading dimensions of their arrays
-// (heads), the division into groups of heads and blocks of queries, and the matrix products of such a part.
+// (AttentionHeads), the division into groups of heads and blocks of queries (AttentionParts, AttentionPart),
+// and the matrix products of such a part (AttentionProduct). Arrays are (..., heads, rows, columns) of any
+// strides: query (l, e), key (s, e), value (s, d), scores and weights (s, l). The division depends on the
+// shapes alone, so the bits do not depend on the threads.
 #pragma once
 #include <algorithm>
 #include <utility>
@@ -20,8 +23,13 @@ namespace ranvier {
 struct AttentionHeads {
   template <class First, class... Others>
   explicit AttentionHeads(const First& x, const Others&... others) : first_inner(x.ndim - 2) {
-    while (first_inner > 0 && (first_inner == x.ndim - 2 || (is_even(x) && ... && is_even(others))))
-      heads *= x.shape[--first_inner];
+    while (first_inner > 0) {
+      const bool innermost = first_inner == x.ndim - 2;
+      const bool all_even = innermost || (is_even(x) && ... && is_even(others));
+      if (!all_even) break;
+      --first_inner;
+      heads *= x.shape[first_inner];
+    }
     for (int d = 0; d < first_inner; ++d) outer *= x.shape[d];
   }
 
@@ -32,7 +40,10 @@ struct AttentionHeads {
                                              int64_t begin, int64_t n) const {
     const int last = x.ndim - 1;
     int64_t offset = begin * x.strides[last - 1];
-    for (int d = first_inner - 1; d >= 0; at /= x.shape[d], --d) offset += at % x.shape[d] * x.strides[d];
+    for (int d = first_inner - 1; d >= 0; --d) {
+      offset += at % x.shape[d] * x.strides[d];
+      at /= x.shape[d];
+    }
     const int64_t step = last >= 2 ? x.strides[last - 2] : 0;
     return {x.data + offset + head * step,
             3,
@@ -72,8 +83,9 @@ struct AttentionParts {
     rows = std::min(l, most_rows);
     blocks = rows ? ceil_div(l, rows) : 0;
     if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;
-    set_group(std::min(kGroupScores / std::max<int64_t>(rows * s, 1),
-                       kGroupElements / std::max<int64_t>(s * (e + d), 1)));
+    const int64_t by_scores = kGroupScores / std::max<int64_t>(rows * s, 1);
+    const int64_t by_elements = kGroupElements / std::max<int64_t>(s * (e + d), 1);
+    set_group(std::min(by_scores, by_elements));
   }
   void set_group(int64_t most) {
     group = std::max<int64_t>(1, std::min(lead.heads, most));
@@ -141,7 +153,7 @@ void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
   for (int64_t h = 0; h < x.shape[0]; ++h)
     matmul_kernels<T>().pack(x.shape[2], static_cast<int>(x.shape[1]), static_cast<int>(step),
                              x.data + h * x.strides[0], x.strides[2], x.strides[1], y + h * x.shape[2] * step,
-                             false);
+                             /*missing=*/0);
 }
 
 // The product c = a b, or with `added` c += a b. Where matmul cannot add (Matmul::can_add), the product goes

@@ -1,4 +1,6 @@
-// Divides the output positions along one axis into classes of positions that use the same taps: see axis.h.
+// Axis (axis.h): divides the output positions along one axis into classes of positions that use the same taps
+// at the same distances. build() walks along the positions of each phase and extends a class as far as taps
+// stay the same; the direct sum's tiles and the sums for dw then work class by class.
 #include "kernels/conv2d/axis.h"
 
 #include <algorithm>
@@ -29,7 +31,8 @@ Axis::Axis(const AxisGeometry& geometry, Carver& carver)
 int64_t Axis::most_classes() const {
   const int64_t phases = std::min(phases_, g_.out);
   const int64_t taps = g_.taps / whole_.period + 1;
-  return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);
+  const bool few_positions = taps >= g_.out / 4 / std::max<int64_t>(phases, 1);
+  return few_positions ? g_.out : phases * (2 * taps + 3);
 }
 
 // The class of position o alone. It has no taps if none of them meets an input that is a whole number in

@@ -26,8 +26,9 @@ struct AxisGeometry {
       const int64_t i = o * stride - pad + t * dilation;
       return i < in ? i : -1;
     }
-    const int64_t i = o + pad - (taps - 1 - t) * dilation;
-    return i >= 0 && i % stride == 0 && i / stride < in ? i / stride : -1;
+    const int64_t times_stride = o + pad - (taps - 1 - t) * dilation;
+    const bool meets = times_stride >= 0 && times_stride % stride == 0 && times_stride / stride < in;
+    return meets ? times_stride / stride : -1;
   }
 };
 
@@ -42,7 +43,8 @@ inline Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stri
                               int64_t dilation) {
   const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
   const int64_t begin = shift > 0 ? ceil_div(shift, stride) : 0;
-  const int64_t end = in - 1 + shift < 0 ? 0 : std::min(out, (in - 1 + shift) / stride + 1);
+  const int64_t last = in - 1 + shift;  // the last input, as position * stride
+  const int64_t end = last < 0 ? 0 : std::min(out, last / stride + 1);
   return {begin, std::max(begin, end)};
 }
 

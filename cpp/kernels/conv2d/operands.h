@@ -1,5 +1,7 @@
-// Operands as the micro-kernel reads them: PixelRows, images with contiguous channels, and Panels, the
-// division of output channels into panels.
+// Operands as the micro-kernel of conv2d (ConvTile in direct/tile.h) reads them: PixelRows, images whose
+// channels are contiguous, copied where the caller's are not; and Panels, the division of the output channels
+// of each group into panels, whose packed weights a tile reads as vectors. Most algorithms in the folders
+// here have both as members.
 #pragma once
 #include "base/carve.h"
 #include "kernels/conv2d/direct/tile.h"

@@ -47,7 +47,7 @@ class Share {
 inline int64_t partial_sums(int64_t pixels, int64_t most, int64_t pixels_of_part = 768) {
   constexpr int64_t kMaxPartials = 16;
   int64_t parts = std::clamp<int64_t>(pixels / pixels_of_part, 1, kMaxPartials);
-  while (parts & (parts - 1)) parts &= parts - 1;
+  while (parts & (parts - 1)) parts &= parts - 1;  // clears the lowest bit until one is left
   return std::clamp<int64_t>(parts, 1, std::max<int64_t>(most, 1));
 }
 

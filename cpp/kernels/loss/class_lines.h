@@ -112,8 +112,10 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
       if constexpr (!Body::writes) total.add(sum);
     }
     if constexpr (Body::writes) {
-      for (int i = 0; taken && i < g.count; ++i)
-        if (g.index[i] >= k0 && g.index[i] < k0 + n) tile.data[(g.index[i] - k0) * lanes<T> + i] -= taken[i];
+      for (int i = 0; taken && i < g.count; ++i) {
+        const int64_t row = g.index[i] - k0;  // of the line's class in the tile
+        if (row >= 0 && row < n) tile.data[row * lanes<T> + i] -= taken[i];
+      }
       for (int64_t k = 0; g.any_ignored && k < n; ++k)
         Tile<T>::set_row(tile, k, where_used(g, Tile<T>::row(tile, k)));
       store_tile(tile, l.dx.data + g.first * l.dx.line + k0 * l.dx.step, l.dx.line, l.dx.step, g.count, n);
@@ -136,7 +138,8 @@ RANVIER_INLINE Body of_line(const Body& body, int i) {
 template <class T>
 RANVIER_INLINE int64_t block_end(int64_t k, int64_t n) {
   const int64_t whole = (n - k) / lanes<T>;
-  return k + (whole < kSumBlock ? whole : kSumBlock) * lanes<T>;
+  const int64_t vectors = whole < kSumBlock ? whole : kSumBlock;
+  return k + vectors * lanes<T>;
 }
 
 template <class Body, class T>
@@ -159,7 +162,10 @@ __attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Line
         if (left < lanes<T>) weight = select(iota<T>() < T(left), weight, vec<T>{});
       }
       const vec<T> y = line.step(load_line<true>(x + k, 1, left), weight, sum);
-      if constexpr (Body::writes) store_line<true>(dx + k, 1, used ? y : vec<T>{}, left);
+      if constexpr (Body::writes) {
+        const vec<T> written = used ? y : vec<T>{};
+        store_line<true>(dx + k, 1, written, left);
+      }
     };
     LongSum<T> total;
     int64_t k = 0;

@@ -23,7 +23,9 @@ double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
 // The strides from line to line: those of v without `axis`. All are 0 if v has no data.
 template <class E>
 WithoutAxis line_strides(const TensorView<E>& v, int axis = 1) {
-  return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, axis);
+  const int64_t* strides = v.data ? v.strides : kZeros;
+  const int ndim = v.data ? v.ndim : kMaxDims;
+  return WithoutAxis(strides, ndim, axis);
 }
 
 // The lines of v, which is tensor number `tensor` of the nest, at the offsets of a walk. step: from class to
@@ -101,7 +103,8 @@ template <class T>
 void finish(const ClassLossForward<T>& call, double (&sums)[2]) {
   const bool mean = call.reduction == Reduction::mean;
   call.divisor.data[0] = mean ? static_cast<T>(sums[1]) : T(1);
-  call.loss.data[0] = static_cast<T>(mean ? sums[0] / sums[1] : sums[0]);
+  const double result = mean ? sums[0] / sums[1] : sums[0];
+  call.loss.data[0] = static_cast<T>(result);
 }
 
 template <class T>

@@ -211,7 +211,16 @@ static void add_few_rows(const MatmulRows<float>& t, float* sums, int64_t width)
   while (kHeights[height] < t.rows) ++height;
   const int rows = kHeights[height];
   pack_pairs(t.k, t.rows, rows, t.a, t.cs_a, t.rs_a, panel, odd);
-  FewRows f{t.k, panel, t.b, t.rs_b, t.columns, odd, true, sums, width};
+  FewRows f;
+  f.k = t.k;
+  f.a = panel;
+  f.b = t.b;
+  f.rs_b = t.rs_b;
+  f.columns = t.columns;
+  f.odd = odd;
+  f.first = true;
+  f.sums = sums;
+  f.width = width;
   if (t.cs_b == 1) {  // rows of b are contiguous
     // `some` pairs at a time in all columns: see kPairsOfLong.
     const int64_t some = t.rs_b > kLongRow ? kPairsOfLong : t.k;
@@ -227,7 +236,8 @@ static void add_few_rows(const MatmulRows<float>& t, float* sums, int64_t width)
   const bool in_few_sets = t.cs_b % kInFewSets == 0;
   f.b = squares;
   for (int j = 0; j < t.columns; j += f.columns, f.sums += f.columns) {
-    f.columns = t.columns - j > kSquareColumns / 2 && !in_few_sets ? kSquareColumns : kSquareColumns / 2;
+    const bool whole_square = t.columns - j > kSquareColumns / 2 && !in_few_sets;
+    f.columns = whole_square ? kSquareColumns : kSquareColumns / 2;
     f.rs_b = f.columns;
     const int columns = t.columns - j < f.columns ? t.columns - j : f.columns;
     for (int64_t p = 0; p < t.k; p += kSquarePairs) {

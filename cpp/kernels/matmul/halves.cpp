@@ -233,8 +233,10 @@ class Blocks {
     k_ = call.a.shape[2];
     const bool lines = call.b.strides[2] == 1;
     rows_ = even(m_, kBlockRows);
-    columns_ = even(n_, lines ? kLongColumns : kBlockColumns);
-    products_ = even(k_, lines ? kLongProducts : kBlockProducts);
+    const int64_t most_columns = lines ? kLongColumns : kBlockColumns;
+    const int64_t most_products = lines ? kLongProducts : kBlockProducts;
+    columns_ = even(n_, most_columns);
+    products_ = even(k_, most_products);
   }
 
   // The bytes of workspace for a team, the threads that compute one product together.

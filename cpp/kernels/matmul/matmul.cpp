@@ -346,7 +346,8 @@ struct Product {
       place_a(x, i, i0, t);
       place_b(x, i, j, first_packed, t);
       t.more = static_cast<int>(plan.end_alike(i, std::min(i1, i + most)) - i - 1);
-      t.step_a = t.rows * (plan.pack_a ? x.k : o.rs_a);
+      const int64_t row_step = plan.pack_a ? x.k : o.rs_a;  // elements of a from row to row, across panels
+      t.step_a = t.rows * row_step;
       t.step_c = t.rows * t.rs_c;
       kernels.micro_kernel(t);
     }

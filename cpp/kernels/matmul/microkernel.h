@@ -174,7 +174,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   if constexpr (kFetchA) {  // one row of a after another, with the gap after each: see MatmulFetch
     const int64_t row_steps = t.fetch.gap_a ? (t.k + t.fetch.a - 1) / t.fetch.a : k;
     while (k > 0) {
-      for (const int64_t end = k > row_steps ? k - row_steps : 0; k > end; --k) step();
+      const int64_t end = k > row_steps ? k - row_steps : 0;
+      for (; k > end; --k) step();
       fetch += t.fetch.gap_a;
     }
   } else {
@@ -309,7 +310,8 @@ static void half_tile(const MatmulTile<float>& t) {
     for (int64_t left = t.k;; left -= t.chain_length, add = true) {
       __m256 acc[kRows] = {};
       __m512 wide[kRows] = {};
-      for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; --k, b += rs_b, a.next()) {
+      const int64_t chain = left < t.chain_length ? left : t.chain_length;
+      for (int64_t k = chain; k > 0; --k, b += rs_b, a.next()) {
         const __m256 row = _mm256_maskz_loadu_ps(mask, b + kFirst);
         const __m512 wide_row = kWide ? __m512(load(b)) : __m512{};
         if (kRows == kTileRows) {  // only full panels of a prefetch the next rows of a

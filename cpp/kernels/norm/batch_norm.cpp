@@ -365,7 +365,8 @@ void BatchNormForward<T>::run(const Team& team, void* workspace) const {
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
     if (training) {
-      team.parallel_for(batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
+      const int64_t counters = batches.data ? 1 : 0;
+      team.parallel_for(counters, cost, [&](int64_t) { ++*batches.data; });
       if (plan.is_by_channel(sizeof(T), team.size()))
         return team.parallel_for(plan.channels, cost, [&](int64_t c) { forward.run_channel(c); });
       team.parallel_for(plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
@@ -410,8 +411,9 @@ void BatchNormScale<T>::run(const Team& team, void*) const {
   const auto at = [](const TensorView<const T>& v, int64_t k) { return double(v.data[k * v.strides[0]]); };
   team.parallel_for(channels, kNsPerChannel * double(channels), [&](int64_t k) {
     const double rstd = 1 / std::sqrt(at(var, k) + eps);
-    const Normalize<T> f =
-        line_of<T>(at(mean, k), weight.data ? rstd * at(weight, k) : rstd, bias.data ? at(bias, k) : 0);
+    const double scale = weight.data ? rstd * at(weight, k) : rstd;
+    const double shift = bias.data ? at(bias, k) : 0;
+    const Normalize<T> f = line_of<T>(at(mean, k), scale, shift);
     line.data[k] = f.m;
     line.data[channels + k] = f.a;
     line.data[2 * channels + k] = f.b;

@@ -104,7 +104,8 @@ struct LineBackward {
       return;
     }
     const double b = -rstd * rstd * rstd * dot / n;
-    const double k = (f.centered ? -rstd * sums.dy / n : 0) - b * missing;
+    const double of_mean = f.centered ? -rstd * sums.dy / n : 0;
+    const double k = of_mean - b * missing;
     line_gradient<T>(kernels, dy, x, plan.n, {m, T(rstd), T(b), T(k)}, b, f.weight.data,
                      f.dx.data + i * f.dx.strides[0]);
   }
@@ -150,8 +151,10 @@ static void run_halves(const LayerNormForward<T>& f, const Team& team, double co
   team.parallel_for(f.x.shape[0], 2 * cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     T* block = workspace + team.index() * (at_once + 2) * n;
     LayerNormForward<T> part = f;
-    part.x.data = part.y.data = block;
-    part.x.strides[0] = part.y.strides[0] = n;
+    part.x.data = block;
+    part.y.data = block;
+    part.x.strides[0] = n;
+    part.y.strides[0] = n;
     const auto widened = [&](TensorView<const T>& v, T* to) {
       if (v.data) {
         widen(v.stored, v.data, n, to);
@@ -162,11 +165,11 @@ static void run_halves(const LayerNormForward<T>& f, const Team& team, double co
     widened(part.bias, block + (at_once + 1) * n);
     for (int64_t i = begin; i < end; i += at_once) {
       const int64_t some = std::min(at_once, end - i);
-      widen_lines({f.x, i * f.x.strides[0], f.x.strides[0], 1}, some, n, false, block);
+      widen_lines({f.x, i * f.x.strides[0], f.x.strides[0], 1}, some, n, /*beside=*/false, block);
       if (f.mean.data) part.mean.data = f.mean.data + i;
       part.rstd.data = f.rstd.data + i;
       LineForward<T>{part, norm_kernels<T>()}.lines(0, some);
-      round_lines(block, some, n, false, {f.y, i * f.y.strides[0], f.y.strides[0], 1});
+      round_lines(block, some, n, /*beside=*/false, {f.y, i * f.y.strides[0], f.y.strides[0], 1});
     }
   });
 }

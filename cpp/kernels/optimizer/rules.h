@@ -43,7 +43,8 @@ struct Sgd {
       vec<T> g = gradient(r, i, p);
       if (T* velocity = r.states[0]) {
         const vec<T> next = fma(broadcast(momentum), load(velocity + i), broadcast(share) * g);
-        const vec<T> v = without_subnormals<T>(first ? g : next);
+        const vec<T> started = first ? g : next;
+        const vec<T> v = without_subnormals<T>(started);
         store(velocity + i, v);
         g = nesterov ? fma(broadcast(momentum), v, g) : v;
       }

@@ -25,7 +25,10 @@ struct Found {
 // (least).
 template <class T>
 bool beats(bool maximum, T later, T earlier) {
-  return earlier == earlier && (later != later || (maximum ? later > earlier : later < earlier));
+  const bool better = maximum ? later > earlier : later < earlier;
+  const bool earlier_is_nan = earlier != earlier;
+  const bool later_is_nan = later != later;
+  return !earlier_is_nan && (later_is_nan || better);
 }
 
 // The three ways to search lines: `line`, `columns` and `transposed`.

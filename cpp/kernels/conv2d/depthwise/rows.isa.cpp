@@ -32,10 +32,8 @@ RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
 RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) {
   begin = begin < 0 ? 0 : begin;
   end = end < count ? end : count;
-  if (begin >= end) return 0;
-  const uint32_t below_end = (uint32_t{1} << end) - 1;
-  const uint32_t below_begin = (uint32_t{1} << begin) - 1;
-  return below_end & ~below_begin;
+  const auto bits_below = [](int64_t n) { return (uint32_t{1} << n) - 1; };
+  return begin < end ? bits_below(end) & ~bits_below(begin) : 0;
 }
 
 // Prefetches to L2, for one block, a part of what the next row will read and write (DepthwiseRow::y_next,
@@ -407,11 +405,8 @@ static void forward(const DepthwiseForwardRow<T>& d) {
   const bool overlaps = tile && (last - pass.begin) % phases == 0 && is_inner(last);
   for (int64_t t = pass.begin; t < pass.count; t += Q) {
     if (overlaps && t > last) t = last;
-    if (is_inner(t)) {
-      kForward<T, false>.of[tile](d, t);
-    } else {
-      kForward<T, true>.of[tile](d, t);
-    }
+    const auto* tiles = is_inner(t) ? kForward<T, false>.of : kForward<T, true>.of;
+    tiles[tile](d, t);
   }
 }
 
@@ -425,19 +420,13 @@ static void weight(const DepthwiseWeightRow<T>& d) {
     if constexpr (kPicks<T>) {
       if (d.pick) {
         const int pick_tile = tile < kPickTiles ? tile : any_taps;
-        if (edge) {
-          kPickWeight<T, true>.of[pick_tile](d, t);
-        } else {
-          kPickWeight<T, false>.of[pick_tile](d, t);
-        }
+        const auto* tiles = edge ? kPickWeight<T, true>.of : kPickWeight<T, false>.of;
+        tiles[pick_tile](d, t);
         continue;
       }
     }
-    if (edge) {
-      kWeight<T, true>.of[tile](d, t);
-    } else {
-      kWeight<T, false>.of[tile](d, t);
-    }
+    const auto* tiles = edge ? kWeight<T, true>.of : kWeight<T, false>.of;
+    tiles[tile](d, t);
   }
 }
 

@@ -1,4 +1,6 @@
-// Divides a row of pixels into tiles whose pixels share inputs: see shared_row.h.
+// shared_row() (shared_row.h): divides a row of pixels into tiles whose pixels share inputs. It tries tiles
+// of each size in kSharedRows, with and without the pixels at the two ends of the row, and takes the cheapest
+// division.
 #include "kernels/conv2d/direct/shared_row.h"
 
 namespace ranvier {
@@ -28,7 +30,8 @@ SharedRow shared_row(const Axis& columns) {
       const bool last = edges && right;
       const int64_t width = wide->size + first + last;
       const int64_t tiles = ceil_div(width, rows);
-      const int64_t cost = tiles * rows + kApart * (left + right - first - last);
+      const int64_t outside = left + right - first - last;  // edge pixels that other tiles compute
+      const int64_t cost = tiles * rows + kApart * outside;
       if (rows > width || (best.rows && cost >= least)) continue;
       best = {rows, tiles, width, first, last};
       least = cost;

@@ -227,8 +227,8 @@ void PlanarSum::pack_group(int64_t group) const {
   const int64_t* st = p.w.strides;
   const int64_t rows_of_group = p.transposed ? in_ : out_;  // of the first dimension of w
   const float* const w = p.w.data + group * st[0] * rows_of_group;
-  const int64_t stride_c = st[p.transposed ? 0 : 1];
-  const int64_t stride_k = st[p.transposed ? 1 : 0];
+  const int64_t stride_c = p.transposed ? st[0] : st[1];
+  const int64_t stride_k = p.transposed ? st[1] : st[0];
   for (int64_t first = 0; first < outs(); first += block_outs_)
     for (int64_t t = 0; t < taps_; ++t) {
       const int64_t tap = p.transposed ? taps_ - 1 - t : t;

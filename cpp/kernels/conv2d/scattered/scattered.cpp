@@ -38,7 +38,8 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   if (is_planar(problem)) return scattered < kPlanes * input * r * s * out * in / lanes;
   if (prefers_dots<float>(out, in, r * s)) return false;
   const bool many_registers = conv_kernels<float>().mr > 6;  // as AVX-512, with tiles of half vectors
-  const double vectors = many_registers ? ceil_div(2 * in, lanes) / 2.0 : ceil_div(in, lanes);
+  double vectors = ceil_div(in, lanes);                      // of a pixel of dx, in the direct sum
+  if (many_registers) vectors = ceil_div(2 * in, lanes) / 2.0;
   const bool strided = g.stride[0] * g.stride[1] > 1 && 2 * in < lanes;  // with few channels
   double factor = 1;  // how much slower the direct sum is than its products
   if (many_registers && strided) factor = kStrided;
@@ -154,7 +155,8 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
     for (int64_t first = 0; first < padded(); first += 2 * lanes_, t.b += out_ * t.step_b) {
       t.step_b = std::min(2 * lanes_, padded() - first);
       t.columns = static_cast<int>(t.step_b);
-      const int64_t height = ceil_div(pixels_, ceil_div(pixels_, kernels.rows(t.step_b)));
+      const int64_t tiles = ceil_div(pixels_, kernels.rows(t.step_b));
+      const int64_t height = ceil_div(pixels_, tiles);  // pixels are divided evenly
       float* const to = sums + r * c_.geometry.dilation[0] * pitch_ + first;
       for (int64_t at = 0; at < pixels_; at += t.rows) {
         t.rows = static_cast<int>(std::min(height, pixels_ - at));

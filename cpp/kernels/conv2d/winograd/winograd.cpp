@@ -116,7 +116,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       pad_{first_pad(p, 0), first_pad(p, 1)},
       panels_(1, out_),
       x_(p.x, 0, carver),
-      where_(where, 0, carver, false),
+      where_(where, 0, carver, /*spread=*/false),
       pooled_(where.data) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
