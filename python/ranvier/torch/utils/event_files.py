@@ -24,7 +24,10 @@ def _table() -> list[int]:
     table = []
     for byte in range(256):
         for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+            lowest_bit = byte & 1
+            byte >>= 1
+            if lowest_bit:
+                byte ^= 0x82F63B78
         table.append(byte)
     return table
 
@@ -170,7 +173,9 @@ class EventFile:
     """A file of one run, to which events are added."""
 
     def __init__(self, folder: str, suffix: str = "", flush_secs: float = 120) -> None:
-        self.folder, self.flush_secs, self._flushed = folder, flush_secs, time.monotonic()
+        self.folder = folder
+        self.flush_secs = flush_secs
+        self._flushed = time.monotonic()
         os.makedirs(folder, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
         path = os.path.join(folder, f"{name}.{next(_files)}{suffix}")
@@ -178,9 +183,11 @@ class EventFile:
         self.add(field(3, "brain.Event:2"), None, None)
         self.flush()
 
-    def add(self, content: bytes, step: Any, walltime: float | None) -> None:
-        event = field(1, time.time() if walltime is None else float(walltime))
-        event += field(2, None if step is None else int(step)) + content
+    def add(self, content: bytes, step: int | None, walltime: float | None) -> None:
+        """Adds an event. walltime: the seconds since 1970; None: now."""
+        seconds = time.time() if walltime is None else float(walltime)
+        number = None if step is None else int(step)
+        event = field(1, seconds) + field(2, number) + content
         length = struct.pack("<Q", len(event))
         self._file.write(length + _masked(length) + event + _masked(event))
         if time.monotonic() - self._flushed > self.flush_secs:

@@ -30,7 +30,7 @@ class SummaryWriter:
 
     def __init__(
         self,
-        log_dir: Any = None,
+        log_dir: str | os.PathLike[str] | None = None,
         comment: str = "",
         purge_step: int | None = None,
         max_queue: int = 10,
@@ -64,13 +64,13 @@ class SummaryWriter:
 
     file_writer = property(_get_file_writer)
 
-    def _add(self, summary: bytes, step: Any, walltime: float | None) -> None:
+    def _add(self, summary: bytes, step: int | None, walltime: float | None) -> None:
         self._get_file_writer().add_summary(summary, step, walltime)
 
     def add_scalar(
         self,
         tag: str,
-        scalar_value: Any,
+        scalar_value: TensorLike,
         global_step: int | None = None,
         walltime: float | None = None,
         new_style: bool = False,
@@ -82,7 +82,7 @@ class SummaryWriter:
     def add_scalars(
         self,
         main_tag: str,
-        tag_scalar_dict: Any,
+        tag_scalar_dict: dict[str, TensorLike],
         global_step: int | None = None,
         walltime: float | None = None,
     ) -> None:
@@ -152,7 +152,8 @@ class SummaryWriter:
         from matplotlib import pyplot
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        for one in figure if isinstance(figure, list) else [figure]:
+        figures = figure if isinstance(figure, list) else [figure]
+        for one in figures:
             canvas: Any = FigureCanvasAgg(one)
             canvas.draw()
             self._add(events.image(tag, np.asarray(canvas.buffer_rgba())), global_step, walltime)
@@ -194,7 +195,7 @@ class SummaryWriter:
     def __enter__(self) -> SummaryWriter:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -204,13 +205,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     if isinstance(value, (list, tuple, dict, set)):  # PyTorch's error, which skorch catches
         raise NotImplementedError(f"[tensorboard] got a {type(value).__name__}; expected a number")
     return float(_array(value).reshape(()))
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
+def _array(value: object) -> np.ndarray[Any, Any]:
     if isinstance(value, Tensor):
         return value._array
     return np.asarray(value)

@@ -10,6 +10,8 @@ import numpy as np
 
 import ranvier
 from ranvier import Tensor
+from ranvier.tensors.memory import Array
+from ranvier.tensors.types import TensorLike
 
 # dtype (of complex numbers that of their parts) -> relative and absolute tolerance, as in PyTorch
 _TOLERANCES = {
@@ -107,8 +109,12 @@ class TestCase(unittest.TestCase):
     ) -> None:
         settings = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan, "check_dtype": exact_dtype}
         settings |= {"check_stride": False, "allow_subclasses": True, "relaxed": True}
-        if fault := _difference(first, second, **settings):
-            raise self.failureException(msg(fault) if callable(msg) else msg or fault)
+        fault = _difference(first, second, **settings)
+        if not fault:
+            return
+        if callable(msg):
+            raise self.failureException(msg(fault))
+        raise self.failureException(msg or fault)
 
 
 run_tests = unittest.main
@@ -144,13 +150,15 @@ def _is_sequence(x: Tensor) -> bool:
 
 def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
     """The text of the error of assert_close for two tensors, arrays or numbers; "" if they are close."""
-    a, b = (x.detach() if isinstance(x, ranvier.Tensor) else x for x in (actual, expected))
+    a = actual.detach() if isinstance(actual, ranvier.Tensor) else actual
+    b = expected.detach() if isinstance(expected, ranvier.Tensor) else expected
     plain = [isinstance(x, (int, float, bool)) for x in (a, b)]
     if any(plain) != all(plain) and "relaxed" not in settings:
         raise TypeError(f"[assert_close] got {type(a).__name__} and {type(b).__name__}; expected the same")
     if not (settings["allow_subclasses"] or type(a) is type(b)):
         return f"Except for scalars, type equality is required: {type(a)} and {type(b)}"
-    x, y = (np.asarray(v._array if isinstance(v, ranvier.Tensor) else v) for v in (a, b))
+    x = _as_array(a)
+    y = _as_array(b)
     if x.shape != y.shape:
         return f"The values for attribute 'shape' do not match: {x.shape} != {y.shape}."
     if settings["check_dtype"] and x.dtype != y.dtype and not any(plain):
@@ -161,7 +169,8 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
     atol = settings["atol"]
     if rtol is None:
         rtol, atol = default_tolerances(x.real.dtype, y.real.dtype)
-    x, y = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (x, y))
+    x = _in_double(x)
+    y = _in_double(y)
     close = np.isclose(x, y, rtol, atol, settings["equal_nan"])
     if close.all():
         return ""
@@ -172,3 +181,16 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
         f"{kind} are not close! {close.size - close.sum()} of {close.size} elements differ, the greatest "
         f"difference is {greatest} (allowed: {atol} + {rtol} |expected|)"
     )
+
+
+def _as_array(x: TensorLike) -> Array:
+    if isinstance(x, ranvier.Tensor):
+        return np.asarray(x._array)
+    return np.asarray(x)
+
+
+def _in_double(array: Array) -> Array:
+    """The numbers in float64 or complex128, in which the differences are computed."""
+    if array.dtype.kind == "c":
+        return array.astype(np.complex128)
+    return array.astype(np.float64)

@@ -51,7 +51,12 @@ class WeakIdKeyDictionary(MutableMapping[Any, Any]):
     data: dict[Any, Any]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.data[self.ref_type(key, lambda gone, data=self.data: data.pop(gone, None))] = value
+        data = self.data
+
+        def remove(reference: WeakIdRef) -> None:  # it must not hold self, which the key may have
+            data.pop(reference, None)
+
+        data[self.ref_type(key, remove)] = value
 
     def __getitem__(self, key: Any) -> Any:
         return self.data[self.ref_type(key)]
@@ -63,7 +68,8 @@ class WeakIdKeyDictionary(MutableMapping[Any, Any]):
         return self.ref_type(key) in self.data
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([key for key in (ref() for ref in list(self.data)) if key is not None])
+        keys = [reference() for reference in list(self.data)]
+        return iter([key for key in keys if key is not None])
 
     def __len__(self) -> int:
         return len(self.data)
