@@ -30,7 +30,7 @@ def linear(call: TracedCall) -> str:
     return y
 
 
-def _sizes(value: Any, axes: int) -> list[int]:
+def _sizes(value: int | tuple[int, ...] | list[int], axes: int) -> list[int]:
     """A setting as a number for each axis of the image."""
     if isinstance(value, (tuple, list)):
         sizes = [int(n) for n in value]
@@ -65,11 +65,12 @@ def conv(call: TracedCall) -> str:
         totals = [d * (k - 1) for d, k in zip(settings["dilations"], kernel, strict=True)]
         settings["pads"] = [t // 2 for t in totals] + [t - t // 2 for t in totals]
     else:
-        settings["pads"] = _sizes(0 if padding == "valid" else padding, axes) * 2
+        before = 0 if padding == "valid" else padding
+        settings["pads"] = _sizes(before, axes) * 2  # the same after the image
     return _convolved(call, "Conv", axes, groups, settings)
 
 
-def _convolved(call: TracedCall, op: str, axes: int, groups: Any, settings: dict[str, Any]) -> str:
+def _convolved(call: TracedCall, op: str, axes: int, groups: int, settings: dict[str, Any]) -> str:
     settings |= {"group": int(groups), "kernel_shape": _kernel(call)}
 
     def convolved(x: str) -> str:
@@ -289,12 +290,17 @@ def recurrent(call: TracedCall) -> Any:
     else:
         bias = ""
     matrices = [w.node("Unsqueeze", ordered(m), zero) for m in (w_ih, w_hh)]
-    states = [w.node("Unsqueeze", state, zero) if state else "" for state in (h0, c0)]
+    states = []
+    for state in (h0, c0):
+        if state:
+            state = w.node("Unsqueeze", state, zero)
+        states.append(state)
     op = "RNN" if cell.startswith("rnn") else cell.upper()
     settings: dict[str, Any] = {"hidden_size": hidden}
     settings["direction"] = "reverse" if call.get("reverse") else "forward"
     if op == "RNN":
-        settings["activations"] = ["Relu" if cell.endswith("relu") else "Tanh"]
+        activation = "Relu" if cell.endswith("relu") else "Tanh"
+        settings["activations"] = [activation]
     elif op == "GRU":
         settings["linear_before_reset"] = 1
     count = 3 if op == "LSTM" else 2

@@ -39,10 +39,13 @@ def expand(call: TracedCall) -> str:
         none = call.graph.onnx.numpy_helper.from_array(np.zeros(1, call.dtype()))
         return call.node("ConstantOfShape", call.shape(wanted), value=none)
     lead = len(wanted) - len(dims)
-    kept = [  # Expand leaves an axis whose target is 1 as it is
-        1 if i >= lead and same_size(n, dims[i - lead]) else n for i, n in enumerate(wanted)
-    ]
-    return call.node("Expand", call.input(0), call.shape(tuple(kept)))
+    target: list[Dim] = []
+    for axis, n in enumerate(wanted):
+        if axis >= lead and same_size(n, dims[axis - lead]):
+            target.append(1)  # Expand leaves an axis whose target is 1 as it is
+        else:
+            target.append(n)
+    return call.node("Expand", call.input(0), call.shape(tuple(target)))
 
 
 @writes("Tile")
@@ -117,19 +120,26 @@ def getitem(call: TracedCall) -> str:
         else:
             dropped.append(axis)
             part = slice(int(part), int(part) + 1 or None, 1)
-        step = 1 if part.step is None else part.step
+        step: Any = 1
+        if part.step is not None:
+            step = part.step
         if isinstance(step, Size) and lower_bound(step) <= 0:
             raise call.depends("the step of an index")
         if not (part.start is None and part.stop is None and same_size(step, 1)):
-            starts.append(_bound(call, part.start, 0 if lower_bound(step) > 0 else _FAR))
-            ends.append(_bound(call, part.stop, _FAR if lower_bound(step) > 0 else -_FAR))
-            steps.append(call.number(step) if isinstance(step, Size) else int(step))
+            is_forwards = lower_bound(step) > 0
+            first = 0 if is_forwards else _FAR
+            last = _FAR if is_forwards else -_FAR
+            starts.append(_bound(call, part.start, default=first))
+            ends.append(_bound(call, part.stop, default=last))
+            steps.append(_bound(call, step, default=1))
             axes.append(axis)
         axis += 1
     y = call.input(0)
     if axes:
-        more = [call.graph.ints(*axes)] + ([call.joined(steps)] if set(steps) != {1} else [])
-        y = call.node("Slice", y, call.joined(starts), call.joined(ends), *more)
+        operands = [call.graph.ints(*axes)]
+        if set(steps) != {1}:
+            operands.append(call.joined(steps))
+        y = call.node("Slice", y, call.joined(starts), call.joined(ends), *operands)
     for axis, index in reversed(by_size):  # a vector of one index leaves the axis, for Squeeze
         y = call.node("Gather", y, call.number(index), axis=axis)
         dropped.append(axis)
@@ -142,7 +152,7 @@ def getitem(call: TracedCall) -> str:
     return call.node("Identity", y)
 
 
-def _bound(call: TracedCall, at: Any, default: int) -> int | str:
+def _bound(call: TracedCall, at: Dim | None, default: int) -> int | str:
     """The start or stop of a slice: a number, or the name of a vector of one element."""
     if at is None:
         return default
@@ -244,9 +254,17 @@ def scatter_reduce(call: TracedCall) -> str:
         )
     if not same_dims(call.dims(1), call.dims(2)):
         raise call.refuse("an index smaller than src has no counterpart", "slice src to its size")
-    if call.graph.opset < (16 if kind == "mul" else 18):
+    least_version = 16 if kind == "mul" else 18
+    if call.graph.opset < least_version:
         raise call.refuse("reductions need a later version of the operator set", "pass opset_version=18")
     return call.node("ScatterElements", *call.inputs(), axis=call.get("at"), reduction=kind)
+
+
+def _whole(n: Dim | float) -> Dim:
+    """A number of elements as an int, or as a Size."""
+    if isinstance(n, Size):
+        return n
+    return int(n)
 
 
 @writes("Pad")
@@ -256,8 +274,9 @@ def pad(call: TracedCall) -> str:
     ndim = call.ndim()
     pads: list[Dim] = [0] * (2 * ndim)
     for i in range(len(sizes) // 2):
-        pads[ndim - 1 - i], pads[2 * ndim - 1 - i] = sizes[2 * i], sizes[2 * i + 1]
-    pads = [n if isinstance(n, Size) else int(n) for n in pads]
+        axis = ndim - 1 - i  # `sizes` begins with the last axis; ONNX has all starts, then all ends
+        pads[axis] = _whole(sizes[2 * i])
+        pads[ndim + axis] = _whole(sizes[2 * i + 1])
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode == "circular" and call.graph.opset < 19:
         raise call.refuse(
@@ -269,7 +288,8 @@ def pad(call: TracedCall) -> str:
         value = []
     if mode in ("constant", "circular") or all(lower_bound(n) >= 0 for n in pads):
         return call.node("Pad", call.input(0), call.shape(tuple(pads)), *value, mode=names[mode])
-    added, cropped = (tuple(f(n, 0) for n in pads) for f in (greatest, smallest))
+    added = tuple([greatest(n, 0) for n in pads])
+    cropped = tuple([smallest(n, 0) for n in pads])
     wide = call.node("Pad", call.input(0), call.shape(added), mode=names[mode])
     # negative pads crop after the elements of the whole x were repeated
     return call.node("Pad", wide, call.shape(cropped))

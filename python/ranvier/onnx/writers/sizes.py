@@ -81,7 +81,8 @@ def number(call: TracedCall) -> str:
 def vector(call: TracedCall) -> str:
     values = call.get("values")
     has_fractions = any(isinstance(n, (float, Real)) for n in values)
-    y = _cast(call, call.vector(values), np.dtype(np.float64 if has_fractions else np.int64))
+    dtype: type = np.float64 if has_fractions else np.int64
+    y = _cast(call, call.vector(values), np.dtype(dtype))
     shape: Any = call.result_dims()  # of nested lists: it has no dynamic size
     if len(shape) == 1:
         return y
