@@ -137,7 +137,7 @@ torch/torch_function/dispatch _made _NOWRAP; torch/tensors/shared_memory _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
 onnx/registry OPERATORS WRITERS; onnx/shape_rules RULES; onnx/execution Reader
 onnx/patching HANDLERS INTERNAL_HANDLERS
-ops/activation/table TABLE; ops/elementwise/decorator DECLARATIONS
+ops/activation/table TABLE; ops/elementwise/op DECLARATIONS
 ops/namespaces FORMULAS RULES; tape/higher_order RULES
 torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/functional _OWN; nn/registry _TREE_LIBRARIES

@@ -24,8 +24,8 @@ from ranvier.onnx.registry import SINCE, WRITERS
 from ranvier.onnx.shape_rules import PartialDims, result_dims
 from ranvier.onnx.sizes import Real, Size, number, size_of_axis
 from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
-from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
+from ranvier.ops.elementwise.op import DECLARATIONS
 from ranvier.ops.table import COMPARISONS
 from ranvier.tape.calls import Call, Calls
 from ranvier.tensors.types import TensorLike

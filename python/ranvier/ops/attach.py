@@ -13,8 +13,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.compute import FAILS_AT_ZERO
-from ranvier.ops.elementwise.decorator import DECLARATIONS
 from ranvier.ops.elementwise.fused import FUSED, SCALED
+from ranvier.ops.elementwise.op import DECLARATIONS
 from ranvier.ops.making import check, convert, creation, random
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.index import getitem

@@ -58,22 +58,36 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
     TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
     """
     if isinstance(where, type):
-        for name in names if where.__module__.startswith("ranvier.") and where.__name__[0] != "_" else ():
-            method = getattr(where, name)
-            setattr(where, name, own_error(getattr(method, "__wrapped__", method), where.__name__))
+        _own_errors_of_methods(where, names)
         return
-    here = where["__name__"]
     skipped = left_out.split()
-    public = [where.get(name) for name in names if name[0] != "_"]
-    functions = [f for f in public if isinstance(f, FunctionType) and f.__name__ not in skipped]
-    # a function of this file is a wrapper already
-    wrapped = {f: own_error(f) for f in functions if f.__code__.co_filename != __file__}
-    for space in (where, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
-        own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
-        space.update({name: wrapped[f] for name, f in own.items() if f in wrapped})
-    for value in public:
-        if isinstance(value, type) and "__init__" in vars(value) and value.__name__ not in skipped:
-            own_errors(value, ["__init__"])
+    wrapped: dict[FunctionType, Callable[..., Any]] = {}
+    for name in names:
+        value = where.get(name)
+        if name.startswith("_") or getattr(value, "__name__", "") in skipped:
+            continue
+        if isinstance(value, type):
+            if "__init__" in vars(value):
+                _own_errors_of_methods(value, ["__init__"])
+        elif isinstance(value, FunctionType) and value.__code__.co_filename != __file__:  # not wrapped yet
+            wrapped[value] = own_error(value)
+    spaces = {id(where): where}
+    for function in wrapped:
+        home = vars(sys.modules[function.__module__])
+        spaces[id(home)] = home
+    for space in spaces.values():
+        # A function may have several names in a module.
+        replaced = {name: wrapped[f] for name, f in space.items() if type(f) is FunctionType and f in wrapped}
+        space.update(replaced)
+
+
+def _own_errors_of_methods(owner: type, names: Iterable[str]) -> None:
+    """Wraps methods of a public class of the library by `own_error`; their errors get the class's name."""
+    if not owner.__module__.startswith("ranvier.") or owner.__name__.startswith("_"):
+        return
+    for name in names:
+        method = getattr(owner, name)
+        setattr(owner, name, own_error(getattr(method, "__wrapped__", method), owner.__name__))
 
 
 def named(function: Callable[..., Any], name: str, about: str) -> Any:

@@ -179,13 +179,14 @@ def _op_of(function: FunctionType) -> Forward | None:
         return Forward(space[f"_{name}"], 1, ("input", "dim", "keepdim"), of_reduction, (0, 1, 3))
     if name in ("tril", "triu"):
         return Forward(space[f"_{name}"], 1, names, (None, 0, name == "triu"), (0, 1))
-    if "op" not in space or space.get("check") is not None:
+    op = space.get(f"_{name}_op")  # of an element-wise function (ops/elementwise/op.py)
+    if op is None:
         return None
     defaults = dict(zip(reversed(names), reversed(function.__defaults__ or ()), strict=False))
     given = tuple(name for name in names if name not in ("inplace", "out"))
     least = len([name for name in given if name not in defaults])
     initial = tuple(defaults.get(name) for name in given)
-    return Forward(space["op"], least, given, initial, tuple(range(len(given))))
+    return Forward(op, least, given, initial, tuple(range(len(given))))
 
 
 def _named(function: FunctionType, names: tuple[str, ...]) -> Forward:

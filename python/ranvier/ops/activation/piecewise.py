@@ -5,14 +5,13 @@ shape, dtype and memory order. Another dtype raises TypeError, except that relu,
 integers. ``inplace=True`` changes x and returns it; RuntimeError if x is a leaf that requires gradients, as
 in PyTorch.
 
-The declarations (`@elementwise`, ops/elementwise/decorator.py) give the kernel and the gradient of each
+The declarations (`Elementwise`, ops/elementwise/op.py) give the kernel and the gradient of each
 function, and `@activation` (table.py) its properties.
 """
 
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -20,8 +19,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.decorator import DECLARATIONS, FLOATS_ONLY, elementwise
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
+from ranvier.ops.elementwise.op import DECLARATIONS, FLOATS_ONLY, Elementwise
 from ranvier.ops.gradient_rules import diagonal, with_zero_slope
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.namespaces import (
@@ -72,8 +71,11 @@ def _relu_of_integers(x: Tensor) -> Tensor:
     return clip(x, 0)
 
 
+_relu_declaration = Elementwise(_core.relu, dtypes=FLOATS_ONLY, of_integers=_relu_of_integers, node=Relu)
+_relu_op = _relu_declaration.op("relu")
+
+
 @activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
-@elementwise(_core.relu, dtypes=FLOATS_ONLY, of_integers=_relu_of_integers, node=Relu)
 def relu(input: TensorLike, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
@@ -83,6 +85,9 @@ def relu(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.relu(rv.tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
+    if inplace is not False:
+        return _relu_declaration.with_inplace(input, inplace)
+    return _relu_op(input)
 
 
 def _leaky_relu_gradient(f: Operations, dy: Value, x: Value, negative_slope: float) -> Value:
@@ -93,14 +98,17 @@ def _leaky_relu_same_slope(negative_slope: float) -> bool:
     return negative_slope > 0
 
 
-@activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
-@elementwise(
+_leaky_relu_declaration = Elementwise(
     _core.leaky_relu,
     gradient=_leaky_relu_gradient,
     dtypes=FLOATS_ONLY,
     kinks=True,
     same_slope=_leaky_relu_same_slope,
 )
+_leaky_relu_op = _leaky_relu_declaration.op("leaky_relu")
+
+
+@activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
 def leaky_relu(input: TensorLike, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
@@ -110,6 +118,9 @@ def leaky_relu(input: TensorLike, negative_slope: float = 0.01, inplace: bool = 
     >>> rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5)
     tensor([-1.,  3.])
     """
+    if inplace is not False:
+        return _leaky_relu_declaration.with_inplace(input, inplace, negative_slope)
+    return _leaky_relu_op(input, negative_slope)
 
 
 def _heaviside_of_arrays(x: Array, values: Array, out: Array | None) -> Array:
@@ -126,7 +137,7 @@ def _heaviside_by_numpy(x: Array, values: Array) -> Array:
     return np.where(np.equal(x, 0), values, np.greater(x, 0))
 
 
-_HEAVISIDE = elementwise(
+_HEAVISIDE = Elementwise(
     _heaviside_of_arrays,
     (0, _heaviside_gradient_b),
     numpy=_heaviside_by_numpy,
@@ -138,7 +149,7 @@ def _heaviside_formula(x: Tensor, at_zero: float) -> Tensor:
     return where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
 
 
-_WITH_NUMBER = elementwise(
+_WITH_NUMBER = Elementwise(
     _core.heaviside,
     formula=_heaviside_formula,
     dtypes=FLOATS_ONLY,
@@ -187,16 +198,18 @@ def _hardtanh_kinks(min_val: float = -1.0, max_val: float = 1.0) -> tuple[float,
     return min_val, max_val
 
 
-@activation("Hardtanh", limits=(1, -1), kinks=_hardtanh_kinks)
-@elementwise(
+_hardtanh_declaration = Elementwise(
     _core.hardtanh,
     gradient=_hardtanh_gradient,
     dtypes=FLOATS_ONLY,
     of_integers=_hardtanh_of_integers,
-    check_settings=_check_limits,
     kinks=True,
     same_slope=_hardtanh_same_slope,
 )
+_hardtanh_unchecked = _hardtanh_declaration.op("hardtanh")
+
+
+@activation("Hardtanh", limits=(1, -1), kinks=_hardtanh_kinks)
 def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
@@ -206,6 +219,10 @@ def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0, inp
     >>> rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0]))
     tensor([-1.0000,  0.5000,  1.0000])
     """
+    _check_limits(min_val, max_val)
+    if inplace is not False:
+        return _hardtanh_declaration.with_inplace(input, inplace, min_val, max_val)
+    return _hardtanh_unchecked(input, min_val, max_val)
 
 
 def _relu6_kernel(x: Array, out: Array | None) -> Array:
@@ -220,13 +237,16 @@ def _relu6_node() -> Function:
     return DECLARATIONS["hardtanh"].node(0.0, 6.0)
 
 
-@activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
-@elementwise(
+_relu6_declaration = Elementwise(
     _relu6_kernel,
     dtypes=FLOATS_ONLY,
     of_integers=_relu6_of_integers,
     node=_relu6_node,
 )
+_relu6_op = _relu6_declaration.op("relu6")
+
+
+@activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
 def relu6(input: TensorLike, inplace: bool = False) -> Tensor:
     """x limited to [0, 6].
 
@@ -234,14 +254,22 @@ def relu6(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.relu6(rv.tensor([-3.0, 3.0, 9.0]))
     tensor([0., 3., 6.])
     """
+    if inplace is not False:
+        return _relu6_declaration.with_inplace(input, inplace)
+    return _relu6_op(input)
 
 
 def _hardsigmoid_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0)
 
 
+_hardsigmoid_declaration = Elementwise(
+    _core.hardsigmoid, gradient=_hardsigmoid_gradient, dtypes=FLOATS_ONLY, kinks=True
+)
+_hardsigmoid_op = _hardsigmoid_declaration.op("hardsigmoid")
+
+
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
-@elementwise(_core.hardsigmoid, gradient=_hardsigmoid_gradient, dtypes=FLOATS_ONLY, kinks=True)
 def hardsigmoid(input: TensorLike, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
@@ -251,14 +279,22 @@ def hardsigmoid(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
+    if inplace is not False:
+        return _hardsigmoid_declaration.with_inplace(input, inplace)
+    return _hardsigmoid_op(input)
 
 
 def _hardswish_formula(x: Tensor) -> Tensor:
     return x * hardsigmoid(x)
 
 
+_hardswish_declaration = Elementwise(
+    _core.hardswish, gradient=_hardswish_gradient, dtypes=FLOATS_ONLY, formula=_hardswish_formula
+)
+_hardswish_op = _hardswish_declaration.op("hardswish")
+
+
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)
-@elementwise(_core.hardswish, gradient=_hardswish_gradient, dtypes=FLOATS_ONLY, formula=_hardswish_formula)
 def hardswish(input: TensorLike, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
@@ -268,6 +304,9 @@ def hardswish(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0., 0., 4.])
     """
+    if inplace is not False:
+        return _hardswish_declaration.with_inplace(input, inplace)
+    return _hardswish_op(input)
 
 
 def _shrink_kinks(lambd: float = 0.5) -> tuple[float, float]:
@@ -278,13 +317,14 @@ def _softshrink_formula(x: Tensor, lambd: float) -> Tensor:
     return x - clip(x, -lambd, lambd)
 
 
-@activation("Softshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
-@elementwise(
+_softshrink_unchecked = Elementwise(
     _core.softshrink,
     dtypes=FLOATS_ONLY,
-    check_settings=partial(number, "softshrink", "lambd", low=0),
     formula=_softshrink_formula,
-)
+).op("softshrink")
+
+
+@activation("Softshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
 def softshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
@@ -294,14 +334,20 @@ def softshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     >>> rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0]))
     tensor([-1.5000,  0.0000,  1.5000])
     """
+    number("softshrink", "lambd", lambd, low=0)
+    return _softshrink_unchecked(input, lambd)
 
 
 def _hardshrink_gradient(f: Operations, dy: Value, x: Value, lambd: float) -> Value:
     return f.where(f.abs(x) <= lambd, 0.0, dy)
 
 
+_hardshrink_op = Elementwise(
+    _core.hardshrink, gradient=_hardshrink_gradient, dtypes=FLOATS_ONLY, kinks=True
+).op("hardshrink")
+
+
 @activation("Hardshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
-@elementwise(_core.hardshrink, gradient=_hardshrink_gradient, dtypes=FLOATS_ONLY, kinks=True)
 def hardshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
@@ -311,6 +357,7 @@ def hardshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     >>> rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0]))
     tensor([-2.,  0.,  2.])
     """
+    return _hardshrink_op(input, lambd)
 
 
 @differentiable_backward(x=FIRST_INPUT, weight=SECOND_INPUT)

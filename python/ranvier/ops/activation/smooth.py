@@ -5,7 +5,7 @@ dtype and memory order. Integers and bools raise TypeError, except that sigmoid,
 compute them in floats of the default dtype. ``inplace=True`` changes x and returns it; RuntimeError if x is a
 leaf that requires gradients, as in PyTorch.
 
-The declarations (`@elementwise`, ops/elementwise/decorator.py) give the kernel and the gradient of each
+The declarations (`Elementwise`, ops/elementwise/op.py) give the kernel and the gradient of each
 function, and `@activation` (table.py) its properties.
 """
 
@@ -15,8 +15,8 @@ import math
 
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
-from ranvier.ops.elementwise.decorator import FLOATS_ONLY, elementwise
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.op import FLOATS_ONLY, Elementwise
 from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import Dtypes, Function
@@ -77,15 +77,18 @@ def _gelu_slope_kernel(x: Array, out: Array | None) -> Array:
     return _core.gelu_backward(filled_like(1, x), x, out)
 
 
-TENSORS.gelu_slope = elementwise(_gelu_slope_kernel, _gelu_slope_gradient).op("gelu_slope")
+TENSORS.gelu_slope = Elementwise(_gelu_slope_kernel, _gelu_slope_gradient).op("gelu_slope")
 
 
 def _elu_gradient(f: Operations, dy: Value, x: Value, alpha: float) -> Value:
     return dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha)
 
 
+_elu_declaration = Elementwise(_core.elu, gradient=_elu_gradient, dtypes=FLOATS_ONLY)
+_elu_op = _elu_declaration.op("elu")
+
+
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
-@elementwise(_core.elu, gradient=_elu_gradient, dtypes=FLOATS_ONLY)
 def elu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
@@ -96,14 +99,19 @@ def elu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     >>> rv.elu(rv.tensor([0.0, 3.0]))
     tensor([0., 3.])
     """
+    if inplace is not False:
+        return _elu_declaration.with_inplace(input, inplace, alpha)
+    return _elu_op(input, alpha)
 
 
 def _sigmoid_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * y * (1.0 - y)
 
 
+_sigmoid_op = Elementwise(_core.sigmoid, gradient=_sigmoid_gradient).op("sigmoid")
+
+
 @activation("Sigmoid", limits=(1, 0), inner=1.0)
-@elementwise(_core.sigmoid, gradient=_sigmoid_gradient)
 def sigmoid(input: TensorLike) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
 
@@ -111,10 +119,13 @@ def sigmoid(input: TensorLike) -> Tensor:
     >>> rv.nn.functional.sigmoid(rv.tensor([0.0, 100.0]))
     tensor([0.5000, 1.0000])
     """
+    return _sigmoid_op(input)
+
+
+_softsign_op = Elementwise(_core.softsign, gradient=_softsign_gradient).op("softsign")
 
 
 @activation("Softsign", limits=(1, -1))
-@elementwise(_core.softsign, gradient=_softsign_gradient)
 def softsign(input: TensorLike) -> Tensor:
     """x / (1 + |x|).
 
@@ -124,14 +135,17 @@ def softsign(input: TensorLike) -> Tensor:
     >>> rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0]))
     tensor([-0.5000,  0.0000,  0.7500])
     """
+    return _softsign_op(input)
 
 
 def _tanh_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * (1.0 - y * y)
 
 
+_tanh_op = Elementwise(_core.tanh, gradient=_tanh_gradient).op("tanh")
+
+
 @activation("Tanh", limits=(1, -1), inner=1.0)
-@elementwise(_core.tanh, gradient=_tanh_gradient)
 def tanh(input: TensorLike) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
 
@@ -139,14 +153,17 @@ def tanh(input: TensorLike) -> Tensor:
     >>> rv.nn.functional.tanh(rv.tensor([0.0, 100.0]))
     tensor([0., 1.])
     """
+    return _tanh_op(input)
 
 
 def _tanhshrink_formula(x: Tensor) -> Tensor:
     return x - tanh(x)
 
 
+_tanhshrink_op = Elementwise(_core.tanhshrink, formula=_tanhshrink_formula).op("tanhshrink")
+
+
 @activation("Tanhshrink", limits=(math.inf, -math.inf), inner=1.0)
-@elementwise(_core.tanhshrink, formula=_tanhshrink_formula)
 def tanhshrink(input: TensorLike) -> Tensor:
     """x - tanh(x).
 
@@ -154,6 +171,7 @@ def tanhshrink(input: TensorLike) -> Tensor:
     >>> rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0]))
     tensor([ 0., 99.])
     """
+    return _tanhshrink_op(input)
 
 
 def _gelu_gradient(f: Operations, dy: Value, x: Value) -> Value:
@@ -164,7 +182,7 @@ def _gelu_formula(x: Tensor) -> Tensor:
     return x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
 
 
-_GELU = elementwise(
+_GELU = Elementwise(
     _core.gelu,
     gradient=_gelu_gradient,
     dtypes=FLOATS_ONLY,
@@ -176,7 +194,7 @@ def _gelu_tanh_formula(x: Tensor) -> Tensor:
     return x * sigmoid((x + x * x * x * 0.044715) * (2 * _ROOT))
 
 
-_GELU_TANH = elementwise(
+_GELU_TANH = Elementwise(
     _core.gelu_tanh,
     gradient=_gelu_tanh_gradient,
     dtypes=FLOATS_ONLY,
@@ -209,8 +227,13 @@ def _silu_formula(x: Tensor) -> Tensor:
     return x * sigmoid(x)
 
 
+_silu_declaration = Elementwise(
+    _core.silu, gradient=_silu_gradient, dtypes=FLOATS_ONLY, formula=_silu_formula
+)
+_silu_op = _silu_declaration.op("silu")
+
+
 @activation("SiLU", limits=(math.inf, 0), inner=0.22)
-@elementwise(_core.silu, gradient=_silu_gradient, dtypes=FLOATS_ONLY, formula=_silu_formula)
 def silu(input: TensorLike, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
@@ -220,6 +243,9 @@ def silu(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.silu(rv.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
+    if inplace is not False:
+        return _silu_declaration.with_inplace(input, inplace)
+    return _silu_op(input)
 
 
 def _softplus_gradient(f: Operations, dy: Value, x: Value, beta: float, threshold: float) -> Value:
@@ -234,8 +260,10 @@ def _softplus_kinks(beta: float = 1.0, threshold: float = 20.0) -> tuple[float]:
     return (threshold / beta,)
 
 
+_softplus_op = Elementwise(_core.softplus, gradient=_softplus_gradient, dtypes=FLOATS_ONLY).op("softplus")
+
+
 @activation("Softplus", limits=(math.inf, 0), kinks=_softplus_kinks)
-@elementwise(_core.softplus, gradient=_softplus_gradient, dtypes=FLOATS_ONLY)
 def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
@@ -245,14 +273,18 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
     >>> rv.softplus(rv.tensor([-200.0, 0.0, 200.0]))
     tensor([  0.0000,   0.6931, 200.0000])
     """
+    return _softplus_op(input, beta, threshold)
 
 
 def _selu_formula(x: Tensor) -> Tensor:
     return elu(x, SELU_ALPHA) * SELU_SCALE
 
 
+_selu_declaration = Elementwise(_core.selu, dtypes=FLOATS_ONLY, formula=_selu_formula)
+_selu_op = _selu_declaration.op("selu")
+
+
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
-@elementwise(_core.selu, dtypes=FLOATS_ONLY, formula=_selu_formula)
 def selu(input: TensorLike, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
@@ -262,6 +294,9 @@ def selu(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0]))
     tensor([-1.7581,  0.0000,  1.0507])
     """
+    if inplace is not False:
+        return _selu_declaration.with_inplace(input, inplace)
+    return _selu_op(input)
 
 
 def _check_alpha(alpha: float) -> None:
@@ -273,13 +308,15 @@ def _celu_gradient(f: Operations, dy: Value, x: Value, alpha: float) -> Value:
     return dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha)))
 
 
-@activation("CELU", limits=(math.inf, -1))
-@elementwise(
+_celu_declaration = Elementwise(
     _core.celu,
     gradient=_celu_gradient,
     dtypes=FLOATS_ONLY,
-    check_settings=_check_alpha,
 )
+_celu_unchecked = _celu_declaration.op("celu")
+
+
+@activation("CELU", limits=(math.inf, -1))
 def celu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
@@ -289,14 +326,23 @@ def celu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor
     >>> rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0)
     tensor([-2.,  0.,  3.])
     """
+    _check_alpha(alpha)
+    if inplace is not False:
+        return _celu_declaration.with_inplace(input, inplace, alpha)
+    return _celu_unchecked(input, alpha)
 
 
 def _mish_formula(x: Tensor) -> Tensor:
     return x * tanh(softplus(x))
 
 
+_mish_declaration = Elementwise(
+    _core.mish, gradient=_mish_gradient, dtypes=FLOATS_ONLY, formula=_mish_formula
+)
+_mish_op = _mish_declaration.op("mish")
+
+
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
-@elementwise(_core.mish, gradient=_mish_gradient, dtypes=FLOATS_ONLY, formula=_mish_formula)
 def mish(input: TensorLike, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
@@ -306,14 +352,21 @@ def mish(input: TensorLike, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.mish(rv.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
+    if inplace is not False:
+        return _mish_declaration.with_inplace(input, inplace)
+    return _mish_op(input)
 
 
 def _logsigmoid_formula(x: Tensor) -> Tensor:
     return -softplus(-x, 1.0, math.inf)
 
 
+_logsigmoid_op = Elementwise(_core.logsigmoid, dtypes=FLOATS_ONLY, formula=_logsigmoid_formula).op(
+    "logsigmoid"
+)
+
+
 @activation("LogSigmoid", limits=(0, -math.inf))
-@elementwise(_core.logsigmoid, dtypes=FLOATS_ONLY, formula=_logsigmoid_formula)
 def logsigmoid(input: TensorLike) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
 
@@ -321,6 +374,7 @@ def logsigmoid(input: TensorLike) -> Tensor:
     >>> rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0]))
     tensor([-100.0000,   -0.6931])
     """
+    return _logsigmoid_op(input)
 
 
 class Glu(Function):

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_number,
@@ -23,6 +22,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     with_dtype,
 )
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -217,14 +217,14 @@ def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     raise DtypeError(f"[{name}] got bools; expected numbers: use {advice}")
 
 
-_ADD = elementwise(_core.add, numpy=np.add, node=Add, with_number=AddNumber, of_number=AddNumber).op("add")
+_ADD = Elementwise(_core.add, numpy=np.add, node=Add, with_number=AddNumber, of_number=AddNumber).op("add")
 
 
 def _sub_with_number(number: float) -> Function:
     return AddNumber(-number)
 
 
-_SUB = elementwise(
+_SUB = Elementwise(
     _core.sub,
     numpy=np.subtract,
     check_dtype=no_bools,
@@ -232,7 +232,7 @@ _SUB = elementwise(
     with_number=_sub_with_number,
     of_number=NumberSub,
 ).op("sub")
-_DIV = elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberDiv).op("div")
+_DIV = Elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberDiv).op("div")
 
 _ONE = 1  # the object that is the default of alpha; any other object is checked
 
@@ -323,7 +323,11 @@ _add_scaled = _scaled(add, 1)
 _sub_scaled = _scaled(sub, -1)
 
 
-@elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber)
+_mul_op = Elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber).op(
+    "mul"
+)
+
+
 def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
     """a b, element by element; see :func:`add`.
 
@@ -331,6 +335,9 @@ def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> T
     >>> rv.tensor([1.0, 2.0]) * 2.5
     tensor([2.5000, 5.0000])
     """
+    if out is not None:
+        return written("mul", out, _mul_op(input, other))
+    return _mul_op(input, other)
 
 
 @differentiable_backward()
@@ -413,9 +420,11 @@ def _neg_gradient(f: Operations, dy: Value) -> Value:
     return f.neg(dy)
 
 
-@elementwise(
+_neg_op = Elementwise(
     _core.neg, gradient=_neg_gradient, numpy=np.negative, check_dtype=no_bools, backward_kernel="neg"
-)
+).op("neg")
+
+
 def neg(input: TensorLike) -> Tensor:
     """-x; TypeError for bools.
 
@@ -423,6 +432,7 @@ def neg(input: TensorLike) -> Tensor:
     >>> -rv.tensor([1.0, -2.0])
     tensor([-1.,  2.])
     """
+    return _neg_op(input)
 
 
 multiply = mul

@@ -19,7 +19,6 @@ from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, no_bools, sub
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, lt
-from ranvier.ops.elementwise.decorator import EVERY_DTYPE, elementwise
 from ranvier.ops.elementwise.dtypes import (
     F32,
     as_operand,
@@ -30,6 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
+from ranvier.ops.elementwise.op import EVERY_DTYPE, Elementwise
 from ranvier.ops.namespaces import TENSORS, Operations, Value, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16, Array
@@ -77,13 +77,15 @@ def _atan2_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return dy * _over_square(f, -a, a, b)
 
 
-@elementwise(
+_atan2_op = Elementwise(
     numpy=np.arctan2,
     gradient=(
         _atan2_gradient_a,
         _atan2_gradient_b,
     ),
-)
+).op("atan2")
+
+
 def atan2(input: TensorLike, other: TensorLike) -> Tensor:
     """The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
     gradients are 0 at (0, 0).
@@ -92,6 +94,7 @@ def atan2(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0]))
     tensor([0.7854, 2.3562])
     """
+    return _atan2_op(input, other)
 
 
 arctan2 = atan2
@@ -101,10 +104,12 @@ def _copysign_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return dy * f.where(a == 0, 0.0, f.sign(a) * f.copysign(1.0, b))
 
 
-@elementwise(
+_copysign_op = Elementwise(
     numpy=np.copysign,
     gradient=(_copysign_gradient_a, 0),
-)
+).op("copysign")
+
+
 def copysign(input: TensorLike, other: TensorLike) -> Tensor:
     """|a| with the sign of b; the gradient of b is 0.
 
@@ -112,9 +117,14 @@ def copysign(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.copysign(rv.tensor([1.0, -2.0]), -1.0)
     tensor([-1., -2.])
     """
+    return _copysign_op(input, other)
 
 
-@elementwise(_core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), check_dtype=no_bools)
+_floor_divide_op = Elementwise(
+    _core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), check_dtype=no_bools
+).op("floor_divide")
+
+
 def floor_divide(input: TensorLike, other: TensorLike) -> Tensor:
     """floor(a / b), Python's //; the gradients are 0.
 
@@ -122,9 +132,12 @@ def floor_divide(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.floor_divide(rv.tensor([-5.0, 5.0]), 3)
     tensor([-2.,  1.])
     """
+    return _floor_divide_op(input, other)
 
 
-@elementwise(numpy=np.fmax, gradient=_shared_gradients(operator.ge), dtypes=EVERY_DTYPE)
+_fmax_op = Elementwise(numpy=np.fmax, gradient=_shared_gradients(operator.ge), dtypes=EVERY_DTYPE).op("fmax")
+
+
 def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     """The greater of a and b; where one is NaN, the other.
 
@@ -132,9 +145,12 @@ def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.fmax(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))
     tensor([2., 3.])
     """
+    return _fmax_op(input, other)
 
 
-@elementwise(numpy=np.fmin, gradient=_shared_gradients(operator.le), dtypes=EVERY_DTYPE)
+_fmin_op = Elementwise(numpy=np.fmin, gradient=_shared_gradients(operator.le), dtypes=EVERY_DTYPE).op("fmin")
+
+
 def fmin(input: TensorLike, other: TensorLike) -> Tensor:
     """The smaller of a and b; where one is NaN, the other.
 
@@ -142,6 +158,7 @@ def fmin(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))
     tensor([1., 3.])
     """
+    return _fmin_op(input, other)
 
 
 @formula_of("truncated_quotient")
@@ -161,12 +178,14 @@ def _fmod_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return -(dy * f.truncated_quotient(a, b))
 
 
-@elementwise(
+_fmod_op = Elementwise(
     _core.fmod,
     numpy=np.fmod,
     gradient=(_fmod_gradient_a, _fmod_gradient_b),
     check_dtype=no_bools,
-)
+).op("fmod")
+
+
 def fmod(input: TensorLike, other: TensorLike) -> Tensor:
     """The remainder of a / b with the sign of a: a - b trunc(a / b).
 
@@ -174,6 +193,7 @@ def fmod(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.fmod(rv.tensor([-5.0, 5.0]), 3)
     tensor([-2.,  2.])
     """
+    return _fmod_op(input, other)
 
 
 def _hypot_gradient_a(f: Operations, dy: Value, a: Value, y: Value) -> Value:
@@ -184,7 +204,9 @@ def _hypot_gradient_b(f: Operations, dy: Value, b: Value, y: Value) -> Value:
     return dy * (b / y)
 
 
-@elementwise(numpy=np.hypot, gradient=(_hypot_gradient_a, _hypot_gradient_b))
+_hypot_op = Elementwise(numpy=np.hypot, gradient=(_hypot_gradient_a, _hypot_gradient_b)).op("hypot")
+
+
 def hypot(input: TensorLike, other: TensorLike) -> Tensor:
     """sqrt(a^2 + b^2) without overflow.
 
@@ -192,6 +214,7 @@ def hypot(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.hypot(rv.tensor([3.0]), rv.tensor([4.0]))
     tensor([5.])
     """
+    return _hypot_op(input, other)
 
 
 def _next(a: Array, b: Array) -> Array:
@@ -214,11 +237,13 @@ def _nextafter_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value
     return dy * f.where(a != b, 1.0, 0.0)
 
 
-@elementwise(
+_nextafter_op = Elementwise(
     numpy=_next,
     gradient=(_nextafter_gradient_a, 0),
     dtypes=Dtypes(halves="own", integers="floats"),
-)
+).op("nextafter")
+
+
 def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next number after a towards b. The gradient goes to a; it is 0 where a = b.
 
@@ -226,6 +251,7 @@ def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0]))
     tensor([1.0000])
     """
+    return _nextafter_op(input, other)
 
 
 def _remainder_gradient_a(f: Operations, dy: Value) -> Value:
@@ -236,12 +262,14 @@ def _remainder_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value
     return -(dy * f.floor_divide(a, b))
 
 
-@elementwise(
+_remainder_op = Elementwise(
     _core.remainder,
     numpy=np.remainder,
     gradient=(_remainder_gradient_a, _remainder_gradient_b),
     check_dtype=no_bools,
-)
+).op("remainder")
+
+
 def remainder(input: TensorLike, other: TensorLike) -> Tensor:
     """The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).
 
@@ -249,6 +277,7 @@ def remainder(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.remainder(rv.tensor([-5.0, 5.0]), 3)
     tensor([1., 2.])
     """
+    return _remainder_op(input, other)
 
 
 def _xlogy_by_numpy(a: Array, b: Array) -> Array:
@@ -263,10 +292,12 @@ def _xlogy_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return dy * a / b
 
 
-@elementwise(
+_xlogy_op = Elementwise(
     numpy=_xlogy_by_numpy,
     gradient=(_xlogy_gradient_a, _xlogy_gradient_b),
-)
+).op("xlogy")
+
+
 def xlogy(input: TensorLike, other: TensorLike) -> Tensor:
     """a log(b); 0 where a is 0, unless b is NaN.
 
@@ -274,6 +305,7 @@ def xlogy(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0]))
     tensor([0., 0.])
     """
+    return _xlogy_op(input, other)
 
 
 def true_divide(input: TensorLike, other: TensorLike) -> Tensor:

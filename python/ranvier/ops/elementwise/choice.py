@@ -12,7 +12,6 @@ import ranvier._core as _core
 from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.decorator import FLOATS_ONLY, elementwise
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -25,6 +24,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     result_dtype,
 )
+from ranvier.ops.elementwise.op import FLOATS_ONLY, Elementwise
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -159,7 +159,9 @@ class Between(TakesHalves):
         return dx, dlow, dhigh
 
 
-@elementwise(_core.maximum, numpy=np.maximum, node=Maximum)
+_maximum_op = Elementwise(_core.maximum, numpy=np.maximum, node=Maximum).op("maximum")
+
+
 def maximum(input: TensorLike, other: TensorLike) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
@@ -168,9 +170,12 @@ def maximum(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
     tensor([3., 5.])
     """
+    return _maximum_op(input, other)
 
 
-@elementwise(_core.minimum, numpy=np.minimum, node=Minimum)
+_minimum_op = Elementwise(_core.minimum, numpy=np.minimum, node=Minimum).op("minimum")
+
+
 def minimum(input: TensorLike, other: TensorLike) -> Tensor:
     """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
@@ -179,20 +184,21 @@ def minimum(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
     tensor([1., 4.])
     """
+    return _minimum_op(input, other)
 
 
 def _at_least_kernel(x: Array, low: Array, out: Array | None) -> Array:
     return _core.maximum(low, x, out)
 
 
-_at_least = elementwise(_at_least_kernel, numpy=np.maximum, node=AtLeast)
+_at_least = Elementwise(_at_least_kernel, numpy=np.maximum, node=AtLeast)
 
 
 def _at_most_kernel(x: Array, high: Array, out: Array | None) -> Array:
     return _core.minimum(high, x, out)
 
 
-_at_most = elementwise(_at_most_kernel, numpy=np.minimum, node=AtMost)
+_at_most = Elementwise(_at_most_kernel, numpy=np.minimum, node=AtMost)
 _AT_LEAST = _at_least.op("clamp")
 _AT_MOST = _at_most.op("clamp")
 
@@ -202,7 +208,7 @@ def _clamp_gradient(f: Operations, dy: Value, x: Value, low: float, high: float)
 
 
 formula_of("clip_backward")(in_dtypes()(_clamp_gradient))  # the kernels have NumPy's name
-_between_numbers = elementwise(
+_between_numbers = Elementwise(
     _core.clip, gradient=_clamp_gradient, dtypes=FLOATS_ONLY, backward_kernel="clip_backward"
 )
 _BETWEEN_NUMBERS = _between_numbers.op("clamp")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import F64, Array
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.tape.function import OWN
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor
@@ -32,7 +32,7 @@ def _number(name: str, x: Number, dtype: np.dtype[Any]) -> Any:
         return keep(np.array(number_in(name, x, dtype), dtype))
 
 
-def _comparison(kernel: Callable[..., Array], function: Callable[..., Any]) -> elementwise:
+def _comparison(kernel: Callable[..., Array], function: Callable[..., Any]) -> Elementwise:
     """The declaration of a comparison, by its kernel and NumPy's function."""
 
     def of_integers(a: Array | Number, b: Array | Number) -> Array | None:
@@ -42,10 +42,12 @@ def _comparison(kernel: Callable[..., Array], function: Callable[..., Any]) -> e
             return None
         return kernel(in_dtype(a, F64), float(b), None)
 
-    return elementwise(kernel, numpy=function, dtypes=OWN, number=_number, instead=of_integers)
+    return Elementwise(kernel, numpy=function, dtypes=OWN, number=_number, instead=of_integers)
 
 
-@_comparison(_core.eq, np.equal)
+_eq_op = _comparison(_core.eq, np.equal).op("eq")
+
+
 def eq(input: TensorLike, other: TensorLike) -> Tensor:
     """a == b
 
@@ -53,9 +55,12 @@ def eq(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.eq(rv.tensor([1.0, 2.0]), rv.tensor([1.0, 3.0]))
     tensor([ True, False])
     """
+    return _eq_op(input, other)
 
 
-@_comparison(_core.ne, np.not_equal)
+_ne_op = _comparison(_core.ne, np.not_equal).op("ne")
+
+
 def ne(input: TensorLike, other: TensorLike) -> Tensor:
     """a != b
 
@@ -63,9 +68,12 @@ def ne(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.ne(rv.tensor([1.0, 2.0]), rv.tensor([1.0, 3.0]))
     tensor([False,  True])
     """
+    return _ne_op(input, other)
 
 
-@_comparison(_core.lt, np.less)
+_lt_op = _comparison(_core.lt, np.less).op("lt")
+
+
 def lt(input: TensorLike, other: TensorLike) -> Tensor:
     """a < b
 
@@ -73,9 +81,12 @@ def lt(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.lt(rv.tensor([0.2, 0.7]), 0.5)
     tensor([ True, False])
     """
+    return _lt_op(input, other)
 
 
-@_comparison(_core.le, np.less_equal)
+_le_op = _comparison(_core.le, np.less_equal).op("le")
+
+
 def le(input: TensorLike, other: TensorLike) -> Tensor:
     """a <= b
 
@@ -83,9 +94,12 @@ def le(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.le(rv.tensor([0.2, 0.5]), 0.5)
     tensor([True, True])
     """
+    return _le_op(input, other)
 
 
-@_comparison(_core.gt, np.greater)
+_gt_op = _comparison(_core.gt, np.greater).op("gt")
+
+
 def gt(input: TensorLike, other: TensorLike) -> Tensor:
     """a > b
 
@@ -93,9 +107,12 @@ def gt(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.gt(rv.tensor([0.2, 0.7]), 0.5)
     tensor([False,  True])
     """
+    return _gt_op(input, other)
 
 
-@_comparison(_core.ge, np.greater_equal)
+_ge_op = _comparison(_core.ge, np.greater_equal).op("ge")
+
+
 def ge(input: TensorLike, other: TensorLike) -> Tensor:
     """a >= b
 
@@ -103,3 +120,4 @@ def ge(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.ge(rv.tensor([0.5, 0.7]), 0.5)
     tensor([True, True])
     """
+    return _ge_op(input, other)

@@ -1,7 +1,7 @@
 """Computes an element-wise op in Python, for the calls that the core leaves to Python.
 
 The core answers most calls by itself (`bindings/tape/untaped.cpp`): float32 and float64 by the kernel of the
-op's declaration (`decorator.py`), other dtypes by the inner loop of a ufunc of NumPy, and calls with a
+op's declaration (`op.py`), other dtypes by the inner loop of a ufunc of NumPy, and calls with a
 gradient by the node. `compute` answers all others: other objects, operands of several dtypes, half floats,
 calls that a recording has to note, and calls that raise an error.
 """

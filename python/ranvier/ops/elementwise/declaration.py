@@ -1,6 +1,6 @@
-"""What the declaration of an element-wise op says: the fields of ``@elementwise(...)`` (`decorator.py`).
+"""What the declaration of an element-wise op says: the fields of ``Elementwise(...)`` (`op.py`).
 
-`decorator.py` makes the op of it, `node.py` its Function, and `compute.py` computes it in Python.
+`op.py` makes the op of it, `node.py` its Function, and `compute.py` computes it in Python.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ class Declaration:
         not given: EVERY_DTYPE if there are both a kernel and a function of NumPy, else INTEGERS_TO_FLOATS.
 
     of_integers(x, settings): computes the op of integers by other ops, instead of `numpy`.
-    check_settings(settings), check_dtype(name, dtype, operands): raise an error for settings, or a dtype,
-        that the op does not support.
+    check_dtype(name, dtype, operands): raises an error for a dtype that the op does not support.
     formula: a function that computes y by operators and methods of Tensor, from x and the settings. Exports
         run it if their format has no such function. Without `gradient`, the kernel <name>_backward computes
         first derivatives, and those of higher order follow from the formula.
@@ -69,7 +68,6 @@ class Declaration:
     dtypes: Any = None  # a Dtypes; None is replaced in __post_init__
     ufunc: np.ufunc | None = None
     of_integers: Callable[..., Tensor] | None = None
-    check_settings: Callable[..., object] | None = None
     check_dtype: Callable[..., None] | None = None
     formula: Any = None
     kinks: bool = False

@@ -1,4 +1,4 @@
-"""Elementary functions of one tensor, element by element, each declared above its function (`decorator.py`).
+"""Elementary functions of one tensor, element by element, each declared above its function (`op.py`).
 
 Integers become floats of the default dtype, as in PyTorch; ceil, floor and trunc keep them. Outside its
 domain a function gives nan or inf without a warning. Kernels compute erf, erfc, erfinv, lgamma and digamma,
@@ -17,9 +17,9 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
@@ -88,7 +88,9 @@ def _acos_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (-1 / f.sqrt(1 - x * x))
 
 
-@elementwise(numpy=np.arccos, gradient=_acos_gradient)
+_acos_op = Elementwise(numpy=np.arccos, gradient=_acos_gradient).op("acos")
+
+
 def acos(input: TensorLike) -> Tensor:
     """The angle in [0, pi] with cosine x; nan outside [-1, 1].
 
@@ -96,13 +98,16 @@ def acos(input: TensorLike) -> Tensor:
     >>> rv.acos(rv.tensor([1.0, 0.0]))
     tensor([0.0000, 1.5708])
     """
+    return _acos_op(input)
 
 
 def _acosh_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1))
 
 
-@elementwise(numpy=np.arccosh, gradient=_acosh_gradient)
+_acosh_op = Elementwise(numpy=np.arccosh, gradient=_acosh_gradient).op("acosh")
+
+
 def acosh(input: TensorLike) -> Tensor:
     """The inverse of cosh, log(x + sqrt(x^2 - 1)); nan below 1.
 
@@ -110,13 +115,16 @@ def acosh(input: TensorLike) -> Tensor:
     >>> rv.acosh(rv.tensor([1.0, 2.0]))
     tensor([0.0000, 1.3170])
     """
+    return _acosh_op(input)
 
 
 def _asin_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / f.sqrt(1 - x * x)
 
 
-@elementwise(numpy=partial(np.arcsin, dtype=F64), gradient=_asin_gradient)
+_asin_op = Elementwise(numpy=partial(np.arcsin, dtype=F64), gradient=_asin_gradient).op("asin")
+
+
 def asin(input: TensorLike) -> Tensor:
     """The angle in [-pi/2, pi/2] with sine x; nan outside [-1, 1].
 
@@ -124,13 +132,16 @@ def asin(input: TensorLike) -> Tensor:
     >>> rv.asin(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 1.5708])
     """
+    return _asin_op(input)
 
 
 def _asinh_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * _over_root(f, x)
 
 
-@elementwise(numpy=np.arcsinh, gradient=_asinh_gradient)
+_asinh_op = Elementwise(numpy=np.arcsinh, gradient=_asinh_gradient).op("asinh")
+
+
 def asinh(input: TensorLike) -> Tensor:
     """The inverse of sinh, log(x + sqrt(x^2 + 1)).
 
@@ -138,13 +149,16 @@ def asinh(input: TensorLike) -> Tensor:
     >>> rv.asinh(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8814])
     """
+    return _asinh_op(input)
 
 
 def _atan_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (x * x + 1)
 
 
-@elementwise(numpy=np.arctan, gradient=_atan_gradient)
+_atan_op = Elementwise(numpy=np.arctan, gradient=_atan_gradient).op("atan")
+
+
 def atan(input: TensorLike) -> Tensor:
     """The angle in (-pi/2, pi/2) with tangent x.
 
@@ -152,13 +166,16 @@ def atan(input: TensorLike) -> Tensor:
     >>> rv.atan(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 0.7854])
     """
+    return _atan_op(input)
 
 
 def _atanh_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (1 - x * x)
 
 
-@elementwise(numpy=np.arctanh, gradient=_atanh_gradient)
+_atanh_op = Elementwise(numpy=np.arctanh, gradient=_atanh_gradient).op("atanh")
+
+
 def atanh(input: TensorLike) -> Tensor:
     """The inverse of tanh, log((1 + x) / (1 - x)) / 2; nan outside [-1, 1].
 
@@ -166,9 +183,12 @@ def atanh(input: TensorLike) -> Tensor:
     >>> rv.atanh(rv.tensor([0.0, 0.5]))
     tensor([0.0000, 0.5493])
     """
+    return _atanh_op(input)
 
 
-@elementwise(_core.ceil, 0, numpy=np.ceil)
+_ceil_op = Elementwise(_core.ceil, 0, numpy=np.ceil).op("ceil")
+
+
 def ceil(input: TensorLike) -> Tensor:
     """The least integer >= x; the gradient is 0.
 
@@ -176,13 +196,16 @@ def ceil(input: TensorLike) -> Tensor:
     >>> rv.ceil(rv.tensor([0.5, -0.5, 2.0]))
     tensor([1., -0., 2.])
     """
+    return _ceil_op(input)
 
 
 def _cosh_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.sinh(x)
 
 
-@elementwise(numpy=np.cosh, gradient=_cosh_gradient)
+_cosh_op = Elementwise(numpy=np.cosh, gradient=_cosh_gradient).op("cosh")
+
+
 def cosh(input: TensorLike) -> Tensor:
     """(e^x + e^-x) / 2
 
@@ -190,6 +213,7 @@ def cosh(input: TensorLike) -> Tensor:
     >>> rv.cosh(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 1.5431])
     """
+    return _cosh_op(input)
 
 
 def _deg2rad_by_numpy(x: Array) -> Array:
@@ -200,7 +224,9 @@ def _deg2rad_gradient(f: Operations, dy: Value) -> Value:
     return dy * _DEGREE
 
 
-@elementwise(numpy=_deg2rad_by_numpy, gradient=_deg2rad_gradient)
+_deg2rad_op = Elementwise(numpy=_deg2rad_by_numpy, gradient=_deg2rad_gradient).op("deg2rad")
+
+
 def deg2rad(input: TensorLike) -> Tensor:
     """x degrees in radians: x pi / 180.
 
@@ -208,27 +234,36 @@ def deg2rad(input: TensorLike) -> Tensor:
     >>> rv.deg2rad(rv.tensor([180.0]))
     tensor([3.1416])
     """
+    return _deg2rad_op(input)
 
 
-@elementwise(numpy=_tetragamma, gradient=_no_third)
+_tetragamma_op = Elementwise(numpy=_tetragamma, gradient=_no_third).op("tetragamma")
+
+
 def tetragamma(input: TensorLike) -> Tensor:
     """The slope of trigamma."""
+    return _tetragamma_op(input)
 
 
 def _trigamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.tetragamma(x)
 
 
-@elementwise(_core.trigamma, gradient=_trigamma_gradient)
+_trigamma_op = Elementwise(_core.trigamma, gradient=_trigamma_gradient).op("trigamma")
+
+
 def trigamma(input: TensorLike) -> Tensor:
     """The slope of digamma."""
+    return _trigamma_op(input)
 
 
 def _digamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.trigamma(x)
 
 
-@elementwise(_core.digamma, gradient=_digamma_gradient)
+_digamma_op = Elementwise(_core.digamma, gradient=_digamma_gradient).op("digamma")
+
+
 def digamma(input: TensorLike) -> Tensor:
     """The derivative of lgamma; nan at negative integers, -inf at 0 (Abramowitz and Stegun 6.3).
 
@@ -236,13 +271,16 @@ def digamma(input: TensorLike) -> Tensor:
     >>> rv.digamma(rv.tensor([1.0, 0.5]))
     tensor([-0.5772, -1.9635])
     """
+    return _digamma_op(input)
 
 
 def _erf_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (2 / _ROOT_PI * f.exp(-x * x))
 
 
-@elementwise(_core.erf, gradient=_erf_gradient)
+_erf_op = Elementwise(_core.erf, gradient=_erf_gradient).op("erf")
+
+
 def erf(input: TensorLike) -> Tensor:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
@@ -250,13 +288,16 @@ def erf(input: TensorLike) -> Tensor:
     >>> rv.erf(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8427])
     """
+    return _erf_op(input)
 
 
 def _erfc_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (-2 / _ROOT_PI * f.exp(-x * x))
 
 
-@elementwise(_core.erfc, gradient=_erfc_gradient)
+_erfc_op = Elementwise(_core.erfc, gradient=_erfc_gradient).op("erfc")
+
+
 def erfc(input: TensorLike) -> Tensor:
     """1 - erf(x), accurate for large x.
 
@@ -264,13 +305,16 @@ def erfc(input: TensorLike) -> Tensor:
     >>> rv.erfc(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 0.1573])
     """
+    return _erfc_op(input)
 
 
 def _erfinv_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * (_ROOT_PI / 2 * f.exp(y * y))
 
 
-@elementwise(_core.erfinv, gradient=_erfinv_gradient, frees_result=True)
+_erfinv_op = Elementwise(_core.erfinv, gradient=_erfinv_gradient, frees_result=True).op("erfinv")
+
+
 def erfinv(input: TensorLike) -> Tensor:
     """The inverse of erf on (-1, 1); inf at 1, nan outside.
 
@@ -278,13 +322,16 @@ def erfinv(input: TensorLike) -> Tensor:
     >>> rv.erfinv(rv.tensor([0.0, 0.5]))
     tensor([0.0000, 0.4769])
     """
+    return _erfinv_op(input)
 
 
 def _exp2_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * (y * _LN2)
 
 
-@elementwise(numpy=np.exp2, gradient=_exp2_gradient)
+_exp2_op = Elementwise(numpy=np.exp2, gradient=_exp2_gradient).op("exp2")
+
+
 def exp2(input: TensorLike) -> Tensor:
     """2^x
 
@@ -292,9 +339,12 @@ def exp2(input: TensorLike) -> Tensor:
     >>> rv.exp2(rv.tensor([0.0, 3.0]))
     tensor([1., 8.])
     """
+    return _exp2_op(input)
 
 
-@elementwise(_core.floor, 0, numpy=np.floor)
+_floor_op = Elementwise(_core.floor, 0, numpy=np.floor).op("floor")
+
+
 def floor(input: TensorLike) -> Tensor:
     """The greatest integer <= x; the gradient is 0.
 
@@ -302,6 +352,7 @@ def floor(input: TensorLike) -> Tensor:
     >>> rv.floor(rv.tensor([0.5, -0.5]))
     tensor([ 0., -1.])
     """
+    return _floor_op(input)
 
 
 def _frac_by_numpy(x: Array) -> Array:
@@ -312,7 +363,9 @@ def _frac_gradient(f: Operations, dy: Value) -> Value:
     return dy
 
 
-@elementwise(numpy=_frac_by_numpy, gradient=_frac_gradient)
+_frac_op = Elementwise(numpy=_frac_by_numpy, gradient=_frac_gradient).op("frac")
+
+
 def frac(input: TensorLike) -> Tensor:
     """x - trunc(x), the part after the decimal point, with the sign of x.
 
@@ -320,13 +373,16 @@ def frac(input: TensorLike) -> Tensor:
     >>> rv.frac(rv.tensor([1.5, -2.25]))
     tensor([ 0.5000, -0.2500])
     """
+    return _frac_op(input)
 
 
 def _lgamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.digamma(x)
 
 
-@elementwise(_core.lgamma, gradient=_lgamma_gradient)
+_lgamma_op = Elementwise(_core.lgamma, gradient=_lgamma_gradient).op("lgamma")
+
+
 def lgamma(input: TensorLike) -> Tensor:
     """The logarithm of |gamma(x)|; inf at 0 and the negative integers.
 
@@ -334,13 +390,16 @@ def lgamma(input: TensorLike) -> Tensor:
     >>> rv.lgamma(rv.tensor([1.0, 5.0]))
     tensor([0.0000, 3.1781])
     """
+    return _lgamma_op(input)
 
 
 def _log10_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (x * _LN10)
 
 
-@elementwise(numpy=np.log10, gradient=_log10_gradient)
+_log10_op = Elementwise(numpy=np.log10, gradient=_log10_gradient).op("log10")
+
+
 def log10(input: TensorLike) -> Tensor:
     """The logarithm with base 10: -inf at 0, nan below.
 
@@ -348,13 +407,16 @@ def log10(input: TensorLike) -> Tensor:
     >>> rv.log10(rv.tensor([1.0, 2.0]))
     tensor([0.0000, 0.3010])
     """
+    return _log10_op(input)
 
 
 def _log2_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (x * _LN2)
 
 
-@elementwise(numpy=np.log2, gradient=_log2_gradient)
+_log2_op = Elementwise(numpy=np.log2, gradient=_log2_gradient).op("log2")
+
+
 def log2(input: TensorLike) -> Tensor:
     """The logarithm with base 2: -inf at 0, nan below.
 
@@ -362,6 +424,7 @@ def log2(input: TensorLike) -> Tensor:
     >>> rv.log2(rv.tensor([1.0, 8.0]))
     tensor([0., 3.])
     """
+    return _log2_op(input)
 
 
 def _rad2deg_by_numpy(x: Array) -> Array:
@@ -372,7 +435,9 @@ def _rad2deg_gradient(f: Operations, dy: Value) -> Value:
     return dy * (1 / _DEGREE)
 
 
-@elementwise(numpy=_rad2deg_by_numpy, gradient=_rad2deg_gradient)
+_rad2deg_op = Elementwise(numpy=_rad2deg_by_numpy, gradient=_rad2deg_gradient).op("rad2deg")
+
+
 def rad2deg(input: TensorLike) -> Tensor:
     """x radians in degrees: 180 x / pi.
 
@@ -380,9 +445,12 @@ def rad2deg(input: TensorLike) -> Tensor:
     >>> rv.rad2deg(rv.tensor([3.14159265]))
     tensor([180.])
     """
+    return _rad2deg_op(input)
 
 
-@elementwise(numpy=np.sinc, gradient=_sinc_gradient, frees_result=True)
+_sinc_op = Elementwise(numpy=np.sinc, gradient=_sinc_gradient, frees_result=True).op("sinc")
+
+
 def sinc(input: TensorLike) -> Tensor:
     """sin(pi x) / (pi x); 1 at 0.
 
@@ -390,13 +458,16 @@ def sinc(input: TensorLike) -> Tensor:
     >>> rv.sinc(rv.tensor([0.0, 0.5]))
     tensor([1.0000, 0.6366])
     """
+    return _sinc_op(input)
 
 
 def _sinh_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.cosh(x)
 
 
-@elementwise(numpy=np.sinh, gradient=_sinh_gradient)
+_sinh_op = Elementwise(numpy=np.sinh, gradient=_sinh_gradient).op("sinh")
+
+
 def sinh(input: TensorLike) -> Tensor:
     """(e^x - e^-x) / 2
 
@@ -404,9 +475,12 @@ def sinh(input: TensorLike) -> Tensor:
     >>> rv.sinh(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 1.1752])
     """
+    return _sinh_op(input)
 
 
-@elementwise(_core.trunc, 0, numpy=np.trunc)
+_trunc_op = Elementwise(_core.trunc, 0, numpy=np.trunc).op("trunc")
+
+
 def trunc(input: TensorLike) -> Tensor:
     """x without the part after the decimal point; the gradient is 0.
 
@@ -414,6 +488,7 @@ def trunc(input: TensorLike) -> Tensor:
     >>> rv.trunc(rv.tensor([1.5, -1.5]))
     tensor([ 1., -1.])
     """
+    return _trunc_op(input)
 
 
 arccos = acos

@@ -15,8 +15,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
-from ranvier.ops.elementwise.decorator import DECLARATIONS, EVERY_DTYPE, elementwise
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
+from ranvier.ops.elementwise.op import DECLARATIONS, EVERY_DTYPE, Elementwise
 from ranvier.ops.gradient_rules import none
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
@@ -53,7 +53,9 @@ def _abs_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.sign(x)
 
 
-@elementwise(_core.abs, gradient=_abs_gradient, numpy=np.abs)
+_abs_op = Elementwise(_core.abs, gradient=_abs_gradient, numpy=np.abs).op("abs")
+
+
 def abs(input: TensorLike) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
 
@@ -61,13 +63,16 @@ def abs(input: TensorLike) -> Tensor:
     >>> rv.abs(rv.tensor([-1.5, 2.0]))
     tensor([1.5000, 2.0000])
     """
+    return _abs_op(input)
 
 
 def _cos_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return -(dy * f.sin(x))
 
 
-@elementwise(_core.cos, gradient=_cos_gradient)
+_cos_op = Elementwise(_core.cos, gradient=_cos_gradient).op("cos")
+
+
 def cos(input: TensorLike) -> Tensor:
     """The cosine of x radians.
 
@@ -75,13 +80,16 @@ def cos(input: TensorLike) -> Tensor:
     >>> rv.cos(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 0.5403])
     """
+    return _cos_op(input)
 
 
 def _exp_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return f.mul(dy, y)
 
 
-@elementwise(_core.exp, gradient=_exp_gradient, backward_kernel="mul")
+_exp_op = Elementwise(_core.exp, gradient=_exp_gradient, backward_kernel="mul").op("exp")
+
+
 def exp(input: TensorLike) -> Tensor:
     """e^x
 
@@ -89,13 +97,16 @@ def exp(input: TensorLike) -> Tensor:
     >>> rv.exp(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 2.7183])
     """
+    return _exp_op(input)
 
 
 def _expm1_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy * (y + 1.0)
 
 
-@elementwise(_core.expm1, gradient=_expm1_gradient)
+_expm1_op = Elementwise(_core.expm1, gradient=_expm1_gradient).op("expm1")
+
+
 def expm1(input: TensorLike) -> Tensor:
     """e^x - 1, accurate near 0
 
@@ -103,13 +114,16 @@ def expm1(input: TensorLike) -> Tensor:
     >>> rv.expm1(rv.tensor([0.0, 1e-8]))
     tensor([0.0000e+00, 1.0000e-08])
     """
+    return _expm1_op(input)
 
 
 def _log_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return f.div(dy, x)
 
 
-@elementwise(_core.log, gradient=_log_gradient, backward_kernel="div")
+_log_op = Elementwise(_core.log, gradient=_log_gradient, backward_kernel="div").op("log")
+
+
 def log(input: TensorLike) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
 
@@ -117,13 +131,16 @@ def log(input: TensorLike) -> Tensor:
     >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
     tensor([0., -inf, nan])
     """
+    return _log_op(input)
 
 
 def _log1p_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (x + 1.0)
 
 
-@elementwise(_core.log1p, gradient=_log1p_gradient)
+_log1p_op = Elementwise(_core.log1p, gradient=_log1p_gradient).op("log1p")
+
+
 def log1p(input: TensorLike) -> Tensor:
     """log(1 + x), accurate near 0
 
@@ -131,13 +148,16 @@ def log1p(input: TensorLike) -> Tensor:
     >>> rv.log1p(rv.tensor([0.0, -1.0]))
     tensor([0., -inf])
     """
+    return _log1p_op(input)
 
 
 def _reciprocal_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return -(dy * y * y)
 
 
-@elementwise(_core.reciprocal, gradient=_reciprocal_gradient)
+_reciprocal_op = Elementwise(_core.reciprocal, gradient=_reciprocal_gradient).op("reciprocal")
+
+
 def reciprocal(input: TensorLike) -> Tensor:
     """1 / x
 
@@ -145,9 +165,12 @@ def reciprocal(input: TensorLike) -> Tensor:
     >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
     tensor([0.2500,    inf])
     """
+    return _reciprocal_op(input)
 
 
-@elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
+_sign_op = Elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign).op("sign")
+
+
 def sign(input: TensorLike) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
 
@@ -155,13 +178,16 @@ def sign(input: TensorLike) -> Tensor:
     >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))
     tensor([-1.,  0.,  1.])
     """
+    return _sign_op(input)
 
 
 def _sin_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.cos(x)
 
 
-@elementwise(_core.sin, gradient=_sin_gradient)
+_sin_op = Elementwise(_core.sin, gradient=_sin_gradient).op("sin")
+
+
 def sin(input: TensorLike) -> Tensor:
     """The sine of x radians.
 
@@ -169,13 +195,16 @@ def sin(input: TensorLike) -> Tensor:
     >>> rv.sin(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8415])
     """
+    return _sin_op(input)
 
 
 def _sqrt_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return dy / (y * 2.0)
 
 
-@elementwise(_core.sqrt, gradient=_sqrt_gradient)
+_sqrt_op = Elementwise(_core.sqrt, gradient=_sqrt_gradient).op("sqrt")
+
+
 def sqrt(input: TensorLike) -> Tensor:
     """The square root: nan below 0.
 
@@ -183,13 +212,16 @@ def sqrt(input: TensorLike) -> Tensor:
     >>> rv.sqrt(rv.tensor([4.0, 2.25]))
     tensor([2.0000, 1.5000])
     """
+    return _sqrt_op(input)
 
 
 def _square_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (x * 2.0)
 
 
-@elementwise(_core.square, gradient=_square_gradient, numpy=_square_of_integers)
+_square_op = Elementwise(_core.square, gradient=_square_gradient, numpy=_square_of_integers).op("square")
+
+
 def square(input: TensorLike) -> Tensor:
     """x^2
 
@@ -197,12 +229,13 @@ def square(input: TensorLike) -> Tensor:
     >>> rv.square(rv.tensor([1.0, -3.0]))
     tensor([1., 9.])
     """
+    return _square_op(input)
 
 
 absolute = abs
 
 
-_ROUND = elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
+_ROUND = Elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
 
 
 def round(input: TensorLike, decimals: int = 0) -> Tensor:
@@ -334,8 +367,8 @@ def _power_of_integers(a: Array, b: Array) -> Array:
 
 # In _POWER b may be negative, so that integers need _power_of_integers. In _INTEGER_POWER b is a Python int,
 # >= 0 where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
-_POWER = elementwise(_core.pow, numpy=_power_of_integers, node=Pow).op("pow")
-_INTEGER_POWER = elementwise(numpy=_power_of_integers, dtypes=EVERY_DTYPE, ufunc=np.power, node=Pow).op("pow")
+_POWER = Elementwise(_core.pow, numpy=_power_of_integers, node=Pow).op("pow")
+_INTEGER_POWER = Elementwise(numpy=_power_of_integers, dtypes=EVERY_DTYPE, ufunc=np.power, node=Pow).op("pow")
 
 
 def pow(input: TensorLike, exponent: TensorLike) -> Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.compare import ge, gt, le, lt, ne
-from ranvier.ops.elementwise.decorator import elementwise
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
@@ -44,7 +44,7 @@ def _bits(name: str, x: int, dtype: np.dtype[Any]) -> Any:
     return unsigned.view(dtype)[()]
 
 
-def _bitwise(function: Callable[..., Any], of_bools: Callable[..., Array] | None = None) -> elementwise:
+def _bitwise(function: Callable[..., Any], of_bools: Callable[..., Array] | None = None) -> Elementwise:
     """The declaration of an op on bits, by NumPy's function. of_bools: a kernel for floats that computes the
     same of 0 and 1, with which a recorded step computes bools."""
 
@@ -57,10 +57,12 @@ def _bitwise(function: Callable[..., Any], of_bools: Callable[..., Array] | None
         floats = [in_dtype(x, F32) for x in arrays]
         return in_dtype(of_bools(*floats, None), np.dtype(np.bool_))
 
-    return elementwise(numpy=function, dtypes=OWN, check_dtype=_integers, number=_bits, instead=instead)
+    return Elementwise(numpy=function, dtypes=OWN, check_dtype=_integers, number=_bits, instead=instead)
 
 
-@_bitwise(np.bitwise_and, _core.mul)
+_bitwise_and_op = _bitwise(np.bitwise_and, _core.mul).op("bitwise_and")
+
+
 def bitwise_and(input: TensorLike, other: TensorLike) -> Tensor:
     """a & b, bit by bit.
 
@@ -68,9 +70,12 @@ def bitwise_and(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.bitwise_and(rv.tensor([6, 5]), 3)
     tensor([2, 1])
     """
+    return _bitwise_and_op(input, other)
 
 
-@_bitwise(np.bitwise_or, _core.maximum)
+_bitwise_or_op = _bitwise(np.bitwise_or, _core.maximum).op("bitwise_or")
+
+
 def bitwise_or(input: TensorLike, other: TensorLike) -> Tensor:
     """a | b, bit by bit.
 
@@ -78,9 +83,12 @@ def bitwise_or(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.bitwise_or(rv.tensor([6, 5]), 3)
     tensor([7, 7])
     """
+    return _bitwise_or_op(input, other)
 
 
-@_bitwise(np.bitwise_xor, _core.ne)
+_bitwise_xor_op = _bitwise(np.bitwise_xor, _core.ne).op("bitwise_xor")
+
+
 def bitwise_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """a ^ b, bit by bit.
 
@@ -88,13 +96,16 @@ def bitwise_xor(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.bitwise_xor(rv.tensor([6, 5]), 3)
     tensor([5, 6])
     """
+    return _bitwise_xor_op(input, other)
 
 
 def _not(x: Array, out: Array | None) -> Array:
     return _core.eq(x, 0.0, out)
 
 
-@_bitwise(np.invert, _not)
+_bitwise_not_op = _bitwise(np.invert, _not).op("bitwise_not")
+
+
 def bitwise_not(input: TensorLike) -> Tensor:
     """~x, bit by bit.
 
@@ -102,9 +113,12 @@ def bitwise_not(input: TensorLike) -> Tensor:
     >>> rv.bitwise_not(rv.tensor([0, 5]))
     tensor([-1, -6])
     """
+    return _bitwise_not_op(input)
 
 
-@_bitwise(np.left_shift)
+_bitwise_left_shift_op = _bitwise(np.left_shift).op("bitwise_left_shift")
+
+
 def bitwise_left_shift(input: TensorLike, other: TensorLike) -> Tensor:
     """a * 2^b, of integers.
 
@@ -112,9 +126,12 @@ def bitwise_left_shift(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.bitwise_left_shift(rv.tensor([1, 3]), 2)
     tensor([ 4, 12])
     """
+    return _bitwise_left_shift_op(input, other)
 
 
-@_bitwise(np.right_shift)
+_bitwise_right_shift_op = _bitwise(np.right_shift).op("bitwise_right_shift")
+
+
 def bitwise_right_shift(input: TensorLike, other: TensorLike) -> Tensor:
     """floor(a / 2^b), of integers.
 
@@ -122,6 +139,7 @@ def bitwise_right_shift(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.bitwise_right_shift(rv.tensor([8, 5]), 1)
     tensor([4, 2])
     """
+    return _bitwise_right_shift_op(input, other)
 
 
 def _truth(name: str, x: TensorLike) -> Tensor:

@@ -1,14 +1,15 @@
-"""Makes the class of nodes of the tape of an element-wise op from its declaration (`decorator.py`).
+"""Makes the class of nodes of the tape of an element-wise op from its declaration (`op.py`).
 
-The methods are composed as text and compiled (`generated.py`). For ``elu``, whose gradient reads the result
-and the setting alpha, that is::
+The methods are composed as text and compiled. For ``elu``, whose gradient reads the result and the setting
+alpha, that is::
 
     class Elu(Function):
         def __init__(self, alpha):
             self.alpha = alpha
 
         def forward(self, x, out=None):
-            self.y = y = kernel(x, self.alpha, out)
+            y = kernel(x, self.alpha, out)
+            self.y = y
             return y
 
         def backward(self, dy, f=KERNELS):
@@ -21,9 +22,8 @@ small Tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from inspect import Parameter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,6 @@ import ranvier.ops.elementwise.compute as compute
 import ranvier.ops.namespaces as namespaces
 from ranvier.ops.elementwise.declaration import PLACES, Declaration, Gradient, parameters_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import diagonal, recomputed
 from ranvier.ops.namespaces import KERNELS, TENSORS, differentiable_backward, formula_of
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
@@ -204,16 +203,14 @@ def _by_numpy(gradient: Callable[..., Any], dy: Array, *saved: Array) -> Array:
 def _unary_methods(declaration: Declaration, saved: Sequence[str], gradient: GradientCall) -> dict[str, Any]:
     """forward and backward of an op of x, with the constructor of its settings."""
     settings = declaration.settings
-    scope = _scope(declaration)
-    methods = {
-        "forward": _forward(declaration, ["x"], saved, []),
-        "backward": _method("backward", ["dy", _default("f", KERNELS)], [f"return {gradient.text}"], scope),
-        "reads_old": "x" in saved,  # an op in place copies x first
-    }
+    lines = []
     if settings:
-        lines = [f"self.{name} = {name}" for name in settings]
-        methods["__init__"] = _method("__init__", settings, lines, scope)
-    return methods
+        lines += [f"def __init__(self, {', '.join(settings)}):"]
+        lines += [f"    self.{name} = {name}" for name in settings]
+    lines += _forward(declaration, ["x"], saved)
+    lines += ["def backward(self, dy, f=KERNELS):", f"    return {gradient.text}"]
+    reads_old = "x" in saved  # an op in place copies x first
+    return {**_compiled(declaration, lines), "reads_old": reads_old}
 
 
 def _binary_methods(
@@ -221,47 +218,49 @@ def _binary_methods(
 ) -> dict[str, Any]:
     """forward and backward of an op of a and b."""
     da, db = gradients
-    lines = [
-        f"da = {da.text} if self.needs[0] else None",
-        f"db = {db.text} if self.needs[1] else None",
-        "return da, db",
+    lines = _forward(declaration, ["a", "b"], saved)
+    lines += [
+        "def backward(self, dy, f=KERNELS):",
+        f"    da = {da.text} if self.needs[0] else None",
+        f"    db = {db.text} if self.needs[1] else None",
+        "    return da, db",
     ]
-    return {
-        "forward": _forward(declaration, ["a", "b"], saved, ["self.shapes = (a.shape, b.shape)"]),
-        "backward": _method("backward", ["dy", _default("f", KERNELS)], lines, _scope(declaration)),
-        "reads_old": False,
-    }
+    return {**_compiled(declaration, lines), "reads_old": False}
 
 
-def _forward(
-    declaration: Declaration, operands: Sequence[str], saved: Sequence[str], further: Sequence[str]
-) -> Callable[..., Any]:
-    """forward: saves what backward reads, and calls the kernel or NumPy's function."""
-    lines = [f"self.{name} = {name}" for name in operands if name in saved]
-    lines += further
+def _forward(declaration: Declaration, operands: Sequence[str], saved: Sequence[str]) -> list[str]:
+    """The lines of forward, which saves what backward reads, and calls the kernel or NumPy's function."""
+    parameters = ", ".join(operands)
+    lines = [f"def forward(self, {parameters}, out=None):"]
+    lines += [f"    self.{name} = {name}" for name in operands if name in saved]
+    if len(operands) == 2:
+        lines.append("    self.shapes = (a.shape, b.shape)")
     if declaration.kernel is None:
-        y = f"host(floats, name, function, {', '.join(operands)})"
+        lines.append(f"    y = host(floats, name, function, {parameters})")
     else:
         settings = [f"self.{name}" for name in declaration.settings]
-        arguments = ", ".join([*operands, *settings, "out"])
-        y = f"kernel({arguments})"
+        lines.append(f"    y = kernel({', '.join([*operands, *settings, 'out'])})")
     if "y" in saved:
-        lines += [f"self.y = y = {y}", "return y"]
-    else:
-        lines.append(f"return {y}")
-    return _method("forward", [*operands, _default("out", None)], lines, _scope(declaration))
+        lines.append("    self.y = y")
+    lines.append("    return y")
+    return lines
 
 
-def _scope(declaration: Declaration) -> dict[str, Any]:
-    """The global variables of the compiled methods."""
-    return {
-        **vars(namespaces),  # with __file__, by which rv.compile knows the library's code
+def _compiled(declaration: Declaration, lines: Sequence[str]) -> dict[str, Any]:
+    """The functions that a text defines, by name."""
+    scope = {
+        **vars(namespaces),
         "kernel": declaration.kernel,
         "host": host,
         "floats": compute.floats,
         "name": declaration.name,
         "function": declaration.numpy,
     }
+    # The code has the name of a file of the library, by which rv.compile recognizes it as the library's.
+    code = compile("\n".join(lines), namespaces.__file__, "exec")
+    functions: dict[str, Any] = {}
+    exec(code, scope, functions)
+    return functions
 
 
 def _further_members(declaration: Declaration) -> dict[str, Any]:
@@ -286,13 +285,3 @@ def _reads_old(same_slope: Callable[..., bool], settings: Sequence[str]) -> Call
         return not same_slope(*[getattr(node, name) for name in settings])
 
     return reads_old
-
-
-def _method(
-    name: str, parameters: Iterable[str | Parameter], lines: list[str], scope: dict[str, Any]
-) -> Callable[..., Any]:
-    return made(name, ["self", *parameters], "\n".join(lines), scope)
-
-
-def _default(name: str, value: object) -> Parameter:
-    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value)

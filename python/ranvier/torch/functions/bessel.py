@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import Tensor
-from ranvier.ops.elementwise.decorator import elementwise
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tensors.types import TensorLike
 
@@ -270,7 +270,9 @@ def _slope_of_i1e(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.where(zero, 0.5, slope)
 
 
-@elementwise(numpy=rounded_once(_i0), gradient=_slope_of_i0)
+_i0_op = Elementwise(numpy=rounded_once(_i0), gradient=_slope_of_i0).op("i0")
+
+
 def i0(input: TensorLike) -> Tensor:
     """The modified Bessel function I of order 0.
 
@@ -278,9 +280,12 @@ def i0(input: TensorLike) -> Tensor:
     >>> i0(rv.tensor([0.0]))
     tensor([1.])
     """
+    return _i0_op(input)
 
 
-@elementwise(numpy=rounded_once(_i1), gradient=_slope_of_i1)
+_i1_op = Elementwise(numpy=rounded_once(_i1), gradient=_slope_of_i1).op("i1")
+
+
 def i1(input: TensorLike) -> Tensor:
     """The modified Bessel function I of order 1.
 
@@ -288,9 +293,12 @@ def i1(input: TensorLike) -> Tensor:
     >>> i1(rv.tensor([0.0]))
     tensor([0.])
     """
+    return _i1_op(input)
 
 
-@elementwise(numpy=rounded_once(_i0e), gradient=_slope_of_i0e)
+_i0e_op = Elementwise(numpy=rounded_once(_i0e), gradient=_slope_of_i0e).op("i0e")
+
+
 def i0e(input: TensorLike) -> Tensor:
     """exp(-|x|) I0(x).
 
@@ -298,9 +306,12 @@ def i0e(input: TensorLike) -> Tensor:
     >>> i0e(rv.tensor([0.0]))
     tensor([1.])
     """
+    return _i0e_op(input)
 
 
-@elementwise(numpy=rounded_once(_i1e), gradient=_slope_of_i1e)
+_i1e_op = Elementwise(numpy=rounded_once(_i1e), gradient=_slope_of_i1e).op("i1e")
+
+
 def i1e(input: TensorLike) -> Tensor:
     """exp(-|x|) I1(x).
 
@@ -308,12 +319,15 @@ def i1e(input: TensorLike) -> Tensor:
     >>> i1e(rv.tensor([0.0]))
     tensor([0.])
     """
+    return _i1e_op(input)
 
 
 # As in PyTorch, the functions below have no gradient.
 
 
-@elementwise(numpy=rounded_once(_i0))
+_modified_bessel_i0_op = Elementwise(numpy=rounded_once(_i0)).op("modified_bessel_i0")
+
+
 def modified_bessel_i0(input: TensorLike) -> Tensor:
     """:func:`i0`, without a gradient.
 
@@ -321,9 +335,12 @@ def modified_bessel_i0(input: TensorLike) -> Tensor:
     >>> modified_bessel_i0(rv.tensor([0.0]))
     tensor([1.])
     """
+    return _modified_bessel_i0_op(input)
 
 
-@elementwise(numpy=rounded_once(_i1))
+_modified_bessel_i1_op = Elementwise(numpy=rounded_once(_i1)).op("modified_bessel_i1")
+
+
 def modified_bessel_i1(input: TensorLike) -> Tensor:
     """:func:`i1`, without a gradient.
 
@@ -331,9 +348,12 @@ def modified_bessel_i1(input: TensorLike) -> Tensor:
     >>> modified_bessel_i1(rv.tensor([0.0]))
     tensor([0.])
     """
+    return _modified_bessel_i1_op(input)
 
 
-@elementwise(numpy=rounded_once(partial(_k, order=0)))
+_modified_bessel_k0_op = Elementwise(numpy=rounded_once(partial(_k, order=0))).op("modified_bessel_k0")
+
+
 def modified_bessel_k0(input: TensorLike) -> Tensor:
     """The modified Bessel function K of order 0; nan below 0.
 
@@ -341,9 +361,12 @@ def modified_bessel_k0(input: TensorLike) -> Tensor:
     >>> modified_bessel_k0(rv.tensor([1.0]))
     tensor([0.4210])
     """
+    return _modified_bessel_k0_op(input)
 
 
-@elementwise(numpy=rounded_once(partial(_k, order=1)))
+_modified_bessel_k1_op = Elementwise(numpy=rounded_once(partial(_k, order=1))).op("modified_bessel_k1")
+
+
 def modified_bessel_k1(input: TensorLike) -> Tensor:
     """The modified Bessel function K of order 1; nan below 0.
 
@@ -351,9 +374,14 @@ def modified_bessel_k1(input: TensorLike) -> Tensor:
     >>> modified_bessel_k1(rv.tensor([1.0]))
     tensor([0.6019])
     """
+    return _modified_bessel_k1_op(input)
 
 
-@elementwise(numpy=rounded_once(partial(_scaled_k, order=0)))
+_scaled_modified_bessel_k0_op = Elementwise(numpy=rounded_once(partial(_scaled_k, order=0))).op(
+    "scaled_modified_bessel_k0"
+)
+
+
 def scaled_modified_bessel_k0(input: TensorLike) -> Tensor:
     """exp(x) K0(x).
 
@@ -361,9 +389,14 @@ def scaled_modified_bessel_k0(input: TensorLike) -> Tensor:
     >>> scaled_modified_bessel_k0(rv.tensor([1.0]))
     tensor([1.1445])
     """
+    return _scaled_modified_bessel_k0_op(input)
 
 
-@elementwise(numpy=rounded_once(partial(_scaled_k, order=1)))
+_scaled_modified_bessel_k1_op = Elementwise(numpy=rounded_once(partial(_scaled_k, order=1))).op(
+    "scaled_modified_bessel_k1"
+)
+
+
 def scaled_modified_bessel_k1(input: TensorLike) -> Tensor:
     """exp(x) K1(x).
 
@@ -371,13 +404,16 @@ def scaled_modified_bessel_k1(input: TensorLike) -> Tensor:
     >>> scaled_modified_bessel_k1(rv.tensor([1.0]))
     tensor([1.6362])
     """
+    return _scaled_modified_bessel_k1_op(input)
 
 
 def _j0(x: Array) -> Array:
     return _oscillating(np.abs(x), 0, False)
 
 
-@elementwise(numpy=rounded_once(_j0))
+_bessel_j0_op = Elementwise(numpy=rounded_once(_j0)).op("bessel_j0")
+
+
 def bessel_j0(input: TensorLike) -> Tensor:
     """The Bessel function J of order 0.
 
@@ -385,9 +421,12 @@ def bessel_j0(input: TensorLike) -> Tensor:
     >>> bessel_j0(rv.tensor([0.0]))
     tensor([1.])
     """
+    return _bessel_j0_op(input)
 
 
-@elementwise(numpy=rounded_once(_j1))
+_bessel_j1_op = Elementwise(numpy=rounded_once(_j1)).op("bessel_j1")
+
+
 def bessel_j1(input: TensorLike) -> Tensor:
     """The Bessel function J of order 1.
 
@@ -395,9 +434,12 @@ def bessel_j1(input: TensorLike) -> Tensor:
     >>> bessel_j1(rv.tensor([1.0]))
     tensor([0.4401])
     """
+    return _bessel_j1_op(input)
 
 
-@elementwise(numpy=rounded_once(partial(_oscillating, order=0, second=True)))
+_bessel_y0_op = Elementwise(numpy=rounded_once(partial(_oscillating, order=0, second=True))).op("bessel_y0")
+
+
 def bessel_y0(input: TensorLike) -> Tensor:
     """The Bessel function Y of order 0; nan below 0.
 
@@ -405,9 +447,12 @@ def bessel_y0(input: TensorLike) -> Tensor:
     >>> bessel_y0(rv.tensor([1.0]))
     tensor([0.0883])
     """
+    return _bessel_y0_op(input)
 
 
-@elementwise(numpy=rounded_once(partial(_oscillating, order=1, second=True)))
+_bessel_y1_op = Elementwise(numpy=rounded_once(partial(_oscillating, order=1, second=True))).op("bessel_y1")
+
+
 def bessel_y1(input: TensorLike) -> Tensor:
     """The Bessel function Y of order 1; nan below 0.
 
@@ -415,9 +460,12 @@ def bessel_y1(input: TensorLike) -> Tensor:
     >>> bessel_y1(rv.tensor([1.0]))
     tensor([-0.7812])
     """
+    return _bessel_y1_op(input)
 
 
-@elementwise(numpy=rounded_once(_spherical))
+_spherical_bessel_j0_op = Elementwise(numpy=rounded_once(_spherical)).op("spherical_bessel_j0")
+
+
 def spherical_bessel_j0(input: TensorLike) -> Tensor:
     """sin(x) / x, 1 at 0.
 
@@ -425,9 +473,12 @@ def spherical_bessel_j0(input: TensorLike) -> Tensor:
     >>> spherical_bessel_j0(rv.tensor([1.0]))
     tensor([0.8415])
     """
+    return _spherical_bessel_j0_op(input)
 
 
-@elementwise(numpy=rounded_once(_airy))
+_airy_ai_op = Elementwise(numpy=rounded_once(_airy)).op("airy_ai")
+
+
 def airy_ai(input: TensorLike) -> Tensor:
     """The Airy function Ai.
 
@@ -435,3 +486,4 @@ def airy_ai(input: TensorLike) -> Tensor:
     >>> airy_ai(rv.tensor([0.0]))
     tensor([0.3550])
     """
+    return _airy_ai_op(input)

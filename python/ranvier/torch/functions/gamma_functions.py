@@ -15,7 +15,7 @@ import numpy as np
 import ranvier as rv
 import ranvier._core as _core
 from ranvier import Tensor
-from ranvier.ops.elementwise.decorator import elementwise
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import in_dtypes
 from ranvier.tensors.failures import OpError
@@ -87,7 +87,11 @@ def _slope_of_zeta(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return dy * -a * either(f, _zeta, zeta, a + 1.0, b)
 
 
-@elementwise(numpy=rounded_once(_zeta), gradient=(_no_slope_of_first("zeta"), _slope_of_zeta))
+_zeta_op = Elementwise(numpy=rounded_once(_zeta), gradient=(_no_slope_of_first("zeta"), _slope_of_zeta)).op(
+    "zeta"
+)
+
+
 def zeta(input: TensorLike, other: TensorLike) -> Tensor:
     """Hurwitz's zeta function, the sum of (other + k)^-input over k >= 0.
 
@@ -95,6 +99,7 @@ def zeta(input: TensorLike, other: TensorLike) -> Tensor:
     >>> zeta(2.0, rv.tensor([1.0]))
     tensor([1.6449])
     """
+    return _zeta_op(input, other)
 
 
 @in_dtypes()
@@ -252,10 +257,12 @@ def _slope_of_gammaincc(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return -dy * _density(f, a, b)
 
 
-@elementwise(
+_gammainc_op = Elementwise(
     numpy=rounded_once(partial(_incomplete, upper=False)),
     gradient=(_no_slope_of_first("gammainc"), _slope_of_gammainc),
-)
+).op("gammainc")
+
+
 def gammainc(input: TensorLike, other: TensorLike) -> Tensor:
     """The regularized lower incomplete gamma function P(a, x) of a = input and x = other.
 
@@ -263,12 +270,15 @@ def gammainc(input: TensorLike, other: TensorLike) -> Tensor:
     >>> gammainc(1.0, rv.tensor([1.0]))
     tensor([0.6321])
     """
+    return _gammainc_op(input, other)
 
 
-@elementwise(
+_gammaincc_op = Elementwise(
     numpy=rounded_once(partial(_incomplete, upper=True)),
     gradient=(_no_slope_of_first("gammaincc"), _slope_of_gammaincc),
-)
+).op("gammaincc")
+
+
 def gammaincc(input: TensorLike, other: TensorLike) -> Tensor:
     """The regularized upper incomplete gamma function, 1 - P(a, x).
 
@@ -276,3 +286,4 @@ def gammaincc(input: TensorLike, other: TensorLike) -> Tensor:
     >>> gammaincc(1.0, rv.tensor([1.0]))
     tensor([0.3679])
     """
+    return _gammaincc_op(input, other)

@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.ops.elementwise.decorator import elementwise
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.memory import Array
@@ -220,9 +220,14 @@ def _slope_of_second_power(f: Operations, dy: Value, a: Value, b: Value) -> Valu
     return _slope_of_first_power(f, dy, b, a)
 
 
-@elementwise(numpy=np.logaddexp2, gradient=(_slope_of_first_power, _slope_of_second_power))
+_logaddexp2_op = Elementwise(
+    numpy=np.logaddexp2, gradient=(_slope_of_first_power, _slope_of_second_power)
+).op("logaddexp2")
+
+
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^a + 2^b) without overflow."""
+    return _logaddexp2_op(input, other)
 
 
 def is_neg(input: Tensor) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ranvier import Tensor
-from ranvier.ops.elementwise.decorator import elementwise
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import Array, Values, rounded_once
 
@@ -56,7 +56,9 @@ def _chebyshev(slope: float, shift: float, shifted: bool) -> Values:
     return _by_recurrence(first, step)
 
 
-@elementwise(numpy=_chebyshev(1, 0, False))
+_chebyshev_polynomial_t_op = Elementwise(numpy=_chebyshev(1, 0, False)).op("chebyshev_polynomial_t")
+
+
 def chebyshev_polynomial_t(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial T of degree n.
 
@@ -64,9 +66,12 @@ def chebyshev_polynomial_t(input: TensorLike, n: TensorLike) -> Tensor:
     >>> chebyshev_polynomial_t(rv.tensor([2.0]), 2)
     tensor([7.])
     """
+    return _chebyshev_polynomial_t_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(2, 0, False))
+_chebyshev_polynomial_u_op = Elementwise(numpy=_chebyshev(2, 0, False)).op("chebyshev_polynomial_u")
+
+
 def chebyshev_polynomial_u(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial U of degree n.
 
@@ -74,9 +79,12 @@ def chebyshev_polynomial_u(input: TensorLike, n: TensorLike) -> Tensor:
     >>> chebyshev_polynomial_u(rv.tensor([2.0]), 2)
     tensor([15.])
     """
+    return _chebyshev_polynomial_u_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(2, -1, False))
+_chebyshev_polynomial_v_op = Elementwise(numpy=_chebyshev(2, -1, False)).op("chebyshev_polynomial_v")
+
+
 def chebyshev_polynomial_v(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial V of degree n.
 
@@ -84,9 +92,12 @@ def chebyshev_polynomial_v(input: TensorLike, n: TensorLike) -> Tensor:
     >>> chebyshev_polynomial_v(rv.tensor([2.0]), 2)
     tensor([11.])
     """
+    return _chebyshev_polynomial_v_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(2, 1, False))
+_chebyshev_polynomial_w_op = Elementwise(numpy=_chebyshev(2, 1, False)).op("chebyshev_polynomial_w")
+
+
 def chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial W of degree n.
 
@@ -94,9 +105,14 @@ def chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     >>> chebyshev_polynomial_w(rv.tensor([2.0]), 2)
     tensor([19.])
     """
+    return _chebyshev_polynomial_w_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(1, 0, True))
+_shifted_chebyshev_polynomial_t_op = Elementwise(numpy=_chebyshev(1, 0, True)).op(
+    "shifted_chebyshev_polynomial_t"
+)
+
+
 def shifted_chebyshev_polynomial_t(input: TensorLike, n: TensorLike) -> Tensor:
     """T of 2 x - 1.
 
@@ -104,9 +120,14 @@ def shifted_chebyshev_polynomial_t(input: TensorLike, n: TensorLike) -> Tensor:
     >>> shifted_chebyshev_polynomial_t(rv.tensor([1.5]), 2)
     tensor([7.])
     """
+    return _shifted_chebyshev_polynomial_t_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(2, 0, True))
+_shifted_chebyshev_polynomial_u_op = Elementwise(numpy=_chebyshev(2, 0, True)).op(
+    "shifted_chebyshev_polynomial_u"
+)
+
+
 def shifted_chebyshev_polynomial_u(input: TensorLike, n: TensorLike) -> Tensor:
     """U of 2 x - 1.
 
@@ -114,9 +135,14 @@ def shifted_chebyshev_polynomial_u(input: TensorLike, n: TensorLike) -> Tensor:
     >>> shifted_chebyshev_polynomial_u(rv.tensor([1.5]), 2)
     tensor([15.])
     """
+    return _shifted_chebyshev_polynomial_u_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(2, -1, True))
+_shifted_chebyshev_polynomial_v_op = Elementwise(numpy=_chebyshev(2, -1, True)).op(
+    "shifted_chebyshev_polynomial_v"
+)
+
+
 def shifted_chebyshev_polynomial_v(input: TensorLike, n: TensorLike) -> Tensor:
     """V of 2 x - 1.
 
@@ -124,9 +150,14 @@ def shifted_chebyshev_polynomial_v(input: TensorLike, n: TensorLike) -> Tensor:
     >>> shifted_chebyshev_polynomial_v(rv.tensor([1.5]), 2)
     tensor([11.])
     """
+    return _shifted_chebyshev_polynomial_v_op(input, n)
 
 
-@elementwise(numpy=_chebyshev(2, 1, True))
+_shifted_chebyshev_polynomial_w_op = Elementwise(numpy=_chebyshev(2, 1, True)).op(
+    "shifted_chebyshev_polynomial_w"
+)
+
+
 def shifted_chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     """W of 2 x - 1.
 
@@ -134,6 +165,7 @@ def shifted_chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     >>> shifted_chebyshev_polynomial_w(rv.tensor([1.5]), 2)
     tensor([19.])
     """
+    return _shifted_chebyshev_polynomial_w_op(input, n)
 
 
 def _same(x: Array) -> Array:
@@ -156,7 +188,9 @@ def _hermite_he(k: int, x: Array, here: Array, before: Array) -> Array:
     return x * here - k * before
 
 
-@elementwise(numpy=_by_recurrence(_twice, _hermite_h))
+_hermite_polynomial_h_op = Elementwise(numpy=_by_recurrence(_twice, _hermite_h)).op("hermite_polynomial_h")
+
+
 def hermite_polynomial_h(input: TensorLike, n: TensorLike) -> Tensor:
     """The physicists' Hermite polynomial.
 
@@ -164,9 +198,12 @@ def hermite_polynomial_h(input: TensorLike, n: TensorLike) -> Tensor:
     >>> hermite_polynomial_h(rv.tensor([2.0]), 2)
     tensor([14.])
     """
+    return _hermite_polynomial_h_op(input, n)
 
 
-@elementwise(numpy=_by_recurrence(_same, _hermite_he))
+_hermite_polynomial_he_op = Elementwise(numpy=_by_recurrence(_same, _hermite_he)).op("hermite_polynomial_he")
+
+
 def hermite_polynomial_he(input: TensorLike, n: TensorLike) -> Tensor:
     """The probabilists' Hermite polynomial.
 
@@ -174,6 +211,7 @@ def hermite_polynomial_he(input: TensorLike, n: TensorLike) -> Tensor:
     >>> hermite_polynomial_he(rv.tensor([2.0]), 2)
     tensor([3.])
     """
+    return _hermite_polynomial_he_op(input, n)
 
 
 def _laguerre(k: int, x: Array, here: Array, before: Array) -> Array:
@@ -184,7 +222,11 @@ def _legendre(k: int, x: Array, here: Array, before: Array) -> Array:
     return ((2 * k + 1) * x * here - k * before) / (k + 1)
 
 
-@elementwise(numpy=_by_recurrence(_one_minus, _laguerre))
+_laguerre_polynomial_l_op = Elementwise(numpy=_by_recurrence(_one_minus, _laguerre)).op(
+    "laguerre_polynomial_l"
+)
+
+
 def laguerre_polynomial_l(input: TensorLike, n: TensorLike) -> Tensor:
     """Laguerre's polynomial.
 
@@ -192,9 +234,12 @@ def laguerre_polynomial_l(input: TensorLike, n: TensorLike) -> Tensor:
     >>> laguerre_polynomial_l(rv.tensor([2.0]), 2)
     tensor([-1.])
     """
+    return _laguerre_polynomial_l_op(input, n)
 
 
-@elementwise(numpy=_by_recurrence(_same, _legendre))
+_legendre_polynomial_p_op = Elementwise(numpy=_by_recurrence(_same, _legendre)).op("legendre_polynomial_p")
+
+
 def legendre_polynomial_p(input: TensorLike, n: TensorLike) -> Tensor:
     """Legendre's polynomial.
 
@@ -202,3 +247,4 @@ def legendre_polynomial_p(input: TensorLike, n: TensorLike) -> Tensor:
     >>> legendre_polynomial_p(rv.tensor([2.0]), 2)
     tensor([5.5000])
     """
+    return _legendre_polynomial_p_op(input, n)

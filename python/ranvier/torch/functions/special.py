@@ -12,7 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier import Tensor
-from ranvier.ops.elementwise.decorator import elementwise
+from ranvier.ops.elementwise.op import Elementwise
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import Array, either, rounded_once
@@ -53,7 +53,9 @@ def _slope_of_erfcx(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (2.0 * x * either(f, _erfcx, erfcx, x) - 2 / math.sqrt(math.pi))
 
 
-@elementwise(numpy=rounded_once(_erfcx), gradient=_slope_of_erfcx)
+_erfcx_op = Elementwise(numpy=rounded_once(_erfcx), gradient=_slope_of_erfcx).op("erfcx")
+
+
 def erfcx(input: TensorLike) -> Tensor:
     """exp(x^2) erfc(x), the scaled complement of the error function.
 
@@ -61,6 +63,7 @@ def erfcx(input: TensorLike) -> Tensor:
     >>> erfcx(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 0.4276])
     """
+    return _erfcx_op(input)
 
 
 def _density(f: Operations, x: Value) -> Value:
@@ -76,7 +79,9 @@ def _ndtr(x: Array) -> Array:
     return _core.erfc(x * -_ROOT_HALF, None) / 2
 
 
-@elementwise(numpy=rounded_once(_ndtr), gradient=_slope_of_ndtr)
+_ndtr_op = Elementwise(numpy=rounded_once(_ndtr), gradient=_slope_of_ndtr).op("ndtr")
+
+
 def ndtr(input: TensorLike) -> Tensor:
     """The normal distribution's cumulative function.
 
@@ -84,6 +89,7 @@ def ndtr(input: TensorLike) -> Tensor:
     >>> ndtr(rv.tensor([0.0]))
     tensor([0.5000])
     """
+    return _ndtr_op(input)
 
 
 def _log_ndtr(x: Array) -> Array:
@@ -101,7 +107,9 @@ def _slope_of_log_ndtr(f: Operations, dy: Value, x: Value) -> Value:
     return dy * f.where(x < 0, below, _density(f, high) / either(f, _ndtr, ndtr, high))
 
 
-@elementwise(numpy=rounded_once(_log_ndtr), gradient=_slope_of_log_ndtr)
+_log_ndtr_op = Elementwise(numpy=rounded_once(_log_ndtr), gradient=_slope_of_log_ndtr).op("log_ndtr")
+
+
 def log_ndtr(input: TensorLike) -> Tensor:
     """The logarithm of :func:`ndtr`.
 
@@ -109,6 +117,7 @@ def log_ndtr(input: TensorLike) -> Tensor:
     >>> log_ndtr(rv.tensor([-20.0, 0.0]))
     tensor([-203.9172,   -0.6931])
     """
+    return _log_ndtr_op(input)
 
 
 # The rational functions of Wichura, "Algorithm AS 241: The Percentage Points of the Normal Distribution",
@@ -152,7 +161,9 @@ def _slope_of_ndtri(f: Operations, dy: Value, x: Value) -> Value:
     return dy * math.sqrt(2 * math.pi) * f.exp(0.5 * y**2)
 
 
-@elementwise(numpy=rounded_once(_ndtri), gradient=_slope_of_ndtri)
+_ndtri_op = Elementwise(numpy=rounded_once(_ndtri), gradient=_slope_of_ndtri).op("ndtri")
+
+
 def ndtri(input: TensorLike) -> Tensor:
     """The inverse of :func:`ndtr`; nan outside [0, 1].
 
@@ -160,6 +171,7 @@ def ndtri(input: TensorLike) -> Tensor:
     >>> ndtri(rv.tensor([0.5, 1e-9]))
     tensor([ 0.0000, -5.9978])
     """
+    return _ndtri_op(input)
 
 
 def _entr(x: Array) -> Array:
@@ -171,7 +183,9 @@ def _slope_of_entr(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (-1 - f.log(x))
 
 
-@elementwise(numpy=rounded_once(_entr), gradient=_slope_of_entr)
+_entr_op = Elementwise(numpy=rounded_once(_entr), gradient=_slope_of_entr).op("entr")
+
+
 def entr(input: TensorLike) -> Tensor:
     """-x log(x), 0 at 0 and -inf below.
 
@@ -179,6 +193,7 @@ def entr(input: TensorLike) -> Tensor:
     >>> entr(rv.tensor([0.0, 0.5]))
     tensor([0.0000, 0.3466])
     """
+    return _entr_op(input)
 
 
 def _xlog1py(a: Array, b: Array) -> Array:
@@ -199,10 +214,12 @@ def _slope_of_second(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return dy * a / (b + 1)
 
 
-@elementwise(
+_xlog1py_op = Elementwise(
     numpy=rounded_once(_xlog1py),
     gradient=(_slope_of_first, _slope_of_second),
-)
+).op("xlog1py")
+
+
 def xlog1py(input: TensorLike, other: TensorLike) -> Tensor:
     """a log(1 + b), 0 where a is 0 and b a number.
 
@@ -210,3 +227,4 @@ def xlog1py(input: TensorLike, other: TensorLike) -> Tensor:
     >>> xlog1py(rv.tensor([2.0]), rv.tensor([1.0]))
     tensor([1.3863])
     """
+    return _xlog1py_op(input, other)

@@ -1,0 +1,87 @@
+"""The op of a function of each element, from its declaration: ``Elementwise(...).op(name)``.
+
+The declaration names the kernel, the formulas of the gradients, the settings, and how other dtypes are
+converted. The following is made from it: the op of the core that answers most calls, the Python code for all
+other calls (`compute.py`), the node of the tape (`node.py`), derivatives of any order, forward mode, and the
+formulas for ONNX and C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.ops.elementwise.compute import FAILS_AT_ZERO, compute
+from ranvier.ops.elementwise.declaration import (
+    EVERY_DTYPE as EVERY_DTYPE,
+    FLOATS_ONLY as FLOATS_ONLY,
+    Declaration,
+)
+from ranvier.ops.elementwise.node import node_of
+from ranvier.ops.gradient_rules import replaced
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
+
+DECLARATIONS: dict[str, Elementwise] = {}
+"""The declarations by the names of their ops."""
+
+
+class Elementwise(Declaration):
+    """The declaration of an op y = f(x) or f(a, b), which makes the op. The fields are those of `Declaration`
+    (declaration.py).
+
+    The public function stands below it and calls the op. The op is the variable ``_<name>_op`` of the
+    function's module: `tensors/spellings.py` looks it up there, so that calls without ``out`` and ``inplace``
+    go to it directly.
+
+    >>> import ranvier as rv
+    >>> _cube_op = Elementwise(numpy=lambda x: x**3, gradient=lambda f, dy, x: dy * (3.0 * x * x)).op("cube")
+    >>> def cube(input):
+    ...     return _cube_op(input)
+    >>> cube(rv.tensor([2.0]))
+    tensor([8.])
+    """
+
+    def op(self, name: str) -> Callable[..., Tensor]:
+        """Makes the op of the core with this name."""
+        self.name = name
+        if self.node is None:
+            self.node = node_of(self)
+        DECLARATIONS.setdefault(name, self)
+        in_python = partial(compute, self)
+        if self.settings:
+            kernel: Any = self.kernel  # may be None: then the core leaves all calls to in_python
+            self.call = by_kernel(kernel, self.node, floats=True, name=name)(in_python)
+            return self.call
+        self.call = _core._elementwise(
+            in_python,
+            self.kernel,
+            self.loops(),
+            self.node is None,  # no result has a gradient
+            name in FAILS_AT_ZERO,  # integers divided by 0 are left to in_python, which raises the error
+            self.node,
+            self.with_number,
+            self.of_number,
+            name,
+        )
+        return self.call
+
+    def loops(self) -> np.ufunc | None:
+        """The ufunc whose inner loops the core runs on dtypes for which there is no kernel; or None."""
+        if isinstance(self.numpy, np.ufunc) and self.dtypes.integers == "kept":
+            return self.numpy
+        return self.ufunc
+
+    def with_inplace(self, x: TensorLike, inplace: bool, *settings: Any) -> Tensor:
+        """The result of the op for a public function with the argument `inplace`."""
+        is_floating = isinstance(x, Tensor) and x._array.dtype.kind == "f"
+        if is_floating:
+            result = self.node(*settings)  # a Function can write its result over x
+        else:
+            result = self.call(x, *settings)
+        return replaced(self.name, x, result, inplace)
