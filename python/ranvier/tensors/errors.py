@@ -73,8 +73,9 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
             wrapped[value] = own_error(value)
     spaces = {id(where): where}
     for function in wrapped:
-        home = vars(sys.modules[function.__module__])
-        spaces[id(home)] = home
+        if function.__module__ != where["__name__"]:
+            home = vars(sys.modules[function.__module__])
+            spaces[id(home)] = home
     for space in spaces.values():
         # A function may have several names in a module.
         replaced = {name: wrapped[f] for name, f in space.items() if type(f) is FunctionType and f in wrapped}

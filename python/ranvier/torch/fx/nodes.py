@@ -12,11 +12,9 @@ import keyword
 import re
 from collections.abc import Callable, Iterator
 from functools import partialmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    from ranvier.torch.fx.modules import GraphModule
-    from ranvier.torch.fx.tracing import TracerBase
+from ranvier.nn import Module
 
 OPS = frozenset({"placeholder", "get_attr", "call_function", "call_method", "call_module", "output", "root"})
 Target = Callable[..., Any] | str
@@ -341,8 +339,8 @@ class Graph:
 
     def __init__(
         self,
-        owning_module: GraphModule | None = None,
-        tracer_cls: type[TracerBase] | None = None,
+        owning_module: Module | None = None,
+        tracer_cls: type | None = None,
         tracer_extras: dict[str, Any] | None = None,
     ) -> None:
         self._root = Node(self, "", "root", "", (), {})  # before the first node, and after the last
@@ -499,7 +497,7 @@ def _record(node: Node) -> _NodeRecord:
     return _NodeRecord(node.op, node.target, args, kwargs, node.name, node.type)
 
 
-def _rebuild_graph(tracer_cls: type[TracerBase] | None, records: list[_NodeRecord]) -> Graph:
+def _rebuild_graph(tracer_cls: type | None, records: list[_NodeRecord]) -> Graph:
     """The graph of a pickle, in which nodes are named."""
     graph = Graph(tracer_cls=tracer_cls)
     nodes: dict[str, Node] = {}
