@@ -27,7 +27,6 @@ if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
 import ranvier.extension as _extension
-from ranvier.autograd.function_gradients import grad, value_and_grad
 from ranvier.config import (
     empty_cache,
     get_consistent,
@@ -73,6 +72,7 @@ from ranvier.tensors.spellings import spelled as _spelled
 from ranvier.tensors.tensor import Tensor
 
 if _typing.TYPE_CHECKING:
+    from ranvier.autograd.function_gradients import grad, value_and_grad
     from ranvier.compile.api import compile
     from ranvier.layer_table import summary
     from ranvier.ops.making.creation import as_tensor, zeros  # Some modules of ops have other ones.
@@ -88,6 +88,7 @@ int = int32
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = "autograd compile data fft func kernels linalg metrics nn ops optim serialization train version"
 _NAMES = {
+    "autograd.function_gradients": "grad value_and_grad",
     "tensors.printing": "set_printoptions",
     "layer_table": "summary",
     "ops.making.dlpack": "from_dlpack",

@@ -7,15 +7,17 @@
 import importlib as _importlib
 import typing as _typing
 
-from ranvier.autograd.function_gradients import value_and_grad
-from ranvier.autograd.gradient_check import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
 from ranvier.autograd.gradients import backward, gradients as grad
-from ranvier.autograd.variable import Variable
 from ranvier.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.tape.function import Function, once_differentiable
 from ranvier.tape.trace import detect_anomaly, set_detect_anomaly
 from ranvier.tensors.tensor import Tensor, borrowed, wrap
 from ranvier.tensors.views import bump
+
+if _typing.TYPE_CHECKING:
+    from ranvier.autograd.function_gradients import value_and_grad
+    from ranvier.autograd.gradient_check import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
+    from ranvier.autograd.variable import Variable
 
 __all__ = [
     "Function", "GradcheckError", "Tensor", "Variable", "backward", "borrowed", "bump", "detect_anomaly",
@@ -25,8 +27,27 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Loaded at their first use: names by the module that defines them.
+_DEFINED_IN = {
+    "GradcheckError": "gradient_check",
+    "Variable": "variable",
+    "gradcheck": "gradient_check",
+    "gradgradcheck": "gradient_check",
+    "numeric_gradients": "gradient_check",
+    "value_and_grad": "function_gradients",
+}
+
+
 def __getattr__(name: str) -> _typing.Any:
-    """``functional`` is loaded at its first use."""
     if name == "functional":
         return _importlib.import_module("ranvier.autograd.functional")
-    raise AttributeError(f"module 'ranvier.autograd' has no attribute {name!r}")
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module 'ranvier.autograd' has no attribute {name!r}")
+    module = _importlib.import_module(f"ranvier.autograd.{_DEFINED_IN[name]}")
+    value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_DEFINED_IN})

@@ -36,7 +36,6 @@ AT_IMPORT = {
         square*!
     """,
     "matrix.matmul": "bmm+ dot+ matmul+! mm+ mv+ outer+",
-    "reduction.norms": "all+! any+! count_nonzero+ logsumexp+ norm+ prod+!",
     "reduction.reduce": "amax+! amin+! argmax+! argmin+! max+! mean+! min+! sum+!",
     "shape.index": "gather+! index_select+! masked_select+! take_along_dim+",
     "shape.join": "cat! chunk+! concat concatenate narrow+! select+! split+! stack! unbind+!",
@@ -99,6 +98,7 @@ AT_FIRST_USE = {
     "matrix.factorizations": "lu+ lu_solve+ lu_unpack pinverse+ qr+",
     "matrix.fourier": "istft+ stft+",
     "matrix.inverse": "det+ inverse+ logdet+ matrix_power+ slogdet+",
+    "reduction.norms": "all+! any+! count_nonzero+ logsumexp+ norm+ prod+!",
     "reduction.quantiles": """
         bincount+ bucketize histc+ histogram+ isin searchsorted unique+ unique_consecutive+ mode+
         nanmedian+ nanquantile+ quantile+

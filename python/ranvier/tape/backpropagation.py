@@ -274,4 +274,5 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
 
 
 _STEPS = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
+_core._set_deferred(Deferred)
 _core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import ranvier._core as _core
-
 if TYPE_CHECKING:
     from ranvier.tensors.memory import Array
     from ranvier.tensors.tensor import Tensor
@@ -34,6 +32,3 @@ class Deferred:
     def array(self) -> Any:
         """The gradient as an array: a new one each time."""
         raise NotImplementedError(f"{type(self).__name__}.array")
-
-
-_core._set_deferred(Deferred)
