@@ -23,10 +23,10 @@ from support.refused import refused
 
 
 def test_every_name_of_the_table_is_found() -> None:
-    for module, words in table.ROWS.items():
+    for module, names in table.ROWS.items():
         place = rv.nn.functional if module in table.FUNCTIONAL else rv.ops if module[:5] == "loss." else rv
-        assert all(callable(getattr(place, name)) for name in table.functions(words)), module
-        assert all(callable(getattr(rv.Tensor, name)) for name in table.methods(words)), module
+        assert all(callable(getattr(place, name)) for name in table.function_names(names)), module
+        assert all(callable(getattr(rv.Tensor, name)) for name in table.method_names(names)), module
 
 
 def test_type_checkers_see_the_modules_of_the_table() -> None:
@@ -70,8 +70,8 @@ def test_the_toolbox_page_has_the_ops_and_activations() -> None:
     then what their row has besides."""
     path = Path(__file__).parents[2] / "docs" / "toolbox.md"
     page, ops = path.read_text(), {}
-    for module, words in sorted(table.ROWS.items()):
-        alone = [f"x.{word[1:].rstrip('!')}" for word in words.split() if word[0] == "."]
+    for module in sorted(table.ROWS):
+        alone = [f"x.{name}" for name in table.ROWS[module].only_methods.split()]
         ops[module.replace(".", ": ")] = [*sorted(table.functions_of([module])), *alone]
     layers = [row.layer for row in TABLE.values()]
     row = re.findall(r"^\| activations \|.*\|$", page, re.MULTILINE)[-1]

@@ -32,13 +32,13 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.normalization import *
     from ranvier.ops.neural.rare import *
 
-_AT_IMPORT = [module for module in _table.OF_LAYERS if module in _table.AT_IMPORT]
+_AT_IMPORT = [module for module in _table.LAYER_MODULES if module in _table.AT_IMPORT]
 # {name: the module of `ranvier.ops` that has it}: these become attributes at the first use of one of them
 _LATER = {
     name: module
-    for module in _table.OF_LAYERS
+    for module in _table.LAYER_MODULES
     if module in _table.WITH_LAYERS
-    for name in _table.functions(_table.WITH_LAYERS[module])
+    for name in _table.function_names(_table.WITH_LAYERS[module])
 }
 _BUILT_IN = frozenset(_OF_LAYERS.split())
 # The functions that the library has put here. A program may replace attributes of this module, not these.
@@ -77,7 +77,7 @@ def _add_losses() -> None:
 
 def _load() -> None:
     """Makes all functions of layers and losses attributes, for code that compares or replaces them."""
-    _add(_table.functions_of(_table.OF_LAYERS))
+    _add(_table.functions_of(_table.LAYER_MODULES))
     _add_losses()
 
 

@@ -20,7 +20,7 @@ from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
 from ranvier.ops.shape.reshape import reshaped_in_place
-from ranvier.ops.table import AT_IMPORT, OPERATORS, QUICK, ROWS, methods, module_of
+from ranvier.ops.table import AT_IMPORT, NAME_THEMSELVES, OPERATORS, ROWS, method_names, module_of
 from ranvier.tape import backpropagation, context as context, hooks, inplace, nodes as nodes, other_memory
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors import data
@@ -217,16 +217,16 @@ _OTHER_NAMES: dict[str, Any] = {
 }
 
 for _module, _words in _METHODS.items():
-    own_errors(vars(_module), [*_words.split(), *getattr(_module, "__all__", ())], QUICK)
+    own_errors(vars(_module), [*_words.split(), *getattr(_module, "__all__", ())], NAME_THEMSELVES)
     for _name in _words.split():
         setattr(Tensor, _name, spelled(getattr(_module, _name), as_method=True))
 for _name, _function in _OTHER_NAMES.items():
     setattr(Tensor, _name, _function)
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))
-for _place, _words in ROWS.items():
+for _place, _names in ROWS.items():
     _home = f"ranvier.ops.{_place}"
-    for _name in methods(_words):
+    for _name in method_names(_names):
         is_loaded = _place in AT_IMPORT
         if is_loaded:
             _value = _named_method(_home, _name)

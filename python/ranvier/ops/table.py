@@ -1,17 +1,9 @@
-"""The list of all ops: the public names of each module, and when the module is loaded.
+"""The list of all ops: the public names of each module of ops, and when the module is loaded.
 
-Each row is a module, below `ranvier.ops`, and its names. ``cat``: a function. ``sum+``: also a method of
-Tensor. ``add*``: also a method in place (``x.add_``). ``.view``: only a method. Activations of
-`activation/table.py` need no name here.
-
-Errors of an op begin with its name: `module_of` wraps the functions in `own_error`. The mark in ``add!``
-leaves that out for ops of about a microsecond, since the wrapper takes 0.1 us: the core, or the op itself,
-puts the name in its errors. Activations go without the wrapper, too. A new op gets the mark only if its time
-was measured.
-
-A new op is a name in one of the four tables below, which differ in when a module is loaded.
+A new op is a name in the row of its module, in one of the four tables below, which differ in when a module is
+loaded. The keys are modules below `ranvier.ops`; the fields of a row (`Names`) say where a name is found.
 `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md follow from the
-tables.
+tables. Element-wise activations need no name here: `activation/table.py` has them.
 """
 
 from __future__ import annotations
@@ -24,124 +16,196 @@ from typing import Any
 from ranvier.ops.activation.table import TABLE as ACTIVATIONS
 from ranvier.tensors.errors import own_errors
 
+
+class Names:
+    """The public names of a module, each in one of four texts, by where a user finds it.
+
+    functions: functions only, such as ``cat``.
+    methods: functions that are methods of Tensor, too: ``sum`` is also ``x.sum``.
+    in_place: functions that are methods, and methods in place: ``add`` is also ``x.add`` and ``x.add_``.
+    only_methods: functions of the module that are public as methods of Tensor only: ``x.view``.
+    """
+
+    def __init__(
+        self, functions: str = "", methods: str = "", in_place: str = "", only_methods: str = ""
+    ) -> None:
+        self.functions = functions
+        self.methods = methods
+        self.in_place = in_place
+        self.only_methods = only_methods
+
+
+# Loaded by ``import ranvier``.
 AT_IMPORT = {
-    "activation.piecewise": "heaviside+! prelu! relu*!",
-    "activation.smooth": "glu! sigmoid*! tanh*!",
-    "activation.softmax": "log_softmax+! softmax+!",
-    "elementwise.arithmetic": "add*! div*! divide* mul*! multiply* neg*! negative* sub*! subtract*",
-    "elementwise.choice": "clamp*! clip* masked_fill*! maximum+! minimum+! nonzero+ where!",
-    "elementwise.compare": "eq+! ge+! gt+! le+! lt+! ne+!",
-    "elementwise.functions": """
-        abs*! absolute* cos*! exp*! expm1*! log*! log1p*! pow*! reciprocal*! round* sign*! sin*! sqrt*!
-        square*!
-    """,
-    "matrix.matmul": "bmm+ dot+ matmul+! mm+ mv+ outer+",
-    "reduction.reduce": "amax+! amin+! argmax+! argmin+! max+! mean+! min+! sum+!",
-    "shape.index": "gather+! index_select+! masked_select+! take_along_dim+",
-    "shape.join": "cat! chunk+! concat concatenate narrow+! select+! split+! stack! unbind+!",
-    "shape.reshape": """
-        broadcast_to+! expand+! flatten+! flip+! movedim+! permute+! ravel+! reshape+! squeeze*!
-        swapaxes* t*! transpose*! unflatten+! unsqueeze*! .expand_as! .reshape_as! .view! .view_as!
-    """,
+    "activation.piecewise": Names(functions="prelu", methods="heaviside", in_place="relu"),
+    "activation.smooth": Names(functions="glu", in_place="sigmoid tanh"),
+    "activation.softmax": Names(methods="log_softmax softmax"),
+    "elementwise.arithmetic": Names(in_place="add div divide mul multiply neg negative sub subtract"),
+    "elementwise.choice": Names(
+        functions="where",
+        methods="maximum minimum nonzero",
+        in_place="clamp clip masked_fill",
+    ),
+    "elementwise.compare": Names(methods="eq ge gt le lt ne"),
+    "elementwise.functions": Names(
+        in_place="abs absolute cos exp expm1 log log1p pow reciprocal round sign sin sqrt square",
+    ),
+    "matrix.matmul": Names(methods="bmm dot matmul mm mv outer"),
+    "reduction.reduce": Names(methods="amax amin argmax argmin max mean min sum"),
+    "shape.index": Names(methods="gather index_select masked_select take_along_dim"),
+    "shape.join": Names(functions="cat concat concatenate stack", methods="chunk narrow select split unbind"),
+    "shape.reshape": Names(
+        methods="broadcast_to expand flatten flip movedim permute ravel reshape unflatten",
+        in_place="squeeze swapaxes t transpose unsqueeze",
+        only_methods="expand_as reshape_as view view_as",
+    ),
 }
 
 # A module is loaded with the first use of one of its names, or with `rv.compile`. Losses are names of
 # `ranvier.ops` alone, not of `ranvier`.
 WITH_LAYERS = {
-    "image.conv": "conv1d! conv2d! conv_transpose1d! conv_transpose2d!",
-    "image.pooling": """
-        adaptive_avg_pool1d! adaptive_avg_pool2d! adaptive_max_pool1d! adaptive_max_pool2d! avg_pool1d!
-        avg_pool2d! max_pool1d! max_pool2d!
-    """,
-    "image.resample": "interpolate pad!",
-    "loss.classification": "cross_entropy! nll",
-    "loss.margin": "cosine_embedding margin_ranking triplet_margin",
-    "loss.probability": "bce! bce_with_logits! kl_div!",
-    "loss.regression": "gaussian_nll huber! l1! mse! poisson_nll smooth_l1!",
-    "matrix.einsum": "einsum",
-    "matrix.linear": "linear!",
-    "neural.attention": "scaled_dot_product_attention",
-    "neural.distance": "cosine_similarity pairwise_distance",
-    "neural.dropout": "alpha_dropout dropout! dropout2d",
-    "neural.embedding": "embedding! one_hot",
-    "neural.normalization": "batch_norm! group_norm! instance_norm layer_norm! rms_norm!",
+    "image.conv": Names(functions="conv1d conv2d conv_transpose1d conv_transpose2d"),
+    "image.pooling": Names(
+        functions="""
+            adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d
+            avg_pool1d avg_pool2d max_pool1d max_pool2d
+        """,
+    ),
+    "image.resample": Names(functions="interpolate pad"),
+    "loss.classification": Names(functions="cross_entropy nll"),
+    "loss.margin": Names(functions="cosine_embedding margin_ranking triplet_margin"),
+    "loss.probability": Names(functions="bce bce_with_logits kl_div"),
+    "loss.regression": Names(functions="gaussian_nll huber l1 mse poisson_nll smooth_l1"),
+    "matrix.einsum": Names(functions="einsum"),
+    "matrix.linear": Names(functions="linear"),
+    "neural.attention": Names(functions="scaled_dot_product_attention"),
+    "neural.distance": Names(functions="cosine_similarity pairwise_distance"),
+    "neural.dropout": Names(functions="alpha_dropout dropout dropout2d"),
+    "neural.embedding": Names(functions="embedding one_hot"),
+    "neural.normalization": Names(functions="batch_norm group_norm instance_norm layer_norm rms_norm"),
 }
 
 # Few networks use these: a module is loaded with the first use of one of its names.
 AT_FIRST_USE = {
-    "making.draws": """
-        bernoulli* binomial multinomial+ normal poisson randint_like .cauchy_ .exponential_ .geometric_
-        .log_normal_ .normal_ .random_! .uniform_!
-    """,
-    "making.rare": "logspace result_type scalar_tensor .new_empty .new_full .new_ones .new_tensor .new_zeros",
-    "elementwise.elementary": """
-        acos*! acosh*! arccos* arccosh* arcsin* arcsinh* arctan* arctanh* asin*! asinh*! atan*! atanh*!
-        ceil*! cosh*! deg2rad*! digamma*! erf*! erfc*! erfinv*! exp2*! fix* floor*! frac*! isneginf+!
-        isposinf+! lgamma*! log10*! log2*! logit* mvlgamma* nan_to_num* positive+! rad2deg*! rsqrt* sgn*
-        signbit+! sinc*! sinh*! tan* trunc*!
-    """,
-    "elementwise.logic": """
-        bitwise_and*! bitwise_left_shift*! bitwise_not*! bitwise_or*! bitwise_right_shift*!
-        bitwise_xor*! greater* greater_equal* isclose+ less* less_equal* logical_and* logical_not*
-        logical_or* logical_xor* not_equal*
-    """,
-    "elementwise.binary": """
-        addcdiv* addcmul* arctan2* atan2* clamp_max* clamp_min* copysign* floor_divide*! fmax+ fmin+
-        fmod* hypot* ldexp* lerp* logaddexp+ nextafter* remainder*! rsub true_divide* xlogy*
-    """,
-    "matrix.algebra": """
-        addmm* baddbmm* block_diag cdist corrcoef+ cov+ cross+ dist+ ger+ inner+ kron+ renorm* spmm
-        tensordot
-    """,
-    "matrix.cholesky": "cholesky+ cholesky_inverse+ cholesky_solve+ triangular_solve+",
-    "matrix.exponential": "matrix_exp+",
-    "matrix.factorizations": "lu+ lu_solve+ lu_unpack pinverse+ qr+",
-    "matrix.fourier": "istft+ stft+",
-    "matrix.inverse": "det+ inverse+ logdet+ matrix_power+ slogdet+",
-    "reduction.norms": "all+! any+! count_nonzero+ logsumexp+ norm+ prod+!",
-    "reduction.quantiles": """
-        bincount+ bucketize histc+ histogram+ isin searchsorted unique+ unique_consecutive+ mode+
-        nanmedian+ nanquantile+ quantile+
-    """,
-    "reduction.sort": "argsort+! cumprod*! cumsum*! kthvalue+ median+ sort+! topk+!",
-    "reduction.statistics": """
-        aminmax+ cummax+ cummin+ cumulative_trapezoid diff+ logcumsumexp+ nanmean+ nansum+ trapezoid
-        trapz
-    """,
-    "reduction.variance": "std+ std_mean var+ var_mean",
-    "shape.arrange": """
-        argwhere+ as_strided+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+
-        diag_embed+ fliplr+ flipud+ moveaxis+ rot90+ swapdims+ tril_indices triu_indices .unfold
-    """,
-    "shape.repeat": "diagonal+! meshgrid repeat+ repeat_interleave+ roll+ tile+ trace+! tril*! triu*!",
-    "shape.scatter": "index_add*! scatter*! scatter_add*",
-    "shape.stacking": "atleast_1d atleast_2d atleast_3d column_stack hstack row_stack tensor_split+ vstack",
-    "shape.write": """
-        index_copy* index_fill* index_put* masked_scatter* put* scatter_reduce* take+ .apply_
-        .fill_diagonal_ .map_
-    """,
+    "making.draws": Names(
+        functions="binomial normal poisson randint_like",
+        methods="multinomial",
+        in_place="bernoulli",
+        only_methods="cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+    ),
+    "making.rare": Names(
+        functions="logspace result_type scalar_tensor",
+        only_methods="new_empty new_full new_ones new_tensor new_zeros",
+    ),
+    "elementwise.elementary": Names(
+        methods="isneginf isposinf positive signbit",
+        in_place="""
+            acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
+            cosh deg2rad digamma erf erfc erfinv exp2 fix floor frac lgamma log10 log2 logit
+            mvlgamma nan_to_num rad2deg rsqrt sgn sinc sinh tan trunc
+        """,
+    ),
+    "elementwise.logic": Names(
+        methods="isclose",
+        in_place="""
+            bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor
+            greater greater_equal less less_equal logical_and logical_not logical_or logical_xor
+            not_equal
+        """,
+    ),
+    "elementwise.binary": Names(
+        functions="rsub",
+        methods="fmax fmin logaddexp",
+        in_place="""
+            addcdiv addcmul arctan2 atan2 clamp_max clamp_min copysign floor_divide fmod hypot
+            ldexp lerp nextafter remainder true_divide xlogy
+        """,
+    ),
+    "matrix.algebra": Names(
+        functions="block_diag cdist spmm tensordot",
+        methods="corrcoef cov cross dist ger inner kron",
+        in_place="addmm baddbmm renorm",
+    ),
+    "matrix.cholesky": Names(methods="cholesky cholesky_inverse cholesky_solve triangular_solve"),
+    "matrix.exponential": Names(methods="matrix_exp"),
+    "matrix.factorizations": Names(functions="lu_unpack", methods="lu lu_solve pinverse qr"),
+    "matrix.fourier": Names(methods="istft stft"),
+    "matrix.inverse": Names(methods="det inverse logdet matrix_power slogdet"),
+    "reduction.norms": Names(methods="all any count_nonzero logsumexp norm prod"),
+    "reduction.quantiles": Names(
+        functions="bucketize isin searchsorted",
+        methods="bincount histc histogram unique unique_consecutive mode nanmedian nanquantile quantile",
+    ),
+    "reduction.sort": Names(methods="argsort kthvalue median sort topk", in_place="cumprod cumsum"),
+    "reduction.statistics": Names(
+        functions="cumulative_trapezoid trapezoid trapz",
+        methods="aminmax cummax cummin diff logcumsumexp nanmean nansum",
+    ),
+    "reduction.variance": Names(functions="std_mean var_mean", methods="std var"),
+    "shape.arrange": Names(
+        functions="broadcast_shapes broadcast_tensors cartesian_prod combinations tril_indices triu_indices",
+        methods="argwhere as_strided diag diag_embed fliplr flipud moveaxis rot90 swapdims",
+        only_methods="unfold",
+    ),
+    "shape.repeat": Names(
+        functions="meshgrid",
+        methods="diagonal repeat repeat_interleave roll tile trace",
+        in_place="tril triu",
+    ),
+    "shape.scatter": Names(in_place="index_add scatter scatter_add"),
+    "shape.stacking": Names(
+        functions="atleast_1d atleast_2d atleast_3d column_stack hstack row_stack vstack",
+        methods="tensor_split",
+    ),
+    "shape.write": Names(
+        methods="take",
+        in_place="index_copy index_fill index_put masked_scatter put scatter_reduce",
+        only_methods="apply_ fill_diagonal_ map_",
+    ),
 }
 
 # Loaded like AT_FIRST_USE, but names of `nn.functional` only.
 FUNCTIONAL = {
-    "loss.ctc": "ctc_loss",
-    "loss.rare": """
-        hinge_embedding_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss
-        soft_margin_loss triplet_margin_with_distance_loss
-    """,
-    "image.sampling": """
-        affine_grid channel_shuffle fold grid_sample local_response_norm max_unpool1d max_unpool2d
-        pixel_shuffle pixel_unshuffle unfold
-    """,
-    "neural.rare": """
-        bilinear celu_ dropout1d elu_ embedding_bag feature_alpha_dropout gumbel_softmax hardtanh_
-        leaky_relu_ lp_pool2d normalize pdist relu_ rrelu rrelu_ selu_ softmin threshold threshold_
-    """,
+    "loss.ctc": Names(functions="ctc_loss"),
+    "loss.rare": Names(
+        functions="""
+            hinge_embedding_loss multi_margin_loss multilabel_margin_loss
+            multilabel_soft_margin_loss soft_margin_loss triplet_margin_with_distance_loss
+        """,
+    ),
+    "image.sampling": Names(
+        functions="""
+            affine_grid channel_shuffle fold grid_sample local_response_norm max_unpool1d
+            max_unpool2d pixel_shuffle pixel_unshuffle unfold
+        """,
+    ),
+    "neural.rare": Names(
+        functions="""
+            bilinear celu_ dropout1d elu_ embedding_bag feature_alpha_dropout gumbel_softmax
+            hardtanh_ leaky_relu_ lp_pool2d normalize pdist relu_ rrelu rrelu_ selu_ softmin
+            threshold threshold_
+        """,
+    ),
 }
 
-# Functions that `attach.py` makes methods, and that go without the wrapper `own_error`, as ops with the mark
-# "!".
-_QUICK_METHODS = """
+# Errors of an op begin with its name: `module_of` wraps the functions in `own_error`, which takes 0.1 us for
+# each call. These go without the wrapper, because they take about a microsecond and name themselves in their
+# errors: the core does it, or the op itself. A new op gets into this list only if its time was measured.
+# Activations go without the wrapper, too. The second list is of methods from other modules (`attach.py`).
+NAME_THEMSELVES = """
+    abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add all
+    amax amin any argmax argmin argsort asin asinh atan atanh avg_pool1d avg_pool2d batch_norm bce
+    bce_with_logits bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor
+    broadcast_to cat ceil chunk clamp conv1d conv2d conv_transpose1d conv_transpose2d cos cosh
+    cross_entropy cumprod cumsum deg2rad diagonal digamma div dropout embedding eq erf erfc erfinv exp
+    exp2 expand expand_as expm1 flatten flip floor floor_divide frac gather ge glu group_norm gt heaviside
+    huber index_add index_select isneginf isposinf kl_div l1 layer_norm le lgamma linear log log10 log1p
+    log2 log_softmax lt masked_fill masked_select matmul max max_pool1d max_pool2d maximum mean min
+    minimum movedim mse mul narrow ne neg pad permute positive pow prelu prod rad2deg random_ ravel
+    reciprocal relu remainder reshape reshape_as rms_norm scatter select sigmoid sign signbit sin sinc
+    sinh smooth_l1 softmax sort split sqrt square squeeze stack sub sum t tanh topk trace transpose tril
+    triu trunc unbind unflatten uniform_ unsqueeze view view_as where
+
     as_tensor backward clone conj contiguous copy_ cpu cuda empty fill_ from_numpy is_complex
     is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones pin_memory register_hook
     register_post_accumulate_grad_hook retain_grad storage storage_offset tensor to type_as
@@ -149,72 +213,105 @@ _QUICK_METHODS = """
 """
 
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
-# Python's operators (names without underscores) -> their ops. Operators of REFLECTED also have the method
-# ``__radd__``, and ``__iadd__`` if the op has a method in place.
+# Python's operators (names without underscores) -> their ops
 ALONE = {"abs": "abs", "invert": "bitwise_not", "neg": "neg", "pos": "positive"}
 ALONE |= {name: name for name in COMPARISONS}
+# These also have the method ``__radd__``, and ``__iadd__`` if the op has a method in place.
 REFLECTED = {
-    **{name: name for name in ("add", "matmul", "mul", "pow", "sub")},
-    **{name: f"bitwise_{name}" for name in ("and", "or", "xor")},
-    **{"lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift"},
-    **{"floordiv": "floor_divide", "mod": "remainder", "truediv": "div"},
+    "add": "add",
+    "and": "bitwise_and",
+    "floordiv": "floor_divide",
+    "lshift": "bitwise_left_shift",
+    "matmul": "matmul",
+    "mod": "remainder",
+    "mul": "mul",
+    "or": "bitwise_or",
+    "pow": "pow",
+    "rshift": "bitwise_right_shift",
+    "sub": "sub",
+    "truediv": "div",
+    "xor": "bitwise_xor",
 }
 OPERATORS = ALONE | REFLECTED
-_SYMBOLS = {op: name for name, op in OPERATORS.items()}
+_OPERATOR_OF_OP = {op: operator for operator, op in OPERATORS.items()}
 
 
-def functions(words: str) -> list[str]:
-    """The names of the functions in a row.
+def function_names(names: Names) -> list[str]:
+    """The names of the functions of a module.
 
-    >>> functions("add* cat .view")
-    ['add', 'cat']
+    >>> function_names(Names(functions="cat", in_place="add", only_methods="view"))
+    ['cat', 'add']
     """
-    return [word.rstrip("+*!") for word in words.split() if word[0] != "."]
+    return [*names.functions.split(), *names.methods.split(), *names.in_place.split()]
 
 
-def methods(words: str) -> list[str]:
-    """The names of the methods of Tensor that follow from a row, with those of operators.
+def method_names(names: Names) -> list[str]:
+    """The names of the methods of Tensor that follow from the names of a module, with those of operators.
 
-    >>> methods("add* cat .view")
-    ['add', 'add_', '__add__', '__radd__', '__iadd__', 'view']
+    >>> method_names(Names(functions="cat", in_place="add", only_methods="view"))
+    ['view', 'add', 'add_', '__add__', '__radd__', '__iadd__']
     """
-    found = []
-    for word in words.split():
-        word = word.rstrip("!")
-        name = word.strip(".+*")
-        in_place = word[-1] == "*"
-        found += [name] * (name != word) + [f"{name}_"] * in_place
-        if symbol := _SYMBOLS.get(name):
-            found.append(f"__{symbol}__")
-        if symbol in REFLECTED:
-            found += [f"__r{symbol}__"] + [f"__i{symbol}__"] * in_place
+    found = names.only_methods.split()
+    for op in names.methods.split():
+        found += [op, *_operator_methods(op)]
+    for op in names.in_place.split():
+        operators = _operator_methods(op, in_place=True)
+        found += [op, f"{op}_", *operators]
     return found
 
 
-# The modules whose functions are also names of `nn.functional`.
-_SUBJECTS = ("activation", "image", "matrix.linear", "neural")
-OF_LAYERS = [m for m in AT_IMPORT | WITH_LAYERS if m.startswith(_SUBJECTS)]
+def _operator_methods(op: str, in_place: bool = False) -> list[str]:
+    """The special methods of the operator that the op computes: none for an op without an operator."""
+    operator = _OPERATOR_OF_OP.get(op)
+    if operator is None:
+        return []
+    found = [f"__{operator}__"]
+    if operator in REFLECTED:
+        found.append(f"__r{operator}__")
+        if in_place:
+            found.append(f"__i{operator}__")
+    return found
+
+
 ROWS = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
-_MARKED = [w.strip(".+*!") for words in ROWS.values() for w in words.split() if w[-1] == "!"]
-QUICK = " ".join([_QUICK_METHODS, *_MARKED])
-LATER = {name: module for module, words in (WITH_LAYERS | AT_FIRST_USE).items() for name in functions(words)}
-FUNCTIONAL_OF = {name: module for module, words in FUNCTIONAL.items() for name in functions(words)}
+
+# The modules whose functions are also names of `nn.functional`.
+LAYER_MODULES = [
+    module
+    for module in AT_IMPORT | WITH_LAYERS
+    if module.startswith(("activation", "image", "matrix.linear", "neural"))
+]
+
+
+def _module_of_each(table: dict[str, Names]) -> dict[str, str]:
+    """The module of each function in a table."""
+    modules = {}
+    for module, names in table.items():
+        for name in function_names(names):
+            modules[name] = module
+    return modules
+
+
+LATER = _module_of_each(WITH_LAYERS | AT_FIRST_USE)
+FUNCTIONAL_OF = _module_of_each(FUNCTIONAL)
 
 
 @cache
 def module_of(path: str) -> Any:
     """Loads a module of the library, and makes errors of its public functions begin with their names."""
     module = importlib.import_module(path)
-    words = ROWS.get(path.removeprefix("ranvier.ops."), "")
-    own_errors(vars(module), [*functions(words), *methods(words)], QUICK)
+    names = ROWS.get(path.removeprefix("ranvier.ops."), Names())
+    own_errors(vars(module), [*function_names(names), *method_names(names)], NAME_THEMSELVES)
     return module
 
 
 def functions_of(modules: Iterable[str]) -> dict[str, Any]:
-    """Loads modules of the table, and returns their functions by name."""
+    """Loads modules of the table, and returns their functions by name, with their activations."""
     found = {}
     for module in modules:
-        space = vars(module_of(f"ranvier.ops.{module}"))
-        own = [name for name in ACTIVATIONS if name in space and module.startswith("activation")]
-        found.update({name: space[name] for name in (*functions(ROWS[module]), *own)})
+        namespace = vars(module_of(f"ranvier.ops.{module}"))
+        for name in function_names(ROWS[module]):
+            found[name] = namespace[name]
+        if module.startswith("activation"):
+            found.update({name: namespace[name] for name in ACTIVATIONS if name in namespace})
     return found
