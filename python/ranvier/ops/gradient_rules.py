@@ -316,7 +316,7 @@ def replaced(name: str, x: TensorLike, result: Any, inplace: bool) -> Tensor:
         changed = inplace and isinstance(x, Tensor) and not x._cell.borrowed
     except (RuntimeError, ValueError):  # an array or a Tensor of several elements is neither true nor false
         raise TypeError(f"[{name}] got inplace {inplace!r}; expected True or False") from None
-    if not changed:
+    if not changed or not isinstance(x, Tensor):
         if is_made:
             return result
         return result.apply(x)

@@ -9,7 +9,7 @@ needed.
 from __future__ import annotations
 
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ import ranvier._core as _core
 from ranvier.tape.deferred import Deferred
 from ranvier.tape.function import F
 from ranvier.tensors.memory import F32, HALVES, Array, added, filled, in_dtype, write
-from ranvier.tensors.types import TensorLike
+
+if TYPE_CHECKING:
+    from ranvier.tape.deferred import Gradient
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
@@ -118,7 +120,7 @@ class Parts(Deferred):
         self.shape = shape
         self.channels_last = channels_last
 
-    def plus(self, other: TensorLike) -> Any:
+    def plus(self, other: Gradient) -> Parts | None:
         if not isinstance(other, Parts) or self.shape != other.shape:
             return None
         self.parts += other.parts

@@ -23,14 +23,29 @@ from ranvier.tensors.memory import BF16, F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ranvier.tape.function import Function
+    from ranvier.tensors.types import TensorLike
+
+
+class Cast(NamedTuple):
+    """The cast of a leaf, which is used again while the leaf stays as it is.
+
+    leaf: a weak reference to the leaf. version: the leaf's count of changes in place at the time of the cast.
+    result: the leaf in the other dtype.
+    """
+
+    leaf: weakref.ref[Tensor]
+    version: int
+    result: Tensor
 
 
 class _Casts(local):  # type: ignore[misc, unused-ignore]
     """The casts that the blocks of a thread keep."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, tuple[Any, int, Tensor]] = {}  # id of a leaf -> leaf, version, cast
+        self.kept: dict[int, Cast] = {}  # by the id of the leaf
 
 
 casts = _Casts()
@@ -45,7 +60,7 @@ class Block(NamedTuple):
     """
 
     enabled: bool = False
-    dtype: Any = BF16
+    dtype: np.dtype[Any] = BF16
     keeps: bool = True
     depth: int = 0
 
@@ -56,39 +71,52 @@ state = ThreadSettings(block=Block())
 def begin(block: Block) -> None:
     """Makes `block` the settings of this thread from now on."""
     state.block = block
-    _core._autocast(block.dtype.num if block.enabled and block.dtype in HALVES else 0)
+    if block.enabled and block.dtype in HALVES:
+        _core._autocast(block.dtype.num)
+    else:
+        _core._autocast(0)  # the core treats this thread as outside of blocks
 
 
-def cast(kind: str, x: Tensor) -> Any:
-    """The input x of an op, cast as the list `kind` says ("lower" or "float32"); others than float Tensors as
-    they are."""
+def cast(autocast_list: str, x: Any) -> Any:
+    """The input x of an op in the dtype of a list, "lower" or "float32".
+
+    All that is no Tensor of floats is returned as it is, and float64 too.
+    """
     if not isinstance(x, Tensor):
         return x
-    own = x._array.dtype
-    dtype = state.block.dtype if kind == "lower" else F32
-    if own == dtype or not (own == F32 or own in HALVES):
+    source = x._array.dtype
+    target = state.block.dtype if autocast_list == "lower" else F32
+    if source == target or not (source == F32 or source in HALVES):
         return x
-    if not (state.block.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:
-        return x.to(dtype)
-    leaf, version, kept = casts.kept.get(id(x), (None, 0, x))
-    if (
-        leaf is None
-        or leaf() is not x
-        or (version, dtype) != (x._cell.changes, kept._array.dtype)
-        or mode.enabled > kept._requires_grad  # The kept cast was made under no_grad(), and has no tape.
-    ):
-        kept = x.to(dtype)
-        casts.kept[id(x)] = weakref.ref(x), x._cell.changes, kept
-    return kept
+    is_leaf = x._requires_grad and not x._grad_fn and not x._view
+    if not (state.block.keeps and is_leaf and source == F32):
+        return x.to(target)
+    saved = casts.kept.get(id(x))
+    if saved is not None and _is_valid(saved, x, target):
+        return saved.result
+    result = x.to(target)
+    casts.kept[id(x)] = Cast(weakref.ref(x), x._cell.changes, result)
+    return result
 
 
-def _apply(kind: str, function: Function, *inputs: Any) -> Any:
-    """Runs a Function of the list `kind` on inputs that are cast."""
-    if kind == "products":
-        if not (isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES):
-            return applied(function, inputs, state.block.dtype == BF16)
-        kind = "lower"
-    return function.apply(*(cast(kind, x) for x in inputs))
+def _is_valid(saved: Cast, leaf: Tensor, dtype: np.dtype[Any]) -> bool:
+    """True if a saved cast is what `leaf.to(dtype)` would give now."""
+    if saved.leaf() is not leaf:  # Another tensor had this id before.
+        return False
+    if saved.version != leaf._cell.changes or saved.result._array.dtype != dtype:
+        return False
+    # A cast that was made under no_grad() has no tape, so it is of no use where gradients are recorded.
+    return saved.result._requires_grad or not mode.enabled
+
+
+def _apply(autocast_list: str, function: Function, *inputs: TensorLike | None) -> Any:
+    """The result of a Function on inputs that are cast as its list says."""
+    if autocast_list == "products":
+        first = inputs[0]
+        if not (isinstance(first, Tensor) and first._array.dtype in HALVES):
+            return applied(function, inputs, is_medium=state.block.dtype == BF16)
+        autocast_list = "lower"
+    return function.apply(*(cast(autocast_list, x) for x in inputs))
 
 
 _core._set_autocast(_apply, cast)

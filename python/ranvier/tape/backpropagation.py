@@ -35,7 +35,8 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump, overlaps
 
 if TYPE_CHECKING:
-    from ranvier.tape.function import Function
+    from ranvier.tape.deferred import Gradient
+    from ranvier.tape.function import Function, Target
     from ranvier.tensors.types import TensorLike
 
 ndarray = np.ndarray
@@ -43,10 +44,10 @@ ndarray = np.ndarray
 
 def backward(
     root: Tensor,
-    gradient: Any = None,
+    gradient: TensorLike | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    inputs: Any = None,
+    inputs: Tensor | Iterable[Tensor] | None = None,
 ) -> None:
     """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
 
@@ -72,26 +73,33 @@ def backward(
     run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
 
 
-def targets(inputs: Any) -> set[Any]:
+def targets(inputs: Tensor | Iterable[Tensor]) -> set[Target]:
     """The nodes of the tensors that get a ``grad``. Tensors that are no leaves get the hook of
     retain_grad."""
     if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor):
-        inputs = list(inputs)
+        tensors = list(inputs)
     else:
-        inputs = [inputs]
-    if not inputs:
+        tensors = [inputs]
+    if not tensors:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
-    for x in inputs:
+    for x in tensors:
         if not isinstance(x, Tensor):
             raise TypeError(f"[backward] got {type(x).__name__} in inputs; expected Tensors")
         if not x._requires_grad:
             raise RuntimeError("[backward] one of the inputs does not require grad")
         hooks.retain_grad(x)
-    return {x if x._grad_fn is None else x._grad_fn for x in inputs}
+    return set(map(_node_of, tensors))
 
 
-def root_gradient(name: str, root: Tensor, gradient: TensorLike | None, create_graph: bool = False) -> Any:
-    """The gradient from which backward starts: the given gradient, checked, or 1; a Tensor with
+def _node_of(tensor: Tensor) -> Target:
+    """The node of the tape that stands for a tensor: the Function that made it, or a leaf itself."""
+    return tensor if tensor._grad_fn is None else tensor._grad_fn
+
+
+def root_gradient(
+    name: str, root: Tensor, gradient: TensorLike | None, create_graph: bool = False
+) -> Array | Tensor:
+    """The gradient from which backward starts: the argument `gradient`, checked, or 1; a Tensor with
     create_graph."""
     seed = _seed(name, root, gradient)
     if not create_graph:
@@ -134,31 +142,34 @@ def run(
     roots: Sequence[tuple[Tensor, Any]],
     retain_graph: bool | None,
     captured: dict[Any, Any] | None = None,
-    only: set[Any] | None = None,
+    only: set[Target] | None = None,
     create_graph: bool = False,
 ) -> None:
     """Computes the gradients from the roots to the leaves.
 
-    roots: (tensor, gradient). captured: a dict by node, whose values become the gradients of the nodes; then
-    no ``grad`` is changed. only: the nodes of the tensors that get a ``grad``; None means all leaves. Nodes
-    that lead to none of these are not run.
+    roots: (tensor, gradient).
+    captured: a dict by node, whose values become the gradients of the nodes; then no ``grad`` is changed.
+    only: the nodes of the tensors that get a ``grad``; None means all leaves. Nodes that lead to none of
+        these are not run.
     create_graph: gradients are Tensors (higher_order.py), else arrays.
     """
     if create_graph and not mode.enabled:
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
-    steps, rules = (higher_order.STEPS, higher_order.RULES) if create_graph else (_STEPS, None)
+    steps = higher_order.STEPS if create_graph else _STEPS
+    rules = higher_order.RULES if create_graph else None
     # The core may call a Function's rule itself (`rules`), or by `steps` (`by_steps`). In a block of autocast
     # it has to do the latter, since `higher_order.applied` runs rules outside of the block.
-    by_steps = create_graph and _core._autocast(-1) != 0
+    in_autocast = _core._autocast(-1) != 0
+    by_steps = create_graph and in_autocast
     if trace.anomaly.on and trace.anomaly.searches:
-        steps = (steps[0], trace.checked(steps[1]), *steps[2:])
+        steps = steps._replace(gradients_of=trace.checked(steps.gradients_of))
         by_steps = True
     # `replaced` has entries for Tensors whose memory was replaced (tensors/replaced.py). Entries that no node
     # needs any more are removed, since each makes backward slower.
     if replaced:
         prune()
-    nodes = [(root if root._grad_fn is None else root._grad_fn, seed) for root, seed in roots]
+    nodes = [(_node_of(root), seed) for root, seed in roots]
     retains = create_graph if retain_graph is None else bool(retain_graph)
     _core._backward(nodes, steps, captured, only, retains, by_steps, rules)
     if replaced:
@@ -170,14 +181,14 @@ def run(
         hooks.call_at_end()
 
 
-def _gradients(node: Function, dy: Array) -> Any:
+def _gradients(node: Function, dy: Array | Deferred | list[Array | Deferred | None]) -> Any:
     """The result of the backward of one Function. dy: its gradient; a list if the node has several outputs.
 
     Raises RuntimeError if what the Function has saved was changed in place or freed since forward.
     """
     if replaced:
         renew(node)
-    dys = dy if type(dy) is list else [dy]
+    dys = dy if isinstance(dy, list) else [dy]
     for cell, count in zip(node.versions, node.changes, strict=False):
         if cell.changes != count:
             node.check_saved()
@@ -189,34 +200,42 @@ def _gradients(node: Function, dy: Array) -> Any:
     return node.backward(*dys)
 
 
-def _as_array(gradient: TensorLike | None) -> Any:
+def _as_array(gradient: Array | Deferred | None) -> Array | None:
     """A gradient as an array, if it is a Deferred (tape/deferred.py)."""
     if isinstance(gradient, Deferred):
         return gradient.array()
     return gradient
 
 
-def _add(held: Any, gradient: Any, own: bool) -> Any:
+def _add(total: Array | Deferred | None, gradient: Gradient, may_overwrite: bool) -> Array | Deferred:
     """The gradient of a node after a further gradient has arrived, as an array or a Deferred.
 
-    held: the gradient so far, or None. own: whether `held` is an array that may be overwritten.
+    total: the sum of the gradients so far, or None. may_overwrite: whether it is an array that may be
+        overwritten.
     """
-    if isinstance(held, Deferred):
-        if (both := held.plus(gradient)) is not None:
+    if isinstance(total, Deferred):
+        both = total.plus(gradient)
+        if both is not None:
             return both
-        held = held.array()
-        own = True
-    if own and isinstance(gradient, Deferred) and gradient.joins and gradient.shape == held.shape:
-        return gradient.added_to(held)
-    gradient = _as_array(gradient)
-    if type(gradient) is not ndarray:
-        if isinstance(gradient, Tensor):
-            gradient = gradient._array
-        else:
-            gradient = np.asarray(plain("backward", gradient))
-    if held is None:
-        return gradient
-    return _sum(held, gradient, held if own else None)
+        sum_so_far: Array | None = total.array()  # a new array, which nothing else refers to
+        may_overwrite = True
+    else:
+        sum_so_far = total
+    if isinstance(gradient, Deferred):
+        if may_overwrite and sum_so_far is not None and gradient.joins and gradient.shape == sum_so_far.shape:
+            return gradient.added_to(sum_so_far)
+        array = gradient.array()
+    elif isinstance(gradient, Tensor):
+        array = gradient._array
+    elif type(gradient) is ndarray:
+        array = gradient
+    else:  # what a user's backward has returned: a number, a list or a subclass of ndarray
+        array = np.asarray(plain("backward", gradient))
+    if sum_so_far is None:
+        return array
+    if may_overwrite:
+        return _sum(sum_so_far, array, out=sum_so_far)
+    return _sum(sum_so_far, array)
 
 
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -243,36 +262,45 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     """Does what `accumulate` says. Reference counts decide whether an array may be kept, or changed in place:
     SOLE is the count of an array that has no other references (tensors/memory.py)."""
-    if observers and (recording := current()) is not None:
+    recording = current() if observers else None
+    if recording is not None:
         recording.gets_gradient(leaf)
     gradient = holder[0]
     array = leaf._array
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
     if leaf._grad is None:
-        own = sys.getrefcount(gradient) <= SOLE and type(gradient.base) is not ndarray
-        if not own or gradient.strides != array.strides or gradient.dtype != array.dtype:
+        is_free = sys.getrefcount(gradient) <= SOLE and type(gradient.base) is not ndarray
+        if not is_free or gradient.strides != array.strides or gradient.dtype != array.dtype:
             gradient = like(array, gradient)
         leaf._grad = wrap(gradient)
         return
-    kept = leaf._grad
-    total = kept._array
-    expected = SOLE + (kept._cell.changed_last is total) + references(total)
+    grad = leaf._grad
+    total = grad._array
+    # The cell and the recording may refer to the array too; these references do not matter here.
+    expected = SOLE + (grad._cell.changed_last is total) + references(total)
     if sys.getrefcount(total) <= expected and type(total.base) is not ndarray:
-        _sum(total, gradient, total)
+        _sum(total, gradient, out=total)
         return
-    if observers and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
+    if recording is not None and recording.core.kind_of(total) != "temporary":
         # A replay would add in the same place as this run, which holds the gradient only while something else
         # refers to it. A later run may be recorded.
         recording.passing = True
-    alone = kept._grad_fn is not None or kept._cell.borrowed or overlaps(total)
-    if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
-        kept._array = _sum(total, gradient)
+    needs_new_memory = grad._grad_fn is not None or grad._cell.borrowed or overlaps(total)
+    if needs_new_memory or not total.flags.writeable or np.may_share_memory(total, gradient):
+        grad._array = _sum(total, gradient)
     else:  # in place: other tensors of this memory see the sum, as in PyTorch
         write(total, _sum(total, gradient))
-        bump(kept)
+        bump(grad)
 
 
-_STEPS = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
+_STEPS = higher_order.Steps(
+    add=_add,
+    gradients_of=_gradients,
+    call_registered=hooks.call,
+    accumulate=accumulate,
+    at_leaf=hooks.at_leaf,
+)
 _core._set_deferred(Deferred)
+# The core reads these tables in each backward; mostly they are empty.
 _core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation)

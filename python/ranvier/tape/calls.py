@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -28,7 +28,8 @@ from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
-    from ranvier.tensors.types import Key
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.types import Key, TensorLike
 
 __all__ = ["FORMULAS", "Call", "Calls", "Refused"]
 
@@ -82,9 +83,8 @@ class Calls(Observer):
         self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
         self.fault = ""  # the text of the first error that `refuse` has raised
         self.failure = ""  # the first call that has failed because of its operands' values (`_failed`)
-        self._by_numpy: dict[
-            str, set[str]
-        ] = {}  # a line of the model -> operations that NumPy computed there
+        # A line of the model -> the operations that NumPy computed there.
+        self._by_numpy: dict[str, set[str]] = {}
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.traced = SimpleNamespace(ignores=True)
@@ -117,7 +117,7 @@ class Calls(Observer):
         self.fault = self.fault or f"[{self.op}] {text}"
         raise Refused(self.fault)
 
-    def operand(self, x: Tensor) -> Any:
+    def operand(self, x: TensorLike | None) -> Any:
         """The object that stands for a Tensor, an array, a number or None."""
         raise NotImplementedError
 
@@ -129,11 +129,11 @@ class Calls(Observer):
         """The name of the layer whose forward runs now."""
         return ""
 
-    def writes(self, function: Function, inputs: Any) -> bool:
+    def writes(self, function: Function, inputs: Sequence[TensorLike | None]) -> bool:
         """True if a Function is written as one call; False if it is written as the ops of its formula."""
         return True
 
-    def may_hold(self, array: Any) -> bool:
+    def may_hold(self, array: Array) -> bool:
         """True if the result of a call may be written to the array."""
         return True
 
@@ -146,7 +146,7 @@ class Calls(Observer):
         self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell.changes)
         return value
 
-    def find(self, array: object) -> Seen | None:
+    def find(self, array: Any) -> Seen | None:
         """The record of an array that was seen before, or None."""
         entry = self._seen.get(id(array))
         if entry is not None and entry.array() is array:
@@ -162,20 +162,10 @@ class Calls(Observer):
         entry = self.find(array)
         has_values = isinstance(array, np.ndarray) and array.size
         if entry is None and has_values and self._recording.core.varies(array):
-            maker = self._recording.core.maker(array)
-            file, _, line = maker.rpartition(" at ")[2].rpartition(":")
-            if line.isdigit():
-                text = linecache.getline(file, int(line)).strip()
-            else:
-                text = ""
-            names = self._by_numpy.get(maker.rpartition(" at ")[2])
-            if names and maker.startswith("numpy at "):
-                maker = f"{' or '.join(sorted(names))}{maker.removeprefix('numpy')}"
             self.refuse(
-                f"{_operation()}{place()} uses a tensor that depends on the inputs, and that {maker} has made"
-                + f" ({text})" * bool(text)
-                + ", which has no counterpart; expected other operations, or the tensor as an input (what "
-                "NumPy makes of other numbers: rv.constant)"
+                f"{_operation()}{place()} uses a tensor that depends on the inputs, and that "
+                f"{self._maker_text(array)}, which has no counterpart; expected other operations, or "
+                "the tensor as an input (what NumPy makes of other numbers: rv.constant)"
             )
         if entry is not None and entry.cell.changes != entry.changes:
             self.refuse(
@@ -185,31 +175,47 @@ class Calls(Observer):
             )
         return entry
 
+    def _maker_text(self, array: Array) -> str:
+        """What has made an array, for errors: "op at file:line", and in brackets the text of the line."""
+        maker = self._recording.core.maker(array)
+        where = maker.rpartition(" at ")[2]
+        file, _, line = where.rpartition(":")
+        names = self._by_numpy.get(where)
+        if names and maker.startswith("numpy at "):
+            maker = f"{' or '.join(sorted(names))}{maker.removeprefix('numpy')}"
+        if line.isdigit():
+            text = linecache.getline(file, int(line)).strip()
+            if text:
+                return f"{maker} has made ({text})"
+        return f"{maker} has made"
+
     def add(
         self,
         kind: str,
         settings: dict[str, Any],
-        inputs: Any,
-        results: Any,
+        inputs: Sequence[TensorLike | None],
+        results: Sequence[Tensor],
         made_by: type[Function] | None = None,
     ) -> None:
+        """Appends a call to the list. The arguments are those of `Call`."""
         operands = [self.operand(x) for x in inputs]
         outputs = [self.result(kind, x) for x in results]
         name = _operation().removesuffix(" at ")
         self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer(), made_by, name))
 
     # --- what observers see
-    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+
+    def apply(self, run: Callable[..., Any], function: Function, *inputs: Any) -> Any:
         settings = dict(vars(function))  # a copy: forward adds attributes of its own
         if type(function) is Setitem:
             self._changed_by_view(function.key, *inputs)
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"
-        elif not self.writes(function, inputs) and (
-            formula := getattr(type(function), "formula", FORMULAS.get(kind))
-        ):
-            return formula(function, *inputs)
+        elif not self.writes(function, inputs):
+            formula = getattr(type(function), "formula", FORMULAS.get(kind))
+            if formula:
+                return formula(function, *inputs)
         try:
             result = run(*inputs)
         except Exception:
@@ -232,14 +238,16 @@ class Calls(Observer):
         if entry.changes + 1 != x._cell.changes or held.changes != x._cell.changes:
             return
         with suppress(IndexError, TypeError):
-            parts = key if isinstance(key, tuple) else (key,)
-            if not any(part is Ellipsis for part in parts):
-                parts = (*parts, Ellipsis)  # so that an element is a view, too
-            place = x._array[parts]
-            if _layout(place) == _layout(value._array):
+            indices = key if isinstance(key, tuple) else (key,)
+            if not any(index is Ellipsis for index in indices):
+                indices = (*indices, Ellipsis)  # so that an element is a view, too
+            assigned = x._array[indices]
+            if _layout(assigned) == _layout(value._array):
                 self._seen[id(x._array)] = entry._replace(changes=x._cell.changes)
 
-    def _failed(self, made_by: type[Function], settings: dict[str, Any], inputs: Any) -> None:
+    def _failed(
+        self, made_by: type[Function], settings: dict[str, Any], inputs: Sequence[TensorLike | None]
+    ) -> None:
         """Notes a call that has raised an error, if it succeeds with other values of the same shapes.
 
         If the model catches such an error, its course depends on values, so `__exit__` refuses it.
@@ -265,6 +273,7 @@ class Calls(Observer):
             self.see(tensor, entry.value)
 
     def hosted(self, caller: FrameType) -> None:
+        """Notes that NumPy has computed an operation. caller: the frame of the library's function."""
         names = self._by_numpy.setdefault(place(), set())
         names.add(_operation().removesuffix(" at ") or caller.f_code.co_name.strip("_"))
 
@@ -299,17 +308,27 @@ def _operation() -> str:
 _OF_THE_RUN = ("forward", "call", "export", "c", "run")  # what runs the model, or a layer
 
 
-def _layout(array: Any) -> tuple[Any, ...]:
+class _Layout(NamedTuple):
     """Where the elements of an array are: it is the same for views of the same elements."""
-    steps = [step for n, step in zip(array.shape, array.strides, strict=True) if n > 1]
-    return array.ctypes.data, array.shape, steps
+
+    address: int
+    shape: tuple[int, ...]
+    steps: list[int]  # the strides of the axes with several elements
 
 
-def _usual(array: object) -> Any:
+def _layout(array: Array) -> _Layout:
+    steps = [stride for n, stride in zip(array.shape, array.strides, strict=True) if n > 1]
+    return _Layout(array.ctypes.data, array.shape, steps)
+
+
+def _usual(array: Any) -> Any:
     """Values of the same shape and dtype that most operations accept: identity matrices, indices 0."""
     if not isinstance(array, np.ndarray):
         return array
     values = np.zeros(array.shape, array.dtype)
     if array.dtype.kind == "f":
-        values[...] = np.eye(*array.shape[-2:]) if array.ndim > 1 else 1.0
+        if array.ndim > 1:
+            values[...] = np.eye(*array.shape[-2:])
+        else:
+            values[...] = 1.0
     return values

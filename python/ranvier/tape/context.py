@@ -7,10 +7,11 @@ A subclass of Function whose ``forward(ctx, ...)`` is a static method is recogni
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from inspect import signature
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.higher_order import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
 from ranvier.tape.host_nodes import noted
-from ranvier.tensors.memory import filled, like
+from ranvier.tensors.memory import Array, filled, like
 from ranvier.tensors.tensor import Tensor, wrap
 
-_INPUT = -1  # the source of a saved Tensor that is an input of forward, or one marked as not differentiable
+# What a saved Tensor is (`Context._sources`): the number of an output of forward, None for another tensor, or
+_INPUT = -1  # an input of forward, or an output that is marked as not differentiable
 
 
 class Context:
@@ -40,36 +42,36 @@ class Context:
         self._filled = True  # whether backward gets zeros for outputs that were not used
         self._sources: tuple[Any, ...] = ()  # for each saved tensor: _INPUT, an output's number, or None
 
-    def save_for_backward(self, *tensors: Any) -> None:
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors for backward, which raises RuntimeError if one was changed in place meanwhile."""
         if any(not (x is None or isinstance(x, Tensor)) for x in tensors):
             raise TypeError("[save_for_backward] got a value that is no Tensor; expected Tensors or None")
         self._saved = tensors
-        self._changes = tuple(0 if x is None else x._version for x in tensors)
+        self._changes = tuple(map(_version, tensors))
 
-    def save_for_forward(self, *tensors: Any) -> None:
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
         """Does nothing: ``func.jvp`` computes forward mode of such a Function from its backward."""
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
+        """What `save_for_backward` got, in the same order. Raises RuntimeError if it was freed or changed."""
         if self._freed:
             raise RuntimeError(AGAIN)
+        for x, count in zip(self._saved, self._changes, strict=True):
+            _require_version(x, count)
+        if not self._shown:
+            return self._saved
         # Backward reads saved outputs as new tensors, which must not have been changed either.
-        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]
-        for x, count in (*zip(self._saved, self._changes, strict=True), *made):
-            if x is not None and x._version != count:
-                raise RuntimeError(
-                    "[saved_tensors] a variable needed for gradient computation has been modified by an "
-                    f"inplace operation: a tensor of shape {x.shape} is at version {x._version}; "
-                    f"expected {count}"
-                )
-        return self._shown or self._saved
+        for x, y in zip(self._saved, self._shown, strict=False):
+            if y is not x:
+                _require_version(y, 0)
+        return self._shown
 
-    def mark_non_differentiable(self, *tensors: Any) -> None:
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """These outputs need no gradient."""
         self._plain = (*self._plain, *tensors)
 
-    def mark_dirty(self, *tensors: Any) -> None:
+    def mark_dirty(self, *tensors: Tensor) -> None:
         """Raises RuntimeError: forward must return new tensors."""
         raise RuntimeError(
             "[mark_dirty] got an input changed in place; expected forward to return new tensors"
@@ -80,50 +82,88 @@ class Context:
         self._filled = bool(value)
 
 
+def _version(x: Tensor | None) -> int:
+    """How often a saved tensor was changed in place; 0 for None."""
+    return 0 if x is None else x._version
+
+
+def _require_version(x: Tensor | None, count: int) -> None:
+    """Raises RuntimeError if a saved tensor was changed in place since its version was `count`."""
+    if x is not None and x._version != count:
+        raise RuntimeError(
+            "[saved_tensors] a variable needed for gradient computation has been modified by an "
+            f"inplace operation: a tensor of shape {x.shape} is at version {x._version}; expected {count}"
+        )
+
+
+class _ArrayType(NamedTuple):
+    """The shape and dtype of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
 class _Node(TakesHalves):
-    """The node of the tape for one call of ``apply``."""
+    """The node of the tape for one call of ``apply``.
+
+    Attributes:
+        kind: the class with the static methods.
+        slots: the indices of the arguments of forward that are Tensors.
+        places: the indices of its outputs that are Tensors; count: the number of all outputs.
+        made: these Tensors, until `forward` has returned their arrays. several: whether there are some.
+        inputs, results: the shapes and dtypes of the Tensors among arguments and outputs.
+    """
 
     def __init__(
         self, kind: type[Function], context: Context, outputs: tuple[Any, ...], slots: list[int]
     ) -> None:
-        """kind: the class with the static methods. outputs: what its forward returned. slots: the indices of
-        the arguments of forward that are Tensors."""
+        """outputs: what the class's forward returned."""
         self.kind = kind
         self.context = context
         self.slots = slots
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
-        self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
-        self.several, first = len(self.made) > 1, self.made[0]
+        self.made = tuple(outputs[i] for i in self.places)
+        self.count = len(outputs)
+        self.several = len(self.made) > 1
+        first = self.made[0]
         self.of_array = first._of_array if first.is_meta else tensor_of  # makes tensors of gradients
 
-    def forward(self, *arrays: Any) -> Any:
+    def forward(self, *arrays: Array) -> Any:
         """The arrays of the results that the class's forward has computed; copies if they share an input's
         memory."""
         made = self.made
         self.made = ()
-        self.inputs = [(array.shape, array.dtype) for array in arrays]
-        ys = [m._array for m in made]
-        results = tuple(like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in ys)
-        self.results = [(y.shape, y.dtype) for y in results]
+        self.inputs = [_ArrayType(x.shape, x.dtype) for x in arrays]
+        results = tuple(_in_own_memory(y._array, arrays) for y in made)
+        self.results = [_ArrayType(y.shape, y.dtype) for y in results]
         if self.several:
             return results
         return results[0]
 
-    def backward(self, *gradients: Any) -> Any:
+    def backward(self, *gradients: Array | None) -> Any:
         context = self.context
-        saved = self.context._saved
-        if saved and any(source is not None and source >= 0 for source in context._sources):
+        dys = map(self._tensor_of, gradients)
+        if context._saved and any(source is not None and source >= 0 for source in context._sources):
             with enable_grad():  # a backward may differentiate by a saved output (implicit functions)
-                context._shown = tuple(
-                    x if source is None else _with_history(self, x, source)
-                    for x, source in zip(saved, context._sources, strict=True)
-                )
+                context._shown = self._saved_with_history()
         try:
             with no_grad():
-                slopes = self.run(context, [None if dy is None else self.of_array(dy) for dy in gradients])
+                slopes = self.run(context, dys)
         finally:
             context._shown = ()
-        return tuple(None if dx is None else kept(dx) for dx in slopes)
+        return tuple(map(_array_of, slopes))
+
+    def _tensor_of(self, gradient: Array | None) -> Tensor | None:
+        return None if gradient is None else self.of_array(gradient)
+
+    def _saved_with_history(self) -> tuple[Tensor | None, ...]:
+        """The saved tensors; those that are outputs of forward lead to this node."""
+        shown = []
+        for x, source in zip(self.context._saved, self.context._sources, strict=True):
+            if source is not None:
+                x = _with_history(self, x, source)
+            shown.append(x)
+        return tuple(shown)
 
     def release(self) -> None:
         """Frees the saved tensors alone: another backward that reads them raises an error."""
@@ -139,13 +179,15 @@ class _Node(TakesHalves):
             return getattr(self.context, name)
         raise AttributeError(name)
 
-    def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
+    def run(self, context: Context, gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
         """The gradients that the class's backward returns for the inputs that are Tensors, in their
         shapes."""
         name = self.kind.__name__
-        dys: list[Any] = [None] * self.count  # None for outputs that are no Tensors
-        for i, dy, about in zip(self.places, gradients, self.results, strict=True):
-            dys[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
+        dys: list[Tensor | None] = [None] * self.count  # None for outputs that are no Tensors
+        for i, dy, result in zip(self.places, gradients, self.results, strict=True):
+            if dy is None and context._filled:
+                dy = wrap(filled(0, result.shape, result.dtype))
+            dys[i] = dy
         backward: Callable[..., Any] = self.kind.backward
         slopes = backward(context, *dys)
         if not isinstance(slopes, tuple):
@@ -162,10 +204,13 @@ class _Node(TakesHalves):
                     f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
                     "Tensor; expected None there"
                 )
-        return [  # For an input that needs no gradient, backward may return anything.
-            self._reduced(slopes[i], *about) if context.needs_input_grad[i] else None
-            for i, about in zip(self.slots, self.inputs, strict=True)
-        ]
+        reduced: list[Tensor | None] = []
+        for i, (shape, dtype) in zip(self.slots, self.inputs, strict=True):
+            if context.needs_input_grad[i]:
+                reduced.append(self._reduced(slopes[i], shape, dtype))
+            else:  # here backward may return anything
+                reduced.append(None)
+        return reduced
 
     def _reduced(self, dx: Tensor | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
         """A gradient in the dtype and shape of its input, summed over the axes along which the input's shape
@@ -178,18 +223,29 @@ class _Node(TakesHalves):
             dx = dx.to(dtype)
         if dx.shape == shape:
             return dx
-        more = dx.ndim - len(shape)
+        more = dx.ndim - len(shape)  # the gradient's axes that the input does not have
         if more < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape[more:], strict=True)):
             raise RuntimeError(
                 f"[{self.kind.__name__}.backward] returned a gradient of shape {dx.shape}; expected {shape}"
             )
-        broadcast = (*range(more), *(more + i for i, n in enumerate(shape) if n == 1))
-        return dx.sum(broadcast).reshape(shape)
+        stretched = [more + i for i, n in enumerate(shape) if n == 1]
+        return dx.sum((*range(more), *stretched)).reshape(shape)
+
+
+def _array_of(gradient: Tensor | None) -> Array | None:
+    return None if gradient is None else kept(gradient)
+
+
+def _in_own_memory(y: Array, inputs: tuple[Array, ...]) -> Array:
+    """The array of an output; a copy if it shares memory with an input."""
+    if any(np.may_share_memory(y, x) for x in inputs):
+        return like(y, y)
+    return y
 
 
 @rule(_Node)
 @of_program
-def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
+def _on_tensors(node: _Node, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     """The class's backward with create_graph=True: what it computes from inputs and outputs is recorded."""
     from copy import copy  # used here alone
 
@@ -199,11 +255,11 @@ def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
         raise NotImplementedError(
             f"[{name}] got create_graph=True; expected a backward without once_differentiable"
         )
-    context._shown = tuple(map(_with_history, [node] * len(context._saved), context._saved, context._sources))
+    context._shown = tuple(map(partial(_with_history, node), context._saved, context._sources))
     return tuple(node.run(context, gradients))
 
 
-def _with_history(node: _Node, x: Any, source: int | None) -> Any:
+def _with_history(node: _Node, x: Tensor | None, source: int | None) -> Tensor | None:
     """The saved Tensor x as a backward on the tape reads it. source: as in `Context._sources`."""
     if x is None or source == _INPUT or x._requires_grad or x._array.dtype.kind != "f":
         return x
@@ -213,12 +269,13 @@ def _with_history(node: _Node, x: Any, source: int | None) -> Any:
             "neither input nor output of forward; expected those: return it too, or keep a constant as an "
             "attribute of ctx"
         )
-    return of_output(node, x._array, source if node.several else None)
+    index = source if node.several else None
+    return of_output(node, x._array, index)
 
 
-def _source(x: Tensor, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
+def _source(x: Tensor | None, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
     """_INPUT if x is among `as_it_is`, else its number among the outputs, or None."""
-    if any(x is given for given in as_it_is):
+    if any(x is other for other in as_it_is):
         return _INPUT
     return next((i for i, y in enumerate(outputs) if x is y), None)
 
@@ -226,6 +283,7 @@ def _source(x: Tensor, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | N
 def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     """Runs ``kind.forward(ctx, *args)`` and records it; gradients come from ``kind.backward(ctx, ...)``.
 
+    kind: the user's class. It is the ``apply`` of that class, a class method.
     Outputs that are no Tensors are returned as they are. Raises TypeError for a Tensor given by keyword that
     requires a gradient: backward returns gradients of the other arguments only.
     """
@@ -234,8 +292,8 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
             f"[{kind.__name__}.apply] got a Tensor that requires a gradient by keyword; expected it by "
             "position"
         )
-    apart = "setup_context" in dir(kind)
-    if apart:  # setup_context gets all arguments of forward, those with defaults included
+    has_setup = "setup_context" in dir(kind)  # then forward gets no context
+    if has_setup:  # setup_context gets all arguments of forward, those with defaults included
         bound = signature(kind.forward).bind(*args, **settings)
         bound.apply_defaults()
         args = bound.args
@@ -243,9 +301,11 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     needs = tuple(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in args)
     context = Context(needs)
     with no_grad():
-        result = kind.forward(*(() if apart else (context,)), *args, **settings)
-        if apart:
+        if has_setup:
+            result = kind.forward(*args, **settings)
             kind.setup_context(context, args, result)
+        else:
+            result = kind.forward(context, *args, **settings)
     outputs = result if isinstance(result, tuple) else (result,)
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
     if not any(needs) or not any(isinstance(y, Tensor) and y.is_floating_point() for y in outputs):
@@ -254,13 +314,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     results = node.apply(*(args[i] for i in slots))
     if not isinstance(results, tuple):
         results = (results,)
-    sources = [outputs[i] for i in node.places]
-    context._sources = tuple(_source(x, (*args, *context._plain), sources) for x in context._saved)
-    # As in PyTorch, forward may change an output in place after it has saved the output.
-    context._changes = tuple(
-        x._version if source is not None and source >= 0 else count
-        for x, source, count in zip(context._saved, context._sources, context._changes, strict=True)
-    )
+    _note_sources(context, args, [outputs[i] for i in node.places])
     returned = list(outputs)
     for i, y in zip(node.places, results, strict=True):
         returned[i] = outputs[i]._of_array(y) if outputs[i].is_meta else y
@@ -272,12 +326,25 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     return returned[0]
 
 
+def _note_sources(context: Context, args: tuple[Any, ...], outputs: list[Any]) -> None:
+    """Notes what each saved tensor is. outputs: the Tensors among the outputs of forward."""
+    as_it_is = (*args, *context._plain)
+    context._sources = tuple(_source(x, as_it_is, outputs) for x in context._saved)
+    # As in PyTorch, forward may change an output in place after it has saved the output.
+    changes = list(context._changes)
+    for i, source in enumerate(context._sources):
+        if source is not None and source >= 0:
+            changes[i] = context._saved[i]._version
+    context._changes = tuple(changes)
+
+
 def _recognise(cls: Any, /, **settings: Any) -> None:
     """Called for each new subclass of Function. If its ``forward`` is no method of instances, it has
     PyTorch's form, and gets an ``apply`` that is called on the class."""
     forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
-    plain = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
-    if plain or isinstance(forward, (staticmethod, classmethod)):
+    # PyTorch takes a function without @staticmethod, too, if its first parameter is the context.
+    takes_context = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
+    if takes_context or isinstance(forward, (staticmethod, classmethod)):
         # An `apply` that the class defines stays, and may call this one by super().
         if "apply" not in vars(cls):
             cls.apply = classmethod(applied)

@@ -17,6 +17,9 @@ from ranvier.tensors.places import picked_last, put
 from ranvier.tensors.views import through
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from ranvier.tensors.tensor import Tensor
     from ranvier.tensors.types import Key
 
 
@@ -32,7 +35,7 @@ class Clone(TakesHalves):
             return copied(x, "C")
         return copied(x, self.order)
 
-    def backward(self, dy: Any, f: Any = None) -> Any:
+    def backward(self, dy: Array | Tensor, f: object = None) -> Array | Tensor:
         return dy
 
 
@@ -82,11 +85,17 @@ class Put(TakesHalves):
     def forward(self, x: Array, value: Array) -> Array:
         self.shapes = (x.shape, value.shape)
         self.value_dtype = value.dtype
-        return like(x, value if value.shape == x.shape else np.broadcast_to(value, x.shape))
+        if value.shape == x.shape:
+            return like(x, value)
+        return like(x, np.broadcast_to(value, x.shape))
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        dx = filled(0, dy.shape, dy.dtype) if self.needs[0] else None
-        return dx, in_dtype(_sum_to(dy, self.shapes[1]), self.value_dtype) if self.needs[1] else None
+        dx = dvalue = None
+        if self.needs[0]:
+            dx = filled(0, dy.shape, dy.dtype)
+        if self.needs[1]:
+            dvalue = in_dtype(_sum_to(dy, self.shapes[1]), self.value_dtype)
+        return dx, dvalue
 
 
 class Replace(TakesHalves):
@@ -97,7 +106,8 @@ class Replace(TakesHalves):
         """chain: the Functions that lead from the base to the view. base: the array of the base."""
         self.chain = chain
         self.shape = base.shape
-        self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
+        steps = [abs(stride) for stride in base.strides]
+        self.order = sorted(range(base.ndim), key=steps.__getitem__, reverse=True)
         self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`
 
     def forward(self, x: Array, value: Array) -> Array:
@@ -110,7 +120,9 @@ class Replace(TakesHalves):
         if self.needs[0]:
             dx = self._laid_out(dy)
             write(through(self.chain, dx), 0)
-        return dx, through(self.chain, self._laid_out(dy) if self.by_memory else dy)
+        if self.by_memory:  # the chain counts elements in memory, so dy has to be laid out as the base
+            return dx, through(self.chain, self._laid_out(dy))
+        return dx, through(self.chain, dy)
 
     def release(self) -> None:  # no values are saved
         return
@@ -127,13 +139,13 @@ class Refused(Function):
     def __init__(self, why: str) -> None:
         self.why = why
 
-    def backward(self, dy: Any, f: Any = None) -> Any:
+    def backward(self, dy: Array | Tensor, f: object = None) -> NoReturn:
         raise RuntimeError(f"[backward] got {self.why}")
 
 
 def _is_dense(x: Array) -> bool:
     """True if the elements fill their memory, each at a different place."""
-    step = x.itemsize
+    step = x.itemsize  # the stride that the next axis must have, from the innermost axis on
     for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
         if size > 1:
             if stride != step:

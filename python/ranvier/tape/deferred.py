@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from ranvier.tensors.memory import Array
     from ranvier.tensors.tensor import Tensor
+
+    # A gradient within backward; a Tensor with create_graph=True.
+    Gradient: TypeAlias = "Array | Deferred | Tensor"
 
 
 class Deferred:
@@ -23,12 +26,14 @@ class Deferred:
     joins = False
     shape: tuple[int, ...]
 
-    def added_to(self, array: Array) -> Any:
+    def added_to(self, array: Array) -> Array:
         """Adds the gradient to the array in place, and returns the array."""
+        raise NotImplementedError(f"{type(self).__name__}.added_to")
 
-    def plus(self, other: Tensor) -> Any:
+    def plus(self, other: Gradient) -> Deferred | None:
         """The sum with another gradient as a Deferred; None: the sum is made of arrays."""
+        return None
 
-    def array(self) -> Any:
+    def array(self) -> Array:
         """The gradient as an array: a new one each time."""
         raise NotImplementedError(f"{type(self).__name__}.array")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,13 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
 if TYPE_CHECKING:
-    from ranvier.tensors.types import Number
+    from typing import TypeGuard
+
+    from ranvier.tensors.memory import Array
+    from ranvier.tensors.types import Key, Number, TensorLike
+
+    # Where a gradient goes: to the node that made a tensor (one of its outputs), or to a leaf.
+    Target: TypeAlias = "Function | Output | Tensor"
 
 ndarray = np.ndarray
 _MEDIUM = 2  # the precision "medium" of matrix products: its place in config.PRECISIONS
@@ -138,19 +144,27 @@ class Function(_core._FunctionBase):
         """The name of the op in errors: `avg_pool2d` of the class AvgPool2d."""
         return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(self).__name__).lower()
 
-    def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
-        """Raises RuntimeError if an array that backward needs was changed in place since forward."""
+    def check_saved(self, *more: Array) -> None:
+        """Raises RuntimeError if an array that backward needs was changed in place since forward.
+
+        more: arrays that it needs beside those among its attributes.
+        """
         for cell, count in zip(self.versions, self.changes, strict=True):
             changed = cell.changed_last
             if cell.changes == count or changed is None:
                 continue
-            read = (v for k, v in vars(self).items() if k not in self.reads or self.needs[self.reads[k]])
-            if any(np.may_share_memory(array, changed) for array in (*_arrays_in(read), *more)):
+            if any(np.may_share_memory(array, changed) for array in (*self._arrays_needed(), *more)):
                 raise RuntimeError(
                     f"[{self._op_name()}] a variable needed for gradient computation has "
                     f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
                     f"{cell.changes}; clone() it before changing it"
                 )
+
+    def _arrays_needed(self) -> Iterator[Array]:
+        """The arrays that forward has saved, without those that only gradients which are not needed read."""
+        for name, value in vars(self).items():
+            if name not in self.reads or self.needs[self.reads[name]]:
+                yield from _arrays_in((value,))
 
     def release(self) -> None:
         """Drops what forward saved, unless it saved only plain values (shapes, axes)."""
@@ -168,7 +182,10 @@ class TakesHalves(Function):
 
 
 class Output:
-    """One of several outputs of a Function: a node of the tape that passes its gradient to the Function."""
+    """One of several outputs of a Function: a node of the tape that passes its gradient to the Function.
+
+    index: which of the outputs it is. hooks: as of Functions.
+    """
 
     __slots__ = ("__weakref__", "edges", "function", "hooks", "index")
 
@@ -214,19 +231,34 @@ def by_kernel(
     >>> exp(rv.tensor([0.0])), exp(0)
     (tensor([1.]), tensor(1.))
     """
-    listed = dtypes is not None and dtypes.autocast is not None
-    return lambda in_python: _core._by_kernel(
-        in_python, kernel, node, inputs, floats or dtypes is not None, result, takes, listed, name
-    )
+    needs_floats = floats or dtypes is not None
+    autocast_lists_it = dtypes is not None and dtypes.autocast is not None
+
+    def decorate(op: F) -> F:
+        decorated: F = _core._by_kernel(
+            op, kernel, node, inputs, needs_floats, result, takes, autocast_lists_it, name
+        )
+        return decorated
+
+    return decorate
 
 
 def into(kernel: Callable[..., Any], takes: int = -1, name: str | None = None) -> Callable[[F], F]:
     """As :func:`by_kernel`, for an op that changes its first argument in place and returns it. The core calls
     ``kernel(*other_arguments, array)``, where the array is that of the first argument."""
-    return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes, name)
+
+    def decorate(op: F) -> F:
+        # The core chooses a kernel by the dtype of the first argument. Here all dtypes have the same one.
+        decorated: F = _core._into(
+            op, of_floats=kernel, of_integers=kernel, of_others=kernel, takes=takes, name=name
+        )
+        return decorated
+
+    return decorate
 
 
-def _arrays_in(values: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
+def _arrays_in(values: Iterable[Any]) -> Iterator[Array]:
+    """The arrays among values, and in lists and tuples among them."""
     for value in values:
         if isinstance(value, ndarray):
             yield value
@@ -234,7 +266,7 @@ def _arrays_in(values: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
             yield from _arrays_in(value)
 
 
-def watched(result: Tensor, *keys: Any) -> Any:
+def watched(result: Tensor, *keys: Key | TensorLike) -> Any:
     """The result of a Function, whose backward now raises an error if one of the Tensors in keys has changed.
 
     keys: Tensors, or tuples with some, such as indices, that the Function has saved and that are no inputs.
@@ -246,16 +278,22 @@ def watched(result: Tensor, *keys: Any) -> Any:
     if result._array.dtype in HALVES and isinstance(node.edges[0], Function):
         nodes.append(node.edges[0])  # The result may be a cast of the Function's, see `_widened`.
     for key in keys:
-        for part in key if type(key) is tuple else (key,):
-            if isinstance(part, Tensor):
-                for each in nodes:
-                    each.versions = (*each.versions, part._cell)
-                    each.changes = (*each.changes, part._cell.changes)
+        indices = key if type(key) is tuple else (key,)
+        for index in indices:
+            if isinstance(index, Tensor):
+                _watch(nodes, index._cell)
     return result
 
 
+def _watch(nodes: list[Function], cell: _core._Cell) -> None:
+    """Makes the backward of nodes raise an error if the count of changes in `cell` has changed by then."""
+    for node in nodes:
+        node.versions = (*node.versions, cell)
+        node.changes = (*node.changes, cell.changes)
+
+
 class _Absent:
-    """An input that is None (a layer without bias)."""
+    """An input that is None (a layer without bias). It has the attributes of a Tensor that the core reads."""
 
     _array = None
     _requires_grad = False
@@ -267,28 +305,42 @@ class _Absent:
 _ABSENT = _Absent()
 
 
-def _widened(function: Function, *inputs: Any) -> Any:
-    """Runs a Function on half floats in float32. Its results and its gradients are rounded to half floats."""
-    floats = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
-    own = floats[0]
-    if one := {*floats} == {own} or _fits(floats, function.dtypes.beside):
-        inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
+def _widened(function: Function, *inputs: Tensor | _Absent) -> Any:
+    """Runs a Function on half floats in float32. Its results and its gradients are rounded to half floats.
+
+    The core calls it for Functions with ``dtypes.halves == "float32"``, if an input has half floats.
+    """
+    floats = [x._array.dtype for x in inputs if _is_floating(x)]
+    dtype = floats[0]
+    is_one_dtype = {*floats} == {dtype} or _fits(floats, function.dtypes.beside)
+    if is_one_dtype:
+        inputs = tuple(map(_without_halves, inputs))
     else:  # the inputs have several dtypes: the kernel gets them as they are, and most kernels refuse them
         function.dtypes = function.dtypes._replace(halves="own")
-    try:  # Factors that were bfloat16 may be rounded to bfloat16 in products without any loss.
-        y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
-        if one:
-            return rounded(y, own)
+    # Factors that were bfloat16 may be rounded to bfloat16 in products without any loss.
+    is_medium = function.dtypes.autocast == "lower" and dtype == BF16
+    try:
+        y = applied(function, inputs, is_medium)
+        if is_one_dtype:
+            return rounded(y, dtype)
         return y
     except DtypeError as error:  # The new error names the dtype of the caller instead of float32.
         op = op_of(error)
-        if one:
-            raise failure(DtypeError, op, error.got.replace("float32", str(own)), error.expected) from None
-        given = ", ".join(sorted(map(str, {*floats})))
-        raise failure(DtypeError, op, f"{error.got} among {given}", "one dtype: use x.to(dtype)") from None
+        if is_one_dtype:
+            got = error.got.replace("float32", str(dtype))
+            raise failure(DtypeError, op, got, error.expected) from None
+        names = ", ".join(sorted(map(str, {*floats})))
+        raise failure(DtypeError, op, f"{error.got} among {names}", "one dtype: use x.to(dtype)") from None
 
 
-def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
+def _without_halves(x: Tensor | _Absent) -> Tensor | _Absent:
+    """A Tensor of half floats in float32; others as they are."""
+    if isinstance(x, Tensor) and x._array.dtype in HALVES:
+        return x.to(F32)
+    return x
+
+
+def applied(function: Function, inputs: Iterable[TensorLike | _Absent | None], is_medium: bool) -> Any:
     """The result of function.apply(*inputs). is_medium: matrix products in it round their factors to
     bfloat16, whatever precision the caller has set."""
     if not is_medium:
@@ -300,7 +352,7 @@ def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
         _core.set_own_precision(before)
 
 
-def _fits(floats: list[Any], beside: int) -> bool:
+def _fits(floats: list[np.dtype[Any]], beside: int) -> bool:
     """True if the inputs before the index `beside` have one dtype, and the inputs from it on have one, too.
 
     The first dtype must be a half float, except for two inputs, since PyTorch's RMS norm takes a float32
@@ -310,21 +362,22 @@ def _fits(floats: list[Any], beside: int) -> bool:
     return same and (floats[0] in HALVES or len(floats) == 2)
 
 
-def rounded(y: Any, dtype: Any) -> Any:
+def rounded(y: Tensor | tuple[Tensor, ...], dtype: np.dtype[Any]) -> Any:
     """Results of float32 in the dtype of half floats `dtype`; other results as they are."""
-    if type(y) is tuple:
-        return tuple(rounded(part, dtype) for part in y)
+    if isinstance(y, tuple):
+        return tuple(rounded(result, dtype) for result in y)
     if y._array.dtype == F32:
         return y.to(dtype)
     return y
 
 
-def _is_floating(x: Tensor) -> bool:
+def _is_floating(x: Any) -> TypeGuard[Tensor]:
+    """True for a Tensor of floats; x may be any argument of an op."""
     return isinstance(x, Tensor) and x._array.dtype.kind == "f"
 
 
-def single(x: Tensor) -> Any:
-    """A Tensor of floats in float32; others as they are."""
+def single(x: Any) -> Any:
+    """A Tensor of floats in float32; any other argument of an op as it is."""
     if _is_floating(x):
         return x.to(F32)
     return x
@@ -340,7 +393,7 @@ def in_dtypes(dtypes: Dtypes = Function.dtypes) -> Callable[[F], F]:
     def decorate(op: F) -> F:
         @wraps(op)
         def computed(*operands: Any, **settings: Any) -> Any:
-            if dtypes.autocast is None or not _core._autocast(-1):
+            if dtypes.autocast is None or not _core._autocast(-1):  # -1 asks whether autocast is on
                 return _computed(op, dtypes, operands, settings)
             cast_of = partial(_core._autocast_cast, dtypes.autocast)
             return _core._without_autocast(_computed, op, dtypes, *_each(cast_of, operands, settings))
@@ -352,7 +405,8 @@ def in_dtypes(dtypes: Dtypes = Function.dtypes) -> Callable[[F], F]:
 
 def _each(
     cast_of: Callable[[Any], Any], operands: tuple[Any, ...], settings: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of an op, each after `cast_of`, which leaves those that are no Tensors as they are."""
     return tuple(map(cast_of, operands)), {key: cast_of(x) for key, x in settings.items()}
 
 
@@ -361,32 +415,32 @@ def _computed(
 ) -> Any:
     """The result of an op of several steps, computed in the dtypes that `in_dtypes` says."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    first: Any = None
+    result_dtype: np.dtype[Any] | None = None  # None: by promotion of the operands
     if dtypes.like_first:  # The first operand may be given by position or by keyword.
-        if operands:
-            first = operands[0]
-        else:
-            first = settings.get(op.__code__.co_varnames[0])
-    if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
+        first = operands[0] if operands else settings.get(op.__code__.co_varnames[0])
         if _is_floating(first):
-            own = first._array.dtype
-        else:
-            own = _core._result_dtype(*tensors)
-        if own in HALVES:
+            result_dtype = first._array.dtype
+    if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
+        final_dtype = _core._result_dtype(*tensors) if result_dtype is None else result_dtype
+        if final_dtype in HALVES:
             operands, settings = _each(single, operands, settings)
-            return rounded(_core._without_autocast(partial(op, *operands, **settings)), own)
+            return rounded(_core._without_autocast(partial(op, *operands, **settings)), final_dtype)
     y = op(*operands, **settings)
-    if _is_floating(first):
-        return y.to(first._array.dtype)
+    if result_dtype is not None:
+        return y.to(result_dtype)
     return y
 
 
-_core._set_changed(bump)
-_core._set_function_class(Function, Output, lambda f, x: as_inputs(x, f._op_name()), _ABSENT, _widened)
+def _inputs_of_call(function: Function, inputs: tuple[TensorLike | None, ...]) -> tuple[Any, ...]:
+    """The core calls it in `Function.apply` if an input is no Tensor."""
+    return as_inputs(inputs, function._op_name())
 
 
-def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """The inputs as Tensors. Numbers get the dtype of PyTorch's promotion. The first must not be None."""
+def as_inputs(inputs: tuple[TensorLike | _Absent | None, ...], name: str) -> tuple[Any, ...]:
+    """The inputs of a call as Tensors, and `_ABSENT` for None. Numbers get the dtype of PyTorch's promotion.
+
+    The first must not be None. Raises TypeError for what is no Tensor, array or number.
+    """
     tensors: list[Any] = []
     numbers = False
     for x in inputs:
@@ -406,13 +460,20 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
             raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
-        tensors = [t if hasattr(t, "_array") else _number(name, t, dtypes) for t in tensors]
+        for i, x in enumerate(tensors):
+            if not hasattr(x, "_array"):
+                tensors[i] = _number(name, x, dtypes)
     return tuple(tensors)
 
 
 def _number(name: str, number: Number, dtypes: list[np.dtype[Any]]) -> Tensor:
+    """A number among Tensors of these dtypes, as a Tensor of the dtype to which all are promoted."""
     dtype = _core._result_dtype(number, *dtypes)
     return wrap(keep(np.array(number_in(name, number, dtype), dtype)))
+
+
+_core._set_changed(bump)
+_core._set_function_class(Function, Output, _inputs_of_call, _ABSENT, _widened)
 
 
 def once_differentiable(function: F) -> F:

@@ -3,13 +3,15 @@
 A Function's ``backward`` computes arrays. Its *rule*, a function in RULES, computes the same gradients by
 differentiable ops on Tensors. The arrays that forward has saved become Tensors with a history by `of_input`
 and `of_output`. A Function without a rule is refused: a second backward would treat its gradient as a
-constant. `backpropagation.run` uses the functions in STEPS, at the end of this file, instead of its own.
+constant. The rules of ops stand beside their Functions in `ops`. `backpropagation.run` uses the functions in
+STEPS, at the end of this file, instead of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,6 +25,10 @@ from ranvier.tensors.replaced import renew, replaced
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import as_node
 
+if TYPE_CHECKING:
+    from ranvier.tape.function import Target
+
+ArrayOrTensor: TypeAlias = Array | Tensor
 Rule = Callable[..., Any]
 
 RULES: dict[type[Function], Rule] = {}  # rule(node, dy, ...) -> Tensors or None, as from backward
@@ -51,7 +57,7 @@ def of_program(function: Rule) -> Rule:
     return function
 
 
-def applied(node: Function, *dys: Any) -> Any:
+def applied(node: Function, *dys: Tensor | None) -> Any:
     """The result of a node's rule. It runs outside of autocast, in the dtypes in which the node was
     computed."""
     of_node = rule_of(node)
@@ -87,17 +93,18 @@ class Same(Function):
     def forward(self, x: Array) -> Array:
         return x
 
-    def backward(self, dy: Any, f: Any = None) -> Any:
+    # f is the namespace of ops with which other backwards compute (ops/namespaces.py). Here nothing is.
+    def backward(self, dy: ArrayOrTensor, f: object = None) -> ArrayOrTensor:
         return dy
 
 
 class Rows(Function):
     """y[i] = the i-th input; all have one shape"""
 
-    def forward(self, *rows: Any) -> Any:
+    def forward(self, *rows: Array) -> Any:
         return _core.concatenate([row[None] for row in rows], 0)
 
-    def backward(self, dy: Any, f: Any = None) -> Any:
+    def backward(self, dy: Iterable[ArrayOrTensor], f: object = None) -> tuple[ArrayOrTensor, ...]:
         return tuple(dy)
 
 
@@ -109,17 +116,21 @@ def of_input(node: Function, index: int, array: Array) -> Tensor:
     if not mode.enabled:
         return wrap(array)
     edge = node.edges[index]
+    # The versions are those of the result, then of each input.
     changed = node.versions and node.versions[1 + index].changes != node.changes[1 + index]
-    if changed and all(node.needs[i] or getattr(node, k) is not array for k, i in node.reads.items()):
-        # Raises if the array was changed. Not called for an array that only a gradient which is not needed
-        # reads (`Function.reads`).
-        node.check_saved(array)
+    if changed and _is_needed(node, array):
+        node.check_saved(array)  # raises if the array was changed
     if isinstance(edge, Tensor):  # a leaf
         if edge._array is array:
             return edge
         # The leaf has got other memory since (`.data = ...`), or forward has saved a view of its array.
         edge = as_node(Same(), edge)
     return _with_history(array, edge, node, 1 + index)
+
+
+def _is_needed(node: Function, array: Array) -> bool:
+    """False if only a gradient that is not needed reads this saved array (`Function.reads`)."""
+    return all(node.needs[i] or getattr(node, name) is not array for name, i in node.reads.items())
 
 
 def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
@@ -131,10 +142,11 @@ def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
         return wrap(array)
     if index is None:
         return _with_history(array, node, node, 0)
+    # With several outputs, the versions of the outputs stand at the end, behind those of the inputs.
     return _with_history(array, Output(node, index), node, index - node.outputs)
 
 
-def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tensor:
+def _with_history(array: Array, maker: Target | None, node: Function, place: int) -> Tensor:
     """A Tensor made by `maker`, with the count of changes at this place in the node's `versions`."""
     tensor = wrap(array, requires_grad=maker is not None and mode.enabled)
     tensor._grad_fn = maker
@@ -152,20 +164,35 @@ def cut(x: Tensor) -> Tensor:
 # --- the steps of `backward.run` on Tensors
 
 
-def gradients_of(node: Function, dy: Array) -> Any:
+class Steps(NamedTuple):
+    """What the core's loop of backward calls in Python. It reads them by position, in this order.
+
+    add: the sum of a node's gradients so far and a further one. gradients_of: the gradients of a Function's
+    inputs. call_registered: the gradient of a node after its hooks. accumulate: adds to ``grad`` of a leaf.
+    at_leaf: calls `accumulate` and the hooks of a leaf that has some.
+    """
+
+    add: Callable[..., Any]
+    gradients_of: Callable[[Function, Any], Any]
+    call_registered: Callable[[Hooks, Any], Any]
+    accumulate: Callable[[Tensor, list[Any]], None]
+    at_leaf: Callable[..., None]
+
+
+def gradients_of(node: Function, dy: Tensor | list[Tensor | None]) -> Any:
     """The result of the rule of one Function; dy: a list if the node has several outputs."""
     if replaced:
         renew(node)
     node.check_saved()
     if node.released:
         raise RuntimeError(AGAIN)
-    dys = dy if type(dy) is list else [dy]
+    dys = dy if isinstance(dy, list) else [dy]
     if of_nodes and id(node) in of_nodes:
-        return around(node, dys, lambda *dys: applied(node, *dys))
+        return around(node, dys, partial(applied, node))
     return applied(node, *dys)
 
 
-def require_one_shape(a: Tensor | Array, b: Tensor | Array) -> None:
+def require_one_shape(a: ArrayOrTensor, b: ArrayOrTensor) -> None:
     if a.shape != b.shape:
         raise RuntimeError(
             f"[backward] got gradients of shapes {a.shape} and {b.shape} for one tensor; expected one shape: "
@@ -173,28 +200,33 @@ def require_one_shape(a: Tensor | Array, b: Tensor | Array) -> None:
         )
 
 
-def add(held: Tensor, gradient: Tensor, own: bool) -> Tensor:
-    require_one_shape(held, gradient)
-    return held + _cast(gradient, held._array.dtype)
+def add(total: Tensor, gradient: Tensor, may_overwrite: bool) -> Tensor:
+    """The sum of two gradients of one node. It is always a new Tensor, whatever `may_overwrite` says."""
+    require_one_shape(total, gradient)
+    return total + _cast(gradient, total._array.dtype)
 
 
 def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
     """The gradient after all hooks, in order of registration; those of ``retain_grad`` come last."""
-    for hook in sorted(hooks.values(), key=lambda hook: isinstance(hook, Retain)):
+    in_order = list(hooks.values())
+    for hook in in_order:
         if isinstance(hook, Retain):
-            _keep(hook.tensor(), gradient)
             continue
         changed = hook(gradient)
         if changed is not None:
             if not isinstance(changed, Tensor):
                 changed = wrap(np.asarray(changed))
             gradient = _cast(checked(changed, gradient), gradient._array.dtype)
+    for hook in in_order:
+        if isinstance(hook, Retain):
+            _keep(hook.tensor(), gradient)
     return gradient
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     """Adds the gradient in ``holder`` to ``leaf.grad``, which keeps its history."""
-    if (recording := current()) is not None:
+    recording = current()
+    if recording is not None:
         recording.refuse(
             "backward(create_graph=True) gives .grad a history", "use autograd.grad, or call the step eagerly"
         )
@@ -206,9 +238,13 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
 
 def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
-    if tensor is not None:
-        held = tensor._grad
-        tensor._grad = gradient.clone() if held is None else held + gradient
+    """Adds a gradient, with its history, to ``tensor.grad``. None: the tensor is gone."""
+    if tensor is None:
+        return
+    if tensor._grad is None:
+        tensor._grad = gradient.clone()
+    else:
+        tensor._grad = tensor._grad + gradient
 
 
 def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
@@ -217,7 +253,7 @@ def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return gradient.to(dtype)
 
 
-def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
+def separate(gradients: list[Tensor | None], seeds: Iterable[ArrayOrTensor]) -> list[Tensor | None]:
     """The gradients, each in separate memory, so that the caller may change one in place.
 
     seeds: the Tensors with which backward began, which belong to the caller.
@@ -235,16 +271,31 @@ def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
     return separated
 
 
-STEPS = (add, gradients_of, call_hooks, accumulate, at_leaf)
+STEPS = Steps(
+    add=add,
+    gradients_of=gradients_of,
+    call_registered=call_hooks,
+    accumulate=accumulate,
+    at_leaf=at_leaf,
+)
 
 
 def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
     """The gradients, as arrays and off the tape, of a Function whose backward is defined by its rule
     alone."""
     with no_grad():
-        gradients = _core._without_autocast(rule, node, *[None if dy is None else wrap(dy) for dy in dys])
-    several = gradients if type(gradients) is tuple else (gradients,)
-    arrays = tuple(None if d is None else d._array for d in several)
-    if len(arrays) > 1:
-        return arrays
-    return arrays[0]
+        tensors = map(_wrapped, dys)
+        gradients = _core._without_autocast(rule, node, *tensors)
+    if type(gradients) is not tuple:
+        return _unwrapped(gradients)
+    if len(gradients) == 1:
+        return _unwrapped(gradients[0])
+    return tuple(map(_unwrapped, gradients))
+
+
+def _wrapped(gradient: Array | None) -> Tensor | None:
+    return None if gradient is None else wrap(gradient)
+
+
+def _unwrapped(gradient: Tensor | None) -> Array | None:
+    return None if gradient is None else gradient._array

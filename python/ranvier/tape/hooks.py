@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import weakref
 from _thread import _local as local  # threading.local, without the import of threading
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,16 +21,29 @@ from ranvier.tensors.memory import added, copied, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
+    from ranvier.tape.deferred import Gradient
+    from ranvier.tape.function import Function
     from ranvier.tensors.memory import Array
 
-Hooks = dict[int, Callable[..., Any]]
+    Entry = TypeVar("Entry", "Hooks", "NodeHooks")
+    ArrayOrTensor = TypeVar("ArrayOrTensor", Array, Tensor)
+
+Hooks = dict[int, Callable[..., Any]]  # the hooks of one tensor or node, by the id of their handle
+
+
+class NodeHooks(NamedTuple):
+    """The hooks that are called before a node runs, and those that are called after it."""
+
+    before: Hooks
+    after: Hooks
+
 
 # The hooks of leaves, by the leaf's id, while the leaf is alive. They are called before, or after, the
 # gradient is added to ``grad``. They are rare, so they are not in the Tensor, where they would need a slot.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
-# (hooks called before a node runs, hooks called after it), by the id of the Function or of the leaf.
-of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
+# The hooks of nodes themselves, by the id of the Function or of the leaf.
+of_nodes: dict[int, NodeHooks] = {}
 # All of them. Guards of compiled steps compare the entries of the leaves and nodes that a step uses.
 TABLES: tuple[dict[int, Any], ...] = (before_accumulation, after_accumulation, of_nodes)
 # Functions that hooks have asked to be called, once each, when the running backward ends.
@@ -50,9 +62,19 @@ class RemovableHandle:
 
     _keys = itertools.count()
 
-    def __init__(self, hooks_dict: dict[int, Any], hook: Any = _NONE, *, extra_dict: Any = None) -> None:
-        extra = extra_dict if isinstance(extra_dict, list) else [extra_dict]
-        self._hooks, self.id = [hooks_dict, *(d for d in extra if d is not None)], next(self._keys)
+    def __init__(
+        self,
+        hooks_dict: dict[int, Any],
+        hook: Any = _NONE,
+        *,
+        extra_dict: dict[int, Any] | list[dict[int, Any]] | None = None,
+    ) -> None:
+        if extra_dict is None:
+            extra_dict = []
+        elif not isinstance(extra_dict, list):
+            extra_dict = [extra_dict]
+        self._hooks = [hooks_dict, *extra_dict]
+        self.id = next(self._keys)
         if hook is not _NONE:
             hooks_dict[self.id] = hook
 
@@ -63,7 +85,7 @@ class RemovableHandle:
     def __enter__(self) -> RemovableHandle:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.remove()
 
 
@@ -73,12 +95,16 @@ class Retain:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = weakref.ref(tensor)
 
-    def keep(self, gradient: np.ndarray[Any, Any]) -> None:
+    def keep(self, gradient: Array) -> None:
+        """Adds the gradient to ``grad`` of the tensor, if that is still alive."""
         tensor = self.tensor()
         if tensor is None:
             return
-        held = tensor._grad  # It is not changed, since the caller may hold it: a new Tensor replaces it.
-        tensor._grad = wrap(copied(gradient) if held is None else added(held._array, gradient))
+        # `grad` is not changed in place, since the caller may hold it: a new Tensor replaces it.
+        if tensor._grad is None:
+            tensor._grad = wrap(copied(gradient))
+        else:
+            tensor._grad = wrap(added(tensor._grad._array, gradient))
 
 
 def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
@@ -97,8 +123,8 @@ def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     if not tensor.requires_grad:
         raise RuntimeError("[register_hook] cannot register a hook on a tensor that doesn't require gradient")
     if tensor._grad_fn is None:
-        return RemovableHandle(_of_leaf(tensor, before_accumulation), hook)
-    return RemovableHandle(_of_maker(tensor), hook)
+        return RemovableHandle(_entry(before_accumulation, tensor, {}), hook)
+    return RemovableHandle(_hooks_of_maker(tensor), hook)
 
 
 def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
@@ -108,17 +134,16 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
             "[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
             "non-leaf tensors, or on those that don't require gradient"
         )
-    return RemovableHandle(_of_leaf(tensor, after_accumulation), hook)
+    return RemovableHandle(_entry(after_accumulation, tensor, {}), hook)
 
 
-def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
-    """The entry of a leaf or node in a table of hooks; `mine` is the new entry if there is none."""
-    if mine is None:
-        mine = {}
-    hooks = registry.setdefault(id(leaf), mine)  # Another thread may have made an entry.
-    if hooks is mine:
-        weakref.finalize(leaf, registry.pop, id(leaf), None)
-    return hooks
+def _entry(table: dict[int, Entry], node: Any, new: Entry) -> Entry:
+    """The entry of a leaf or node in a table of hooks. If it has none, `new` is put there until the node
+    dies."""
+    entry = table.setdefault(id(node), new)  # Another thread may have made an entry.
+    if entry is new:
+        weakref.finalize(node, table.pop, id(node), None)
+    return entry
 
 
 def hooks_of(leaf: Tensor) -> list[Hooks]:
@@ -128,44 +153,67 @@ def hooks_of(leaf: Tensor) -> list[Hooks]:
     return [hooks for hooks in kinds if hooks]
 
 
-def of_node(node: Any, place: int) -> Hooks:
-    """The hooks of a Function or leaf itself that are called before it (place 0), or after it (place 1)."""
-    return _of_leaf(node, of_nodes, ({}, {}))[place]
+def hooks_of_node(node: Any) -> NodeHooks:
+    """The hooks of a Function or leaf itself, to which the caller may add one."""
+    return _entry(of_nodes, node, NodeHooks({}, {}))
 
 
-def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
+def around(
+    node: Function | Tensor, gradients: Sequence[Array | Tensor | None], run: Callable[..., Any]
+) -> Any:
     """Returns ``run(*gradients)`` for a node in `of_nodes`, with the node's hooks called before and after it.
 
     gradients: arrays, or Tensors with create_graph. The hooks get tuples of Tensors.
     """
-    before, after = of_nodes[id(node)]
-    on_arrays = not any(isinstance(g, Tensor) for g in gradients)
-    given = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in gradients)
-    with no_grad() if on_arrays else nullcontext():
-        for hook in list(before.values()):
-            given = replaced(hook(given), given)
-        made = run(*(_array_of(g) for g in given) if on_arrays else given)
-        if type(made) is not tuple:
-            made = (made,)
-        if after:
-            arrays = (g.array() if isinstance(g, Deferred) else g for g in made)
-            changed = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in arrays)
-            for hook in list(after.values()):
-                changed = replaced(hook(changed, given), changed)
-            if on_arrays:
-                made = tuple(_array_of(g) for g in changed)
-            else:
-                made = changed
-    return made
+    hooks = of_nodes[id(node)]
+    if any(isinstance(g, Tensor) for g in gradients):
+        return _run_with_hooks(hooks, gradients, run, on_arrays=False)
+    with no_grad():
+        return _run_with_hooks(hooks, gradients, run, on_arrays=True)
 
 
-def _array_of(tensor: Tensor | None) -> Any:
-    if tensor is None:
-        return None
-    return kept(tensor)
+def _run_with_hooks(
+    hooks: NodeHooks,
+    gradients: Sequence[Array | Tensor | None],
+    run: Callable[..., Any],
+    on_arrays: bool,
+) -> tuple[Any, ...]:
+    """What `around` returns. on_arrays: whether `run` takes arrays, and the results are arrays."""
+    tensors = tuple(map(_tensor_of, gradients))
+    for hook in list(hooks.before.values()):
+        tensors = replaced(hook(tensors), tensors)
+    if on_arrays:
+        results = run(*map(_array_of, tensors))
+    else:
+        results = run(*tensors)
+    if type(results) is not tuple:
+        results = (results,)
+    if not hooks.after:
+        return results
+    changed = tuple(map(_tensor_of, results))
+    for hook in list(hooks.after.values()):
+        changed = replaced(hook(changed, tensors), changed)
+    if on_arrays:
+        return tuple(map(_array_of, changed))
+    return changed
 
 
-def replaced(changed: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+def _tensor_of(gradient: Gradient | None) -> Tensor | None:
+    """A gradient as a Tensor; None stays None."""
+    if gradient is None or isinstance(gradient, Tensor):
+        return gradient
+    if isinstance(gradient, Deferred):
+        return tensor_of(gradient.array())
+    return tensor_of(gradient)
+
+
+def _array_of(tensor: Tensor | None) -> Array | None:
+    return None if tensor is None else kept(tensor)
+
+
+def replaced(
+    changed: Tensor | tuple[Tensor | None, ...] | None, gradients: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
     """The gradients that the hook of a node returned, or those that it got."""
     if changed is None:
         return gradients
@@ -197,7 +245,7 @@ def tensor_of(array: Array) -> Tensor:
     return tensor
 
 
-def kept(tensor: Tensor) -> Any:
+def kept(tensor: Tensor) -> Array:
     """The array of a gradient. If a hook has given the Tensor attributes, later hooks get this Tensor
     again."""
     if type(tensor) is not Tensor or tensor.__dict__:
@@ -205,8 +253,8 @@ def kept(tensor: Tensor) -> Any:
     return tensor._array
 
 
-def _of_maker(tensor: Tensor) -> Hooks:
-    """The hooks of the Function (or of its one output) that made a tensor."""
+def _hooks_of_maker(tensor: Tensor) -> Hooks:
+    """The hooks of the Function (or of its output) that made a tensor, to which the caller may add one."""
     maker = tensor._grad_fn
     if maker.hooks is None:
         maker.hooks = {}
@@ -218,25 +266,30 @@ def retain_grad(tensor: Tensor) -> None:
     if not tensor._requires_grad:
         raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
     if tensor._grad_fn is not None and not retains_grad(tensor):
-        RemovableHandle(_of_maker(tensor), Retain(tensor))
+        RemovableHandle(_hooks_of_maker(tensor), Retain(tensor))
 
 
 def retains_grad(tensor: Tensor) -> bool:
     """True if backward keeps the gradient of this tensor, which is not a leaf."""
-    kept = getattr(tensor._grad_fn, "hooks", None) or {}
-    return any(isinstance(hook, Retain) and hook.tensor() is tensor for hook in kept.values())
+    hooks = getattr(tensor._grad_fn, "hooks", None)
+    if hooks is None:
+        return False
+    return any(isinstance(hook, Retain) and hook.tensor() is tensor for hook in hooks.values())
 
 
-def call(hooks: Hooks, gradient: Any) -> Any:
+def call(hooks: Hooks, gradient: Array | Deferred) -> Array | Deferred:
     """The gradient after all hooks, in order of registration; hooks of ``retain_grad`` come last.
 
     gradient: an array or a Deferred. Hooks get a Tensor of the array. A Deferred is returned unchanged if no
     hook has changed the array, so that hooks which only read the gradient change no bit of the result.
     """
-    deferred = gradient if isinstance(gradient, Deferred) else None
-    first = array = gradient if deferred is None else deferred.array()
+    if isinstance(gradient, Deferred):
+        original = gradient.array()
+    else:
+        original = gradient
+    array = original
     retaining: list[Retain] = []
-    seen: list[Tensor] = []
+    seen: list[Tensor] = []  # the Tensors that hooks got or returned; the last may be that of `array`
     recording = mode.enabled
     mode.enabled = False
     try:
@@ -244,10 +297,11 @@ def call(hooks: Hooks, gradient: Any) -> Any:
             if isinstance(hook, Retain):
                 retaining.append(hook)
                 continue
-            seen.append(seen[-1] if seen and seen[-1]._array is array else tensor_of(array))
+            if not seen or seen[-1]._array is not array:
+                seen.append(tensor_of(array))
             changed = hook(seen[-1])
             if changed is None:
-                kept(seen[-1])
+                kept(seen[-1])  # the hook may have given it attributes
                 continue
             if not isinstance(changed, Tensor):
                 changed = wrap(np.asarray(changed))
@@ -258,10 +312,10 @@ def call(hooks: Hooks, gradient: Any) -> Any:
         mode.enabled = recording
     for retain in retaining:
         retain.keep(array)
-    if deferred is None or array is not first or id(array) in carried.tensors:
+    if not isinstance(gradient, Deferred) or array is not original or id(array) in carried.tensors:
         return array
-    if _untouched(seen, deferred):
-        return deferred
+    if _untouched(seen, gradient):
+        return gradient
     return array
 
 
@@ -281,7 +335,12 @@ def at_leaf(leaf: Tensor, holder: list[Any], accumulate: Callable[..., Any]) -> 
     leaf's node and those after accumulation."""
     if leaf._requires_grad:  # it may have been switched off since forward
         if id(leaf) in of_nodes:
-            around(leaf, holder, lambda g: accumulate(leaf, [g]) or ())
+
+            def add_to_grad(gradient: Array | Tensor) -> tuple[()]:
+                accumulate(leaf, [gradient])
+                return ()  # the node of a leaf passes no gradients on
+
+            around(leaf, holder, add_to_grad)
         else:
             accumulate(leaf, holder)
     for hook in list(after_accumulation.get(id(leaf), {}).values()):
@@ -296,7 +355,7 @@ def call_at_end() -> None:
         function()
 
 
-def checked(changed: Any, gradient: Any) -> Any:
+def checked(changed: ArrayOrTensor, gradient: Array | Tensor) -> ArrayOrTensor:
     """The gradient that a hook has returned, checked to have the shape of the one that it got."""
     if changed.shape != gradient.shape:
         raise RuntimeError(

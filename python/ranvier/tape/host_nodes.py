@@ -6,6 +6,7 @@ tensors/recording.py). A replay calls the class's forward and backward on a seco
 attributes are a copy of those with which the recorded instance started. Attributes that are arrays on the
 memory of the step are found while it is recorded; a replay puts the arrays of its own memory in their places.
 
+The user's classes get this `apply` when they are defined (`noted`, called for each new class of Functions).
 What `_origin` says of an array's memory: "foreign": allocated by NumPy during the recording. "temporary":
 allocated by the core during the recording. "argument": of an argument of the step. "persistent": older than
 the recording.
@@ -14,7 +15,7 @@ the recording.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -25,6 +26,9 @@ from ranvier.observe import current
 from ranvier.tape.function import Function
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import HostedCall, Recording, paused
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import TensorLike
 
 __all__ = ["noted"]
 
@@ -65,7 +69,7 @@ def noted(cls: type[Function]) -> None:
         cls.apply = _apply  # type: ignore[method-assign, assignment]
 
 
-def _apply(self: Function, *inputs: Any) -> Any:
+def _apply(self: Function, *inputs: TensorLike | None) -> Any:
     """`Function.apply`; in a recording forward and backward of this instance are those of a `_Node`."""
     recording = current()
     if recording is not None and not hasattr(self, "released"):
@@ -152,7 +156,8 @@ class _Node:
         if core.pause(False) != calls_before:
             return result, []
         made = []
-        for position, item in enumerate(result if isinstance(result, tuple) else (result,)):
+        results = result if isinstance(result, tuple) else (result,)
+        for position, item in enumerate(results):
             if not isinstance(item, (np.ndarray, np.generic)):
                 continue
             array = item if type(item) is np.ndarray else np.asarray(item)
@@ -219,9 +224,11 @@ class _NodeCall(HostedCall):
         if self.start is not None:
             attributes.clear()
             attributes.update(_copied_attributes(self.start))
-        rest = iter(arrays)
-        arguments = [next(rest) if is_array else None for is_array in self.has_array]
-        for path, array in zip(self.paths, rest, strict=True):
+        remaining = iter(arrays)  # the arguments that are arrays, then the attributes
+        arguments: list[Array | None] = []
+        for is_array in self.has_array:
+            arguments.append(next(remaining) if is_array else None)
+        for path, array in zip(self.paths, remaining, strict=True):
             _put(attributes, path, array)
         self.twin.needs = self.needs
         with set_grad_enabled(self.enabled):
@@ -234,13 +241,18 @@ class _NodeCall(HostedCall):
 
 
 def _bytes(arrays: Iterable[Array | None]) -> list[bytes]:
+    """The contents of arrays, by which a change of one is found."""
     return [array.tobytes() for array in arrays if array is not None]
 
 
 def _overlap(saved: list[Saved], made: list[Made]) -> bool:
     """True if an attribute is another array on the memory of a result."""
-    pairs = ((attribute.array, result.array) for attribute in saved for result in made)
-    return any(x is not y and np.may_share_memory(x, y) for x, y in pairs)
+    for attribute in saved:
+        for result in made:
+            is_other = attribute.array is not result.array
+            if is_other and np.may_share_memory(attribute.array, result.array):
+                return True
+    return False
 
 
 def _are_known(attributes: Attributes) -> bool:
@@ -248,17 +260,18 @@ def _are_known(attributes: Attributes) -> bool:
     return all(_is_known(value) for name, value in attributes.items() if name not in _REPLACED)
 
 
-def _is_known(value: Any) -> bool:
+def _is_known(value: object) -> bool:
     """True if a value is an array, a plain value, or a tuple or list of such."""
-    if type(value) in (tuple, list):
+    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
         return all(map(_is_known, value))
     return type(value) is np.ndarray or _core._is_plain(value) or isinstance(value, np.generic)
 
 
-def _saved_arrays(values: Iterable[Any], path: Path = ()) -> list[Saved]:
-    """The arrays in a dict of attributes, and in tuples and lists inside it."""
+def _saved_arrays(values: Attributes | Sequence[Any], path: Path = ()) -> list[Saved]:
+    """The arrays in a dict of attributes, and in tuples and lists inside it. path: where `values` is."""
     found: list[Saved] = []
-    for key, value in values.items() if type(values) is dict else enumerate(values):
+    items: Iterable[tuple[Any, Any]] = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
         if type(value) is np.ndarray:
             found.append(Saved((*path, key), value))
         elif type(value) in (tuple, list):
@@ -279,11 +292,12 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _put(values: Any, path: Path, value: Any) -> None:
+def _put(values: Attributes | list[Any], path: Path, value: Any) -> None:
     """Replaces the item at a path within dicts, lists and tuples."""
-    key, *rest = path
-    if rest:
-        inner = list(values[key])
-        _put(inner, tuple(rest), value)
-        value = type(values[key])(inner)
-    values[key] = value
+    key, *inner_path = path
+    container: Any = values
+    if inner_path:  # a tuple cannot be changed, so it is made again; lists, too
+        items = list(container[key])
+        _put(items, tuple(inner_path), value)
+        value = type(container[key])(items)
+    container[key] = value

@@ -50,12 +50,15 @@ from ranvier.tensors.views import (
 )
 
 if TYPE_CHECKING:
-    from ranvier.tape.function import Function
+    from ranvier.tape.function import Function, Target
     from ranvier.tensors.types import Key, TensorLike
 
 
-def assign(tensor: Any, result: Any, name: str) -> Any:
-    """Gives the tensor the value of the result and, on the tape, its history."""
+def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:
+    """Gives the tensor the value of the result and, on the tape, its history.
+
+    name: the op, which errors begin with.
+    """
     if result is tensor:
         return tensor
     if not isinstance(result, Tensor):  # a tensor of one whole number times a list repeats the list
@@ -83,36 +86,52 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     return tensor
 
 
-def overwrite(tensor: Any, node: Any, name: str) -> Any:
-    """Does what ``assign(tensor, node.apply(tensor), name)`` does, but in the tensor's own memory, unless
+def overwrite(tensor: Tensor, node: Any, name: str) -> Tensor:
+    """Does what ``assign(tensor, node.apply(tensor), name)`` does, but in the tensor's memory, unless
     something else still needs the old values.
 
-    node: its ``forward(array, out)`` writes to out. If its backward ``reads_old`` values, they are copied.
+    node: a Function whose ``forward(array, out)`` writes to out. If its backward ``reads_old`` values, they
+        are copied.
     """
     recorded = tensor._requires_grad and mode.enabled
-    wide = ("float32", "forward") if recorded else ("float32",)
-    widens = tensor._array.dtype in HALVES and node.dtypes.halves in wide
-    own = _is_sole(tensor)
+    if tensor._array.dtype in HALVES:
+        halves = node.dtypes.halves
+        computed_in_float32 = halves == "float32" or (halves == "forward" and recorded)
+    else:
+        computed_in_float32 = False
+    is_sole = _is_sole(tensor)
     step = current()
     # Under an observer the call of the Function must be seen, except off the tape in a recording of
     # rv.compile, which records the kernel calls. (A recording for a file, in another form, has `keeps`.)
-    listed = observers and (recorded or step is None or step.keeps)
-    if widens or listed or (recorded and not own):
+    is_observed = observers and (recorded or step is None or step.keeps)
+    if computed_in_float32 or is_observed or (recorded and not is_sole):
         return assign(tensor, node.apply(tensor), name)
     if recorded:
-        forward = node.forward
-        vars(node)["forward"] = lambda array: forward(copied(array) if node.reads_old else array, array)
-        result = node.apply(tensor)
-        del vars(node)["forward"]
+        result = _applied_in_place(node, tensor)
         _exchange(tensor, result)
         return tensor
-    if own and observers:  # In a recording, new memory for the result lets the program merge calls.
+    if is_sole and observers:  # In a recording, new memory for the result lets the program merge calls.
         tensor._array = node.apply(tensor)._array
     else:
         _before_store(tensor, name, tensor._array)
         node.forward(tensor._array, tensor._array)
     bump(tensor)
     return tensor
+
+
+def _applied_in_place(node: Any, tensor: Tensor) -> Tensor:
+    """The result of ``node.apply(tensor)``, written over the tensor's array."""
+    forward = node.forward
+
+    def forward_in_place(array: Array) -> Array:
+        x = copied(array) if node.reads_old else array
+        result: Array = forward(x, array)
+        return result
+
+    vars(node)["forward"] = forward_in_place
+    result: Tensor = node.apply(tensor)
+    del vars(node)["forward"]
+    return result
 
 
 def _is_sole(tensor: Tensor) -> bool:
@@ -122,6 +141,7 @@ def _is_sole(tensor: Tensor) -> bool:
     shares = tensor._view is not None or cell.unwatched or (cell.links and sharing(tensor))
     if shares or type(array.base) is np.ndarray or not array.flags.writeable:
         return False
+    # The cell and a recording may refer to the array, too; these references do not count.
     return sys.getrefcount(array) <= SOLE + (cell.changed_last is array) + references(array)
 
 
@@ -142,7 +162,8 @@ def written(name: str, out: Tensor, result: Tensor) -> Any:
 def store(tensor: Tensor, value: TensorLike, name: str) -> None:
     """Writes a number or an array to the memory of a tensor, off the tape."""
     array = tensor._array
-    _before_store(tensor, name, array if np.size(value) != 1 and value is not array else None)
+    may_depend_on_order = np.size(value) != 1 and value is not array
+    _before_store(tensor, name, array if may_depend_on_order else None)
     write(tensor._array, value, name)
     bump(tensor)
     if observers:
@@ -165,15 +186,15 @@ def _passes_gradients(value: TensorLike, tensor: Tensor) -> bool:
     return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
 
 
-def check_leaf(tensor: Any, name: str) -> None:
+def check_leaf(tensor: Tensor, name: str) -> None:
     """Refuses to change a leaf that requires gradients, or a view of one, while they are recorded."""
     if not (tensor._requires_grad and mode.enabled):
         return
     if tensor._grad_fn is None:
         refuse_leaf(name, "a leaf Variable")
     if tensor._view is not None:
-        base, _, why = tensor._view
-        if not why and base._grad_fn is None:
+        base, _, refusal = tensor._view
+        if not refusal and base._grad_fn is None:
             refuse_leaf(name, "a view of a leaf Variable")
 
 
@@ -184,6 +205,7 @@ def setitem(x: Tensor, key: Key, value: TensorLike) -> None:
 
 @into(_core._put)
 def _set_places(x: Tensor, key: Key, value: TensorLike) -> None:
+    """x[key] = value where the core does not do it: on the tape, under observers, for rare keys."""
     check_leaf(x, "setitem")
     key = tuple_of(key)
     try:
@@ -217,15 +239,16 @@ def _write_places(x: Tensor, key: Key, value: TensorLike) -> None:
     bump(x)
 
 
-def _refuse_places(array: Array, keys: Any) -> None:
+def _refuse_places(array: Array, keys: tuple[Any, ...]) -> None:
     """Refuses keys with arrays that pick several elements of one place of an array that overlaps."""
     numbers = picked(place_numbers(array), keys)
     if len(np.unique(numbers)) < numbers.size:
         refuse_overlap("setitem", numbers.shape)
 
 
-def fill_(x: Tensor, value: Any) -> Tensor:
+def fill_(x: Tensor, value: float | Tensor) -> Tensor:
     """Every element becomes the number."""
+    # A number in the range of float16, at most 65504, is in the range of every dtype of floats.
     if type(value) in (float, int) and not -65504 <= value <= 65504:
         value = fill_number("fill_", value, x._array.dtype)
     return _fill(x, value)
@@ -256,7 +279,9 @@ def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
     return replace_all
 
 
-_fill, _zero, _copy = map(_replacing, ("fill_", "zero_", "copy_"))
+_fill = _replacing("fill_")
+_zero = _replacing("zero_")
+_copy = _replacing("copy_")
 
 
 _SAME_NUMBER = frozenset({"fill_", "zero_"})  # ops that give all elements one value
@@ -274,16 +299,20 @@ def take_over(tensor: Tensor, result: Tensor, name: str) -> None:
         _exchange(tensor, result)
         return
     if view is not None:
-        base, _, why = view
-        if why:
-            raise RuntimeError(f"[{name}] got {why}")
+        base, _, refusal = view
+        if refusal:
+            raise RuntimeError(f"[{name}] got {refusal}")
         if base._cell is not cell:
-            given = "a view of a tensor that has other memory since (`.data = ...`)"
-            remedy = "a view of its present memory: make the view again, or clone() it"
-            raise RuntimeError(f"[{name}] got {given}; expected {remedy}")
+            raise RuntimeError(
+                f"[{name}] got a view of a tensor that has other memory since (`.data = ...`); expected a "
+                "view of its present memory: make the view again, or clone() it"
+            )
         if base._grad_fn is None and base._requires_grad:
             refuse_leaf(name, "a view of a leaf Variable")
-    before_writing(tensor, name, None if name in _SAME_NUMBER else tensor._array)
+    if name in _SAME_NUMBER:
+        before_writing(tensor, name, None)
+    else:
+        before_writing(tensor, name, tensor._array)
     _keep_saved(result._grad_fn, tensor)
     _keep_results(tensor)
     if view is not None:
@@ -297,9 +326,9 @@ def take_over(tensor: Tensor, result: Tensor, name: str) -> None:
         maker = as_node(Replace(chain, base._array), base._grad_fn, maker)
     change_history(base, maker)
     for other in views_of(base):
-        _, chain, why = other._view
-        if why:
-            maker = as_node(Refused(why), base._grad_fn)
+        _, chain, refusal = other._view
+        if refusal:
+            maker = as_node(Refused(refusal), base._grad_fn)
         else:
             maker = chained(chain, base._grad_fn)
         change_history(other, maker)
@@ -325,14 +354,17 @@ def _exchange(tensor: Tensor, result: Tensor) -> None:
         tensor._requires_grad = True
 
 
-def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
+def _keep_saved(last: Target | None, tensor: Tensor, includes_maker: bool = False) -> None:
     """Copies the arrays in memory that will now be written which the Functions of an operation have saved.
 
-    node: the last Function of the operation. on: whether the Function that made the tensor is included.
+    last: the last Function of the operation. includes_maker: whether the Function that made the tensor is
+        included.
     """
-    nodes = [node]
+    nodes: list[Any] = [last]
     for node, _ in zip(nodes, range(_MOST), strict=False):  # the list grows while the loop runs
-        if not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
+        if not hasattr(node, "versions"):  # a leaf, an Output or None
+            continue
+        if node is tensor._grad_fn and not includes_maker:
             continue
         if any(cell is tensor._cell for cell in node.versions):
             _keep_arrays(node, tensor)
@@ -347,14 +379,14 @@ def _keep_arrays(node: Function, tensor: Tensor) -> None:
     array = tensor._array
     for name, value in saved.items():
         if isinstance(value, np.ndarray):
-            saved[name] = _kept(value, array)
+            saved[name] = _separate(value, array)
         elif type(value) in (tuple, list):
-            saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
-    own = tensor._cell  # its count will be one higher after the change
-    node.changes = tuple([cell.changes + (cell is own) for cell in node.versions])
+            saved[name] = type(value)(_separate(item, array) for item in value)
+    changing = tensor._cell  # its count will be one higher after the change
+    node.changes = tuple([cell.changes + (cell is changing) for cell in node.versions])
 
 
-def _keep_results(tensor: Any) -> None:
+def _keep_results(tensor: Tensor) -> None:
     """Copies the results, in memory that will now be written, that Functions with ``frees_result`` have
     saved.
 
@@ -369,16 +401,17 @@ def _keep_results(tensor: Any) -> None:
         if isinstance(node, Output):
             node = node.function
         if getattr(node, "frees_result", False):
-            _keep_saved(node, tensor, on=True)
+            _keep_saved(node, tensor, includes_maker=True)
 
 
-def _kept(value: Array, array: Array) -> Array:
-    if np.may_share_memory(value, array):
+def _separate(value: object, array: Array) -> object:
+    """A copy of a saved value if it is an array that shares memory with `array`; else the value."""
+    if isinstance(value, np.ndarray) and np.may_share_memory(value, array):
         return copied(value)
     return value
 
 
-def _skip_hooks(tensor: Tensor, maker: Any, view: tuple[Any, ...]) -> None:
+def _skip_hooks(tensor: Tensor, maker: Function, view: tuple[Any, ...]) -> None:
     """Lets the gradients of a change in place bypass the hooks of the view and of the views it is made from.
 
     As in PyTorch, these hooks get only the gradients of uses before the change. maker: the Function of the

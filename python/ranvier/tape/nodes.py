@@ -9,11 +9,14 @@ from __future__ import annotations
 import weakref
 from abc import ABCMeta
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ranvier.tape.hooks as hooks
 from ranvier.tape.function import Function, Output
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.tape.function import Target
 
 __all__ = ["AccumulateGrad", "GradientEdge", "Node", "get_gradient_edge"]
 
@@ -33,9 +36,11 @@ class Node(metaclass=ABCMeta):  # noqa: B024
 
     def name(self) -> str:
         """PyTorch's name: AddBackward0 for the op add, MyFunctionBackward for a Function of the user's."""
-        kind = type(self)
-        own = kind.__module__.startswith("ranvier.ops.")
-        return f"{kind.__name__.removesuffix('Number') if own else kind.__name__}Backward{'0' * own}"
+        node_class = type(self)
+        if node_class.__module__.startswith("ranvier.ops."):
+            # AddNumber is the class of `x + 1`, which PyTorch calls AddBackward0, too.
+            return f"{node_class.__name__.removesuffix('Number')}Backward0"
+        return f"{node_class.__name__}Backward"
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -51,13 +56,14 @@ class Node(metaclass=ABCMeta):  # noqa: B024
     def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
         """Calls ``fn(grad_inputs, grad_outputs)`` after the node; what it returns, if not None, are the new
         gradients of the inputs."""
-        return hooks.RemovableHandle(hooks.of_node(self, 1), fn)
+        return hooks.RemovableHandle(hooks.hooks_of_node(self).after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
         """Calls ``fn(grad_outputs)`` before the node; what it returns, if not None, takes their place."""
-        return hooks.RemovableHandle(hooks.of_node(self, 0), fn)
+        return hooks.RemovableHandle(hooks.hooks_of_node(self).before, fn)
 
 
+# Function gets the methods of Node; it does not inherit from Node, since the core makes its base class.
 for _name in ("name", "next_functions", "metadata", "register_hook", "register_prehook"):
     setattr(Function, _name, vars(Node)[_name])
 Node.register(Function)
@@ -71,10 +77,15 @@ def _maker(tensor: Tensor) -> Any:
     return maker
 
 
+def _output_number(tensor: Tensor) -> int:
+    """Which of the outputs of its Function the tensor is."""
+    maker = tensor._grad_fn
+    return maker.index if type(maker) is Output else 0
+
+
+# Here, because Tensor knows nothing of Functions.
 Tensor.grad_fn = property(_maker)
-Tensor.output_nr = property(  # type: ignore[attr-defined]
-    lambda self: self._grad_fn.index if type(self._grad_fn) is Output else 0
-)
+Tensor.output_nr = property(_output_number)  # type: ignore[attr-defined]
 
 
 class AccumulateGrad:
@@ -99,10 +110,10 @@ class AccumulateGrad:
         return _metadata.setdefault(self.variable, {})
 
     def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
-        return hooks.RemovableHandle(hooks.of_node(self.variable, 1), fn)
+        return hooks.RemovableHandle(hooks.hooks_of_node(self.variable).after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
-        return hooks.RemovableHandle(hooks.of_node(self.variable, 0), fn)
+        return hooks.RemovableHandle(hooks.hooks_of_node(self.variable).before, fn)
 
     def __repr__(self) -> str:
         return "<AccumulateGrad>"
@@ -112,7 +123,7 @@ Node.register(AccumulateGrad)
 
 
 class _Edge(NamedTuple):
-    node: Any
+    node: Any  # a Node; None for an input without a gradient
     output_nr: int
 
 
@@ -123,7 +134,7 @@ class GradientEdge(_Edge):
     _requires_grad = True
 
 
-def _link(edge: Any) -> tuple[Any, int]:
+def _link(edge: Target | None) -> tuple[Any, int]:
     """An edge of the tape as a pair of `next_functions`: the node, and the number of its output."""
     if edge is None:
         return None, 0
@@ -146,6 +157,8 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
         raise RuntimeError(
             "[get_gradient_edge] got a tensor that requires no gradient; expected one that does"
         )
-    edge = GradientEdge(*_link(tensor if tensor._grad_fn is None else tensor._grad_fn))
-    edge._grad_fn = tensor if tensor._grad_fn is None else tensor._grad_fn
+    maker = tensor if tensor._grad_fn is None else tensor._grad_fn
+    node, output_nr = _link(maker)
+    edge = GradientEdge(node, output_nr)
+    edge._grad_fn = maker
     return edge

@@ -22,11 +22,14 @@ from ranvier.tensors.tensor import Tensor, set_data
 from ranvier.tensors.views import count_change, sharing
 
 if TYPE_CHECKING:
+    from ranvier.tensors.memory import Array
     from ranvier.tensors.types import ShapeLike
 
 
-def resize_(x: Tensor, *size: Any, memory_format: str | None = None) -> Tensor:
+def resize_(x: Tensor, *size: ShapeLike, memory_format: str | None = None) -> Tensor:
     """Gives x another shape in place: its elements in their order, then zeros.
+
+    size: one sequence of sizes, or several sizes.
 
     Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor, and
     ValueError for a memory_format other than the contiguous one.
@@ -45,9 +48,9 @@ def resize_(x: Tensor, *size: Any, memory_format: str | None = None) -> Tensor:
     if x._view is not None or sharing(x):
         raise RuntimeError("[resize_] got a tensor that shares its memory; expected clone() of it")
     array = np.zeros(shape, x._array.dtype)
-    flat = x._array.reshape(-1)
-    kept = min(array.size, flat.size)
-    array.reshape(-1)[:kept] = flat[:kept]
+    elements = x._array.reshape(-1)
+    count = min(array.size, elements.size)
+    array.reshape(-1)[:count] = elements[:count]
     set_data(x, array)
     return x
 
@@ -79,7 +82,9 @@ def set_(
     refuse("set_", "use copy_, or make the tensor before the step")
     source = getattr(source, "_untyped_storage", source)
     dtype = x._array.dtype
-    array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
+    array: Any = np.empty(0, dtype)
+    if source is not None:
+        array = getattr(source, "_array", None)
     if isinstance(source, Tensor):
         if array.dtype != dtype:
             raise RuntimeError(f"[set_] got {array.dtype} for a tensor of {dtype}; expected that")
@@ -94,17 +99,7 @@ def set_(
     elif source is not None:
         raise TypeError(f"[set_] got {type(source).__name__}; expected a Tensor or a storage")
     if size is not None:
-        if stride is None:
-            steps = None
-        else:
-            steps = [n * dtype.itemsize for n in stride]
-        try:
-            if array.size == 0 and 0 not in np.atleast_1d(size):
-                raise ValueError("NumPy takes memory of no bytes for one of any length")
-            array = np.ndarray(size, dtype, array, storage_offset * dtype.itemsize, steps)
-        except (ValueError, TypeError) as error:
-            given = f"size {size}, stride {stride} and offset {storage_offset}"
-            raise OpError(f"[set_] got {given}; expected elements of the memory of the source") from error
+        array = _elements_of(array, dtype, size, stride, storage_offset)
     count_change(x)  # so that backward raises if a Function has saved the old memory
     cell = _core._Cell()
     cell.changes = x._cell.changes
@@ -114,3 +109,24 @@ def set_(
     x._view = None
     x._cell = cell
     return x
+
+
+def _elements_of(
+    memory: Array, dtype: np.dtype[Any], size: ShapeLike, stride: Sequence[int] | None, offset: int
+) -> Array:
+    """An array of this size on the memory of another; stride and offset count elements.
+
+    Raises OpError if the memory does not have these elements.
+    """
+    steps = None  # in bytes; None: the elements follow each other
+    if stride is not None:
+        steps = [n * dtype.itemsize for n in stride]
+    try:
+        if memory.size == 0 and 0 not in np.atleast_1d(size):
+            raise ValueError("NumPy takes memory of no bytes for one of any length")
+        return np.ndarray(size, dtype, memory, offset * dtype.itemsize, steps)
+    except (ValueError, TypeError) as error:
+        raise OpError(
+            f"[set_] got size {size}, stride {stride} and offset {offset}; expected elements of the memory "
+            "of the source"
+        ) from error

@@ -16,7 +16,8 @@ from ranvier.tape.function import Function
 from ranvier.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
-    from ranvier.tensors.memory import Array
+    from ranvier.tape.deferred import Gradient
+    from ranvier.tensors.types import TensorLike
 
 __all__ = ["outputs_alive", "outputs_kept"]
 
@@ -37,12 +38,13 @@ class outputs_kept(Observer):
         super().__enter__()
         return self.kept
 
-    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
-        out = run(*inputs)
-        for tensor in out if isinstance(out, tuple) else (out,):
+    def apply(self, run: Callable[..., Any], function: Function, *inputs: TensorLike | None) -> Any:
+        result = run(*inputs)
+        outputs = result if isinstance(result, tuple) else (result,)
+        for tensor in outputs:
             if tensor._grad_fn is not None:
                 self.kept[tensor._grad_fn] = tensor
-        return out
+        return result
 
 
 def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
@@ -52,7 +54,9 @@ def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     return {t._grad_fn: t for t in tensors if t._grad_fn in wanted}
 
 
-anomaly = Settings(on=False, searches=False)  # searches: backward looks for NaN (check_nan)
+# The state of `set_detect_anomaly`: on: whether calls store their line; searches: whether backward looks for
+# NaN (check_nan).
+anomaly = Settings(on=False, searches=False)
 
 
 class _Places(Observer):
@@ -60,10 +64,10 @@ class _Places(Observer):
 
     everywhere = True
 
-    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
-        out = run(*inputs)
+    def apply(self, run: Callable[..., Any], function: Function, *inputs: TensorLike | None) -> Any:
+        result = run(*inputs)
         vars(function)["called_at"] = place()
-        return out
+        return result
 
 
 _places = _Places()
@@ -72,7 +76,7 @@ _places = _Places()
 def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps the function by which backward gets the gradients of a node: they are searched for NaN."""
 
-    def run(node: Function, dy: Array) -> Any:
+    def run(node: Function, dy: Gradient) -> Any:
         # Read before the call, because `gradients_of` may release the node's attributes.
         place = getattr(node, "called_at", "an unknown line")
         gradients = gradients_of(node, dy)
@@ -88,12 +92,16 @@ def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _has_nan(gradient: Array | Deferred | None) -> bool:
+def _has_nan(gradient: Gradient | None) -> bool:
+    if gradient is None:
+        return False
     if isinstance(gradient, Deferred):
         array = gradient.array()
+    elif isinstance(gradient, Tensor):
+        array = gradient._array
     else:
-        array = getattr(gradient, "_array", gradient)
-    return array is not None and bool(np.isnan(array).any())
+        array = gradient
+    return bool(np.isnan(array).any())
 
 
 class set_detect_anomaly:
@@ -113,14 +121,17 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before, self._wanted = (anomaly.on, anomaly.searches), (bool(mode), bool(check_nan))
+        self._before = (anomaly.on, anomaly.searches)
+        self._wanted = (bool(mode), bool(check_nan))
         self.__enter__()
 
     def __enter__(self) -> None:
-        was = anomaly.on
+        was_on = anomaly.on
         anomaly.on, anomaly.searches = self._wanted
-        if was != anomaly.on:
-            _places.__exit__() if was else _places.__enter__()
+        if anomaly.on and not was_on:
+            _places.__enter__()
+        elif was_on and not anomaly.on:
+            _places.__exit__()
 
     def __exit__(self, *error: object) -> None:
         self._wanted = self._before
@@ -137,4 +148,6 @@ class detect_anomaly(set_detect_anomaly):
     """
 
     def __init__(self, check_nan: bool = True) -> None:
-        self._before, self._wanted = (anomaly.on, anomaly.searches), (True, bool(check_nan))
+        # As the base class, but without entering the block.
+        self._before = (anomaly.on, anomaly.searches)
+        self._wanted = (True, bool(check_nan))

@@ -29,21 +29,35 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
         return array
     drawn = rng.choice(array.reshape(-1), array.shape)
     if array.dtype.kind == "f":
-        if not width:
+        if width == 0:
             if not array.any():
                 drawn = np.asarray(rng.random(array.shape))
-            return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
-        size = float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
-        drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # a tenth are zeros
-    elif width and array.dtype.kind == "b":
-        drawn = rng.random(array.shape) < 0.5
-    elif width:
-        top = int(array.max())
-        limits = np.iinfo(array.dtype)
-        low, high = ((0, top), (0, 2 * top + 3), (-3, 2 * top + 3))[width - 1]
-        low, high = max(low, limits.min), min(max(high, low), limits.max)
-        drawn = rng.integers(low, high, array.shape, endpoint=True)
+            drawn = np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape))
+        else:
+            finite = array[np.isfinite(array)]
+            size = float(np.abs(finite).max(initial=0)) or 1.0
+            drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # a tenth are zeros
+    elif array.dtype.kind == "b":
+        if width > 0:
+            drawn = rng.random(array.shape) < 0.5
+    elif width > 0:
+        drawn = _integers(rng, array, width)
     return np.asarray(drawn).astype(array.dtype)
+
+
+def _integers(rng: np.random.Generator, array: Array, width: int) -> Array:
+    """Integers in a range that is wider than that of the array, if the width is 2 or 3."""
+    top = int(array.max())
+    if width == 1:
+        low, high = 0, top
+    elif width == 2:
+        low, high = 0, 2 * top + 3
+    else:
+        low, high = -3, 2 * top + 3
+    limits = np.iinfo(array.dtype)
+    low = max(low, limits.min)
+    high = min(max(high, low), limits.max)
+    return np.asarray(rng.integers(low, high, array.shape, endpoint=True))
 
 
 def accepted(attempt: Callable[[list[int]], Any], near: list[int]) -> list[int]:
