@@ -1,7 +1,8 @@
 """torch.utils.flop_counter: counts the floating-point operations of products, for each module.
 
-The counts follow PyTorch's formulas. Those of the backward pass are known from the forward call, and are
-added when backward is called.
+The counts follow PyTorch's formulas: a product of (m, k) and (k, n) matrices counts 2 m k n. Those of the
+backward pass are known from the forward call, and are added when backward is called. A formula below gets the
+result and the arguments of a call, and gives a `_Product` for each product that the call computes.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
+from typing import Any, NamedTuple
 
 from ranvier import Tensor
 from ranvier.nn import Module, MultiheadAttention
@@ -18,108 +20,193 @@ from ranvier.torch.operators.torch_ops import ops
 from ranvier.torch.torch_function.dispatch import pop, push
 from ranvier.torch.torch_function.overrides import TorchFunctionMode
 
-_Part = tuple[str, int, str, int]  # an operator, its count, and the operator and the count of its gradients
+
+class _Product(NamedTuple):
+    """The operations of a product, and of the gradients that its backward pass computes."""
+
+    op: str  # the name of the operator in torch.ops.aten, by which they are listed
+    flops: int
+    backward_op: str
+    backward_flops: int
 
 
-def _product(op: str, count: int, back: str, *operands: Tensor, shares: Any = None) -> _Part:
-    """The counts of a product.
+def _count(
+    op: str,
+    flops: int,
+    backward_op: str,
+    *operands: Tensor,
+    shares: Sequence[int] | None = None,
+) -> _Product:
+    """A product of operands. The gradient of each that needs one counts as the product times its share.
 
-    The gradient of each operand that needs one counts as the product times its share.
+    shares: one for each operand. None: 1 each.
     """
-    shares = shares or [1] * len(operands)
-    return op, count, back, sum(count * n for x, n in zip(operands, shares, strict=True) if _grad(x))
+    if shares is None:
+        shares = [1] * len(operands)
+    backward_flops = 0
+    for operand, share in zip(operands, shares, strict=True):
+        if _needs_gradient(operand):
+            backward_flops += flops * share
+    return _Product(op, flops, backward_op, backward_flops)
 
 
-def _grad(x: Tensor) -> bool:
+def _needs_gradient(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
 
-def _linear(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Iterator[_Part]:
-    yield _product("mm" if bias is None else "addmm", 2 * x.numel() * weight.shape[0], "mm", x, weight)
-
-
-def _matmul(y: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Part]:
-    if min(a.ndim, b.ndim) > 1:
-        op = "mm" if b.ndim == 2 else "bmm"
-        yield _product(op, 2 * y.numel() * a.shape[-1], op, a, b)
-
-
-def _added(op: str, back: str) -> Callable[..., Iterator[_Part]]:
-    def parts(y: Tensor, x: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Part]:
-        yield _product(op, 2 * y.numel() * a.shape[-1], back, a, b)
-
-    return parts
-
-
-def _einsum(y: Tensor, equation: Any, *operands: Any) -> Iterator[_Part]:
-    if operands and isinstance(operands[0], (list, tuple)):
-        parts = operands[0]
+def _linear(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Iterator[_Product]:
+    out_features = weight.shape[0]
+    if bias is None:
+        op = "mm"
     else:
-        parts = operands
-    if isinstance(equation, str) and "." not in equation and len(parts) == 2:
-        terms = equation.replace(" ", "").partition("->")[0].split(",")
-        sizes: dict[str, int] = {}
-        for term, x in zip(terms, parts, strict=True):
-            sizes |= zip(term, x.shape, strict=True)
-        yield _product("bmm", 2 * math.prod(sizes.values()), "bmm", *parts)
+        op = "addmm"
+    yield _count(op, 2 * x.numel() * out_features, "mm", x, weight)
 
 
-def _convolution(transposed: bool) -> Callable[..., Iterator[_Part]]:
-    def parts(y: Tensor, x: Tensor, weight: Tensor, *rest: Any, groups: int = 1, **_: Any) -> Iterator[_Part]:
-        places = (x if transposed else y).shape
-        count = 2 * math.prod(weight.shape) * places[0] * math.prod(places[2:])
-        shares = (1, rest[4] if len(rest) > 4 else groups)  # the weight's is counted with all channels
-        yield _product("convolution", count, "convolution_backward", x, weight, shares=shares)
+def _matmul(y: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Product]:
+    if min(a.ndim, b.ndim) < 2:  # PyTorch counts no products with vectors
+        return
+    if b.ndim == 2:
+        op = "mm"
+    else:
+        op = "bmm"
+    yield _count(op, 2 * y.numel() * a.shape[-1], op, a, b)
 
-    return parts
+
+def _addmm(y: Tensor, x: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Product]:
+    yield _count("addmm", 2 * y.numel() * a.shape[-1], "mm", a, b)
+
+
+def _baddbmm(y: Tensor, x: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Product]:
+    yield _count("baddbmm", 2 * y.numel() * a.shape[-1], "bmm", a, b)
+
+
+def _einsum(y: Tensor, equation: Any, *operands: Any) -> Iterator[_Product]:
+    """Einsum of two operands; of others, and of an equation with "...", nothing is counted."""
+    if operands and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])  # einsum(equation, [a, b])
+    if not isinstance(equation, str) or "." in equation or len(operands) != 2:
+        return
+    inputs = equation.replace(" ", "").partition("->")[0]
+    sizes: dict[str, int] = {}  # of each letter
+    for letters, operand in zip(inputs.split(","), operands, strict=True):
+        sizes.update(zip(letters, operand.shape, strict=True))
+    yield _count("bmm", 2 * math.prod(sizes.values()), "bmm", *operands)
+
+
+def _convolution(
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    **_: Any,
+) -> Iterator[_Product]:
+    yield _count_windows(y, x, weight, groups)
+
+
+def _transposed_convolution(
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    **_: Any,
+) -> Iterator[_Product]:
+    yield _count_windows(x, x, weight, groups)
+
+
+def _count_windows(windows: Tensor, x: Tensor, weight: Tensor, groups: int) -> _Product:
+    """A convolution. windows, (n, c, *size): the weight is applied once at each of its places."""
+    places = windows.shape[0] * math.prod(windows.shape[2:])
+    flops = 2 * math.prod(weight.shape) * places
+    shares = (1, groups)  # PyTorch counts the gradient of the weight as if each group had all channels
+    return _count("convolution", flops, "convolution_backward", x, weight, shares=shares)
 
 
 def _attention(
-    y: Tensor,
+    y: tuple[Tensor, Tensor | None],
     layer: MultiheadAttention,
     query: Tensor,
-    key: Any,
-    value: Any,
+    key: Tensor,
+    value: Tensor,
     mask: Tensor | None = None,
     need_weights: bool = True,
     *_: Any,
     **__: Any,
-) -> Iterator[_Part]:
-    """FLOP of the products of MultiheadAttention, forward and backward."""
+) -> Iterator[_Product]:
+    """The products of MultiheadAttention: three projections, that of the result, and those of the scores."""
     size = layer.embed_dim
     weights = next(layer.parameters())
+    needs_gradient = y[0].requires_grad
     for x in (query, key, value):
-        yield _product("addmm", 2 * x.numel() * size, "mm", x, weights)
-    count = 2 * query.numel() * size
-    yield "addmm", count, "mm", count * (1 + weights.requires_grad) * y[0].requires_grad
+        yield _count("addmm", 2 * x.numel() * size, "mm", x, weights)
+    projection = 2 * query.numel() * size
+    gradients = 0
+    if needs_gradient:
+        gradients = 1 + int(weights.requires_grad)  # of the input of the projection, and of its weight
+    yield _Product("addmm", projection, "mm", projection * gradients)
     if need_weights or (layer.training and layer.dropout):
-        steps = key.numel() // key.shape[-1] // max(1, query.numel() // query.shape[-1] // query.shape[0])
-        scores = 2 * query.numel() * steps
-        yield "bmm", 2 * scores, "bmm", 4 * scores * y[0].requires_grad
+        rows = query.numel() // query.shape[-1]
+        batch = max(1, rows // query.shape[0])  # a query is (steps, batch, size), or (steps, size)
+        key_steps = key.numel() // key.shape[-1] // batch
+        scores = 2 * query.numel() * key_steps
+        # query @ key and scores @ value; each has a gradient for both of its operands
+        yield _Product("bmm", 2 * scores, "bmm", 4 * scores * int(needs_gradient))
 
 
-def _recurrent(y: Tensor, layer: Module, x: Tensor, *_: Any, **__: Any) -> Iterator[_Part]:
-    if getattr(layer, "mode", "") != "LSTM" and isinstance(x, Tensor):  # one operator without a formula
-        rows = x.numel() // x.shape[-1]
-        for weight in [p for p in layer.parameters() if p.ndim == 2]:
-            yield _product("addmm", 2 * rows * weight.numel(), "mm", weight)
+def _recurrent(y: Any, layer: Module, x: Any, *_: Any, **__: Any) -> Iterator[_Product]:
+    """A recurrent layer; for an LSTM, one operator without a formula in PyTorch, nothing is counted."""
+    if getattr(layer, "mode", "") == "LSTM" or not isinstance(x, Tensor):
+        return
+    rows = x.numel() // x.shape[-1]
+    matrices = [p for p in layer.parameters() if p.ndim == 2]
+    for weight in matrices:
+        yield _count("addmm", 2 * rows * weight.numel(), "mm", weight)
 
 
-_PARTS: dict[str, Callable[..., Iterator[_Part]]] = {
+# The name of a function or method -> what gives its products. Functions that are not here count nothing.
+_FORMULAS: dict[str, Callable[..., Iterator[_Product]]] = {
     "linear": _linear,
-    **dict.fromkeys(("matmul", "mm", "bmm", "__matmul__"), _matmul),
-    "addmm": _added("addmm", "mm"),
-    "baddbmm": _added("baddbmm", "bmm"),
+    "matmul": _matmul,
+    "mm": _matmul,
+    "bmm": _matmul,
+    "__matmul__": _matmul,
+    "addmm": _addmm,
+    "baddbmm": _baddbmm,
     "einsum": _einsum,
-    **{f"conv{n}d": _convolution(False) for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": _convolution(True) for n in (1, 2)},
+    "conv1d": _convolution,
+    "conv2d": _convolution,
+    "conv3d": _convolution,
+    "conv_transpose1d": _transposed_convolution,
+    "conv_transpose2d": _transposed_convolution,
     "multi_head_attention_forward": _attention,
-    **dict.fromkeys(("rnn", "rnn_tanh_cell", "lstm_cell", "gru_cell"), _recurrent),
+    "rnn": _recurrent,
+    "rnn_tanh_cell": _recurrent,
+    "lstm_cell": _recurrent,
+    "gru_cell": _recurrent,
 }
 
 
+class _Waiting(NamedTuple):
+    """Operations that the next backward pass adds to the counts of modules."""
+
+    modules: list[str]
+    op: str
+    flops: int
+
+
 class FlopCounterMode(TorchFunctionMode):
-    """Counts within a block.
+    """Count the floating-point operations of the calls within a block.
+
+    depth: how many levels of modules `get_table` lists. display: print that table at the end of the block.
 
     >>> import ranvier as rv
     >>> with FlopCounterMode(display=False) as counter:
@@ -134,8 +221,7 @@ class FlopCounterMode(TorchFunctionMode):
         self.display = display
         self.flop_counts: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
         self._names: dict[Module, str] = {}
-        # (names of modules, operator, count) that the next backward pass adds
-        self._waiting: list[tuple[list[str], str, int]] = []
+        self._waiting: list[_Waiting] = []
 
     def get_total_flops(self) -> int:
         return sum(self.flop_counts["Global"].values())
@@ -145,12 +231,17 @@ class FlopCounterMode(TorchFunctionMode):
 
     def get_table(self, depth: int | None = None) -> str:
         """A line for each module that is no deeper: its count and its share."""
-        total = self.get_total_flops()
-        names = [name for name in self.flop_counts if name.count(".") < (depth or self.depth)]
-        in_order = sorted(names, key=lambda n: (n != "Global", n))
-        sums = {name: sum(self.flop_counts[name].values()) for name in in_order}
-        lines = [f"{name:40} {n:15} {n / max(total, 1):8.2%}" for name, n in sums.items()]
-        return "\n".join([f"{'Module':40} {'FLOP':>15} {'% Total':>8}", *lines])
+        total = max(self.get_total_flops(), 1)
+        max_depth = depth or self.depth
+        names = sorted(name for name in self.flop_counts if name.count(".") < max_depth)
+        if "Global" in names:
+            names.remove("Global")
+            names.insert(0, "Global")
+        lines = [f"{'Module':40} {'FLOP':>15} {'% Total':>8}"]
+        for name in names:
+            flops = sum(self.flop_counts[name].values())
+            lines.append(f"{name:40} {flops:15} {flops / total:8.2%}")
+        return "\n".join(lines)
 
     def __enter__(self) -> FlopCounterMode:
         self.flop_counts.clear()
@@ -164,53 +255,62 @@ class FlopCounterMode(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: Any,
+        func: Callable[..., Any],
         types: Iterable[type],
-        args: Any = (),
+        args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        """Every call of a function within the block comes here; it runs, and its products are counted."""
         kwargs = kwargs or {}
         name = func.__name__
         if name == "forward" and (hasattr(args[0], "weight") or any(args[0].children())):
             push(self)  # the call of a whole layer, by a meta tensor: the calls inside it are counted
             try:
-                return func.__wrapped__(*args, **kwargs)
+                return func.__wrapped__(*args, **kwargs)  # type: ignore[attr-defined]
             finally:
                 pop()
         result = func(*args, **kwargs)
         if name in ("backward", "grad"):
-            for names, op, count in self._waiting:
-                self._add(names, op, count)
+            for waiting in self._waiting:
+                self._add(waiting.modules, waiting.op, waiting.flops)
             self._waiting.clear()
-        for op, count, back, more in _PARTS[name](result, *args, **kwargs) if name in _PARTS else ():
-            names = self._modules(args)
-            self._add(names, op, count)
-            outputs = result if isinstance(result, tuple) else (result,)
-            if more and any(_grad(y) for y in outputs):
-                self._waiting.append((names, back, more))
+        if name not in _FORMULAS:
+            return result
+        products = list(_FORMULAS[name](result, *args, **kwargs))
+        if not products:
+            return result
+        outputs = result
+        if not isinstance(outputs, tuple):
+            outputs = (result,)
+        is_recorded = any(_needs_gradient(y) for y in outputs)
+        modules = self._find_modules(args)
+        for product in products:
+            self._add(modules, product.op, product.flops)
+            if product.backward_flops and is_recorded:
+                self._waiting.append(_Waiting(modules, product.backward_op, product.backward_flops))
         return result
 
-    def _add(self, names: list[str], op: str, count: int) -> None:
-        for name in names:
-            self.flop_counts[name][getattr(ops.aten, op)] += count
+    def _add(self, modules: list[str], op: str, flops: int) -> None:
+        for name in modules:
+            self.flop_counts[name][getattr(ops.aten, op)] += flops
 
-    def _modules(self, args: Any) -> list[str]:
-        """The names of the modules whose forward runs now, from the frames of the stack.
+    def _find_modules(self, args: tuple[Any, ...]) -> list[str]:
+        """The names of the modules whose forward runs now, from the frames of the stack; first "Global".
 
-        A name is the class of the outermost module, and the path below it.
+        A name is the class of the outermost module, and the path below it. args: those of the call that is
+        counted, whose first one may be a layer that runs as a whole.
         """
-        frame = sys._getframe(2)
         running = [x for x in args[:1] if isinstance(x, Module)]
+        frame: FrameType | None = sys._getframe(2)
         while frame is not None:
             code = frame.f_code
             if code.co_name == "forward":
-                module = frame.f_locals.get(code.co_varnames[0])
-            else:
-                module = None
-            if isinstance(module, Module) and module not in running:
-                running.append(module)
-            frame = frame.f_back  # type: ignore[assignment]
+                module = frame.f_locals.get(code.co_varnames[0])  # the self of this forward
+                if isinstance(module, Module) and module not in running:
+                    running.append(module)
+            frame = frame.f_back
         for module in reversed(running):
             name = self._names.setdefault(module, type(module).__name__)
-            self._names |= {child: f"{name}.{key}" for key, child in module.named_children()}
-        return ["Global", *(self._names[module] for module in running)]
+            for key, child in module.named_children():
+                self._names[child] = f"{name}.{key}"
+        return ["Global"] + [self._names[module] for module in running]

@@ -1,16 +1,25 @@
 """torch.library: programs and libraries define operators, with their functions, gradients and schemas.
 
-`torch_ops.py` has the operators and calls them; a kernel is the function of an operator for a dispatch key.
-Here programs register them.
+An operator has a name such as "mine::twice", a schema (its arguments and results) and kernels. A kernel is
+the function that runs for a dispatch key: "CPU", "Meta" (tensors without values), "Autograd" and others. Here
+programs register them; `torch_ops.py` keeps the operators and calls them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from ranvier.torch.operators.schemas import infer_schema, parsed
-from ranvier.torch.operators.torch_ops import EXPLICIT, IMPLICIT, OpOverload, defined, overload_of, packets
+from ranvier.torch.operators.schemas import infer_schema, parse_schema
+from ranvier.torch.operators.torch_ops import (
+    EXPLICIT,
+    IMPLICIT,
+    OperatorLike,
+    OpOverload,
+    add_overload,
+    find_overload,
+    packets,
+)
 
 __all__ = [
     "Library", "custom_op", "define", "fallthrough_kernel", "get_ctx", "impl", "impl_abstract",
@@ -18,7 +27,9 @@ __all__ = [
     "register_torch_dispatch", "register_vmap", "triton_op",
 ]  # fmt: skip
 
-# The names of devices that programs give, and the dispatch keys under which kernels are kept.
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# What programs name in place of a dispatch key, mostly devices -> the dispatch key of the kernel.
 _KEYS = {"default": EXPLICIT, "cpu": "CPU", "meta": "Meta", "": IMPLICIT}
 
 
@@ -43,26 +54,29 @@ class Library:
         self.dispatch_key = dispatch_key
         self._made: list[OpOverload] = []
 
-    def define(self, schema: str, alias_analysis: str = "", *, tags: Any = ()) -> str:
+    def define(self, schema: str, alias_analysis: str = "", *, tags: str | Sequence[str] = ()) -> str:
+        """Define an operator. Returns its name with the namespace; the other arguments are ignored."""
         if self.kind == "IMPL":
             raise RuntimeError("[Library.define] got a library of kind 'IMPL'; expected 'DEF' or 'FRAGMENT'")
-        overload = defined(parsed(schema, self.ns))
+        overload = add_overload(parse_schema(schema, self.ns))
         self._made.append(overload)
         return overload.name()
 
     def impl(
         self,
-        op_name: Any,
+        op_name: OperatorLike,
         fn: Callable[..., Any],
         dispatch_key: str = "",
         *,
         with_keyset: bool = False,
         allow_override: bool = False,
     ) -> None:
+        """Give an operator its kernel for a dispatch key; a name without "::" is one of this namespace."""
         if not callable(fn):
             raise TypeError(f"Input function is required to be a callable but found type {type(fn)}")
-        named = isinstance(op_name, str) and "::" not in op_name
-        _set_kernel(f"{self.ns}::{op_name}" if named else op_name, dispatch_key or self.dispatch_key, fn)
+        if isinstance(op_name, str) and "::" not in op_name:
+            op_name = f"{self.ns}::{op_name}"
+        _set_kernel(op_name, dispatch_key or self.dispatch_key, fn)
 
     def _register_fake(self, op_name: str, fn: Callable[..., Any], *args: Any, **settings: Any) -> None:
         self.impl(op_name, fn, "Meta")
@@ -73,20 +87,21 @@ class Library:
             packets.pop(overload._schema.name, None)
 
 
-def _key_of(name: str) -> str:
-    """The key under which the kernel of a device or dispatch key is kept."""
+def _dispatch_key(name: str) -> str:
+    """The dispatch key for the name of a device or of a key: "CPU" for "cpu"."""
     if name in ("AutogradCPU", "AutogradOther"):
         return "Autograd"
     return _KEYS.get(name, name)
 
 
-def _set_kernel(op: Any, key: str, fn: Callable[..., Any]) -> None:
+def _set_kernel(op: OperatorLike, name: str, fn: Callable[..., Any]) -> None:
     """Give an operator its kernel for a device or dispatch key; `fallthrough_kernel` removes it."""
-    kernels = overload_of(op).kernels
+    kernels = find_overload(op).kernels
+    key = _dispatch_key(name)
     if fn is fallthrough_kernel:
-        kernels.pop(_key_of(key), None)
+        kernels.pop(key, None)
     else:
-        kernels[_key_of(key)] = fn
+        kernels[key] = fn
 
 
 def fallthrough_kernel(*args: Any, **settings: Any) -> Any:
@@ -94,41 +109,55 @@ def fallthrough_kernel(*args: Any, **settings: Any) -> Any:
     raise NotImplementedError("[fallthrough_kernel] got a call; expected to be given to Library.impl")
 
 
-def define(qualname: Any, schema: str, *args: Any, lib: Library | None = None, tags: Any = ()) -> Any:
-    """Defines an operator of a schema that starts with its arguments; with a Library, a decorator."""
+def define(
+    qualname: str | Library,
+    schema: str,
+    *args: Any,
+    lib: Library | None = None,
+    tags: str | Sequence[str] = (),
+) -> Any:
+    """Define an operator of a schema that starts with its arguments.
+
+    `define(library, "name(Tensor x) -> Tensor")` is a decorator, which also gives the operator its function.
+    """
     if isinstance(qualname, Library):
 
-        def decorated(function: Callable[..., Any]) -> Any:
-            qualname.impl(qualname.define(schema), function)
+        def decorate(function: _Function) -> _Function:
+            name = qualname.define(schema)
+            qualname.impl(name, function)
             return function
 
-        return decorated
+        return decorate
     if "::" not in qualname:
         raise ValueError(f"[torch.library.define] got {qualname!r}; expected 'namespace::name'")
-    defined(parsed(qualname.partition("::")[2] + schema, qualname.partition("::")[0]))
+    namespace, _, name = qualname.partition("::")
+    add_overload(parse_schema(name + schema, namespace))
     return None
 
 
 def impl(
-    qualname: Any,
+    qualname: OperatorLike | Library,
     types: str | Sequence[str] | None,
     func: Callable[..., Any] | None = None,
     *args: Any,
     lib: Library | None = None,
 ) -> Any:
-    """Gives an operator its function for "cpu", "default" or a dispatch key; without func a decorator."""
-    if isinstance(qualname, Library):  # impl(lib, name, key)
+    """Give an operator its function for "cpu", "default" or a dispatch key; without func a decorator.
+
+    Older programs call it as `impl(library, name, dispatch_key)`, which is a decorator, too.
+    """
+    if isinstance(qualname, Library):
         library = qualname
         name: Any = types
         dispatch_key: Any = func or ""
 
-        def add(function: Callable[..., Any]) -> Any:
+        def add(function: _Function) -> _Function:
             library.impl(name, function, dispatch_key)
             return function
 
         return add
 
-    def register(function: Callable[..., Any]) -> Any:
+    def register(function: _Function) -> _Function:
         if isinstance(types, str):
             keys: Sequence[str] = [types]
         else:
@@ -143,16 +172,29 @@ def impl(
 
 
 def register_kernel(
-    op: Any, device_types: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None
+    op: OperatorLike,
+    device_types: str | Sequence[str] | None,
+    func: Callable[..., Any] | None = None,
+    /,
+    *,
+    lib: Library | None = None,
 ) -> Any:
-    """Gives an operator its function on a device, which is the CPU here."""
+    """Give an operator its function on a device, which is the CPU here; without func a decorator."""
     return impl(op, device_types, func)
 
 
 def register_fake(
-    op: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None, **settings: Any
+    op: OperatorLike,
+    func: Callable[..., Any] | None = None,
+    /,
+    *,
+    lib: Library | None = None,
+    **settings: Any,
 ) -> Any:
-    """Gives an operator its function for tensors without numbers, on the device "meta"."""
+    """Give an operator its function for tensors without values, on the device "meta".
+
+    Without func a decorator.
+    """
     return impl(op, "meta", func)
 
 
@@ -160,9 +202,14 @@ impl_abstract = register_fake
 
 
 def register_autograd(
-    op: Any, backward: Any, /, *, setup_context: Any = None, lib: Library | None = None
+    op: OperatorLike,
+    backward: Callable[..., Any],
+    /,
+    *,
+    setup_context: Callable[..., Any] | None = None,
+    lib: Library | None = None,
 ) -> None:
-    """Gives an operator its gradient, `backward(ctx, *grads)`; `setup_context` saves in ctx what backward
+    """Give an operator its gradient, `backward(ctx, *grads)`; `setup_context` saves in ctx what backward
     needs.
 
     >>> import ranvier as rv
@@ -179,7 +226,7 @@ def register_autograd(
     >>> x.grad
     tensor([12.])
     """
-    overload = overload_of(op)
+    overload = find_overload(op)
     if overload._schema.is_mutable:
         raise RuntimeError(
             f"Cannot register autograd formula for non-functional operator {op} with schema "
@@ -190,30 +237,47 @@ def register_autograd(
     overload.setup = setup_context
 
 
-def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
-    """Accepted without effect: in blocks of `autocast`, too, an operator computes in the dtypes it gets."""
-    overload_of(op)
+def register_autocast(op: OperatorLike, *args: Any, **settings: Any) -> None:
+    """Accepted without effect: in blocks of `autocast`, too, an operator computes in the dtypes it gets.
+
+    Raises RuntimeError if there is no such operator.
+    """
+    find_overload(op)
 
 
-def register_vmap(op: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None) -> Any:
+def register_vmap(
+    op: OperatorLike, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None
+) -> Any:
     """Accepted without effect: `func.vmap` batches the ops in an operator's function, or refuses them."""
-    return func if func is not None else lambda function: function
+    if func is None:
+        return _unchanged
+    return func
+
+
+def _unchanged(function: _Function) -> _Function:
+    """A decorator without effect."""
+    return function
 
 
 def register_torch_dispatch(
-    op: Any, kind: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None
+    op: OperatorLike,
+    torch_dispatch_class: type,
+    func: Callable[..., Any] | None = None,
+    /,
+    *,
+    lib: Library | None = None,
 ) -> Any:
     """Accepted without effect: no operation looks for __torch_dispatch__."""
     return register_vmap(op, func)
 
 
 def get_ctx() -> Any:
-    """Raises RuntimeError: sizes that depend on numbers are known when the function runs."""
+    """Raise RuntimeError: sizes that depend on values are known when the function runs."""
     raise RuntimeError("[torch.library.get_ctx] got a call; expected none: no graph is made of fake tensors")
 
 
 class CustomOpDef:
-    """The result of `custom_op`: a call runs the function."""
+    """The result of `custom_op`: a call runs the operator. `_opoverload` is read by `find_overload`."""
 
     def __init__(self, overload: OpOverload, function: Callable[..., Any]) -> None:
         self._opoverload = overload
@@ -242,12 +306,19 @@ def custom_op(
     fn: Callable[..., Any] | None = None,
     /,
     *,
-    mutates_args: Any,
-    device_types: Any = None,
+    mutates_args: str | Iterable[str],
+    device_types: str | Sequence[str] | None = None,
     schema: str | None = None,
-    tags: Any = None,
+    tags: str | Sequence[str] | None = None,
 ) -> Any:
-    """Makes an operator of a function, whose calls are not recorded for gradients; also a decorator.
+    """Make an operator of a function, whose calls are not recorded for gradients; without fn a decorator.
+
+    Parameters
+    ----------
+    name: "namespace::name".
+    mutates_args: the names of the arguments that fn changes, or "unknown" for any of them.
+    device_types: the devices, or dispatch keys, for which fn is the kernel. None: all.
+    schema: "(Tensor x) -> Tensor". None: by the type hints of fn.
 
     >>> import ranvier as rv
     >>> from ranvier.torch.operators.torch_ops import ops
@@ -258,21 +329,21 @@ def custom_op(
     (tensor([3.]), tensor([3.]))
     """
 
-    def made(function: Callable[..., Any]) -> CustomOpDef:
-        space, _, inner = name.partition("::")
+    def define_operator(function: Callable[..., Any]) -> CustomOpDef:
+        namespace, _, op_name = name.partition("::")
         if schema is None:
-            text = infer_schema(function, mutates_args=mutates_args)
+            arguments = infer_schema(function, mutates_args=mutates_args)
         else:
-            text = schema
-        overload = defined(parsed(inner + text, space), again=True)
+            arguments = schema
+        overload = add_overload(parse_schema(op_name + arguments, namespace), replaces=True)
         overload.is_custom = True
-        result = CustomOpDef(overload, function)
-        impl(result, device_types or "default", function)
-        return result
+        operator = CustomOpDef(overload, function)
+        impl(operator, device_types or "default", function)
+        return operator
 
     if fn is None:
-        return made
-    return made(fn)
+        return define_operator
+    return define_operator(fn)
 
 
 triton_op = custom_op

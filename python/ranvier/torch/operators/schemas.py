@@ -1,5 +1,10 @@
-"""Schemas of operators, such as "name(Tensor x, int k=1) -> Tensor": parses them, and makes them of type
-hints."""
+"""Schemas of operators, such as "name(Tensor x, int k=1) -> Tensor".
+
+`parse_schema` reads them for `torch.library`, and `infer_schema` makes them of the type hints of a function.
+A call of an operator is matched with its schema in `FunctionSchema.bind`. Types have PyTorch's words:
+"Tensor(a!)" is a tensor that the operator changes, "SymInt" an int, "Scalar" any number, "int[2]" two ints,
+and "float?" a float or None.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,14 @@ import operator
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ranvier import Tensor, device, dtype
 
-_NONE = object()
-_TYPES: dict[Any, str] = {
+_NO_DEFAULT = object()  # the default value of an argument that has none, since None is a default
+_TYPES: dict[Any, str] = {  # type hint -> its word in a schema
     Tensor: "Tensor",
     int: "SymInt",
     float: "float",
@@ -29,13 +34,20 @@ _TYPES: dict[Any, str] = {
 }
 
 
+class BoundArguments(NamedTuple):
+    """The arguments of a call, complete and in the order of the schema."""
+
+    positional: list[Any]
+    named: dict[str, Any]  # those that can be given by name only
+
+
 @dataclass
 class Argument:
-    """One argument of a schema. The type `Tensor(a!)` says that the operator changes it."""
+    """One argument of a schema, with PyTorch's names of its attributes."""
 
     name: str
     type: str
-    default_value: Any = _NONE
+    default_value: Any = _NO_DEFAULT
     kwarg_only: bool = False
 
     @property
@@ -43,34 +55,42 @@ class Argument:
         return "!" in self.type
 
     def has_default_value(self) -> bool:
-        return self.default_value is not _NONE
+        return self.default_value is not _NO_DEFAULT
 
-    def holds(self, value: Any) -> bool:
-        """True if the argument takes a value; only tensors and lists of them are looked at."""
-        kind = re.sub(r"\(.*?\)", "", self.type)
-        if value is None and kind.endswith("?"):
+    def accepts(self, value: Any) -> bool:
+        """Whether the argument may have a value. Only tensors and lists of tensors are checked.
+
+        A Tensor may stand for a number, as in PyTorch: it has one element then.
+        """
+        type_word = re.sub(r"\(.*?\)", "", self.type)  # "Tensor" of "Tensor(a!)"
+        if value is None and type_word.endswith("?"):
             return True
-        if not kind.startswith("Tensor"):
-            return not isinstance(value, Tensor) or kind[:5] in ("float", "int", "SymIn", "Scala", "bool")
-        if "[" in kind:
+        if not type_word.startswith("Tensor"):
+            is_number = type_word in ("int", "bool") or type_word.startswith(("float", "SymInt", "Scalar"))
+            return is_number or not isinstance(value, Tensor)
+        if "[" in type_word:
             return isinstance(value, (list, tuple)) and all(x is None or isinstance(x, Tensor) for x in value)
         return isinstance(value, Tensor)
 
-    def read(self, value: Any) -> Any:
-        """The value as the operator's function gets it; for a list of n numbers, one number is repeated."""
-        size = re.match(r"(?:int|SymInt|float)\[(\d+)\]", self.type)
-        if size and isinstance(value, (int, float)):
-            return [value] * int(size[1])
-        if self.type.startswith("float") and isinstance(value, int) and "[" not in self.type:
+    def convert(self, value: Any) -> Any:
+        """The value as a kernel gets it: one number for "int[2]" is repeated, a tuple becomes a list."""
+        length = re.match(r"(?:int|SymInt|float)\[(\d+)\]", self.type)
+        is_list = "[" in self.type
+        if length and isinstance(value, (int, float)):
+            return [value] * int(length[1])
+        if self.type.startswith("float") and isinstance(value, int) and not is_list:
             return float(value)
-        if isinstance(value, tuple) and "[" in self.type:
+        if isinstance(value, tuple) and is_list:
             return list(value)
         return value
 
 
 @dataclass
 class FunctionSchema:
-    """The arguments and results of an operator."""
+    """The arguments and results of an operator, with PyTorch's names of its attributes.
+
+    name: with the namespace, "mine::twice". text: the schema as it was written, with this name.
+    """
 
     name: str
     overload_name: str
@@ -85,64 +105,66 @@ class FunctionSchema:
     def __str__(self) -> str:
         return self.text
 
-    def _unfit(self, args: Sequence[Any], settings: dict[str, Any]) -> str:
-        """The fault of the arguments, as text; "" for none."""
-        places = [a for a in self.arguments if not a.kwarg_only]
-        if len(args) > len(places):
-            return f"takes {len(places)} positional argument(s) but {len(args)} was/were given. "
-        names = {a.name: a for a in self.arguments}
-        given = {a.name: x for a, x in zip(places, args, strict=False)}
-        for name in settings:
-            if name not in names or name in given:
+    def find_fault(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """What is wrong with the arguments of a call, as text; "" if they fit."""
+        positional = [argument for argument in self.arguments if not argument.kwarg_only]
+        if len(args) > len(positional):
+            return f"takes {len(positional)} positional argument(s) but {len(args)} was/were given. "
+        arguments = {argument.name: argument for argument in self.arguments}
+        values = {argument.name: value for argument, value in zip(positional, args, strict=False)}
+        for name in kwargs:
+            if name not in arguments or name in values:
                 return f"got an unexpected argument '{name}'. "
-        given |= settings
-        for name, argument in names.items():
-            if name not in given and not argument.has_default_value():
+        values.update(kwargs)
+        for name, argument in arguments.items():
+            if name not in values and not argument.has_default_value():
                 return f"is missing value for argument '{name}'."
-            if name in given and not argument.holds(given[name]):
-                kind = type(given[name]).__name__
+            if name in values and not argument.accepts(values[name]):
+                found = type(values[name]).__name__
                 return (
                     f"Expected a value of type '{argument.type}' for argument '{name}' but instead found "
-                    f"type '{kind}'."
+                    f"type '{found}'."
                 )
         return ""
 
-    def takes(self, args: Sequence[Any], settings: dict[str, Any]) -> bool:
-        return not self._unfit(args, settings)
-
-    def bound(self, args: Sequence[Any], settings: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """All arguments in the schema's order, and those that are given by name only. Raises RuntimeError."""
-        wrong = self._unfit(args, settings)
-        if wrong:
-            raise RuntimeError(f"{self.name}() {wrong} Declaration: {self}")
-        values = list(args)
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundArguments:
+        """The arguments of a call, with default values and converted. Raises RuntimeError for others."""
+        fault = self.find_fault(args, kwargs)
+        if fault:
+            raise RuntimeError(f"{self.name}() {fault} Declaration: {self}")
+        positional = list(args)
         named = {}
         for argument in self.arguments[len(args) :]:
-            value = settings.get(argument.name, argument.default_value)
+            value = kwargs.get(argument.name, argument.default_value)
             if argument.kwarg_only:
-                named[argument.name] = argument.read(value)
+                named[argument.name] = argument.convert(value)
             else:
-                values.append(value)
-        return [a.read(x) for a, x in zip(self.arguments, values, strict=False)], named
+                positional.append(value)
+        pairs = zip(self.arguments, positional, strict=False)
+        converted = [argument.convert(value) for argument, value in pairs]
+        return BoundArguments(converted, named)
 
 
-def _parts(text: str) -> list[str]:
-    """The parts of a text between commas, except commas in brackets and quotes."""
-    parts = re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
-    return [part.strip() for part in parts]
+def _split_arguments(text: str) -> list[str]:
+    """The texts between the commas, except commas in brackets and quotes."""
+    texts = re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
+    return [text.strip() for text in texts]
 
 
-def _default(text: str) -> Any:
+def _parse_default(text: str) -> Any:
+    """The value that a schema writes as a default: a literal of Python, or the text itself."""
+    if text in ("true", "false"):
+        return text == "true"
     try:
-        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text  # long, Mean, contiguous_format
 
 
-def parsed(schema: str, namespace: str = "") -> FunctionSchema:
-    """Reads a schema. Raises RuntimeError for a text that is none.
+def parse_schema(schema: str, namespace: str = "") -> FunctionSchema:
+    """Read a schema; its name without "::" is one of the namespace. Raises RuntimeError for other texts.
 
-    >>> parsed("f(Tensor(a!) x, int[2] s=1, *, float? p=None) -> ()", "ns").is_mutable
+    >>> parse_schema("f(Tensor(a!) x, int[2] s=1, *, float? p=None) -> ()", "ns").is_mutable
     True
     """
     found = re.match(r"\s*((?:\w+::)?\w+)(?:\.(\w+))?\s*\((.*)\)\s*->\s*(.*)$", schema, re.DOTALL)
@@ -152,46 +174,62 @@ def parsed(schema: str, namespace: str = "") -> FunctionSchema:
     if "::" not in name:
         name = f"{namespace}::{name}"
     arguments = []
-    named = False
-    for part in _parts(inner):
-        if part == "*":
-            named = True
+    kwarg_only = False
+    for text in _split_arguments(inner):
+        if text == "*":
+            kwarg_only = True
             continue
-        declared, _, default = part.partition("=")
-        kind, _, label = declared.strip().rpartition(" ")
-        if not kind:
+        declaration, _, default = text.partition("=")
+        type_word, _, argument_name = declaration.strip().rpartition(" ")
+        if not type_word:
             raise RuntimeError(
-                f"[torch.library] got the argument {part!r} in {schema!r}; expected 'Tensor x'"
+                f"[torch.library] got the argument {text!r} in {schema!r}; expected 'Tensor x'"
             )
-        value = _default(default.strip()) if default else _NONE
-        arguments.append(Argument(label, kind.strip(), value, named))
-    text = f"{name}{'.' + overload if overload else ''}({inner}) -> {returns}"
+        if default:
+            default_value = _parse_default(default.strip())
+        else:
+            default_value = _NO_DEFAULT
+        arguments.append(Argument(argument_name, type_word.strip(), default_value, kwarg_only))
+    if overload:
+        full_name = f"{name}.{overload}"
+    else:
+        full_name = name
+    text = f"{full_name}({inner}) -> {returns}"
     return FunctionSchema(name, overload or "", arguments, returns.strip(), text)
 
 
-def _kind(hint: Any) -> str:
-    """The schema's word for a type hint, or ""."""
+def _schema_type(hint: Any) -> str:
+    """The schema's word for a type hint, or "" for a hint that has none."""
     try:
         if hint in _TYPES:
             return _TYPES[hint]
-    except TypeError:
+    except TypeError:  # a hint that cannot be hashed
         return ""
     origin = typing.get_origin(hint)
     inner = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        rest = [x for x in inner if x is not type(None)]
-        kind = _kind(rest[0] if len(rest) == 1 else functools.reduce(operator.or_, rest))
-        return kind and (f"{kind}?" if len(rest) < len(inner) else kind)
+        without_none = [x for x in inner if x is not type(None)]
+        type_word = _schema_type(functools.reduce(operator.or_, without_none))
+        if type_word and len(without_none) < len(inner):
+            return f"{type_word}?"
+        return type_word
     if inner and isinstance(origin, type) and issubclass(origin, Sequence) and origin is not tuple:
-        kind = _kind(inner[0])
-        return kind and f"{kind}[]"
+        element = _schema_type(inner[0])
+        if element:
+            return f"{element}[]"
     return ""
 
 
 def infer_schema(
-    prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None
+    prototype_function: Callable[..., Any],
+    /,
+    *,
+    mutates_args: str | Iterable[str],
+    op_name: str | None = None,
 ) -> str:
     """The schema of a function by its type hints. Raises ValueError for a hint that has no word there.
+
+    mutates_args: the names of the arguments that the function changes, or "unknown" for any of them.
 
     >>> def scaled(x: Tensor, k: int = 2) -> Tensor: ...
     >>> infer_schema(scaled, mutates_args=())
@@ -199,8 +237,10 @@ def infer_schema(
     """
     signature = inspect.signature(prototype_function)
     hints = typing.get_type_hints(prototype_function)
-    parts = []
-    named = False
+    changes_any = mutates_args == "unknown"
+    mutated = set() if changes_any else set(mutates_args)
+    declarations = []
+    has_star = False
     for number, (name, parameter) in enumerate(signature.parameters.items()):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ValueError(f"infer_schema(func): got the parameter {parameter}; expected names with types")
@@ -209,36 +249,44 @@ def infer_schema(
                 f"infer_schema(func): Parameter {name} must have a type annotation. "
                 f"Got func with signature {signature})"
             )
-        kind = _kind(hints[name])
-        if not kind:
+        type_word = _schema_type(hints[name])
+        if not type_word:
             raise ValueError(f"infer_schema(func): Parameter {name} has unsupported type {hints[name]}.")
-        if kind.startswith("Tensor") and (mutates_args == "unknown" or name in mutates_args):
-            kind = f"Tensor(a{number}!){kind[6:]}"
-        if parameter.kind == parameter.KEYWORD_ONLY and not named:
-            parts.append("*")
-            named = True
-        default = parameter.default
-        if default is not parameter.empty:
-            if isinstance(default, str):
-                shown = f'"{default}"'
-            else:
-                shown = str(default).removeprefix("torch.")
-            name = f"{name}={shown}"
-        parts.append(f"{kind} {name}")
-    unknown = set(() if mutates_args == "unknown" else mutates_args) - set(signature.parameters)
+        if type_word.startswith("Tensor") and (changes_any or name in mutated):
+            suffix = type_word.removeprefix("Tensor")  # "?", "[]" or nothing
+            type_word = f"Tensor(a{number}!){suffix}"
+        if parameter.kind == parameter.KEYWORD_ONLY and not has_star:
+            declarations.append("*")
+            has_star = True
+        declarations.append(f"{type_word} {name}{_default_text(parameter)}")
+    unknown = mutated - set(signature.parameters)
     if unknown:
         raise ValueError(
             f"infer_schema(func): mutates_args {sorted(unknown)} are no parameters of {signature}"
         )
-    return f"{op_name or ''}({', '.join(parts)}) -> {_returned(hints.get('return', inspect.Signature.empty))}"
+    returns = _return_type(hints.get("return", inspect.Signature.empty))
+    return f"{op_name or ''}({', '.join(declarations)}) -> {returns}"
 
 
-def _returned(hint: Any) -> str:
+def _default_text(parameter: inspect.Parameter) -> str:
+    """The default value of a parameter as a schema writes it, with its "="; "" if there is none."""
+    default = parameter.default
+    if default is parameter.empty:
+        return ""
+    if isinstance(default, str):
+        return f'="{default}"'
+    text = str(default).removeprefix("torch.")  # a dtype is written "float32"
+    return f"={text}"
+
+
+def _return_type(hint: Any) -> str:
+    """The schema's text for the type hint of the results."""
     if hint in (None, type(None), inspect.Signature.empty):
         return "()"
     if typing.get_origin(hint) is tuple:
-        return f"({', '.join(map(_kind, typing.get_args(hint)))})"
-    kind = _kind(hint)
-    if not kind:
+        words = ", ".join(map(_schema_type, typing.get_args(hint)))
+        return f"({words})"
+    type_word = _schema_type(hint)
+    if not type_word:
         raise ValueError(f"infer_schema(func): Return has unsupported type {hint}.")
-    return kind
+    return type_word

@@ -1,8 +1,12 @@
 """torchaudio's compiled operators, `torch.ops.torchaudio`: recursive filters and alignment of labels, in
-NumPy."""
+NumPy.
+
+`torch.ops.load_library` imports this file, whose end registers the operators.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,80 +28,110 @@ def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output
     tensor([[[0.0000, 1.0000, 1.5000, 1.7500]]])
     """
     x = waveform.detach().numpy()
-    a = a_coeffs_flipped.detach().numpy()[:, :-1]
+    a = a_coeffs_flipped.detach().numpy()[:, :-1]  # without a[0], which is 1
     y = padded_output.detach().numpy().copy()
-    before = a.shape[1]
+    earlier = a.shape[1]  # how many earlier values of y each new one reads
     for i in range(x.shape[2]):
-        y[..., before + i] = x[..., i] - (y[..., i : i + before] * a).sum(-1)
+        feedback = (y[..., i : i + earlier] * a).sum(-1)
+        y[..., earlier + i] = x[..., i] - feedback
     padded_output.copy_(from_numpy(y))
 
 
 def _overdrive_core_loop(x: Tensor, temp: Tensor, last_in: Tensor, last_out: Tensor, output: Tensor) -> None:
-    """(n, length): output[i] = x[i] / 2 + 0.75 o[i], o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]."""
+    """The filter of torchaudio's overdrive, written to `output`.
+
+    output[i] = x[i] / 2 + 0.75 o[i], where o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]. x, temp and output:
+    (n, length). last_in, last_out, (n,): temp[-1] and o[-1], those before the first.
+    """
     t = temp.detach().numpy()
-    y = output.detach().numpy().copy()
-    before = last_in.detach().numpy()
-    last = last_out.detach().numpy()
+    o = output.detach().numpy().copy()
+    earlier_t = last_in.detach().numpy()
+    earlier_o = last_out.detach().numpy()
     for i in range(t.shape[1]):
-        last = t[:, i] - before + t.dtype.type(0.995) * last
-        before = t[:, i]
-        y[:, i] = last
-    output.copy_(x.detach() * 0.5 + from_numpy(y) * 0.75)
+        o[:, i] = t[:, i] - earlier_t + t.dtype.type(0.995) * earlier_o
+        earlier_t = t[:, i]
+        earlier_o = o[:, i]
+    output.copy_(x.detach() * 0.5 + from_numpy(o) * 0.75)
 
 
 def forced_align(
     log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int
 ) -> tuple[Tensor, Tensor]:
-    """The most likely path of labels through log_probs (1, t, classes), a label for each step; and log_probs.
+    """The most likely path of labels through log_probs, a label or `blank` for each step; and log_probs.
 
-    Viterbi's algorithm; its states are the labels with a blank before, between and after them.
+    log_probs: (1, steps, classes). targets: (1, labels). The path: (1, steps).
 
-    Raises ValueError for a batch, and for fewer steps than the labels need.
+    Viterbi's algorithm; its states are the labels with a blank before, between and after them. From one step
+    to the next, the path stays in its state, goes to the next one, or from a label to the label after it if
+    they differ: two equal labels need a blank between them.
+
+    Raises OpError for a batch, and for fewer steps than the labels need.
     """
     p = log_probs.detach().numpy()
     labels = targets.numpy()
     if p.ndim != 3 or len(p) != 1 or labels.ndim != 2 or len(labels) != 1:
-        text = f"got log_probs of shape {log_probs.shape} and targets of {targets.shape}"
-        raise OpError(f"[forced_align] {text}; expected (1, t, classes) and (1, labels)")
+        shapes = f"got log_probs of shape {log_probs.shape} and targets of {targets.shape}"
+        raise OpError(f"[forced_align] {shapes}; expected (1, t, classes) and (1, labels)")
     steps = int(input_lengths[0])
     labels = labels[0, : int(target_lengths[0])]
-    again = int((labels[1:] == labels[:-1]).sum())
-    if steps < len(labels) + again:
-        text = f"got {steps} steps for {len(labels)} labels, {again} of them as the one before"
-        raise OpError(f"[forced_align] {text}; expected {len(labels) + again} steps or more")
+    repeated = int((labels[1:] == labels[:-1]).sum())
+    if steps < len(labels) + repeated:
+        lengths = f"got {steps} steps for {len(labels)} labels, {repeated} of them as the one before"
+        raise OpError(f"[forced_align] {lengths}; expected {len(labels) + repeated} steps or more")
     states = np.full(2 * len(labels) + 1, blank, labels.dtype)
     states[1::2] = labels
-    leaps = np.zeros(len(states), bool)  # states that may follow the label before the blank before them
-    leaps[3::2] = labels[1:] != labels[:-1]
+    may_skip_blank = np.zeros(len(states), bool)  # whether a path may come from two states before
+    may_skip_blank[3::2] = labels[1:] != labels[:-1]
+
+    # best[s]: the log probability of the best path to state s; it starts with the first blank or label.
+    # back[t, s]: by how many states that path advanced at step t.
     best = np.full(len(states), -np.inf, p.dtype)
     best[:2] = p[0, 0, states[:2]]
-    moves = np.zeros((steps, len(states)), np.int64)
+    back = np.zeros((steps, len(states)), np.int64)
     for t in range(1, steps):
-        options = np.full((3, len(states)), -np.inf, p.dtype)
-        options[0], options[1, 1:], options[2, 2:] = best, best[:-1], np.where(leaps[2:], best[:-2], -np.inf)
-        moves[t] = options.argmax(0)
-        best = options.max(0) + p[0, t, states]
-    at = len(states) - 1 - int(len(states) > 1 and best[-1] <= best[-2])
+        by_advance = np.full((3, len(states)), -np.inf, p.dtype)
+        by_advance[0] = best
+        by_advance[1, 1:] = best[:-1]
+        by_advance[2, 2:] = np.where(may_skip_blank[2:], best[:-2], -np.inf)
+        back[t] = by_advance.argmax(0)
+        best = by_advance.max(0) + p[0, t, states]
+
+    # The path ends with the last blank or the last label, and is followed from its end.
+    state = len(states) - 1
+    if len(states) > 1 and best[-1] <= best[-2]:
+        state -= 1
     path = np.full((1, p.shape[1]), blank, labels.dtype)
-    for t in range(steps - 1, -1, -1):
-        path[0, t] = states[at]
-        at -= moves[t, at]
+    for t in reversed(range(steps)):
+        path[0, t] = states[state]
+        state -= back[t, state]
     return from_numpy(path), log_probs
 
 
+def is_align_available() -> bool:
+    return True
+
+
+def cuda_version() -> None:
+    return None  # there is no CUDA
+
+
 _LENGTHS = "Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank"
-_SCHEMAS = f"""
-    _lfilter_core_loop(Tensor waveform, Tensor a_coeffs_flipped, Tensor(a!) padded_output) -> ()
-    _overdrive_core_loop(Tensor x, Tensor temp, Tensor last_in, Tensor last_out, Tensor(a!) output) -> ()
-    forced_align(Tensor log_probs, {_LENGTHS}) -> (Tensor, Tensor)
-    rnnt_loss_forward(Tensor logits, {_LENGTHS}, float clamp, bool fused=True) -> (Tensor, Tensor?)
-"""
+_KERNELS: dict[str, Callable[..., Any]] = {  # schema -> the function of the operator
+    "_lfilter_core_loop(Tensor waveform, Tensor a_coeffs_flipped, Tensor(a!) padded_output) -> ()": (
+        _lfilter_core_loop
+    ),
+    "_overdrive_core_loop(Tensor x, Tensor temp, Tensor last_in, Tensor last_out, Tensor(a!) output) -> ()": (
+        _overdrive_core_loop
+    ),
+    f"forced_align(Tensor log_probs, {_LENGTHS}) -> (Tensor, Tensor)": forced_align,
+}
 _library = Library("torchaudio", "DEF")
-for _schema in _SCHEMAS.strip().splitlines():
-    _name = _library.define(_schema.strip())[len("torchaudio::") :]
-    if _name in globals():  # a call of an operator without a function here raises an error with its name
-        _library.impl(_name, globals()[_name])
-_about = Library("_torchaudio", "DEF")
-_answers: dict[str, Any] = {"is_align_available() -> bool": True, "cuda_version() -> int?": None}
-for _schema, _answer in _answers.items():
-    _about.impl(_about.define(_schema)[len("_torchaudio::") :], lambda _answer=_answer: _answer)
+for _schema, _kernel in _KERNELS.items():
+    _library.impl(_library.define(_schema), _kernel)
+# This one has no function here, so a call raises an error with its name.
+_library.define(
+    f"rnnt_loss_forward(Tensor logits, {_LENGTHS}, float clamp, bool fused=True) -> (Tensor, Tensor?)"
+)
+_properties = Library("_torchaudio", "DEF")
+_properties.impl(_properties.define("is_align_available() -> bool"), is_align_available)
+_properties.impl(_properties.define("cuda_version() -> int?"), cuda_version)

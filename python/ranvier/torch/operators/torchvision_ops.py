@@ -1,12 +1,17 @@
 """torchvision's compiled operators, `torch.ops.torchvision`: nms, pooling of regions, deformable convolution.
 
-A region (a box of an image) is divided into bins. The value of a bin is a weighted sum, or the maximum, of
-pixels, so `embedding_bag` computes it and its gradient with respect to the pixels. The boxes get no gradient.
+`torch.ops.load_library` imports this file, whose end registers the operators.
+
+A region (a box of an image) is divided into bins, a grid of rows and columns. The value of a bin is a
+weighted sum, or the maximum, of pixels, so `embedding_bag` computes it and its gradient with respect to the
+pixels. The boxes get no gradient. In the operators "ps_..." (position-sensitive), each bin reads channels of
+its own.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -39,97 +44,136 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return order[rv.from_numpy(kernels.nms(dets.detach()[order].numpy(), float(iou_threshold)))]
 
 
-class _Line(NamedTuple):
-    """The rows (or columns) of pixels that the bins of all regions read, one bin after another."""
+class _AxisReads(NamedTuple):
+    """Along one axis, the pixels that the bins of all regions read, one bin after another.
 
-    counts: Array  # (regions * bins,): how many rows each bin reads
-    pixels: Array  # (sum of counts,): the numbers of these rows
-    weights: Array  # their weights
-
-
-def _parts(counts: Array) -> tuple[Array, Array]:
-    """For items with counts[i] parts each: for each part its item, and its number within the item."""
-    owners = np.repeat(np.arange(len(counts)), counts)
-    return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-
-
-def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _Line:
-    """The rows for bilinear samples: each bin has `ratio` points (0: one a pixel), and each point reads two
-    rows.
-
-    start, length: where the regions begin along the axis, and how long they are. size: the rows of the image.
+    For the rows of an image, pixel 2 is row 2. Bin b of region r is number r * bins + b.
     """
-    step = length / start.dtype.type(bins)
-    points = np.full(len(start), ratio)
+
+    counts: Array  # (regions * bins,): how many pixels each bin reads
+    pixels: Array  # (sum of counts,): their numbers along the axis
+    weights: Array  # (sum of counts,): their weights in the sum of the bin
+
+    def starts(self) -> Array:
+        """(regions * bins,): where the pixels of each bin begin in `pixels`."""
+        return np.cumsum(self.counts) - self.counts
+
+
+def _enumerate_reads(counts: Array) -> tuple[Array, Array]:
+    """For bins with counts[i] reads each: for each read its bin, and its number within the bin.
+
+    counts [2, 1] gives bins [0, 0, 1] and numbers [0, 1, 0].
+    """
+    bins = np.repeat(np.arange(len(counts)), counts)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    return bins, np.arange(len(bins)) - starts
+
+
+def _bilinear_reads(start: Array, length: Array, bins: int, ratio: int, size: int) -> _AxisReads:
+    """The pixels for bilinear samples: each bin has `ratio` points, and each point reads two pixels.
+
+    start, length, (regions,): where the regions begin along the axis, and how long they are. ratio 0: about
+    one point for each pixel of a bin. size: the pixels of the image along the axis.
+    """
+    dtype = start.dtype
+    bin_length = length / dtype.type(bins)
+    points = np.full(len(start), ratio)  # of a bin of each region
     if ratio <= 0:
-        points = np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
+        points = np.ceil(np.nan_to_num(bin_length)).clip(0).astype(np.int64)
     counts = np.repeat(2 * points, bins)
-    owners, places = _parts(counts)
-    regions = owners // bins
-    step = step[owners // bins]
-    p = start[regions] + (owners % bins).astype(step.dtype) * step
-    p += (places // 2 + step.dtype.type(0.5)) * step / points[regions].astype(step.dtype)
-    inside = (p >= -1) & (p <= size)
-    p = np.where(inside, p.clip(0, size - 1), 0)
-    low = p.astype(np.int64)
-    share = p - low.astype(p.dtype)
-    second = places % 2 == 1
-    weights = np.where(second, share, 1 - share) * inside / np.maximum(points, 1)[regions]
-    return _Line(counts, np.minimum(low + second, size - 1), weights.astype(step.dtype))
+    bin_of_all, number = _enumerate_reads(counts)
+    region = bin_of_all // bins
+    bin_in_region = (bin_of_all % bins).astype(dtype)
+    point = number // 2
+    is_second = number % 2 == 1  # of the two pixels of a point
+
+    # The points divide a bin evenly, with half a distance before the first one.
+    bin_length = bin_length[region]
+    position = start[region] + bin_in_region * bin_length
+    position += (point + dtype.type(0.5)) * bin_length / points[region].astype(dtype)
+    # A point more than a pixel outside of the image counts as 0, one nearer is moved to the edge.
+    is_inside = (position >= -1) & (position <= size)
+    position = np.where(is_inside, position.clip(0, size - 1), 0)
+    first = position.astype(np.int64)
+    share_of_second = position - first.astype(position.dtype)
+    shares = np.where(is_second, share_of_second, 1 - share_of_second)
+    weights = shares * is_inside / np.maximum(points, 1)[region]  # the bin is the mean of its points
+    pixels = np.minimum(first + is_second, size - 1)
+    return _AxisReads(counts, pixels, weights.astype(dtype))
 
 
-def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
-    """The rows that each bin touches, limited to `last`, with equal weights."""
-    step = (length.astype(start.dtype) / start.dtype.type(bins))[:, None]
-    edges = np.arange(bins + 1).astype(start.dtype)
-    first = (np.floor(edges[:-1] * step) + start[:, None]).clip(0, last).astype(np.int64)
-    end = (np.ceil(edges[1:] * step) + start[:, None]).clip(0, last).astype(np.int64)
+def _covered_reads(start: Array, length: Array, bins: int, last: int) -> _AxisReads:
+    """The pixels that each bin touches, with equal weights.
+
+    start, length, (regions,): in whole pixels. last: the pixels below it are read.
+    """
+    dtype = start.dtype
+    bin_length = (length.astype(dtype) / dtype.type(bins))[:, None]
+    edges = np.arange(bins + 1).astype(dtype)
+    first = (np.floor(edges[:-1] * bin_length) + start[:, None]).clip(0, last).astype(np.int64)
+    end = (np.ceil(edges[1:] * bin_length) + start[:, None]).clip(0, last).astype(np.int64)
     counts = (end - first).clip(0).reshape(-1)
-    owners, places = _parts(counts)
-    return _Line(counts, first.reshape(-1)[owners] + places, (1 / counts[owners]).astype(start.dtype))
+    bin_of_all, number = _enumerate_reads(counts)
+    pixels = first.reshape(-1)[bin_of_all] + number
+    weights = 1 / counts[bin_of_all]
+    return _AxisReads(counts, pixels, weights.astype(dtype))
 
 
-def _bags(
-    input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str
+def _pool_bins(
+    input: Tensor,
+    images: Array,
+    rows: _AxisReads,
+    columns: _AxisReads,
+    bins: tuple[int, int],
+    mode: Literal["sum", "max"],
+    has_channels_for_each_bin: bool,
 ) -> Tensor:
-    """(regions, c, *bins): for each bin the weighted sum of the pixels at its rows and columns.
+    """(regions, c, *bins): for each bin the weighted sum, or the maximum, of the pixels it reads.
 
-    images: the image of each region. mode "max": the maximum of the pixels. mode "bins": a sum, where each
-    bin reads its own channels (position-sensitive pooling); the input has c channels for each bin.
+    A bin reads the pixels at all pairs of its rows and columns. images: the image of each region.
+    has_channels_for_each_bin: the input has c channels for each bin, as position-sensitive pooling needs.
     """
     n, c, h, w = input.shape
-    ph, pw = bins
-    region, i, j = (a.reshape(-1) for a in np.indices((len(images), ph, pw)))
-    image = images[region]
-    if mode == "bins":
-        c //= ph * pw
-        image = (image * ph + i) * pw + j
-        input = input.reshape(n, c, ph, pw, h, w).permute(0, 2, 3, 4, 5, 1)
+    bin_rows, bin_columns = bins
+    grid = np.indices((len(images), bin_rows, bin_columns))
+    region, i, j = grid.reshape(3, -1)  # of each bin, in the order of the result
+    # The pixels become rows of a table, (images * h * w, c), or (images * bins * h * w, c).
+    plane = images[region]  # which plane of h * w rows each bin reads
+    if has_channels_for_each_bin:
+        c //= bin_rows * bin_columns
+        plane = (plane * bin_rows + i) * bin_columns + j
+        pixels = input.reshape(n, c, bin_rows, bin_columns, h, w).permute(0, 2, 3, 4, 5, 1)
     else:
-        input = input.permute(0, 2, 3, 1)
-    at_row = region * ph + i
-    at_column = region * pw + j
-    counts = rows.counts[at_row] * columns.counts[at_column]
-    bag, place = _parts(counts)
-    width = columns.counts[at_column][bag]
-    row = (np.cumsum(rows.counts) - rows.counts)[at_row][bag] + place // width
-    column = (np.cumsum(columns.counts) - columns.counts)[at_column][bag] + place % width
-    index = (image[bag] * h + rows.pixels[row]) * w + columns.pixels[column]
-    if mode == "max":
-        weights = None
-    else:
+        pixels = input.permute(0, 2, 3, 1)
+    table = pixels.reshape(-1, c)
+
+    axis_row = region * bin_rows + i  # the number of the bin in `rows`
+    axis_column = region * bin_columns + j
+    counts = rows.counts[axis_row] * columns.counts[axis_column]
+    bin_number, number = _enumerate_reads(counts)
+    width = columns.counts[axis_column][bin_number]
+    row = rows.starts()[axis_row][bin_number] + number // width
+    column = columns.starts()[axis_column][bin_number] + number % width
+    index = (plane[bin_number] * h + rows.pixels[row]) * w + columns.pixels[column]
+    weights = None
+    if mode == "sum":
         weights = rv.from_numpy(rows.weights[row] * columns.weights[column])
-    starts = rv.from_numpy(np.cumsum(counts) - counts)
-    pixels = input.reshape(-1, c)
-    how = "max" if mode == "max" else "sum"
-    y = F.embedding_bag(rv.from_numpy(index), pixels, starts, mode=how, per_sample_weights=weights)
-    return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
+    offsets = rv.from_numpy(np.cumsum(counts) - counts)
+    y = F.embedding_bag(rv.from_numpy(index), table, offsets, mode=mode, per_sample_weights=weights)
+    return y.reshape(len(images), bin_rows, bin_columns, c).permute(0, 3, 1, 2)
 
 
-def _read(
-    name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False
+def _read_regions(
+    name: str,
+    input: Tensor,
+    rois: Tensor,
+    bins: tuple[int, int],
+    has_channels_for_each_bin: bool,
 ) -> tuple[Array, Array]:
-    """The image of each region, and the arrays x1, y1, x2, y2 of their corners; rois: (k, 5)."""
+    """(k,) the image of each region, and (4, k) its corners x1, y1, x2, y2. rois: (k, 5).
+
+    Raises OpError and its subclasses, with the operator's name, for other shapes, dtypes and images.
+    """
     if input.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5:
         raise OpError(
             f"[{name}] got input of shape {input.shape} and rois of {rois.shape}; expected four "
@@ -137,7 +181,7 @@ def _read(
         )
     if input.dtype != rois.dtype:
         raise DtypeError(f"[{name}] got input of {input.dtype} and rois of {rois.dtype}; expected one dtype")
-    if own and input.shape[1] % (bins[0] * bins[1]):
+    if has_channels_for_each_bin and input.shape[1] % (bins[0] * bins[1]):
         raise OpError(f"[{name}] got {input.shape[1]} channels; expected a multiple of {bins[0]} * {bins[1]}")
     boxes = rois.detach().numpy()
     images = boxes[:, 0].astype(np.int64)
@@ -148,38 +192,66 @@ def _read(
     return images, boxes[:, 1:].T
 
 
-def _aligned(
-    name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
+def _align(
+    name: str,
+    input: Tensor,
+    rois: Tensor,
+    scale: float,
+    bins: tuple[int, int],
+    ratio: int,
+    has_half_centres: bool,
 ) -> Tensor:
-    """(k, c, *bins): the mean of bilinear samples in each bin.
+    """(k, c, *bins): the mean of bilinear samples in each bin, for roi_align and ps_roi_align.
 
-    half: pixel centres are at half coordinates.
+    scale: pixels per unit of the boxes. ratio: samples along each axis of a bin. has_half_centres: the first
+    pixel's centre is at 0.5, and regions may be smaller than a pixel.
     """
     if input.dtype in HALVES:
-        return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
-    own = name[0] == "p"
-    images, corners = _read(name, input, rois, bins, own)
-    x1, y1, x2, y2 = corners * corners.dtype.type(scale) - corners.dtype.type(0.5 if half else 0)
+        y = _align(name, input.float(), rois.float(), scale, bins, ratio, has_half_centres)
+        return y.to(input.dtype)
+    is_position_sensitive = name == "ps_roi_align"
+    images, corners = _read_regions(name, input, rois, bins, is_position_sensitive)
+    dtype = corners.dtype
+    if has_half_centres:
+        offset = dtype.type(0.5)
+    else:
+        offset = dtype.type(0)
+    x1, y1, x2, y2 = corners * dtype.type(scale) - offset
     width = x2 - x1
     height = y2 - y1
-    if not half:
+    if not has_half_centres:
         width = np.maximum(width, 1)
         height = np.maximum(height, 1)
-    rows = _between(y1, height, bins[0], ratio, input.shape[2])
-    columns = _between(x1, width, bins[1], ratio, input.shape[3])
-    return _bags(input, images, rows, columns, bins, "bins" if own else "sum")
+    rows = _bilinear_reads(y1, height, bins[0], ratio, input.shape[2])
+    columns = _bilinear_reads(x1, width, bins[1], ratio, input.shape[3])
+    return _pool_bins(input, images, rows, columns, bins, "sum", is_position_sensitive)
 
 
-def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int]) -> Tensor:
+def _pool(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int]) -> Tensor:
+    """(k, c, *bins): the maximum of the pixels of each bin for roi_pool, their mean for ps_roi_pool."""
     if input.dtype in HALVES:
-        return _pooled(name, input.float(), rois.float(), scale, bins).to(input.dtype)
-    own = name[0] == "p"
-    images, corners = _read(name, input, rois, bins, own)
-    x1, y1, x2, y2 = (np.trunc(x + np.copysign(0.5, x)) for x in corners * corners.dtype.type(scale))
-    more, before = (0, 1) if own else (1, 0)  # as in torchvision, ps_roi_pool does not read the last pixel
-    rows = _within(y1, np.maximum(y2 - y1 + more, 1), bins[0], input.shape[2] - before)
-    columns = _within(x1, np.maximum(x2 - x1 + more, 1), bins[1], input.shape[3] - before)
-    return _bags(input, images, rows, columns, bins, "bins" if own else "max")
+        y = _pool(name, input.float(), rois.float(), scale, bins)
+        return y.to(input.dtype)
+    is_position_sensitive = name == "ps_roi_pool"
+    images, corners = _read_regions(name, input, rois, bins, is_position_sensitive)
+    scaled = corners * corners.dtype.type(scale)
+    x1, y1, x2, y2 = np.trunc(scaled + np.copysign(0.5, scaled))  # rounded, halves away from zero
+    height = y2 - y1
+    width = x2 - x1
+    last_row = input.shape[2]
+    last_column = input.shape[3]
+    mode: Literal["sum", "max"]
+    if is_position_sensitive:  # as in torchvision, the last pixels of the image and of a region are not read
+        last_row -= 1
+        last_column -= 1
+        mode = "sum"
+    else:
+        height += 1
+        width += 1
+        mode = "max"
+    rows = _covered_reads(y1, np.maximum(height, 1), bins[0], last_row)
+    columns = _covered_reads(x1, np.maximum(width, 1), bins[1], last_column)
+    return _pool_bins(input, images, rows, columns, bins, mode, is_position_sensitive)
 
 
 def roi_align(
@@ -190,92 +262,137 @@ def roi_align(
     >>> roi_align(rv.arange(16.0).reshape(1, 1, 4, 4), rv.tensor([[0.0, 0, 0, 2, 2]]), 1.0, 1, 1, 1, False)
     tensor([[[[5.]]]])
     """
-    return _aligned("roi_align", input, rois, scale, (height, width), sampling_ratio, aligned)
+    return _align("roi_align", input, rois, scale, (height, width), sampling_ratio, aligned)
 
 
 def ps_roi_align(
     input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int
-) -> tuple[Tensor, Any]:
-    y = _aligned("ps_roi_align", input, rois, scale, (height, width), sampling_ratio, True)
-    return y, _channels(y)
+) -> tuple[Tensor, Tensor]:
+    """roi_align with channels of its own for each bin, and the channel that each result was computed from."""
+    y = _align("ps_roi_align", input, rois, scale, (height, width), sampling_ratio, True)
+    return y, _channels_read(y)
 
 
 def roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, None]:
     """The maximum of each bin, and None in place of its index, which torchvision's functions do not use."""
-    return _pooled("roi_pool", input, rois, scale, (height, width)), None
+    return _pool("roi_pool", input, rois, scale, (height, width)), None
 
 
-def ps_roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, Any]:
-    y = _pooled("ps_roi_pool", input, rois, scale, (height, width))
-    return y, _channels(y)
+def ps_roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The mean of each bin, which has channels of its own, and the channel of each result."""
+    y = _pool("ps_roi_pool", input, rois, scale, (height, width))
+    return y, _channels_read(y)
 
 
-def _channels(y: Tensor) -> Tensor:
+def _channels_read(y: Tensor) -> Tensor:
     """For each element of y the channel of the input that it was computed from."""
-    return rv.arange(y[:1].numel(), dtype=rv.int32).reshape(1, *y.shape[1:]).repeat(len(y), 1, 1, 1)
+    channels = rv.arange(y[:1].numel(), dtype=rv.int32).reshape(1, *y.shape[1:])
+    return channels.repeat(len(y), 1, 1, 1)
+
+
+def _window_positions(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Array:
+    """(windows, kernel): along one axis, the pixels that the windows of a convolution read."""
+    windows = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    starts = np.arange(windows) * stride - padding
+    return starts[:, None] + np.arange(kernel) * dilation
 
 
 def deform_conv2d(
-    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *settings: Any
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    bias: Tensor,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    groups: int,
+    offset_groups: int,
+    use_mask: bool,
 ) -> Tensor:
-    """A convolution whose windows read pixels moved by the offsets (y, x), bilinearly, and multiplied by the
-    mask.
+    """A convolution whose windows read moved pixels, bilinearly, and multiplied by the mask.
 
-    settings: stride, padding and dilation (two numbers each), groups, groups of offsets, whether the mask is
-    used.
+    Parameters
+    ----------
+    input: (n, c, height, width).
+    weight: (filters, c / groups, taps_h, taps_w).
+    offset: (n, offset_groups * 2 * taps, h, w), how far each tap of each window is moved, as pairs (y, x).
+    mask: (n, offset_groups * taps, h, w), read if use_mask.
+    bias: (filters,).
+    offset_groups: the groups of channels that share offsets.
+
+    Returns
+    -------
+    (n, filters, h, w)
     """
-    *places, groups, each, use_mask = settings
-    n, c, *size = input.shape
-    count, depth, *kernel = weight.shape
-    axes = []
-    for number, extent, s, p, d in zip(kernel, size, places[:2], places[2:4], places[4:], strict=True):
-        steps = (extent + 2 * p - d * (number - 1) - 1) // s + 1
-        axes.append((np.arange(steps) * s - p)[:, None] + np.arange(number) * d)  # (places, taps)
-    h, r = axes[0].shape
-    w, t = axes[1].shape
-    expected = (n, each * 2 * r * t, h, w)
-    wrong = offset.shape != expected and f"the shape of the offset, {offset.shape}; expected {expected}"
-    if not wrong and use_mask and mask.shape != (n, each * r * t, h, w):
-        wrong = f"mask {mask.shape}: mask.shape[1] is not valid; expected {each * r * t}"
-    if wrong or c % each or c % groups or count % groups or depth * groups != c:
-        sizes = f"input {input.shape}, weight {weight.shape}, groups {groups} and {each}; expected multiples"
-        raise OpError(f"[deform_conv2d] got {wrong or sizes}")
-    rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
-    points = np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2)
-    grid = rv.from_numpy(points.astype(offset.detach().numpy().dtype))
-    moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
-    in_pixels = GridSample("bilinear", "zeros", False, True)
-    read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
+    n, c, height, width = input.shape
+    filters, depth, taps_h, taps_w = weight.shape
+    rows = _window_positions(height, taps_h, stride_h, pad_h, dilation_h)
+    columns = _window_positions(width, taps_w, stride_w, pad_w, dilation_w)
+    h = len(rows)
+    w = len(columns)
+    taps = taps_h * taps_w
+    expected = (n, offset_groups * 2 * taps, h, w)
+    if offset.shape != expected:
+        raise OpError(f"[deform_conv2d] got the shape of the offset, {offset.shape}; expected {expected}")
+    if use_mask and mask.shape != (n, offset_groups * taps, h, w):
+        raise OpError(
+            f"[deform_conv2d] got mask {mask.shape}: mask.shape[1] is not valid; "
+            f"expected {offset_groups * taps}"
+        )
+    if c % offset_groups or c % groups or filters % groups or depth * groups != c:
+        raise OpError(
+            f"[deform_conv2d] got input {input.shape}, weight {weight.shape}, groups {groups} and "
+            f"{offset_groups}; expected multiples"
+        )
+    # The positions (x, y) that the windows read: (1, windows, taps, 2), and moved (n * offset_groups, ...).
+    y_positions, x_positions = np.broadcast_arrays(rows[:, None, :, None], columns[None, :, None])
+    positions = np.stack([x_positions, y_positions], -1).reshape(1, h * w, taps, 2)
+    grid = rv.from_numpy(positions.astype(offset.detach().numpy().dtype))
+    moves = offset.reshape(n * offset_groups, taps, 2, h * w).permute(0, 3, 1, 2).flip(-1)  # (y, x) to (x, y)
+    sampling = GridSample("bilinear", "zeros", False, True)  # the last: positions are in pixels
+    images = input.reshape(n * offset_groups, c // offset_groups, height, width)
+    pixels = sampling.apply(images, moves + grid)  # (n * offset_groups, channels, windows, taps)
     if use_mask:
-        read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
-    read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2)
-    read = read.reshape(groups, n * h * w, r * t * depth)
-    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1)
-    taps = taps.reshape(groups, r * t * depth, count // groups)
-    y = _core._without_autocast(rv.matmul, read, taps).reshape(groups, n, h, w, count // groups)
-    return y.permute(1, 0, 4, 2, 3).reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
+        pixels = pixels * mask.reshape(n * offset_groups, 1, taps, h * w).transpose(2, 3)
+    # For each group a product of matrices: (n * windows, taps * depth) @ (taps * depth, filters / groups).
+    windows = pixels.reshape(n, groups, depth, h * w, taps).permute(1, 0, 3, 4, 2)
+    windows = windows.reshape(groups, n * h * w, taps * depth)
+    kernels_of_groups = weight.reshape(groups, filters // groups, depth, taps).permute(0, 3, 2, 1)
+    matrices = kernels_of_groups.reshape(groups, taps * depth, filters // groups)
+    y = _core._without_autocast(rv.matmul, windows, matrices)
+    y = y.reshape(groups, n, h, w, filters // groups).permute(1, 0, 4, 2, 3)
+    return y.reshape(n, filters, h, w) + bias.reshape(-1, 1, 1)
+
+
+def _cuda_version() -> int:
+    return -1  # there is no CUDA
 
 
 _ROI = "Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
-_PAIRS = ", ".join(f"SymInt {name}_{axis}" for name in ("stride", "pad", "dilation") for axis in "hw")
-_DEFORM = f"Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, {_PAIRS}"
-_SCHEMAS = f"""
-    _cuda_version() -> int
-    nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor
-    roi_align(Tensor input, {_ROI}, int sampling_ratio, bool aligned) -> Tensor
-    roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
-    ps_roi_align(Tensor input, {_ROI}, int sampling_ratio) -> (Tensor, Tensor)
-    ps_roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
-    deform_conv2d({_DEFORM}, SymInt groups, SymInt offset_groups, bool use_mask) -> Tensor
-"""
+_WINDOWS = (
+    "SymInt stride_h, SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w"
+)
+_DEFORM = f"Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, {_WINDOWS}"
+_KERNELS: dict[str, Callable[..., Any]] = {  # schema -> the function of the operator
+    "_cuda_version() -> int": _cuda_version,
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor": nms,
+    f"roi_align(Tensor input, {_ROI}, int sampling_ratio, bool aligned) -> Tensor": roi_align,
+    f"roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)": roi_pool,
+    f"ps_roi_align(Tensor input, {_ROI}, int sampling_ratio) -> (Tensor, Tensor)": ps_roi_align,
+    f"ps_roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)": ps_roi_pool,
+    f"deform_conv2d({_DEFORM}, SymInt groups, SymInt offset_groups, bool use_mask) -> Tensor": deform_conv2d,
+}
 # further operators that torchvision registers; a call raises an error with the name
 _OTHERS = """
     _roi_align_backward _roi_pool_backward _ps_roi_align_backward _ps_roi_pool_backward
     _deform_conv2d_backward qnms qroi_align box_iou_rotated
 """
 _library = Library("torchvision", "DEF")
-for _schema in _SCHEMAS.strip().splitlines():
-    _name = _library.define(_schema.strip())[len("torchvision::") :]
-    _library.impl(_name, globals().get(_name, lambda: -1))  # no CUDA: version -1
+for _schema, _kernel in _KERNELS.items():
+    _library.impl(_library.define(_schema), _kernel)
 for _name in _OTHERS.split():
     _library.define(f"{_name}(Tensor input) -> Tensor")
