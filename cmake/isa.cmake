@@ -130,7 +130,8 @@ function(ranvier_add_isa_library target level sources)
   add_library(${target} OBJECT ${sources})
   target_compile_options(${target} PRIVATE ${RANVIER_FLAGS_${level}} -fno-exceptions -fno-rtti ${ARGN})
   target_compile_definitions(${target} PRIVATE RANVIER_ISA=${level} ${RANVIER_DEFS_${level}})
-  if(RANVIER_MACROS_${level})  # the compiler's header of intrinsics takes a quarter of a second
+  list(LENGTH sources count)
+  if(RANVIER_MACROS_${level} AND count GREATER 4)  # the compiler's header of intrinsics takes a quarter of a second
     target_precompile_headers(${target} PRIVATE cpp/base/views.h cpp/simd/math.h)
   endif()
   # Link-time optimisation would merge functions across levels.
