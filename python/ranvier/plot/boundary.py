@@ -1,9 +1,13 @@
-"""The classes that a model predicts over the plane of two features."""
+"""The classes that a model predicts over the plane of two features.
+
+"Shares" are the probabilities of the classes, which sum to 1 at each point.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,14 +17,29 @@ import ranvier.plot.figure as fig
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import Axes, Path
 from ranvier.tensors.memory import Array
+from ranvier.tensors.types import ArrayLike
 
 __all__ = ["decision_boundary"]
 
+MODULE_BATCH = 8192  # points that a Module gets at once
+PALE = 0.45  # the share of a class's colour in the background; the rest is white
+
+
+class _GivesProbabilities(Protocol):
+    def predict_proba(self, x: Array, /) -> ArrayLike: ...
+
+
+class _GivesClasses(Protocol):
+    def predict(self, x: Array, /) -> ArrayLike: ...
+
+
+Classifier: TypeAlias = nn.Module | _GivesProbabilities | _GivesClasses
+
 
 def decision_boundary(
-    model: Any,
-    x: Any,
-    y: Any,
+    model: Classifier,
+    x: ArrayLike,
+    y: ArrayLike,
     class_names: Sequence[Any] | None = None,
     *,
     steps: int = 200,
@@ -66,85 +85,132 @@ def decision_boundary(
     if steps < 2:
         raise ValueError(f"[{name}] got steps {steps}; expected at least 2")
     labels = fig.labels_of(name, "y", y, len(points))
-    low, high = points.min(axis=0), points.max(axis=0)
+    low = points.min(axis=0)
+    high = points.max(axis=0)
     margin = 0.12 * np.where(high > low, high - low, 1)
     low = low - margin
     high = high + margin
-    across, up = (np.linspace(low[i], high[i], steps, dtype=np.float32) for i in (0, 1))
+    across = np.linspace(low[0], high[0], steps, dtype=np.float32)
+    up = np.linspace(low[1], high[1], steps, dtype=np.float32)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    shares, classes, names = _shares(name, model, np.concatenate([grid, points]), labels, class_names)
-    right = classes[shares[len(grid) :].argmax(axis=1)] == labels
+    # the grid and the samples go through the model together
+    all_points = np.concatenate([grid, points])
+    predicted = _predict(name, model, all_points, labels, class_names)
+    grid_shares = predicted.shares[: len(grid)].reshape(steps, steps, -1)
+    sample_shares = predicted.shares[len(grid) :]
+    right = predicted.classes[sample_shares.argmax(axis=1)] == labels
     ax = fig.one_axes(name, ax, path, (fig.PANEL[0] + 0.4, fig.PANEL[1] + 0.4))
-    _draw_background(ax, across, up, shares[: len(grid)].reshape(steps, steps, -1))
-    _draw_samples(ax, points, labels, classes, names, right)
+    _draw_background(ax, across, up, grid_shares)
+    _draw_samples(ax, points, labels, predicted, right)
     x_name, y_name = map(str, feature_names)
     fig.label(ax, f"{right.sum()} of {len(right)} right ({right.mean():.1%})", x_name, y_name, grid=None)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    if len(names) > 3:  # outside of the axes
-        fig.legend(ax, bbox_to_anchor=(1, 1), loc="upper left", ncols=-(-len(names) // 16))
+    count = len(predicted.names)
+    if count > 3:  # outside of the axes
+        legend_columns = math.ceil(count / 16)
+        fig.legend(ax, bbox_to_anchor=(1, 1), loc="upper left", ncols=legend_columns)
     else:
         fig.legend(ax)
     return fig.finish(ax, path)
 
 
-def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
-    """Draw the mixed colours and the boundaries; shares (rows, columns, classes): the probabilities."""
+def _draw_background(ax: Axes, across: Array, up: Array, shares: Array) -> None:
+    """Draw the mixed colours and the boundaries over the plane.
+
+    across, up: the coordinates of the grid's columns and rows.
+    shares: the probabilities, (rows, columns, classes).
+    """
     from matplotlib.colors import to_rgb
 
     count = shares.shape[2]
-    pale = 0.45 * np.array([to_rgb(c) for c in fig.colours(count)]) + 0.55
+    pale = PALE * np.array([to_rgb(c) for c in fig.colours(count)]) + (1 - PALE)
     extent = (across[0], across[-1], up[0], up[-1])
     least = 1 / count  # the least that the largest probability can be: drawn white
     sure = (shares.max(axis=2, keepdims=True) - least) / max(1 - least, 1e-9)
     mixed = 1 - (1 - shares @ pale) * np.clip(sure, 0.15, 1)
     ax.imshow(np.clip(mixed, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
-    borders = count if count > 2 else count - 1
-    for k in range(borders):
+    if count > 2:
+        outlined = range(count)
+    else:
+        outlined = range(count - 1)  # the boundary of one of two classes is that of the other
+    for k in outlined:
         lead = shares[..., k] - np.delete(shares, k, axis=2).max(axis=2)
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, levels=[0], colors=fig.BLACK, linewidths=1.2)
     if count == 2:
-        inside = [p for p in (0.1, 0.9) if shares[..., 1].min() < p < shares[..., 1].max()]
-        fine = len(np.unique(shares)) > 2
-        if inside and fine:
-            lines = ax.contour(
-                across, up, shares[..., 1], levels=inside, colors=fig.GRAY, linewidths=0.8, linestyles="--"
-            )
-            ax.clabel(lines, fmt=lambda p: f"{p:.0%}", fontsize=fig.SMALL)
+        _draw_levels(ax, across, up, shares)
 
 
-def _draw_samples(
-    ax: Any, points: Array, labels: Array, classes: Array, names: list[str], right: Array
-) -> None:
+def _draw_levels(ax: Axes, across: Array, up: Array, shares: Array) -> None:
+    """Draw the lines where the second of two classes has a probability of 10 % and of 90 %."""
+    second = shares[..., 1]
+    levels = [p for p in (0.1, 0.9) if second.min() < p < second.max()]
+    only_classes = len(np.unique(shares)) <= 2  # 0 or 1, of a model without probabilities
+    if not levels or only_classes:
+        return
+    lines = ax.contour(across, up, second, levels=levels, colors=fig.GRAY, linewidths=0.8, linestyles="--")
+
+    def percent(p: float) -> str:
+        return f"{p:.0%}"
+
+    ax.clabel(lines, fmt=percent, fontsize=fig.SMALL)
+
+
+def _draw_samples(ax: Axes, points: Array, labels: Array, predicted: _Predicted, right: Array) -> None:
+    """Draw samples (n, 2) in the colours of their classes, with a ring around those that are not `right`."""
+    count = len(predicted.classes)
     size = float(np.clip(6000 / len(points), 10, 45))
-    for i, (c, text, colour) in enumerate(zip(classes, names, fig.colours(len(classes)), strict=True)):
-        how = {"s": size, "color": colour, "marker": fig.MARKERS[i % len(fig.MARKERS)], "linewidths": 0.5}
-        edge = "white" if len(classes) <= len(fig.COLOURS) else fig.BLACK  # some rainbow colours are pale
-        ax.scatter(*points[labels == c].T, edgecolors=edge, label=fig.shortened(text, 18), **how)
+    if count <= len(fig.COLOURS):
+        edge = "white"
+    else:
+        edge = fig.BLACK  # some colours of a rainbow are pale
+    colours = fig.colours(count)
+    for i, (label, text) in enumerate(zip(predicted.classes, predicted.names, strict=True)):
+        x, y = points[labels == label].T
+        ax.scatter(
+            x,
+            y,
+            s=size,
+            color=colours[i],
+            marker=fig.MARKERS[i % len(fig.MARKERS)],
+            linewidths=0.5,
+            edgecolors=edge,
+            label=fig.shortened(text, 18),
+        )
     if not right.all():
-        ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
-        ax.scatter(*points[~right].T, s=3 * size, label=f"wrong ({(~right).sum()})", **ring)
+        wrong = ~right
+        x, y = points[wrong].T
+        text = f"wrong ({wrong.sum()})"
+        ax.scatter(x, y, s=3 * size, label=text, facecolors="none", edgecolors="black", linewidths=1.0)
 
 
-def _shares(
-    name: str, model: Any, x: Array, labels: Array, class_names: Sequence[Any] | None
-) -> tuple[Array, Array, list[str]]:
-    """The probability of each class (n, K), the classes and their names."""
+class _Predicted(NamedTuple):
+    shares: Array  # (n, K): the probability of each class
+    classes: Array  # (K,): the labels
+    names: list[str]  # of the K classes
+
+
+def _predict(
+    name: str, model: Classifier, x: Array, labels: Array, class_names: Sequence[Any] | None
+) -> _Predicted:
+    """Apply the model to x (n, 2); labels: those of the samples, which decide the classes."""
     if isinstance(model, nn.Module):
-        shares = _of_module(model, x)
+        shares = _module_probabilities(model, x)
     elif hasattr(model, "predict_proba"):
         shares = np.asarray(model.predict_proba(x), np.float64)
     elif hasattr(model, "predict"):
         predicted = np.asarray(model.predict(x)).reshape(-1)
         classes, names = fig.class_names_of(name, np.concatenate([labels, predicted]), class_names)
-        return (predicted[:, None] == classes).astype(np.float64), classes, names
+        certain = (predicted[:, None] == classes).astype(np.float64)  # 1 for the predicted class
+        return _Predicted(certain, classes, names)
     else:
         raise TypeError(
             f"[{name}] got a model of type {type(model).__name__}; expected a Module, or something with "
             "predict_proba or predict"
         )
-    if shares.size == len(x):
-        shares = np.stack([1 - shares.reshape(-1), shares.reshape(-1)], axis=1)
+    if shares.size == len(x):  # of the second of two classes
+        second = shares.reshape(-1)
+        shares = np.stack([1 - second, second], axis=1)
     classes, names = fig.class_names_of(name, labels, class_names)
     integers = class_names is None and classes.dtype.kind in "biu"
     if integers and shares.ndim == 2 and len(names) < shares.shape[1]:  # a class without samples
@@ -153,19 +219,25 @@ def _shares(
         raise ValueError(
             f"[{name}] got an output of shape {shares.shape} for {len(names)} classes; expected (n, classes)"
         )
-    return shares, classes, names
+    return _Predicted(shares, classes, names)
 
 
-def _of_module(model: nn.Module, x: Array) -> Array:
+def _module_probabilities(model: nn.Module, x: Array) -> Array:
     """Probabilities from a Module, by softmax or sigmoid unless its last layer is one of these."""
-    leaves = [layer for layer in model.modules() if not [*layer.children()]]
-    last = leaves[-1]
+    last = model
+    for layer in model.modules():  # a Sequential itself is not a layer
+        if not list(layer.children()):
+            last = layer
+    outputs = []
     with evaluating(model):
-        output = np.concatenate([model(x[i : i + 8192])._array for i in range(0, len(x), 8192)])
-    if not isinstance(last, nn.Sigmoid | nn.Softmax):
-        if output.ndim == 2 and output.shape[1] > 1:
-            probabilities = ops.softmax(output, 1)
-        else:
-            probabilities = ops.sigmoid(output)
-        output = probabilities._array
-    return output.astype(np.float64)
+        for start in range(0, len(x), MODULE_BATCH):
+            batch = x[start : start + MODULE_BATCH]
+            outputs.append(model(batch)._array)
+    output = np.concatenate(outputs)
+    if isinstance(last, nn.Sigmoid | nn.Softmax):
+        probabilities = output
+    elif output.ndim == 2 and output.shape[1] > 1:
+        probabilities = ops.softmax(output, 1)._array
+    else:
+        probabilities = ops.sigmoid(output)._array
+    return probabilities.astype(np.float64)

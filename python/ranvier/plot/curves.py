@@ -1,19 +1,21 @@
-"""The curves of a run over its epochs."""
+"""The curves of a training run over its epochs, with the best epoch marked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import numpy as np
 
 import ranvier.plot.figure as fig
 from ranvier.metrics.named import direction
-from ranvier.plot.figure import Figure, Panels, Path
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["history"]
 
 
 WIDE = 100  # positive values over a wider range have a logarithmic axis
+MOST_MARKS = 40  # a curve of more epochs is a line without a mark for each
 
 
 def history(
@@ -57,39 +59,56 @@ def history(
     return fig.finish(panels, path)
 
 
-def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]) -> None:
-    """Draw the values of a measured quantity by epoch, and mark the best one."""
-    lines = ((name, "training", "o-", fig.BLUE), (f"val_{name}", "validation", "s--", fig.RED))
-    for key, text, style, colour in lines:
-        if key in history:
-            values = []
-            for value in history[key]:
-                values.append(value if math.isfinite(value) else math.nan)
-            if len(values) <= 40 or sum(map(math.isfinite, values)) < 2:
-                marks = 3.5
-            else:
-                marks = 0
-            panel.plot(range(1, len(values) + 1), values, style, color=colour, label=text, markersize=marks)
-            watched = values
-    good = [(value, epoch) for epoch, value in enumerate(watched, 1) if math.isfinite(value)]
-    better = direction(name)
-    if good and better is not None:
-        sign = 1 if better == "max" else -1
-        best, epoch = max(good, key=lambda point: sign * point[0])
-        panel.axvline(epoch, color=fig.GRAY, linewidth=0.8, linestyle=":", zorder=0)
-        text = f"best: {best:.4g} in epoch {epoch}"
-        panel.plot(
-            epoch, best, "o", color="black", markersize=10, fillstyle="none", label=text, clip_on=False
-        )
-    elif not good:
-        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=fig.GRAY)
-    shown: list[float] = []
-    for key, *_ in lines:
-        shown += [v for v in history.get(key, ()) if math.isfinite(v)]
-    if shown and min(shown) > 0 and max(shown) > WIDE * min(shown):
+def _draw_quantity(panel: Axes, name: str, history: Mapping[str, Sequence[float]]) -> None:
+    """Draw the values of a measured quantity by epoch, and mark the best one.
+
+    The history has the quantity of the training (`name`), of the validation ("val_" before it), or both.
+    """
+    training = history.get(name)
+    validation = history.get(f"val_{name}")
+    watched: Sequence[float] = ()  # those that the best epoch is chosen by
+    finite: list[float] = []
+    if training is not None:
+        _draw_curve(panel, training, "training", "o-", fig.BLUE)
+        watched = training
+        finite += filter(math.isfinite, training)
+    if validation is not None:
+        _draw_curve(panel, validation, "validation", "s--", fig.RED)
+        watched = validation
+        finite += filter(math.isfinite, validation)
+    _mark_best(panel, name, watched)
+    if finite and min(finite) > 0 and max(finite) > WIDE * min(finite):
         panel.set_yscale("log")
     fig.label(panel, "", "epoch", name.replace("_", " "))
     margin = max(0.5, 0.03 * len(watched))
     panel.set_xlim(1 - margin, max(len(watched), 1) + margin)
     fig.whole_numbers(panel.xaxis)
     fig.legend(panel)
+
+
+def _draw_curve(panel: Axes, values: Sequence[float], text: str, style: str, colour: str) -> None:
+    """Draw values by epoch, from 1 on; those that are not finite leave gaps."""
+    heights = np.array(values, np.float64)
+    heights[~np.isfinite(heights)] = math.nan
+    # one value among gaps is no line, and would be invisible without its mark
+    marked = len(heights) <= MOST_MARKS or np.isfinite(heights).sum() < 2
+    mark_size = 3.5 if marked else 0
+    epochs = range(1, len(heights) + 1)
+    panel.plot(epochs, heights, style, color=colour, label=text, markersize=mark_size)
+
+
+def _mark_best(panel: Axes, name: str, values: Sequence[float]) -> None:
+    """Mark the first epoch with the best finite value, if it is known whether more or less is better."""
+    finite = {epoch: value for epoch, value in enumerate(values, 1) if math.isfinite(value)}
+    if not finite:
+        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=fig.GRAY)
+        return
+    better = direction(name)
+    if better is None:
+        return
+    choose = max if better == "max" else min
+    epoch = choose(finite, key=finite.__getitem__)
+    best = finite[epoch]
+    panel.axvline(epoch, color=fig.GRAY, linewidth=0.8, linestyle=":", zorder=0)
+    text = f"best: {best:.4g} in epoch {epoch}"
+    panel.plot(epoch, best, "o", color="black", markersize=10, fillstyle="none", label=text, clip_on=False)

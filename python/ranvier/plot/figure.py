@@ -1,4 +1,8 @@
-"""Figures and Axes: creating, labelling and saving them; colours, marks and sizes; checks of arguments.
+"""What all pictures share: figures and Axes, colours, marks and sizes; checks of arguments.
+
+The other modules of this folder import it as `fig`. The argument `name` of its functions is the name of the
+public function, such as "plot.graph", for error messages. A public function takes its Axes from `one_axes`
+or `grid_axes`, draws, and returns `finish(axes, path)`.
 
 The colours are those of Okabe and Ito (2008), which people with red-green colour blindness can distinguish.
 What a picture shows by colour it also shows by a mark, a dash or a word. matplotlib is imported at the first
@@ -13,7 +17,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,28 +25,33 @@ from ranvier.autograd import Tensor
 from ranvier.extension import optional
 from ranvier.serialization.files import replace
 from ranvier.tensors.memory import Array
+from ranvier.tensors.types import ArrayLike
 
 __all__ = ["require_matplotlib"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
+    from matplotlib.axis import Axis as Axis
     from matplotlib.figure import Figure as Figure
+    from matplotlib.image import AxesImage
 else:
-    Axes = Figure = Any
+    Axes = Axis = Figure = Any
 
-Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # an array of Axes
+Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+"""An array (n,) of Axes."""
+
 Path: TypeAlias = str | os.PathLike[str]
-
+"""Where a picture is saved."""
 
 MARKERS = "osD^vPX*"
-PANEL = (4.8, 3.6)  # inches: a curve with its labels
-# points
+PANEL = (4.8, 3.6)  # width and height in inches of a curve with its labels
+# sizes of fonts in points
 TITLE = 11
 TEXT = 9.5
 SMALL = 8.5
 
 
-def extremes(values: Any) -> tuple[float, float]:
+def extremes(values: Array) -> tuple[float, float]:
     """The least and the largest finite value; 0 and 0 if there is none."""
     finite = values[np.isfinite(values)]
     if finite.size:
@@ -54,8 +63,13 @@ def number(value: float, most: float) -> str:
     """`value` as a short text, with the digits that matter beside the largest value: 3e-5 beside 1 is 0."""
     if not 1e-4 < most < 1e5:
         return f"{value:.2g}"
-    places = max(0, 2 - math.floor(math.log10(most)) - (most < 1))
-    return f"{round(value, places) + 0.0:.6g}"  # + 0.0 turns -0 into 0
+    exponent = math.floor(math.log10(most))
+    if most < 1:
+        decimals = 1 - exponent
+    else:
+        decimals = max(0, 2 - exponent)
+    rounded = round(value, decimals) + 0.0  # which turns -0 into 0
+    return f"{rounded:.6g}"
 
 
 BLUE = "#0072B2"
@@ -77,7 +91,7 @@ SHARES = "Blues"  # under black or white numbers
 PIXELS = "gray"
 
 
-def around_zero(values: Any) -> dict[str, Any]:
+def around_zero(values: Array) -> dict[str, Any]:
     """Arguments of `imshow` for signed values: blue above 0, red below, white at 0, NaN empty."""
     most = max(map(abs, extremes(values))) or 1.0
     return {"cmap": SIGNED, "vmin": -most, "vmax": most}
@@ -89,7 +103,8 @@ def colours(count: int) -> Sequence[Any]:
         return COLOURS[:count]
     from matplotlib import colormaps
 
-    return [colormaps["turbo"](0.03 + 0.94 * i / (count - 1)) for i in range(count)]
+    rainbow = colormaps["turbo"]
+    return [rainbow(place) for place in np.linspace(0.03, 0.97, count)]  # without its darkest ends
 
 
 def require_matplotlib(name: str) -> None:
@@ -141,11 +156,16 @@ def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, f
 
 
 def grid_axes(
-    name: str, figure: Any, path: Path | None, count: int, columns: int = 3, size: tuple[float, float] = PANEL
+    name: str,
+    figure: Figure | None,
+    path: Path | None,
+    count: int,
+    columns: int = 3,
+    size: tuple[float, float] = PANEL,
 ) -> Panels:
     """`count` Axes in rows of at most `columns`, in `figure` or in a new one with `size` inches for each."""
     columns = min(columns, count)
-    rows = -(-count // columns)
+    rows = math.ceil(count / columns)
     if figure is None:
         figure = new_figure(name, (size[0] * columns, size[1] * rows), path)
     elif not hasattr(figure, "subplots"):
@@ -170,8 +190,9 @@ def label(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str | None 
         ax.spines[["left", "bottom"]].set_color(GRAY)
 
 
-def legend(ax: Axes, **how: Any) -> None:
-    ax.legend(fontsize=SMALL, frameon=True, framealpha=0.85, edgecolor="none", **how)
+def legend(ax: Axes, **settings: Any) -> None:
+    """A legend in the common style; settings: further arguments of `ax.legend`."""
+    ax.legend(fontsize=SMALL, frameon=True, framealpha=0.85, edgecolor="none", **settings)
 
 
 def bare(ax: Axes) -> None:
@@ -182,43 +203,48 @@ def bare(ax: Axes) -> None:
         spine.set_visible(False)
 
 
-def whole_numbers(axis: Any) -> None:
+def whole_numbers(axis: Axis) -> None:
     """Ticks of an `ax.xaxis` or `ax.yaxis` at whole numbers only (epochs, units)."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
-    """The colour scale of an image, at its right with its height."""
-    height, *width = getattr(image.get_array(), "shape", (1,))
-    if ax.get_aspect() == 1 and width:
-        wide = 0.04 * height / width[0]
-    else:
-        wide = 0.04
-    place = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
+def colour_bar(ax: Axes, image: AxesImage, text: str = "") -> None:
+    """The colour scale of an image (the result of `ax.imshow`), at its right with its height."""
+    width = 0.04  # as a share of the width of the Axes
+    if ax.get_aspect() == 1:  # pixels are squares: a wide image has low Axes, whose scale is narrower
+        image_height, image_width = image.get_size()
+        width = min(max(width * image_height / image_width, 0.015), 0.08)
+    place = ax.inset_axes((1.02, 0.04, width, 0.92))
     bar = ax.figure.colorbar(image, cax=place, format="%.3g")
     bar.set_label(text, fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
     bar.outline.set_visible(False)
 
 
-def finish(axes: Any, path: Path | None) -> Any:
+Drawn = TypeVar("Drawn", "Axes", "Panels")
+
+
+def finish(axes: Drawn, path: Path | None) -> Drawn:
     """Save the figure of `axes` (one, or an array of them) if there is a path; returns `axes`."""
-    if path is not None:
-        first = axes.flat[0] if hasattr(axes, "flat") else axes
-        file = pathlib.Path(path)
-        if not file.suffix:
-            file = file.with_suffix(".png")
-        content = io.BytesIO()  # replaced as a whole: with a full disk the old picture remains
-        first.figure.savefig(content, format=file.suffix[1:], dpi=150)
-        replace(file, content.getvalue())
+    if path is None:
+        return axes
+    first: Any = axes.flat[0] if isinstance(axes, np.ndarray) else axes
+    file = pathlib.Path(path)
+    if not file.suffix:
+        file = file.with_suffix(".png")
+    content = io.BytesIO()  # the file is replaced at once: with a full disk the old picture remains
+    first.figure.savefig(content, format=file.suffix[1:], dpi=150)
+    replace(file, content.getvalue())
     return axes
 
 
-# --- checks and conversions of arguments
-def array_of(name: str, what: str, values: Any) -> Array:
-    """A Tensor, array or list of numbers as an array."""
+def array_of(name: str, what: str, values: ArrayLike) -> Array:
+    """A Tensor, array or list of numbers as an array. what: the argument's name in the error message.
+
+    Raises TypeError: anything but booleans, integers and real numbers.
+    """
     if isinstance(values, Tensor):
         array = values._array
     else:
@@ -228,8 +254,11 @@ def array_of(name: str, what: str, values: Any) -> Array:
     return array
 
 
-def labels_of(name: str, what: str, labels: Any, count: int | None = None) -> Array:
-    """Labels (n,) of numbers, strings or booleans; a column (n, 1) becomes (n,)."""
+def labels_of(name: str, what: str, labels: ArrayLike, count: int | None = None) -> Array:
+    """Labels (n,) of numbers, strings or booleans; a column (n, 1) becomes (n,).
+
+    what: the argument's name in the error message. count: the number n that is required; None for any.
+    """
     if isinstance(labels, Tensor):
         array = labels._array
     else:
@@ -243,25 +272,30 @@ def labels_of(name: str, what: str, labels: Any, count: int | None = None) -> Ar
 
 
 def class_names_of(name: str, labels: Array, class_names: Sequence[Any] | None) -> tuple[Array, list[str]]:
-    """The classes and their names: the sorted labels, or 0 ... K-1 with the K given names."""
+    """The classes and their names: the sorted labels, or 0 ... K-1 with the K names of the argument.
+
+    Raises ValueError: a label that is none of 0 ... K-1.
+    """
+    classes = np.unique(labels)
     if class_names is None:
-        classes = np.unique(labels)
         if classes.dtype.kind == "f":
             return classes, [f"{c:g}" for c in classes]
         return classes, [str(c) for c in classes]
     names = [str(c) for c in class_names]
-    wrong = [c for c in np.unique(labels) if not (labels.dtype.kind in "biuf" and 0 <= c < len(names))]
-    if wrong:
-        raise ValueError(
-            f"[{name}] got {len(names)} class names and the label {wrong[0]!r}; "
-            f"expected labels 0 ... {len(names) - 1}"
-        )
+    numbers = labels.dtype.kind in "biuf"
+    for label in classes:
+        if not numbers or not 0 <= label < len(names):
+            raise ValueError(
+                f"[{name}] got {len(names)} class names and the label {label!r}; "
+                f"expected labels 0 ... {len(names) - 1}"
+            )
     return np.arange(len(names)), names
 
 
 def shortened(text: str, length: int) -> str:
     """The text, without its middle if it is too long: long names often differ at the end only."""
-    half = length // 2
     if len(text) <= length:
         return text
-    return f"{text[:half].rstrip()}…{text[half - length + 1 :].lstrip()}"
+    from_start = length // 2
+    from_end = length - 1 - from_start
+    return f"{text[:from_start].rstrip()}…{text[-from_end:].lstrip()}"

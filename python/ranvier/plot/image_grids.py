@@ -1,11 +1,12 @@
-"""Images: samples in a grid, and the outputs of convolutions."""
+"""Images: samples in a grid, and the outputs of convolutions ("feature maps")."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,38 +14,46 @@ import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor
 from ranvier.nn import Module
 from ranvier.nn.modes import LayerCall, layer_outputs
-from ranvier.plot.figure import Figure, Panels, Path
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.tensors.memory import Array
+from ranvier.tensors.types import ArrayLike
 
 __all__ = ["feature_maps", "images"]
 
-_PER_INCH = 14  # characters of a title in an inch of width
+CHARACTERS_PER_INCH = 14  # of a title
 
 
-def draw_maps(ax: Any, maps: Array, columns: int, cmap: str) -> None:
-    """Draw channels (C, height, width) in rows, each in a thin frame, all with one colour scale."""
+def _draw_maps(ax: Axes, maps: Array, columns: int, cmap: str) -> None:
+    """Draw channels (C, height, width) in rows, each in a thin frame, all with one colour scale.
+
+    They are copied into one large image, with an empty (NaN) pixel between neighbours.
+    """
     from matplotlib.collections import LineCollection
 
-    n, h, w = maps.shape
-    corners = [(i // columns * (h + 1), i % columns * (w + 1)) for i in range(n)]
-    whole = np.full((-(-n // columns) * (h + 1) - 1, columns * (w + 1) - 1), np.nan)
-    for (top, left), channel in zip(corners, maps, strict=True):
-        whole[top : top + h, left : left + w] = channel
+    count, height, width = maps.shape
+    rows = math.ceil(count / columns)
+    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    outline = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]]) - 0.5  # x, y
+    frames = []
+    for i, channel in enumerate(maps):
+        row, column = divmod(i, columns)
+        top = row * (height + 1)
+        left = column * (width + 1)
+        canvas[top : top + height, left : left + width] = channel
+        frames.append(outline + np.array([left, top]))
     low, high = fig.extremes(maps)
     if low < 0:
-        how = fig.around_zero(maps)
+        scale = fig.around_zero(maps)
     else:
-        how = {"cmap": cmap, "vmin": 0, "vmax": high or 1}
-    image = ax.imshow(whole, **how)
-    outline = np.array([[0, 0], [w, 0], [w, h], [0, h], [0, 0]]) - 0.5
-    frames = [outline + np.array([left, top]) for top, left in corners]
+        scale = {"cmap": cmap, "vmin": 0, "vmax": high or 1}
+    image = ax.imshow(canvas, **scale)
     ax.add_collection(LineCollection(frames, colors=fig.GRAY, linewidths=0.5, clip_on=False), autolim=False)
     fig.bare(ax)
     fig.colour_bar(ax, image)
 
 
 def images(
-    images: Any,
+    images: ArrayLike,
     titles: Sequence[Any] | None = None,
     *,
     columns: int | None = None,
@@ -81,15 +90,20 @@ def images(
     count = min(len(pixels), limit)
     if titles is not None and len(titles) < count:
         raise ValueError(f"[plot.images] got {len(titles)} titles; expected one for each of {count}")
-    columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
-    width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
-    characters = int(width * _PER_INCH)
-    if titles is None:
-        shown = []
+    if not columns:
+        columns = math.ceil(math.sqrt(1.6 * count))
+    columns = min(count, columns)
+    if count > 1:
+        width = min(1.35, max(0.6, 14 / columns))  # inches for an image
     else:
-        shown = [_in_lines(str(titles[n]), characters) for n in range(count)]
-    lines = [title.count("\n") + 1 for title in shown]
-    height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * max(lines, default=0)
+        width = 2.6
+    characters = int(width * CHARACTERS_PER_INCH)
+    wrapped: list[str] = []
+    if titles is not None:
+        wrapped = [_wrap(str(title), characters) for title in titles[:count]]
+    most_lines = max((title.count("\n") + 1 for title in wrapped), default=0)
+    height_by_width = min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2]))
+    height = width * height_by_width + 0.25 * most_lines
     panels = fig.grid_axes("plot.images", figure, path, count, columns, (width, height))
     low, high = fig.extremes(pixels)
     if high <= low:
@@ -97,32 +111,34 @@ def images(
     for n, panel in enumerate(panels):
         panel.imshow(pixels[n], cmap=fig.PIXELS, vmin=low, vmax=high)
         fig.bare(panel)
-        if shown:
-            longest = max(map(len, shown[n].split("\n")))
+        if wrapped:
+            longest = max(map(len, wrapped[n].split("\n")))  # a long word is not broken, but written smaller
             size = fig.SMALL * min(1.0, max(0.6, characters / max(longest, 1)))
-            panel.set_title(shown[n], fontsize=size)
+            panel.set_title(wrapped[n], fontsize=size)
     return fig.finish(panels, path)
 
 
-def _in_lines(title: str, characters: int) -> str:
+def _wrap(title: str, characters: int) -> str:
     """A title in lines of at most this many characters, broken at spaces where there are some."""
     lines = textwrap.wrap(title, max(characters, 4), break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines) or title
 
 
-def _pixels(images: Any) -> Array:
+def _pixels(images: ArrayLike) -> Array:
     """Images as (n, height, width), or (n, height, width, 3) with values in [0, 1] or bytes."""
     pixels = fig.array_of("plot.images", "images", images)
     if pixels.ndim == 2:
         pixels = pixels[None]
     if pixels.ndim == 4 and pixels.shape[1] == 1:
         pixels = pixels[:, 0]
-    if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[1] == 3)) or pixels.size == 0:
+    gray = pixels.ndim == 3
+    coloured = pixels.ndim == 4 and pixels.shape[1] == 3
+    if not (gray or coloured) or pixels.size == 0:
         raise ValueError(
             f"[plot.images] got images of shape {pixels.shape}; expected (n, height, width), "
             "(n, 1, height, width) or (n, 3, height, width) with n at least 1"
         )
-    if pixels.ndim == 3:
+    if gray:
         return pixels
     pixels = pixels.transpose(0, 2, 3, 1)
     low, high = fig.extremes(pixels)
@@ -132,8 +148,8 @@ def _pixels(images: Any) -> Array:
 
 
 def feature_maps(
-    model: Any,
-    x: Any,
+    model: Module,
+    x: ArrayLike,
     layers: Sequence[str] | None = None,
     *,
     limit: int = 16,
@@ -172,29 +188,44 @@ def feature_maps(
         if wanted not in names:
             raise ValueError(f"[{name}] got layer '{wanted}'; expected some of {', '.join(sorted(names))}")
     if layers is None:
-        chosen = [c for c in calls if type(c.layer).__name__ == "Conv2d"]
+        chosen = [call for call in calls if type(call.layer).__name__ == "Conv2d"]
     else:
-        chosen = [c for c in calls if c.name in layers]
-    maps = [(f"{c.name} {type(c.layer).__name__}", c.output) for c in chosen if c.output.ndim == 3]
-    if not maps:
+        chosen = [call for call in calls if call.name in layers]
+    drawn = [_Maps("input", sample, fig.PIXELS)]
+    for call in chosen:
+        if call.output.ndim == 3:
+            drawn.append(_Maps(f"{call.name} {type(call.layer).__name__}", call.output, fig.AMOUNTS))
+    if len(drawn) == 1:
         raise ValueError(
             f"[{name}] got no layer that gives (channels, height, width); expected a convolution"
         )
-    maps = [("input", sample), *maps]
-    columns = min(8, limit, max(len(array) for _, array in maps))
-    heights = [-(-min(len(a), limit) // columns) * a.shape[1] / a.shape[2] + 0.35 for _, a in maps]
+    columns = min(8, limit, max(len(maps.array) for maps in drawn))
+    heights = []  # inches of each panel: a map is one inch wide, and the title needs 0.35
+    for maps in drawn:
+        channels, map_height, map_width = maps.array.shape
+        rows = math.ceil(min(channels, limit) / columns)
+        heights.append(rows * map_height / map_width + 0.35)
     if figure is None:
         figure = fig.new_figure(name, (max(3.0, 1.0 * columns + 0.8), sum(heights)), path)
-    panels: Panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for panel, (text, array) in zip(panels, maps, strict=True):
-        colours = fig.PIXELS if text == "input" else fig.AMOUNTS
-        draw_maps(panel, array[:limit], columns, colours)
-        less = f" (the first {limit} drawn)" if len(array) > limit else ""
-        fig.label(panel, f"{text}: {' × '.join(map(str, array.shape))}{less}", grid=None)
+    panels: Panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, maps in zip(panels, drawn, strict=True):
+        _draw_maps(panel, maps.array[:limit], columns, maps.colours)
+        title = f"{maps.name}: {' × '.join(map(str, maps.array.shape))}"
+        if len(maps.array) > limit:
+            title += f" (the first {limit} drawn)"
+        fig.label(panel, title, grid=None)
     return fig.finish(panels, path)
 
 
-def _traced(model: Any, x: Any) -> tuple[Array, list[LayerCall]]:
+class _Maps(NamedTuple):
+    """What a panel of `feature_maps` shows."""
+
+    name: str
+    array: Array  # (channels, height, width)
+    colours: str  # the name of a colour map
+
+
+def _traced(model: Module, x: ArrayLike) -> tuple[Array, list[LayerCall]]:
     """One input as an array, and the output of every layer for it, both without the batch axis."""
     if not isinstance(model, Module):
         raise TypeError(f"[plot.feature_maps] got a model of type {type(model).__name__}; expected a Module")

@@ -10,17 +10,20 @@ import numpy as np
 import ranvier.metrics as metrics
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
-from ranvier.plot.figure import Axes, Path
+from ranvier.plot.figure import Axes, Axis, Path
 from ranvier.tensors.memory import Array
+from ranvier.tensors.types import ArrayLike
 
 __all__ = ["confusion_matrix", "heatmap"]
 
-MOST_NUMBERS = 30  # with more classes, the numbers of a confusion matrix would be too small to read
+MOST_NUMBERS = 30  # classes: with more, the numbers of a confusion matrix would be too small to read
+FEW_CLASSES = 12  # up to this number, a confusion matrix has large cells with zeros and shares
+FEW_VALUES = 150  # up to this number, the values of a heatmap are written
 
 
 def confusion_matrix(
-    y_true: Any,
-    y_pred: Any = None,
+    y_true: ArrayLike,
+    y_pred: ArrayLike | None = None,
     class_names: Sequence[Any] | None = None,
     *,
     shares: bool | None = None,
@@ -50,7 +53,8 @@ def confusion_matrix(
     """
     matrix, names = _counts(y_true, y_pred, class_names)
     count = len(names)
-    largest_cell = 0.75 if count <= 12 else 0.38
+    few = count <= FEW_CLASSES
+    largest_cell = 0.75 if few else 0.38  # inches
     side = max(3.2, min(largest_cell, 12 / count) * count)
     ax = fig.one_axes("plot.confusion_matrix", ax, path, (side + 1.6, side + 0.9))
     rows = matrix.sum(axis=1, keepdims=True)
@@ -60,19 +64,22 @@ def confusion_matrix(
     image = ax.imshow(share, cmap=fig.SHARES, vmin=0, vmax=top)
     size = min(fig.TEXT, 22 * side / count)
     if shares is None:
-        shares = count <= 12
+        shares = few
     for (i, j), n in np.ndenumerate(matrix):
-        if written and (n or count <= 12):
-            text = f"{n:g}"
-            if n and shares:
-                text += f"\n{share[i, j]:.0%}"
-            if share[i, j] > 0.55:
-                ink = "white"
-            elif n:
-                ink = "black"
-            else:
-                ink = fig.GRAY
-            ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ink)
+        if not written:
+            break
+        if n == 0 and not few:
+            continue
+        text = f"{n:g}"
+        if n and shares:
+            text += f"\n{share[i, j]:.0%}"
+        if share[i, j] > 0.55:  # the cell is dark
+            ink = "white"
+        elif n:
+            ink = "black"
+        else:
+            ink = fig.GRAY
+        ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ink)
     total = matrix.sum()
     right = np.trace(matrix)
     if total:
@@ -86,14 +93,18 @@ def confusion_matrix(
     return fig.finish(ax, path)
 
 
-def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tuple[Array, list[str]]:
+def _counts(
+    y_true: ArrayLike, y_pred: ArrayLike | None, class_names: Sequence[Any] | None
+) -> tuple[Array, list[str]]:
     """The matrix to draw, from labels or given as counts, and the names of the classes."""
     name = "plot.confusion_matrix"
     if y_pred is None:
         matrix = fig.array_of(name, "matrix", y_true)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size or (matrix < 0).any():
             raise ValueError(f"[{name}] got shape {matrix.shape}; expected y_pred, or counts of shape (K, K)")
-        names = [str(c) for c in range(len(matrix)) if class_names is None] or [*map(str, class_names or ())]
+        if class_names is None:
+            class_names = range(len(matrix))
+        names = [str(c) for c in class_names]
         if len(names) != len(matrix):
             raise ValueError(
                 f"[{name}] got {len(names)} class names for {len(matrix)} classes; expected one for each"
@@ -105,7 +116,7 @@ def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tupl
     return metrics.confusion_matrix(true, pred, labels=classes), names
 
 
-def _name_ticks(axis: Any, names: list[str], longest: int) -> None:
+def _name_ticks(axis: Axis, names: list[str], longest: int) -> None:
     """The classes along an axis, slanted if one is longer than `longest` characters."""
     short = [fig.shortened(text, 18) for text in names]
     slanted = max(map(len, short)) > longest
@@ -118,7 +129,7 @@ def _name_ticks(axis: Any, names: list[str], longest: int) -> None:
 
 
 def heatmap(
-    matrix: Any,
+    matrix: ArrayLike,
     *,
     x_names: Sequence[Any] | None = None,
     y_names: Sequence[Any] | None = None,
@@ -154,21 +165,21 @@ def heatmap(
     for what, names, count in (("x_names", x_names, columns), ("y_names", y_names, rows)):
         if names is not None and len(names) != count:
             raise ValueError(f"[plot.heatmap] got {len(names)} {what}; expected {count}")
-    few = values.size <= 150
-    cell = 0.5 if few else min(0.3, 7 / max(rows, columns))
-    ax = fig.one_axes("plot.heatmap", ax, path, (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0)))
-    signed = fig.extremes(values)[0] < 0
-    colours = fig.around_zero(values) if signed else {"cmap": fig.AMOUNTS}
+    written = values.size <= FEW_VALUES
+    cell = 0.5 if written else min(0.3, 7 / max(rows, columns))  # inches
+    size = (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0))
+    ax = fig.one_axes("plot.heatmap", ax, path, size)
+    least, most = fig.extremes(values)
+    colours = fig.around_zero(values) if least < 0 else {"cmap": fig.AMOUNTS}
     image = ax.imshow(values, aspect="auto", **colours)
-    if few:
-        most = max(map(abs, fig.extremes(values)))
+    if written:
+        largest = max(abs(least), abs(most))
         for (i, j), value in np.ndenumerate(values):
-            red, green, blue, seen = image.cmap(image.norm(value))
-            if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5:
-                ink = "white"
-            else:
-                ink = "black"
-            ax.text(j, i, fig.number(value, most), ha="center", va="center", fontsize=fig.SMALL, color=ink)
+            red, green, blue, opacity = image.cmap(image.norm(value))  # of NaN the opacity is 0
+            brightness = 0.3 * red + 0.6 * green + 0.1 * blue
+            ink = "white" if opacity and brightness < 0.5 else "black"
+            text = fig.number(value, largest)
+            ax.text(j, i, text, ha="center", va="center", fontsize=fig.SMALL, color=ink)
     fig.label(ax, title, x, y, grid=None)
     for axis, names in ((ax.xaxis, x_names), (ax.yaxis, y_names)):
         fig.whole_numbers(axis)
