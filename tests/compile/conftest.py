@@ -2,7 +2,7 @@
 
 import pytest
 from ranvier.compile import compiled_function
-from ranvier.nn import often
+from ranvier.nn import call_counts
 
 
 @pytest.fixture
@@ -16,4 +16,4 @@ def records(monkeypatch):
 @pytest.fixture
 def replayed_soon(monkeypatch):
     """Modules are replayed by themselves after 16 calls, however short."""
-    monkeypatch.setattr(often, "_ENOUGH", 0.0)
+    monkeypatch.setattr(call_counts, "_ENOUGH", 0.0)

@@ -129,7 +129,7 @@ def begins_empty(tree):
 KNOWN = """
 == caches, and what the library defines when it is imported
 compile/program_cache _unpaid; compile/guarding/library_guards _comparison _made _names _of_class
-compile/shared_programs _guards _programs; compile/guarding/walk _FOLLOW; nn/often _calls
+compile/shared_programs _guards _programs; compile/guarding/walk _FOLLOW; nn/call_counts _calls
 observe _locks; settings _all _numbers; nn/init _callback
 tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
 tensors/replaced replaced; tensors/mapped_files _files
@@ -162,7 +162,7 @@ torch/installation/finder sys
 autograd/differentiated_call _calls; compile/guarding/dynamic_names _active; compile/record casts
 data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
-nn/utils/parametrize _kept; onnx/patching _local
+nn/utils/parametrize _cache; onnx/patching _local
 tape/hooks at_end carried; tensors/recording _local; torch/torch_function/dispatch state
 observe running; data/workers _local; torch/installation/report _calls _missing
 """

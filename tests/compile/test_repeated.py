@@ -18,7 +18,7 @@ from compile.beside import bits
 from compile.staleness.judge import as_written
 from ranvier import nn
 from ranvier.compile import repeated
-from ranvier.nn import functional as F, often
+from ranvier.nn import call_counts, functional as F
 from ranvier.tensors.replaced import replaced
 from support.conv_networks import network
 from support.threads import in_threads
@@ -87,7 +87,7 @@ NETWORKS = {
 
 def call_of(model):
     """The call that replays a module."""
-    return often.attached(model, often.REPLAY, None)
+    return call_counts.attached(model, call_counts.REPLAY, None)
 
 
 def replays(model):
@@ -160,7 +160,7 @@ def test_what_changes_often_ends_it(change):
     for number in range(720):
         given = change(model, number)
         same(model, X if given is None else given, calls=1)
-    assert often.attached(model, often.REPLAY, 1) is None
+    assert call_counts.attached(model, call_counts.REPLAY, 1) is None
 
 
 @rv.no_grad()
@@ -175,7 +175,7 @@ def test_memory_that_changes_often_is_forgotten():
 def test_few_or_short_calls_are_not_recorded(monkeypatch):
     model = mlp()
     for enough, calls, recorded in ((0.0, 16, False), (1e9, OFTEN, False), (0.0, 2, True)):
-        monkeypatch.setattr(often, "_ENOUGH", enough)
+        monkeypatch.setattr(call_counts, "_ENOUGH", enough)
         same(model, X, calls=calls)
         assert replays(model) == recorded
 

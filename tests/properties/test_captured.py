@@ -11,7 +11,7 @@ import ranvier as rv
 from compile.beside import CALLS, outcome, same
 from ranvier import nn
 from ranvier.compile import program_cache
-from ranvier.nn import often
+from ranvier.nn import call_counts
 from samples.sample import tensors_in
 
 from properties.every import every_op, floats, has_halves, lacking, lacks, outside
@@ -169,7 +169,7 @@ def judged(step, n, before, after, wrap):
 @pytest.mark.filterwarnings("ignore")  # such steps run eagerly
 @every_op(BY_MEMORY, only=lambda op: any(numbers_in((s.args, s.settings)) for s in op.samples))
 def test_numbers_in_tensors(sample, monkeypatch):
-    monkeypatch.setattr(often, "_ENOUGH", 0.0)
+    monkeypatch.setattr(call_counts, "_ENOUGH", 0.0)
     call = sample.tensors(rv.float32, records=False)
     given = call.args, call.settings
     for place, before in enumerate(numbers_in(given)):

@@ -351,8 +351,8 @@ class Net(nn.Module):
 with Doubles():  # the first one of a process replaces functions
     F.relu(x)
 net = Net().eval()
-often = ranvier.nn.often
-often._ENOUGH = 0.0
+call_counts = ranvier.nn.call_counts
+call_counts._ENOUGH = 0.0
 with torch.no_grad():
     for run in (torch.compile(lambda x: net.forward(x)), torch.compile(net), net):
         for n in range(90):
@@ -362,7 +362,7 @@ with torch.no_grad():
                     blocks.enter_context(mode())
                 assert (run(x) == net.forward(x)).all(), (n, run)
                 raise KeyError
-    assert often.attached(net, often.REPLAY, None).programs
+    assert call_counts.attached(net, call_counts.REPLAY, None).programs
 """
 
 

@@ -1,7 +1,7 @@
 // Module.__call__ of python/ranvier/nn/module.py. Most calls go from here straight to the module's `forward`,
-// or to its recorded call, which a module without gradients gets after many calls (nn/often.py). Other calls
-// go to Python: those of a module with hooks or with NumPy arrays to the method that the class had before,
-// those that an observer follows to g_observed.
+// or to its recorded call, which a module without gradients gets after many calls (nn/call_counts.py). Other
+// calls go to Python: those of a module with hooks or with NumPy arrays to the method that the class had
+// before, those that an observer follows to g_observed.
 #include <array>
 
 #include "bindings/binder/define.h"
@@ -18,7 +18,7 @@
 namespace ranvier::bind {
 namespace {
 
-// Functions of Python: Module.__call__ as it was before; `called` of nn/often.py.
+// Functions of Python: Module.__call__ as it was before; `count_or_replay` of nn/call_counts.py.
 PyObject *g_method, *g_counted;
 PyObject* g_observed;  // makes a call while there is an observer
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
@@ -51,7 +51,7 @@ bool are_plain(PyObject* const* arguments, Py_ssize_t count) {
 }
 
 // True if a debugger or a profiler may follow the code that runs, which a replay would hide. From Python 3.12
-// on only Python code can tell (nn/often.py: is_watched), so the answer is "maybe".
+// on only Python code can tell (nn/call_counts.py: is_watched), so the answer is "maybe".
 bool may_be_watched() {
 #if PY_VERSION_HEX < 0x030C0000
   const PyThreadState* state = PyThreadState_Get();

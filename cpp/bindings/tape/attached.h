@@ -1,5 +1,6 @@
-// Values that the library keeps for objects of the user, such as the recorded call of a module (nn/often.py).
-// They are in a table of the core and not in the object's __dict__, which the user may read, copy or save.
+// Values that the library keeps for objects of the user, such as the recorded call of a module
+// (nn/call_counts.py). They are in a table of the core and not in the object's __dict__, which the user may
+// read, copy or save.
 #pragma once
 #include <pybind11/pytypes.h>
 

@@ -30,7 +30,7 @@ from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
 from ranvier.compile.program_cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
-from ranvier.nn.often import attach, attached
+from ranvier.nn.call_counts import attach, attached
 from ranvier.observe import Lock, may_replay, observers
 from ranvier.tensors.tensor import borrowed
 

@@ -1,9 +1,9 @@
 """Replays modules that are called often without gradients, although the user has not called `rv.compile`.
 
-These are Sequentials of the library's layers and modules of the user's (`nn/often.py` counts their calls, and
-then calls `begin`). A `CompiledFunction` of the module's forward pass, which the core keeps with the module,
-answers further calls. Since the user has not asked for replays, guards alone are not enough where the user's
-code runs: code that stores anything except local variables is never replayed (`_stores`).
+These are Sequentials of the library's layers and modules of the user's (`nn/call_counts.py` counts their
+calls, and then calls `begin`). A `CompiledFunction` of the module's forward pass, which the core keeps with
+the module, answers further calls. Since the user has not asked for replays, guards alone are not enough where
+the user's code runs: code that stores anything except local variables is never replayed (`_stores`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ranvier.compile.guarding.origins import PACKAGE
 from ranvier.compile.guarding.signature import tensors_of
 from ranvier.compile.policy import Policy
 from ranvier.nn import Module, Parameter
-from ranvier.nn.often import REPLAY as KEY, attach
+from ranvier.nn.call_counts import REPLAY as KEY, attach
 
 if TYPE_CHECKING:
     from ranvier.tensors.recording import Recording

@@ -1,6 +1,10 @@
 """Activations as layers. Formulas of those that work element by element: :mod:`ranvier.ops.activation`.
 
 ``inplace=True`` changes the input and returns it, as in PyTorch.
+
+The base `Module` reads two attributes of these classes: ``_shown`` are the settings that repr shows, "*name"
+without the name, "name?" unless it is the default; and `_example` gives an input without elements, with which
+a new layer is called once, so that wrong settings are refused at once.
 """
 
 from __future__ import annotations
@@ -23,10 +27,10 @@ __all__ = LAYERS["activation"]
 
 
 class _WithSettings(Module):
-    """A layer with settings: a new one is called with an empty Tensor, so that its op refuses wrong ones."""
+    """Base of the layers with settings, which their op checks."""
 
     def _example(self) -> tuple[Tensor, ...] | None:
-        return (empty((0,) * 8),)
+        return (empty((0,) * 8),)  # 8 dimensions: a setting may be the number of one of them.
 
 
 class ReLU(Module):
@@ -279,7 +283,7 @@ class GELU(_WithSettings):
 
     def forward(self, input: TensorLike) -> Tensor:
         if self.approximate == "none":
-            return F.gelu(input)  # The core answers this call.
+            return F.gelu(input)  # Of one argument alone, the core answers this call without Python.
         return F.gelu(input, approximate=self.approximate)
 
 
@@ -474,7 +478,7 @@ class _AlongDim(Module):
     def _example(self) -> tuple[Tensor, ...] | None:
         if self.dim is None:
             return (empty(0),)
-        return (empty((0,) * 8),)
+        return (empty((0,) * 8),)  # So that a dim up to 7 exists.
 
 
 class Softmax(_AlongDim):
@@ -539,16 +543,17 @@ def named(name: str) -> Module:
     """
     if name == "linear":
         return Identity()
-    layer = None
+    layer_class = None
     if isinstance(name, str):
-        layer = _BY_NAME.get(name.replace("_", "").lower())
-    if layer is None:
+        layer_class = _BY_NAME.get(name.replace("_", "").lower())
+    if layer_class is None:
         refuse_torch("activation", "an activation", name)
         raise ValueError(
             f"[activation] got {name!r}; expected an activation's name such as 'relu', 'tanh', 'sigmoid', "
             "'gelu', 'softmax' or 'linear'"
         )
-    return layer()
+    return layer_class()
 
 
+# {the name of a class in lower case: the class}
 _BY_NAME: dict[str, type[Module]] = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}

@@ -1,4 +1,7 @@
-"""Dropout layers: in training mode they set random elements to zero; after ``eval()`` they return x."""
+"""Dropout layers: in training mode they set random elements to zero; after ``eval()`` they return x.
+
+The base `Module` reads ``_shown``, the settings that repr shows.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,12 @@
 Layers look the functions up here at each call, as PyTorch's do, so that a function that a program puts in the
 place of one of these is called by the layers, too: counters of operations and recorders do so. Captured steps
 compare the attributes of this module.
+
+The functions become attributes when they are needed, because an import of all would be slow: those of
+``ranvier.ops`` that it imports anyway at once, others by ``__getattr__`` below. `ranvier.ops.table` says
+which module has which function. The functions with a leading underscore are called by layers (`_OWN`,
+`_is_replaced`) and by the packages that put other objects here (`_put`, `_load`). Names that this file
+imports have a leading underscore, so that they do not count as its functions.
 """
 
 import typing as _typing
@@ -32,28 +38,41 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.normalization import *
     from ranvier.ops.neural.rare import *
 
+_Function = _typing.Callable[..., _typing.Any]
 _AT_IMPORT = [module for module in _table.LAYER_MODULES if module in _table.AT_IMPORT]
-# {name: the module of `ranvier.ops` that has it}: these become attributes at the first use of one of them
-_LATER = {
-    name: module
-    for module in _table.LAYER_MODULES
-    if module in _table.WITH_LAYERS
-    for name in _table.function_names(_table.WITH_LAYERS[module])
-}
+
+
+def _modules_of_later_functions() -> dict[str, str]:
+    """{name: the module of `ranvier.ops` that has it} of functions that become attributes at the first use of
+    one of their module."""
+    modules = {}
+    for module in _table.LAYER_MODULES:
+        if module in _table.WITH_LAYERS:
+            for name in _table.function_names(_table.WITH_LAYERS[module]):
+                modules[name] = module
+    return modules
+
+
+_LATER = _modules_of_later_functions()
+# PyTorch has these as functions made in C, which also take NumPy's names of arguments (`axis`, `keepdims`
+# ...).
 _BUILT_IN = frozenset(_OF_LAYERS.split())
 # The functions that the library has put here. A program may replace attributes of this module, not these.
-_OWN: dict[str, _typing.Any] = {}
+_OWN: dict[str, _Function] = {}
 
 
-def _add(functions: dict[str, _typing.Any]) -> None:
+def _add(functions: dict[str, _Function]) -> None:
     """Makes functions attributes, but for those that are there or that a program has replaced."""
     for name, function in functions.items():
-        if name not in _OWN:
-            _OWN[name] = _spelled(function) if name in _BUILT_IN else function
-            globals().setdefault(name, _OWN[name])
+        if name in _OWN:
+            continue
+        if name in _BUILT_IN:
+            function = _spelled(function)
+        _OWN[name] = function
+        globals().setdefault(name, function)
 
 
-def _put(name: str, function: _typing.Any) -> None:
+def _put(name: str, function: _Function) -> None:
     """Puts another object of the library in the place of a function."""
     if globals().get(name) is _OWN.get(name):
         globals()[name] = function

@@ -11,21 +11,28 @@ from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.errors import count
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import DtypeLike, Shape, TensorLike
 
 __all__ = LAYERS["linear"]
 
 
 class Product(Module):
-    """The base class of Linear and the convolutions. weight and bias start uniform in +-1/sqrt(fan_in), as in
-    PyTorch."""
+    """The base class of Linear and the convolutions.
+
+    weight and bias start uniform in +-1/sqrt(fan_in), as in PyTorch. fan_in is the number of inputs that an
+    output is computed from.
+    """
 
     weight: Parameter
     bias: Parameter | None
 
-    def _make(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: DtypeLike | None) -> None:
+    def _make(self, shape: Shape, outputs: int, bias: bool, dtype: DtypeLike | None) -> None:
+        """Makes the parameters: the weight of this shape, and a bias for each output."""
         self.weight = Parameter(empty(*shape, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(outputs, dtype=dtype)) if bias else None)
+        if bias:
+            self.bias = Parameter(empty(outputs, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ranvier.nn.activation import named as activation_named
 from ranvier.nn.container import Sequential
@@ -16,10 +16,13 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import DtypeLike
 
+Activation: TypeAlias = str | type[Module]
+"""An activation by its name, or the class of its layer."""
+
 
 def mlp(
     sizes: Sequence[int],
-    activation: str | type[Module] | Sequence[str | type[Module]] = "relu",
+    activation: Activation | Sequence[Activation] = "relu",
     init: str | Callable[[Tensor], Any] = "he",
     output: str | None = None,
     dropout: float = 0.0,
@@ -64,37 +67,53 @@ def mlp(
     )
     """
     _check_sizes(sizes)
-    one = isinstance(activation, (str, type))
-    for kind in [activation] if one or not isinstance(activation, Sequence) else activation:
-        refuse_torch("mlp", "an activation", kind)
-        if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, Module)):
-            raise TypeError(
-                f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"
-            )
-    if isinstance(activation, str):
-        activation_named(activation)  # So a wrong name is an error without hidden layers, too.
-    hidden = len(sizes) - 2
-    names: list[Any] = [activation] * hidden if one else list(activation)  # type: ignore[arg-type]
-    if len(names) != hidden:
-        raise ValueError(
-            f"[mlp] got {len(names)} activations for {hidden} hidden layers; expected one for each"
-        )
+    activations = _for_each_hidden_layer(activation, len(sizes) - 2)
     layers: list[Module] = []
-    for i, name in enumerate(names):
-        layers.append(_linear(sizes[i], sizes[i + 1], init, not batch_norm, dtype))
+    for i, name_or_class in enumerate(activations):
+        layers.append(_linear(sizes[i], sizes[i + 1], init, bias=not batch_norm, dtype=dtype))
         if batch_norm:
             layers.append(BatchNorm1d(sizes[i + 1], dtype=dtype))
-        layers.append(activation_named(name) if isinstance(name, str) else name())
+        if isinstance(name_or_class, str):
+            layers.append(activation_named(name_or_class))
+        else:
+            layers.append(name_or_class())
         if dropout:
             layers.append(Dropout(dropout))
-    layers.append(_linear(sizes[-2], sizes[-1], init, True, dtype))
+    layers.append(_linear(sizes[-2], sizes[-1], init, bias=True, dtype=dtype))
     if output is not None:
         layers.append(activation_named(output))
     return Sequential(*layers)
 
 
-def _linear(n: int, m: int, init: Any, bias: bool, dtype: DtypeLike | None) -> Linear:
-    layer = Linear(n, m, bias, dtype)
+def _for_each_hidden_layer(activation: Activation | Sequence[Activation], hidden: int) -> list[Activation]:
+    """One activation for each of the hidden layers. Errors as in `mlp`."""
+    is_list = False
+    activations: list[Any] = [activation]
+    if isinstance(activation, Sequence) and not isinstance(activation, str):
+        is_list = True
+        activations = list(activation)
+    for entry in activations:
+        refuse_torch("mlp", "an activation", entry)
+        if not isinstance(entry, str) and not (isinstance(entry, type) and issubclass(entry, Module)):
+            raise TypeError(
+                f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"
+            )
+    if not is_list:
+        if isinstance(activation, str):
+            activation_named(activation)  # So a wrong name is an error without hidden layers, too.
+        return activations * hidden
+    if len(activations) != hidden:
+        raise ValueError(
+            f"[mlp] got {len(activations)} activations for {hidden} hidden layers; expected one for each"
+        )
+    return activations
+
+
+def _linear(
+    inputs: int, outputs: int, init: str | Callable[[Tensor], Any], bias: bool, dtype: DtypeLike | None
+) -> Linear:
+    """A Linear with starting values by `init`, as in `mlp`."""
+    layer = Linear(inputs, outputs, bias, dtype)
     if init != "default":
         initialiser_named(init)(layer.weight)
         if layer.bias is not None:
@@ -102,9 +121,9 @@ def _linear(n: int, m: int, init: Any, bias: bool, dtype: DtypeLike | None) -> L
     return layer
 
 
-def _check_sizes(sizes: Any) -> None:
+def _check_sizes(sizes: Sequence[int]) -> None:
     if not isinstance(sizes, Sequence):
         raise TypeError(f"[mlp] got sizes {sizes!r}; expected whole numbers such as [2, 4, 1]")
-    whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
-    if len(sizes) < 2 or not whole:
+    are_counts = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
+    if len(sizes) < 2 or not are_counts:
         raise ValueError(f"[mlp] got sizes {list(sizes)}; expected at least two whole numbers >= 1")

@@ -16,9 +16,9 @@ import ranvier._core as _core
 from ranvier.extension import belongs_to, provider
 from ranvier.grad_mode import mode
 from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
+from ranvier.nn.call_counts import REPLAY, count_or_replay
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration, apply_registration_hooks
-from ranvier.nn.often import REPLAY, called
 from ranvier.nn.parameter import Buffer, Parameter
 from ranvier.nn.registry import (
     AS_PARAMETER,
@@ -80,7 +80,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     # store the arguments. None: the layer cannot be made from a file.
     _paths: ClassVar[dict[str, str] | None] = {}
     __signature__ = CallSignature()
-    # True if nn/often.py counts the calls, to replay them: for a program's classes that define forward.
+    # True if nn/call_counts.py counts the calls, to replay them: for a program's classes that define forward.
     _rv_may_repeat: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -125,7 +125,7 @@ class Module(HookRegistration, StateDicts, Conversions):
             if self._rv_hooks is not None:
                 return self._rv_hooks.call(self, args, kwargs)
             if self._rv_may_repeat and not (kwargs or mode.enabled):
-                return called(self, *args)  # This counts the call, or replays a recording of it.
+                return count_or_replay(self, *args)  # This counts the call, or replays a recording of it.
             return self.forward(*args, **kwargs)
         except Exception as error:
             self._rv_locate(error)
@@ -468,6 +468,7 @@ def _call_by_impl(self: Module, *args: Any, **kwargs: Any) -> Any:
 # `__setattr__` compares with it, to find out whether a program has replaced `register_parameter`.
 _register_parameter = Module.register_parameter
 # From here on `Module.__call__` is a method of the core (cpp/bindings/replay/module_call.cpp). It calls
-# `called` without gradients if the class has `_rv_may_repeat`; REPLAY names the attribute of a recorded call;
-# the last function, the method above, gets the calls with hooks or arrays, and all while an observer follows.
-_core._set_module_class(Module, called, REPLAY, observed("call", Module.__call__))
+# `count_or_replay` without gradients if the class has `_rv_may_repeat`; REPLAY names the attribute of a
+# recorded call; the last function, the method above, gets the calls with hooks or arrays, and all while an
+# observer follows.
+_core._set_module_class(Module, count_or_replay, REPLAY, observed("call", Module.__call__))

@@ -1,4 +1,8 @@
-"""Parameter and Buffer: Tensors that a Module registers."""
+"""Parameter and Buffer: Tensors that a Module registers.
+
+A program may derive a class from Tensor. A parameter or buffer made of an object of such a class keeps the
+class; it is marked by an attribute, ``_is_param`` or ``_is_buffer``, as in PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,7 @@ __all__ = ["Buffer", "Parameter", "UninitializedParameter"]
 
 
 class _Marked(type):
-    """The class of Parameter and Buffer: ``isinstance`` is also true of Tensors of a program's class that
-    have been made a parameter or buffer, which keep their class."""
+    """The class of Parameter and Buffer: ``isinstance`` is also true of Tensors with their mark."""
 
     def __instancecheck__(cls, x: Any) -> bool:
         if type.__instancecheck__(cls, x):
@@ -27,14 +30,14 @@ class _Marked(type):
 
 
 def _marked(data: Tensor, mark: str, requires_grad: bool) -> Any:
-    """A leaf of the class of ``data``, on its memory, which counts as a parameter or buffer."""
+    """A leaf of the class of ``data``, on its memory, with the mark of a parameter or buffer."""
     new = in_class_of(rebuild(Tensor, data._array, False), data)
     share(data, new)
     vars(new)[mark] = True
     return new.requires_grad_(requires_grad)
 
 
-def _is_derived(data: Any) -> bool:
+def _is_derived(data: object) -> bool:
     """True for a Tensor whose class a program has derived from Tensor."""
     return isinstance(data, Tensor) and is_of_program(type(data))
 
@@ -56,9 +59,9 @@ class Parameter(Tensor, metaclass=_Marked):
         # A satellite package may keep numbers in objects that are no Tensors: these make the parameter.
         if hasattr(data, "_as_parameter"):
             return data._as_parameter(cls, requires_grad)
-        if getattr(data, "is_meta", False):
+        if getattr(data, "is_meta", False):  # A Tensor without memory has a class of its own for parameters.
             cls = data._class(cls)
-        if _is_derived(data) and not issubclass(type(data), _PLAIN):
+        if _is_derived(data) and not issubclass(type(data), _UNMARKED):
             return _marked(data, "_is_param", requires_grad)
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
@@ -86,7 +89,7 @@ class Buffer(Tensor, metaclass=_Marked):
     persistent: bool = True
 
     def __new__(cls, data: Any = (), *, persistent: bool = True) -> Buffer:
-        if getattr(data, "is_meta", False):
+        if getattr(data, "is_meta", False):  # A Tensor without memory has a class of its own for buffers.
             cls = data._class(cls)
         if _is_derived(data):
             buffer = _marked(data, "_is_buffer", data.requires_grad)
@@ -97,13 +100,14 @@ class Buffer(Tensor, metaclass=_Marked):
         buffer = rebuild(cls, array, getattr(data, "requires_grad", False))
         if isinstance(data, Tensor):
             share(data, buffer)
-        else:
+        else:  # as in Parameter
             buffer._cell.unwatched = True
         buffer.persistent = persistent
         return buffer
 
 
-_PLAIN = (Parameter, Buffer)  # also a program's classes of these, whose data become one of Parameter
+# What is of these classes, or of a program's class of them, becomes a Parameter without a mark.
+_UNMARKED = (Parameter, Buffer)
 
 
 class UninitializedParameter(Parameter):
@@ -112,6 +116,6 @@ class UninitializedParameter(Parameter):
     __slots__ = ()
 
 
-def is_lazy(param: Any) -> bool:
+def is_lazy(param: object) -> bool:
     """True if param is a parameter of a lazy layer before its first call."""
     return isinstance(param, UninitializedParameter)

@@ -1,10 +1,15 @@
 """Pooling layers: the maximum, mean or norm of windows, for windows of one size (MaxPool1d ...) or windows
-that divide the input (AdaptiveAvgPool1d ...); MaxUnpool1d and MaxUnpool2d."""
+that divide the input (AdaptiveAvgPool1d ...); MaxUnpool1d and MaxUnpool2d.
+
+The base `Module` reads three attributes of these classes: ``_shown`` are the settings that repr shows, and
+`_example` gives an input with which a new layer is called once, so that wrong settings are refused at once.
+``_axes`` is the number of axes of a window: 1 for signals (N, C, L), 2 for images (N, C, H, W).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import ranvier.nn.functional as F
 from ranvier.nn.module import Module
@@ -20,9 +25,10 @@ Sizes: TypeAlias = int | Sequence[int]
 """One size for all axes, or one for each."""
 OutputSizes: TypeAlias = int | Sequence[int | None] | None
 """Sizes, where None is the size of the input."""
+S = TypeVar("S")
 
 
-def _unlisted(sizes: Any) -> Any:
+def _tuple_of_list(sizes: S) -> S | tuple[int, ...]:
     """A tuple of the sizes of a list, which model files have; else the argument itself."""
     if isinstance(sizes, list):
         return tuple(sizes)
@@ -30,10 +36,10 @@ def _unlisted(sizes: Any) -> Any:
 
 
 class _Pool(Module):
-    """Base of pooling layers: a new layer is called with an empty input, in which all windows in use fit."""
+    """Base of the layers that pool: their empty example is so large that any window in use fits into it."""
 
-    _axes: ClassVar[int]  # 1: signals, 2: images
-    _extent: ClassVar[int] = 2**20  # the height and width of the empty image
+    _axes: ClassVar[int]
+    _extent: ClassVar[int] = 2**20  # the height and width of an example that is an image
 
     def _example(self) -> tuple[Tensor, ...]:
         if self._axes == 1:
@@ -42,6 +48,8 @@ class _Pool(Module):
 
 
 class _MaxPool(_Pool):
+    """Base of the layers of maxima: the settings."""
+
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
@@ -54,10 +62,10 @@ class _MaxPool(_Pool):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.kernel_size = _unlisted(kernel_size)
-        self.stride = self.kernel_size if stride is None else _unlisted(stride)
-        self.padding = _unlisted(padding)
-        self.dilation = _unlisted(dilation)
+        self.kernel_size = _tuple_of_list(kernel_size)
+        self.stride = self.kernel_size if stride is None else _tuple_of_list(stride)
+        self.padding = _tuple_of_list(padding)
+        self.dilation = _tuple_of_list(dilation)
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
@@ -107,6 +115,8 @@ class MaxPool2d(_MaxPool):
 
 
 class _AvgPool(_Pool):
+    """Base of the layers of means: the settings that both have."""
+
     _shown = ("kernel_size", "stride", "padding")
 
     def __init__(
@@ -118,9 +128,9 @@ class _AvgPool(_Pool):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.kernel_size = _unlisted(kernel_size)
-        self.stride = self.kernel_size if stride is None else _unlisted(stride)
-        self.padding = _unlisted(padding)
+        self.kernel_size = _tuple_of_list(kernel_size)
+        self.stride = self.kernel_size if stride is None else _tuple_of_list(stride)
+        self.padding = _tuple_of_list(padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
@@ -154,7 +164,7 @@ class AvgPool1d(_AvgPool):
         )
 
 
-def _single(size: int | tuple[int, ...]) -> tuple[int, ...]:
+def _single(size: Sizes) -> tuple[Any, ...]:
     """A tuple of one size, as PyTorch's AvgPool1d has it."""
     if isinstance(size, tuple):
         return size
@@ -215,8 +225,8 @@ class LPPool2d(_Pool):
     ) -> None:
         super().__init__()
         self.norm_type = norm_type
-        self.kernel_size = _unlisted(kernel_size)
-        self.stride = _unlisted(stride)
+        self.kernel_size = _tuple_of_list(kernel_size)
+        self.stride = _tuple_of_list(stride)
         self.ceil_mode = ceil_mode
 
     def forward(self, input: TensorLike) -> Tensor:
@@ -224,12 +234,14 @@ class LPPool2d(_Pool):
 
 
 class _AdaptiveAvg(_Pool):
+    """Base of the layers of means whose windows divide the input."""
+
     _extent = 2**15  # smaller than `_Pool._extent`, since one window may be the whole image
     _shown = ("output_size",)
 
     def __init__(self, output_size: OutputSizes) -> None:
         super().__init__()
-        self.output_size = _unlisted(output_size)
+        self.output_size = _tuple_of_list(output_size)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvg):
@@ -262,12 +274,14 @@ class AdaptiveAvgPool2d(_AdaptiveAvg):
 
 
 class _AdaptiveMax(_Pool):
-    _extent = 2**15
+    """Base of the layers of maxima whose windows divide the input."""
+
+    _extent = 2**15  # as in `_AdaptiveAvg`
     _shown = ("output_size",)
 
     def __init__(self, output_size: OutputSizes, return_indices: bool = False) -> None:
         super().__init__()
-        self.output_size = _unlisted(output_size)
+        self.output_size = _tuple_of_list(output_size)
         self.return_indices = return_indices
 
 
@@ -301,6 +315,8 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
 
 
 class _MaxUnpool(Module):
+    """Base of the layers that undo a MaxPool1d or MaxPool2d of the same settings."""
+
     _shown = ("kernel_size", "stride", "padding")
     _axes: int
     kernel_size: tuple[int, ...]

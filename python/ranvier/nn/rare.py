@@ -2,6 +2,10 @@
 
 They have a file of their own because of compiled steps. For each layer in a step, the guards compare the
 functions of all modules that the file of the layer imports (compile/guarding/library_guards.py).
+
+The base `Module` reads two attributes of these classes: ``_shown`` are the settings that repr shows, "*name"
+without the name; and `_example` gives inputs without elements, with which a new layer is called once, so that
+wrong settings are refused at once. None: no such call.
 """
 
 from __future__ import annotations
@@ -428,7 +432,10 @@ class Bilinear(Module):
         self.in2_features = count("Bilinear", "in2_features", in2_features)
         self.out_features = count("Bilinear", "out_features", out_features)
         self.weight = Parameter(empty(out_features, in1_features, in2_features, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
+        if bias:
+            self.bias = Parameter(empty(out_features, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

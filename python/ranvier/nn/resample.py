@@ -1,4 +1,9 @@
-"""Layers that pad (see :func:`ranvier.pad`) or change the size (see :func:`ranvier.interpolate`)."""
+"""Layers that pad (see :func:`ranvier.pad`) or change the size (see :func:`ranvier.interpolate`).
+
+The base `Module` reads two attributes of these classes: ``_shown`` are the settings that repr shows, those
+with a "*" without their name; and `_example` gives an input without elements, with which a new layer is
+called once, so that wrong settings are refused at once.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +24,10 @@ __all__ = LAYERS["resample"]
 class _Pad(Module):
     """Base of the padding layers: y = pad(x, padding, _mode, value)."""
 
-    _axes: int
+    _axes: int  # how many axes are padded: 1 of signals (N, C, L), 2 of images (N, C, H, W)
     _mode: str
     padding: tuple[int, ...]
-    value: float | None = None
+    value: float | None = None  # what the padding consists of, for the mode "constant"
 
     def _set_padding(self, padding: int | Sequence[int]) -> None:
         """padding: one number for all sides, or (before, after) for the last axis, then the axis before
@@ -31,8 +36,8 @@ class _Pad(Module):
             sizes = tuple(padding)
         else:
             sizes = (padding,) * (2 * self._axes)
-        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
-        if len(sizes) != 2 * self._axes or not whole:
+        are_integers = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
+        if len(sizes) != 2 * self._axes or not are_integers:
             raise ValueError(
                 f"[pad] got padding {padding!r}; expected a whole number or {2 * self._axes} of them"
             )
@@ -42,6 +47,7 @@ class _Pad(Module):
         return F.pad(input, self.padding, self._mode, self.value)
 
 
+# Programs written for PyTorch ask for the next three classes, to find all layers that pad in this way.
 class _ConstantPad(_Pad):
     _mode = "constant"
     _shown: tuple[str, ...] = ("padding", "value")
@@ -70,12 +76,16 @@ class _PaddingOnly(_Pad):
 
 
 class _ValuePad(_ConstantPad):
+    """Base of the layers that pad with one value, which take ``padding`` first."""
+
     def __init__(self, padding: int | Sequence[int], value: float) -> None:
         super().__init__(value)
         self._set_padding(padding)
 
     def _example(self) -> tuple[Tensor, ...]:
-        return (empty(0, 1, *(2 ** (30 // self._axes),) * self._axes),)
+        # Without images it needs no memory, and it is so large that negative padding leaves something of it.
+        extent = 2 ** (30 // self._axes)
+        return (empty(0, 1, *[extent] * self._axes),)
 
 
 class ConstantPad1d(_ValuePad):
@@ -225,10 +235,10 @@ class Upsample(Module):
         self.recompute_scale_factor = recompute_scale_factor
 
     def _example(self) -> tuple[Tensor, ...]:
-        counts = [len(s) for s in (self.size, self.scale_factor) if isinstance(s, tuple)]
-        is_signal = self.mode == "linear" or 1 in counts
-        axes = 1 if is_signal else 2
-        return (empty(0, 1, *(2**15,) * axes),)
+        lengths = [len(s) for s in (self.size, self.scale_factor) if isinstance(s, tuple)]
+        if self.mode == "linear" or 1 in lengths:
+            return (empty(0, 1, 2**15),)  # a signal
+        return (empty(0, 1, 2**15, 2**15),)
 
     def forward(self, input: TensorLike) -> Tensor:
         return F.interpolate(
@@ -242,10 +252,10 @@ class Upsample(Module):
 
     def extra_repr(self) -> str:
         if self.scale_factor is None:
-            what = f"size={self.size!r}"
+            extent = f"size={self.size!r}"
         else:
-            what = f"scale_factor={self.scale_factor!r}"
-        return f"{what}, mode={self.mode!r}"
+            extent = f"scale_factor={self.scale_factor!r}"
+        return f"{extent}, mode={self.mode!r}"
 
 
 class UpsamplingNearest2d(Upsample):

@@ -19,7 +19,7 @@ import ranvier as rv
 from ranvier import _core
 from ranvier.compile import program_cache
 from ranvier.compile.guarding.signature import parts_of
-from ranvier.nn import often
+from ranvier.nn import call_counts
 from ranvier.observe import running
 
 LATE = (4, 6, 9)  # calls after which something changes: among replays, not just before calls 4, 8
@@ -110,7 +110,7 @@ class Alone:
 
     @property
     def programs(self) -> Any:
-        return getattr(often.attached(self.module, often.REPLAY, None), "programs", ())
+        return getattr(call_counts.attached(self.module, call_counts.REPLAY, None), "programs", ())
 
     @rv.no_grad()
     def __call__(self, *args: Any) -> Any:
@@ -179,8 +179,8 @@ class Run:
 
     def alone(self, module: Any) -> Any:
         """Its calls without gradients, which it replays by itself."""
-        patch(often, "_ENOUGH", 0.0)
-        patch(often, "_AT_LEAST", 2)
+        patch(call_counts, "_ENOUGH", 0.0)
+        patch(call_counts, "_AT_LEAST", 2)
         self._made.append(Alone(module, self.compiled))
         return self._made[-1]
 

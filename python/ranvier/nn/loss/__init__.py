@@ -3,6 +3,10 @@
 ``reduction``: 'mean' (the sum divided by the number of losses), 'sum' or 'none'. Predictions and targets of
 different shapes raise ValueError; they are not broadcast. Weights may be Tensors, arrays or sequences of
 numbers; they are stored as buffers.
+
+``size_average`` and ``reduce`` are PyTorch's obsolete arguments; they change ``reduction``. The base `Module`
+reads `_example`, which gives inputs without elements: a new loss is called with them once, so that wrong
+settings are refused at once.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ from ranvier.tensors.types import ArrayLike, TensorLike
 
 __all__ = LAYERS["loss"]
 ops: Any = ranvier.ops  # mypy finds no type of a decorated function in a cycle of imports
-_OWN = F._OWN  # the functions of the library, where a program has replaced those of `nn.functional`
+# {name in `nn.functional`: the library's function}: by it a loss sees whether a program has replaced the
+# function.
+_OWN = F._OWN
 _OBSOLETE = ("size_average", "reduce")
 
 
@@ -66,7 +72,7 @@ class Loss(Module):
         """Registers a weight (a Tensor, numbers or None) as a buffer."""
         if value is not None and not isinstance(value, Tensor):
             array = np.asarray(value)
-            if array.dtype.kind not in "biuf":
+            if array.dtype.kind not in "biuf":  # bools, integers, floats
                 raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
             value = tensor(array.astype(default.dtype))  # Like tensor(list), it has the default dtype.
         self.register_buffer(name, value)

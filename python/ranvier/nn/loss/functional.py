@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ranvier._core as _core
@@ -21,7 +22,8 @@ ops: Any = ranvier.ops  # mypy finds no type of a decorated function in a cycle 
 
 
 def put_public_name(error: Exception, op: str, name: str) -> None:
-    """Gives an error of this op the name of the function in ``nn.functional``."""
+    """Changes an error of this op, so that its text begins with the name of the function in
+    ``nn.functional``, as "[mse_loss] got ..." for "[mse] got ..."."""
     if op_of(error) == op:
         put_name(error, name)
 
@@ -266,7 +268,7 @@ def l1_loss(
     try:
         if weight is not None:
             # PyTorch computes the losses by ops that autocast does not change.
-            losses = _core._without_autocast(lambda: ops.l1(input, target, "none"))
+            losses = _core._without_autocast(partial(ops.l1, input, target, "none"))
             return _weighted("l1_loss", losses, weight, reduction)
         return ops.l1(input, target, reduction)
     except Exception as error:
@@ -323,7 +325,7 @@ def mse_loss(
     try:
         if weight is not None:
             # PyTorch computes the losses by ops that autocast does not change.
-            losses = _core._without_autocast(lambda: ops.mse(input, target, "none"))
+            losses = _core._without_autocast(partial(ops.mse, input, target, "none"))
             return _weighted("mse_loss", losses, weight, reduction)
         return ops.mse(input, target, reduction)
     except Exception as error:

@@ -1,10 +1,16 @@
-"""Functions of all parameters together: they clip the gradients, or give the values as one vector."""
+"""Functions of all parameters together: they clip the gradients, or give the values as one vector.
+
+Gradients of one dtype are clipped by one call of the core, so they are first divided into lists by their
+dtypes (`_by_dtype`). Norms are float64 arrays of one element: a captured step computes with them, and so they
+are not read as numbers.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -118,31 +124,39 @@ def clip_grad_value_(
 
 def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are not None."""
-    every: list[Any]
+    all_parameters: list[Any]
     if isinstance(parameters, Tensor):
-        every = [parameters]
+        all_parameters = [parameters]
     else:
-        every = ordered(name, parameters)
-    for p in every:
+        all_parameters = ordered(name, parameters)
+    for p in all_parameters:
         if not isinstance(p, Tensor):
             refuse_torch(name, "a parameter", p)
-    try:
-        found = [(p, gradient) for p in every if (gradient := p.grad) is not None]
-    except AttributeError:
-        raise TypeError(f"[{name}] got parameters {every[:3]}; expected Tensors") from None
-    # `grad` is read first, because an export records this. For numbers in another form than a Tensor
-    # (`AS_PARAMETER` of nn/registry.py), `_grad` is the Tensor that has the gradient.
-    return [gradient if isinstance(gradient, Tensor) else p._grad for p, gradient in found]
+    gradients = []
+    for p in all_parameters:
+        try:
+            gradient = p.grad  # `grad` is read first, because an export records this.
+        except AttributeError:
+            raise TypeError(f"[{name}] got parameters {all_parameters[:3]}; expected Tensors") from None
+        if isinstance(gradient, Tensor):
+            gradients.append(gradient)
+        elif gradient is not None:
+            # A satellite may keep numbers in objects that are no Tensors (`AS_PARAMETER` of nn/registry.py);
+            # `_grad` is the Tensor that has the gradient.
+            gradients.append(p._grad)
+    return gradients
 
 
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
-    groups: dict[Any, list[Tensor]] = {}
+    """Lists of the tensors of one dtype, which one call of the core takes."""
+    groups: dict[np.dtype[Any], list[Tensor]] = {}
     for t in tensors:
         groups.setdefault(t._array.dtype, []).append(t)
     return list(groups.values())
 
 
 def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_nonfinite: bool) -> Array:
+    """The norm of all tensors together, float64 (1,). name: that of the caller, for errors."""
     try:
         p = float(norm_type)  # norm_type may be the text "inf".
     except Exception:
@@ -164,7 +178,10 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
 
 def _norm_of_elements(by_dtype: list[list[Tensor]], p: float) -> Array:
     """The p-norm, p > 0, of all elements together."""
-    norms = [_core.gradient_norm(widened([g._array for g in part]), p) for part in by_dtype]
+    norms = []
+    for tensors in by_dtype:
+        arrays = [g._array for g in tensors]
+        norms.append(_core.gradient_norm(widened(arrays), p))
     if not norms:
         return np.zeros(1)
     if len(norms) == 1:
@@ -177,7 +194,7 @@ def _norm_of_elements(by_dtype: list[list[Tensor]], p: float) -> Array:
 
 def _norm_of_norms(name: str, by_dtype: list[list[Tensor]], p: float) -> Array:
     """The p-norm, p <= 0, of the p-norms of the tensors: for p = 0 how many of them are not all 0."""
-    tensors = [g for part in by_dtype for g in part]
+    tensors = list(chain.from_iterable(by_dtype))
     if not tensors:
         return np.zeros(1)
     if p < 0 and any(g.numel() == 0 for g in tensors):
@@ -191,19 +208,28 @@ def _norm_of_norms(name: str, by_dtype: list[list[Tensor]], p: float) -> Array:
 def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
     """Clips the gradients: so that `norm`, their norm, becomes at most `limit`; or, if norm is None, each
     element to [-limit, limit]."""
-    for part in by_dtype:
-        arrays = [g._array for g in part]
-        wide = widened(arrays)
+    for gradients in by_dtype:
+        arrays = [g._array for g in gradients]
+        wide = widened(arrays)  # Half floats become float32; others are the same arrays.
         _core.clip_gradients(wide, numbers(float(limit)), norm)
         narrow(arrays, wide)
-        for g in part:
-            bump(g)
+        for g in gradients:
+            bump(g)  # The tape counts changes in place.
 
 
 def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
-    dtypes = [part[0]._array.dtype for part in by_dtype] or [default.dtype]
-    wide = np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
-    return wrap(cast(norm, dtypes[0] if len(dtypes) == 1 else wide).reshape(()))
+    """The norm, an array (1,), as a number in the dtype of the tensors; of several dtypes float64 if one of
+    them is float64, else float32."""
+    dtypes = [tensors[0]._array.dtype for tensors in by_dtype]
+    if not dtypes:
+        dtype = default.dtype
+    elif len(dtypes) == 1:
+        dtype = dtypes[0]
+    elif np.dtype(np.float64) in dtypes:
+        dtype = np.dtype(np.float64)
+    else:
+        dtype = np.dtype(np.float32)
+    return wrap(cast(norm, dtype).reshape(()))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

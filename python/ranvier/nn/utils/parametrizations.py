@@ -9,7 +9,7 @@ import ranvier.ops as ops
 from ranvier.grad_mode import no_grad
 from ranvier.nn.module import Module
 from ranvier.nn.utils.parametrize import register_parametrization
-from ranvier.nn.utils.reweighted import norm_dim, norm_except, row_dim, rows_of, unit
+from ranvier.nn.utils.reweighted import as_rows, norm_dim, norm_except, row_dim, unit
 from ranvier.ops.making.random import randn
 from ranvier.tensors.tensor import Tensor
 
@@ -44,15 +44,18 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     [('parametrizations.weight.original0', (2, 1)), ('parametrizations.weight.original1', (2, 3))]
     """
     register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
-    module._register_load_state_dict_pre_hook(partial(_renamed, name))
+    module._register_load_state_dict_pre_hook(partial(_rename, name))
     return module
 
 
-def _renamed(name: str, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Gives values that nn.utils.weight_norm has saved the names of the parametrization, in `state`."""
-    former = [f"{prefix}{name}_g", f"{prefix}{name}_v"]
-    if all(key in state for key in former):
-        for i, key in enumerate(former):
+def _rename(name: str, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Gives values that nn.utils.weight_norm has saved the names of the parametrization, in `state`.
+
+    A hook of `load_state_dict`, whose further arguments it does not need. prefix: the path of the layer.
+    """
+    old_names = [f"{prefix}{name}_g", f"{prefix}{name}_v"]
+    if all(key in state for key in old_names):
+        for i, key in enumerate(old_names):
             state[f"{prefix}parametrizations.{name}.original{i}"] = state.pop(key)
 
 
@@ -68,10 +71,10 @@ class _SpectralNorm(Module):
         self.dim = dim
         self.eps = eps
         if weight.ndim > 1:
-            rows = rows_of(weight.detach(), self.dim)
+            rows = as_rows(weight.detach(), self.dim)
             for name, size in zip(("_u", "_v"), rows.shape, strict=True):
                 self.register_buffer(name, unit(randn(size, dtype=weight.dtype), eps))
-            self._iterate(rows, 15)
+            self._iterate(rows, 15)  # The vectors are random: these steps bring them near the singular ones.
 
     def _iterate(self, rows: Tensor, times: int) -> None:
         with no_grad():
@@ -82,7 +85,7 @@ class _SpectralNorm(Module):
     def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:
             return unit(weight, self.eps)
-        rows = rows_of(weight, self.dim)
+        rows = as_rows(weight, self.dim)
         if self.training:
             self._iterate(rows, self.n_power_iterations)
         # These are copies, because backward needs the values and the next call changes the buffers.

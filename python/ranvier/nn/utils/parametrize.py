@@ -1,11 +1,17 @@
-"""Parameters that modules compute, under the names of torch.nn.utils.parametrize."""
+"""Parameters that modules compute, under the names of torch.nn.utils.parametrize.
+
+A parametrization is a module whose result stands in the place of a parameter or buffer; its inputs, which are
+trained or saved in the tensor's place, are the originals. A layer has its parametrizations in
+``layer.parametrizations``, one `ParametrizationList` for each tensor that is computed. `reweighted.py` has
+the mechanism: it makes the tensor's name a property of the layer's class.
+"""
 
 from __future__ import annotations
 
 from _thread import _local as local  # threading.local, without the import of threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ranvier.grad_mode import no_grad
 from ranvier.nn.container import ModuleDict, ModuleList
@@ -17,6 +23,9 @@ from ranvier.settings import ThreadSettings
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
+if TYPE_CHECKING:
+    from ranvier.tensors.recording import Recording
+
 
 class ParametrizationList(ModuleList):
     """The parametrizations of one tensor: modules that are applied in turn to ``original``. If
@@ -26,11 +35,13 @@ class ParametrizationList(ModuleList):
     ntensors: int | None = None  # the number of originals if their names have numbers, else None
 
     def originals(self) -> list[Any]:
+        """The inputs of the first module."""
         if self.ntensors is None:
             return [self.original]
         return [getattr(self, f"original{i}") for i in range(self.ntensors)]
 
     def forward(self) -> Any:
+        """The tensor: the result of the last module."""
         first, *rest = self
         x = first(*self.originals())
         for module in rest:
@@ -40,14 +51,15 @@ class ParametrizationList(ModuleList):
     def right_inverse(self, value: Any) -> None:
         """Sets the originals so that forward gives the value, by ``right_inverse`` of each module."""
         with no_grad():
-            parts: list[Any] = list(self)
-            for module in reversed(parts):
+            modules: list[Any] = list(self)
+            for module in reversed(modules):
                 value = module.right_inverse(value)
-            for original, new in zip(self.originals(), _several(value), strict=True):
+            for original, new in zip(self.originals(), _as_list(value), strict=True):
                 original.copy_(new)
 
 
-def _several(value: Any) -> list[Any]:
+def _as_list(value: Tensor | tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:
+    """The results of a `right_inverse`, which gives a Tensor or several."""
     if isinstance(value, (tuple, list)):
         return list(value)
     return [value]
@@ -61,42 +73,50 @@ class Parametrized(Reweighting):
 
     def weight(self, module: Any) -> Tensor:
         if _blocks.depth:
-            return _kept.of(module, self.name)
+            return _cache.get(module, self.name)
         return module.parametrizations[self.name]()
 
     def assign(self, module: Any, value: Tensor) -> None:
-        if not all(hasattr(part, "right_inverse") for part in module.parametrizations[self.name]):
+        if not all(hasattr(entry, "right_inverse") for entry in module.parametrizations[self.name]):
             raise AttributeError(
                 f"[setattr] got {self.name!r}; expected modules with right_inverse, or original"
             )
-        _kept.forget(module, self.name)
+        _cache.forget(module, self.name)
         module.parametrizations[self.name].right_inverse(value)
 
 
-class _Kept(local):
+class _Computed(NamedTuple):
+    """A tensor that has been computed in a block of `cached`."""
+
+    module: Module  # The reference keeps it alive, so that no other module gets its id.
+    tensor: Tensor
+
+
+class _Cache(local):
     """The tensors that a thread has computed in its blocks of `cached`."""
 
     def __init__(self) -> None:
-        self.tensors: dict[tuple[int, str], tuple[Any, Tensor]] = {}  # with the module, which keeps its id
-        self.recording: Any = None  # the recording in which the outermost block began
+        self.tensors: dict[tuple[int, str], _Computed] = {}  # by the id of the module and the tensor's name
+        self.recording: Recording | None = None  # the recording in which the outermost block began
 
-    def of(self, module: Any, name: str) -> Tensor:
+    def get(self, module: Any, name: str) -> Tensor:
+        """The tensor of this name, computed at its first use in the block."""
         if current() is not self.recording:  # A replay would compute the tensor again.
             refuse(
                 "parametrize.cached() around it",
                 "open the block inside the compiled step",
             )
-        found = self.tensors.get((id(module), name))
-        if found is None:
-            found = self.tensors[id(module), name] = module, module.parametrizations[name]()
-        return found[1]
+        key = (id(module), name)
+        if key not in self.tensors:
+            self.tensors[key] = _Computed(module, module.parametrizations[name]())
+        return self.tensors[key].tensor
 
     def forget(self, module: Module, name: str) -> None:
         self.tensors.pop((id(module), name), None)
 
 
 _blocks = ThreadSettings(depth=0)  # how many blocks of `cached` the thread is in
-_kept = _Kept()
+_cache = _Cache()
 
 
 @contextmanager
@@ -115,15 +135,15 @@ def cached() -> Iterator[None]:
     True
     """
     if _blocks.depth == 0:
-        _kept.recording = current()
+        _cache.recording = current()
     _blocks.depth += 1
     try:
         yield
     finally:
         _blocks.depth -= 1
         if _blocks.depth == 0:
-            _kept.tensors.clear()
-            _kept.recording = None
+            _cache.tensors.clear()
+            _cache.recording = None
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
@@ -133,13 +153,14 @@ def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
     >>> rv.nn.utils.parametrize.is_parametrized(rv.nn.Linear(3, 2))
     False
     """
-    kept = module.__dict__.get("parametrizations", ())
+    parametrizations = module.__dict__.get("parametrizations", ())
     if tensor_name:
-        return tensor_name in kept
-    return len(kept) > 0
+        return tensor_name in parametrizations
+    return len(parametrizations) > 0
 
 
 def _register(module: Module, name: str, value: Tensor) -> None:
+    """Registers the value as a parameter if it is one, else as a buffer."""
     if isinstance(value, Parameter):
         module.register_parameter(name, value)
     else:
@@ -171,19 +192,19 @@ def register_parametrization(
     if not isinstance(parametrization, Module):
         raise TypeError(f"[register_parametrization] got {parametrization!r}; expected a Module")
     parametrization.train(module.training)
-    again = is_parametrized(module, tensor_name)
-    own = {**module._parameters, **module._buffers}
-    if again:
+    is_second = is_parametrized(module, tensor_name)
+    if is_second:
         value = getattr(module, tensor_name)
     else:
-        value = own.get(tensor_name)
+        registered = {**module._parameters, **module._buffers}
+        value = registered.get(tensor_name)
     if value is None:
         raise ValueError(f"[register_parametrization] got {tensor_name!r}; expected a parameter or buffer")
     with no_grad():
-        start = value.detach()
-        if not again and hasattr(parametrization, "right_inverse"):
+        start = value.detach()  # the originals' values: a Tensor, or several by `right_inverse`
+        if not is_second and hasattr(parametrization, "right_inverse"):
             start = parametrization.right_inverse(start)
-        y = parametrization(*_several(start))
+        y = parametrization(*_as_list(start))
     if not isinstance(y, Tensor):
         raise TypeError(f"[register_parametrization] got the result {y!r}; expected a Tensor")
     if not unsafe and (y.shape, y.dtype) != (value.shape, value.dtype):
@@ -191,25 +212,32 @@ def register_parametrization(
             f"[register_parametrization] got a result of shape {y.shape} and {y.dtype.name}; expected "
             f"{value.shape} and {value.dtype.name}, or unsafe=True"
         )
-    if again:
+    if is_second:
         module.parametrizations[tensor_name].append(parametrization)
         return module
     delattr(module, tensor_name)
     if not is_parametrized(module):
         module.parametrizations = ModuleDict()
-    module.parametrizations[tensor_name] = parts = ParametrizationList([parametrization])
+    chain = ParametrizationList([parametrization])
+    module.parametrizations[tensor_name] = chain
+    _register_originals(chain, value, start)
+    hold(module, {**module.__dict__.get(HELD, {}), tensor_name: Parametrized(tensor_name)})
+    return module
+
+
+def _register_originals(chain: ParametrizationList, value: Tensor, start: Tensor | Sequence[Tensor]) -> None:
+    """Registers the originals in the list. value: the parameter or buffer before; start: their values."""
     if isinstance(start, Tensor):
         with no_grad():
             value.copy_(start)  # The parameter stays the same object, which an optimizer may have.
-        _register(parts, "original", value)
-    else:
-        parts.ntensors = len(start)
-        for i, part in enumerate(start):
-            kept = part.detach().clone()
-            trained = isinstance(value, Parameter)
-            _register(parts, f"original{i}", Parameter(kept, value.requires_grad) if trained else kept)
-    hold(module, {**module.__dict__.get(HELD, {}), tensor_name: Parametrized(tensor_name)})
-    return module
+        _register(chain, "original", value)
+        return
+    chain.ntensors = len(start)
+    for i, tensor in enumerate(start):
+        original = tensor.detach().clone()
+        if isinstance(value, Parameter):
+            original = Parameter(original, value.requires_grad)
+        _register(chain, f"original{i}", original)
 
 
 def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
@@ -228,13 +256,13 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"[remove_parametrizations] got {tensor_name!r}; expected a parametrized tensor")
-    parts = module.parametrizations[tensor_name]
-    if parts.ntensors is not None and not leave_parametrized:
+    chain = module.parametrizations[tensor_name]
+    if chain.ntensors is not None and not leave_parametrized:
         raise ValueError("[remove_parametrizations] got leave_parametrized=False; expected one original")
     # An original becomes the plain tensor, and no new object is made: an optimizer that has the original then
     # goes on to train the layer. Of several originals it is the last one, which usually has the weight's
     # shape: the originals of weight_norm are the length and the direction.
-    original = parts.originals()[-1]
+    original = chain.originals()[-1]
     with no_grad():
         if leave_parametrized:
             value = getattr(module, tensor_name).detach().clone()
@@ -242,7 +270,9 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
                 original.copy_(value)  # This keeps the memory: views of the original change with it.
             else:
                 original.data = value  # copy_ needs the same shape; this replaces the memory.
-    hold(module, {k: v for k, v in module.__dict__[HELD].items() if k != tensor_name})
+    held = dict(module.__dict__[HELD])
+    del held[tensor_name]
+    hold(module, held)
     del module.parametrizations[tensor_name]
     if not is_parametrized(module):
         del module.parametrizations

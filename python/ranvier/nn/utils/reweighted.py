@@ -1,10 +1,16 @@
 """Weights that are computed from other parameters whenever a layer reads them: weight and spectral norm.
 
 The layer gets a class in which ``weight`` is a property. So the weight is computed anew whenever it is read.
+How it is computed says a `Reweighting`, which the layer holds in an attribute (HELD). The parameters and
+buffers from which it is computed are the components of the weight: ``weight_g`` and ``weight_v`` of weight
+norm.
+
+`nn/utils/parametrize.py` uses `hold`, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,17 +24,17 @@ from ranvier.tensors.errors import no_dim, whole
 from ranvier.tensors.tensor import Tensor
 
 M = TypeVar("M", bound=Module)
-HELD = "_reweighted"  # the attribute of a layer: {name: Reweighting}
+HELD = "_reweighted"  # the attribute of a layer: {name of a weight: Reweighting}
 
 
 class Reweighting:
     """The computation of one weight of a layer."""
 
     name: str
-    parts: tuple[str, ...] = ()  # the endings of the names of the parts: name + ending
+    parts: tuple[str, ...] = ()  # the endings of the components' names: "_g" of "weight_g"
 
     def start(self, module: Module) -> None:
-        """Replaces the parameter by its parts."""
+        """Replaces the parameter by its components."""
         raise NotImplementedError
 
     def weight(self, module: Module) -> Tensor:
@@ -36,52 +42,64 @@ class Reweighting:
         raise NotImplementedError
 
     def assign(self, module: Module, value: Tensor) -> None:
-        """Gives the parts the values from which this weight is computed."""
+        """Gives the components the values from which this weight is computed."""
         raise AttributeError(f"[setattr] got {self.name!r}, which is computed; expected the name of a part")
 
 
 def _computed(name: str) -> property:
     """The property that takes the parameter's place in the layer's class."""
-    return property(
-        lambda module: module.__dict__[HELD][name].weight(module),
-        lambda module, value: module.__dict__[HELD][name].assign(module, value),
-    )
+
+    def read(module: Module) -> Tensor:
+        return module.__dict__[HELD][name].weight(module)
+
+    def assign(module: Module, value: Tensor) -> None:
+        module.__dict__[HELD][name].assign(module, value)
+
+    return property(read, assign)
 
 
-def _reduce(module: Module) -> Any:
-    """Pickles the layer under its own class: pickle cannot find the subclass by name."""
-    kind = type(module)
-    return _made, (kind.__base__, tuple(module.__dict__[HELD])), module.__dict__
+def _reduce(module: Module) -> tuple[Callable[..., Module], tuple[Any, ...], dict[str, Any]]:
+    """``__reduce__`` of the subclasses: pickles the layer under the class that the subclass is made of, since
+    pickle cannot find the subclass by name."""
+    arguments = type(module).__base__, tuple(module.__dict__[HELD])
+    return _made, arguments, module.__dict__
 
 
 @cache
-def _class(kind: type, names: tuple[str, ...]) -> type:
+def _class(layer_class: type, names: tuple[str, ...]) -> type:
     """A subclass of a layer's class, with the same name, in which these names are properties."""
-    own = {name: _computed(name) for name in names}
-    return type(kind.__name__, (kind,), {**own, "__module__": kind.__module__, "__reduce__": _reduce})
+    body: dict[str, Any] = {name: _computed(name) for name in names}
+    body["__module__"] = layer_class.__module__
+    body["__reduce__"] = _reduce
+    return type(layer_class.__name__, (layer_class,), body)
 
 
-def _made(kind: type, names: tuple[str, ...]) -> Any:
-    """A layer without attributes, which pickle then sets."""
+# Pickles have the name of this function.
+def _made(kind: type, names: tuple[str, ...]) -> Module:
+    """A layer without attributes, which pickle then sets. kind: the layer's class; names: of the weights that
+    are computed."""
     return object.__new__(_class(kind, names))
 
 
-def hold(module: Any, held: dict[str, Reweighting]) -> None:
-    """Gives the module the class in which these weights are computed."""
-    # the layer's own class
-    if HELD in module.__dict__:
-        kind = module.__class__.__base__
+def hold(module: Module, held: dict[str, Reweighting]) -> None:
+    """Gives the module the class in which the weights named in `held` are computed, and no others; with none,
+    its own class again."""
+    attributes = module.__dict__
+    layer_class: Any = type(module)
+    if HELD in attributes:  # The class is one that this function has made before.
+        layer_class = layer_class.__base__
+    attributes[HELD] = held
+    if held:
+        module.__class__ = _class(layer_class, tuple(held))
     else:
-        kind = module.__class__
-    module.__dict__[HELD] = held
-    module.__class__ = _class(kind, tuple(held)) if held else kind
-    if not held:
-        del module.__dict__[HELD]
+        module.__class__ = layer_class
+        del attributes[HELD]
 
 
 def add(op: str, module: M, reweighting: Reweighting) -> M:
     """Lets a parameter of the module be computed. op: the name of the caller, for errors."""
-    name, held = reweighting.name, module.__dict__.get(HELD, {})
+    name = reweighting.name
+    held = module.__dict__.get(HELD, {})
     if name in held:
         raise ValueError(f"[{op}] got {name!r}, which is computed already; expected another parameter")
     if not isinstance(module.__dict__.get(name), Parameter):
@@ -91,16 +109,17 @@ def add(op: str, module: M, reweighting: Reweighting) -> M:
     return module
 
 
-def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
-    """Makes a computed weight a parameter again. kind: the class that computes it, else ValueError."""
+def remove(op: str, module: M, name: str, expected: type[Reweighting]) -> M:
+    """Makes a computed weight a parameter again. Raises ValueError unless it is computed by the expected
+    class. op: the name of the caller, for errors."""
     held = dict(module.__dict__.get(HELD, {}))
     reweighting = held.pop(name, None)
-    if not isinstance(reweighting, kind):
+    if not isinstance(reweighting, expected):
         raise ValueError(f"[{op}] got {name!r}; expected a parameter that is normalised")
     with no_grad():
         weight = reweighting.weight(module)
-    for part in reweighting.parts:
-        delattr(module, name + part)
+    for ending in reweighting.parts:
+        delattr(module, name + ending)
     hold(module, held)
     setattr(module, name, Parameter(weight.detach()))
     return module
@@ -189,13 +208,16 @@ def row_dim(module: Module, iterations: int, dim: int | None) -> int:
     return dim
 
 
-def rows_of(weight: Tensor, dim: int) -> Tensor:
+def as_rows(weight: Tensor, dim: int) -> Tensor:
     """The weight as a matrix whose rows are its slices along dimension `dim`."""
-    rows = ops.movedim(weight, dim, 0) if dim else weight
+    rows = weight
+    if dim:
+        rows = ops.movedim(weight, dim, 0)
     return rows.reshape(rows.shape[0], -1)
 
 
 def unit(x: Tensor, eps: float) -> Tensor:
+    """x divided by its 2-norm, or by eps if the norm is smaller."""
     return x / ops.clamp(ops.norm(x), eps)
 
 
@@ -212,15 +234,17 @@ class SpectralNorm(Reweighting):
 
     def start(self, module: Module) -> None:
         weight = module.__dict__[self.name]
-        rows, columns = rows_of(weight.detach(), self.dim).shape
+        rows, columns = as_rows(weight.detach(), self.dim).shape
         delattr(module, self.name)
         setattr(module, self.name + "_orig", weight)
-        for part, size in (("_u", rows), ("_v", columns)):
-            module.register_buffer(self.name + part, unit(randn(size, dtype=weight.dtype), self.eps))
+        for ending, size in (("_u", rows), ("_v", columns)):
+            module.register_buffer(self.name + ending, unit(randn(size, dtype=weight.dtype), self.eps))
 
     def weight(self, module: Module) -> Tensor:
-        weight, u, v = (module.__dict__[self.name + part] for part in ("_orig", "_u", "_v"))
-        rows = rows_of(weight, self.dim)
+        weight = module.__dict__[self.name + "_orig"]
+        u = module.__dict__[self.name + "_u"]
+        v = module.__dict__[self.name + "_v"]
+        rows = as_rows(weight, self.dim)
         if module.training:
             with no_grad():
                 for _ in range(self.iterations):

@@ -7,11 +7,14 @@ Packed, the rows of all steps follow each other, and step t has only the sequenc
                                                        3 0
 
 The longest sequence comes first: sequences in another order are sorted, and unpacking restores the order.
+
+Inside, ``counts`` are the numbers of steps of the sequences (3 2), ``batch_sizes`` the numbers of sequences
+with a step t (2 2 1), and ``rows`` the places of packed rows among the N * steps rows of the padded data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,7 +66,7 @@ class PackedSequence(_Fields):
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
     ) -> Self:
-        if batch_sizes is None:  # In the old form, `data` is the pair (data, batch_sizes).
+        if batch_sizes is None:  # Old programs give one argument, the pair (data, batch_sizes).
             data, batch_sizes = data
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
@@ -88,7 +91,9 @@ class PackedSequence(_Fields):
         return self.data.is_cuda
 
 
-def _method_of_data(name: str) -> Any:
+def _method_of_data(name: str) -> Callable[..., PackedSequence]:
+    """The method of PackedSequence that applies Tensor's method of this name to the data."""
+
     def method(self: PackedSequence, *args: Any, **kwargs: Any) -> PackedSequence:
         data = getattr(self.data, name)(*args, **kwargs)
         if data is self.data:
@@ -119,7 +124,8 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 def _constant(values: Array) -> Tensor:
     """A Tensor of values that follow from shapes and plain numbers: a recording keeps them as constants."""
-    if (recording := current()) is not None:
+    recording = current()
+    if recording is not None:
         recording.constants.append(values)
     return wrap(keep(values))
 
@@ -127,14 +133,13 @@ def _constant(values: Array) -> Tensor:
 def read_values(name: str, x: Tensor) -> Array:
     """The array of x, whose values determine shapes. A recording may read the values of `_constant`."""
     recording = current()
-    own = recording is not None and any(x._array is values for values in recording.constants)
-    if own:
+    if recording is not None and any(x._array is values for values in recording.constants):
         return x._array
     return x._read(name)
 
 
-def batch_sizes_of(name: str, sequence: Any) -> Array:
-    """The batch sizes of a packed sequence, whose values determine shapes.
+def batch_sizes_of(name: str, sequence: PackedSequence) -> Array:
+    """The batch sizes of a packed sequence, whose values determine shapes. name: the caller's, for errors.
 
     Raises ValueError unless they are positive, not increasing, and sum to the number of rows.
     """
@@ -178,9 +183,13 @@ def pack_padded_sequence(
     x = as_tensor("pack_padded_sequence", input)
     if x.ndim < 2:
         raise misfit("pack_padded_sequence", {"input": x.shape}, "at least 2 dimensions, steps and batch")
-    batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
+    if batch_first:
+        batch, steps = x.shape[:2]
+    else:
+        steps, batch = x.shape[:2]
     counts = _lengths("pack_padded_sequence", lengths, batch, steps)
     order = None
+    sorted_indices = None
     if enforce_sorted and (np.diff(counts) > 0).any():
         raise ValueError(
             f"[pack_padded_sequence] got lengths {counts.tolist()}; expected none longer than the one before "
@@ -189,10 +198,12 @@ def pack_padded_sequence(
     if not enforce_sorted:
         order = np.argsort(-counts, kind="stable")
         counts = counts[order]
+        sorted_indices = _constant(order)
     rows = _padded_rows(counts, order, steps, batch_first)
-    sizes = (np.arange(counts[0])[:, None] < counts).sum(1)
-    packed = None if order is None else _constant(order)
-    return PackedSequence(x.reshape(batch * steps, *x.shape[2:])[keep(rows)], _constant(sizes), packed)
+    step = np.arange(counts[0])[:, None]
+    batch_sizes = (step < counts).sum(1)
+    data = x.reshape(batch * steps, *x.shape[2:])[keep(rows)]
+    return PackedSequence(data, _constant(batch_sizes), sorted_indices)
 
 
 def pad_packed_sequence(
@@ -212,30 +223,29 @@ def pad_packed_sequence(
     (tensor([[1., 2., 0.],
             [3., 4., 5.]]), tensor([2, 3]))
     """
-    sizes = batch_sizes_of("pad_packed_sequence", sequence)
-    counts = (np.arange(sizes[0])[:, None] < sizes).sum(1)
-    steps = sizes.size if total_length is None else total_length
-    if steps < sizes.size:
+    batch_sizes = batch_sizes_of("pad_packed_sequence", sequence)
+    steps = batch_sizes.size
+    if total_length is not None:
+        steps = total_length
+    if steps < batch_sizes.size:
         raise ValueError(
-            f"[pad_packed_sequence] got total_length {steps}; expected at least {sizes.size}, the steps of "
-            "the longest sequence"
+            f"[pad_packed_sequence] got total_length {steps}; expected at least {batch_sizes.size}, the "
+            "steps of the longest sequence"
         )
-    ordered = sequence.sorted_indices
-    if ordered is None:
-        order = None
-    else:
-        order = read_values("pad_packed_sequence", ordered)
-    rows = _padded_rows(counts, order, steps, batch_first)
-    if order is None:
-        lengths = counts
-    else:
+    place = np.arange(batch_sizes[0])[:, None]  # of a sequence, the longest first
+    counts = (place < batch_sizes).sum(1)
+    order = None
+    lengths = counts
+    if sequence.sorted_indices is not None:
+        order = read_values("pad_packed_sequence", sequence.sorted_indices)
         lengths = counts[np.argsort(order, kind="stable")]
+    rows = _padded_rows(counts, order, steps, batch_first)
     padded = _padded(sequence.data, rows, (counts.size, steps), batch_first, padding_value)
     return padded, wrap(keep(lengths))
 
 
 def pad_sequence(
-    sequences: Sequence[Any],
+    sequences: Sequence[TensorLike],
     batch_first: bool = False,
     padding_value: float = 0.0,
     padding_side: str = "right",
@@ -253,12 +263,13 @@ def pad_sequence(
     one_of("pad_sequence", "padding_side", padding_side, ("right", "left"))
     tensors, counts = _sequences("pad_sequence", sequences)
     steps = int(counts.max())
+    # Of each row of the concatenated sequences: the number of its sequence, and its step in the padded data.
+    number = np.repeat(np.arange(counts.size), counts)
+    first_row = np.cumsum(counts) - counts  # of each sequence
+    step = np.arange(number.size) - first_row[number]
     if padding_side == "left":
-        first = steps - counts
-    else:
-        first = np.zeros_like(counts)
-    number = np.repeat(np.arange(counts.size), counts)  # the number of the sequence that each row belongs to
-    step = np.arange(number.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[number]
+        padding = steps - counts
+        step += padding[number]
     if batch_first:
         rows = number * steps + step
     else:
@@ -266,7 +277,7 @@ def pad_sequence(
     return _padded(ops.cat(tensors, 0), rows, (counts.size, steps), batch_first, padding_value)
 
 
-def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
+def pack_sequence(sequences: Sequence[TensorLike], enforce_sorted: bool = True) -> PackedSequence:
     """Sequences (steps, ...) of several lengths, packed; see :func:`pack_padded_sequence`.
 
     >>> import ranvier as rv
@@ -304,15 +315,16 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
 
 
 def _lengths(name: str, lengths: ArrayLike, batch: int, steps: int) -> Array:
+    """The argument `lengths` as int64 (batch,), each from 1 to steps; else an error. name: the caller's."""
     if isinstance(lengths, Tensor):
         lengths = lengths._read(name)
     counts = np.asarray(lengths)
     if counts.dtype.kind not in "biuf" or not np.isfinite(counts).all():
-        if counts.dtype.kind not in "f":
-            shown = counts.dtype
+        if counts.dtype.kind == "f":
+            got = counts.tolist()
         else:
-            shown = counts.tolist()
-        raise DtypeError(f"[{name}] got lengths {shown}; expected finite numbers")
+            got = counts.dtype
+        raise DtypeError(f"[{name}] got lengths {got}; expected finite numbers")
     counts = counts.astype(np.int64)  # As in PyTorch, fractions of floats are cut off.
     if counts.shape != (batch,) or not batch:
         raise misfit(name, {"lengths": counts.shape}, f"{(batch,)}, one or more")
@@ -323,7 +335,8 @@ def _lengths(name: str, lengths: ArrayLike, batch: int, steps: int) -> Array:
     return counts
 
 
-def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array]:
+def _sequences(name: str, sequences: Sequence[TensorLike]) -> tuple[list[Tensor], Array]:
+    """(the sequences as Tensors (steps, ...), the numbers of their steps)."""
     tensors = [as_tensor(name, s) for s in sequences]
     if not tensors or any(t.ndim == 0 or t.shape[1:] != tensors[0].shape[1:] for t in tensors):
         shapes = ", ".join(str(t.shape) for t in tensors)
@@ -332,14 +345,21 @@ def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array
 
 
 def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bool) -> Array:
-    """For each row of the packed data, its place among the N * steps rows of the padded data."""
-    number = np.arange(counts.size) if order is None else order
+    """For each row of the packed data, its place among the N * steps rows of the padded data.
+
+    counts: the steps of the sequences, the longest first. order: the number in the padded data of each of
+    them; None if it is the same.
+    """
+    if order is None:
+        number = np.arange(counts.size)
+    else:
+        number = order
     step = np.arange(counts[0])[:, None]
     if batch_first:
         rows = number * steps + step
     else:
         rows = step * counts.size + number
-    return rows[step < counts]
+    return rows[step < counts]  # step after step, as the packed data
 
 
 def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool, value: float) -> Tensor:
@@ -348,7 +368,9 @@ def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool
     padding = data.dtype.type(value).item()  # a whole number for integers
     padded = wrap(filled(padding, (batch * steps, *data.shape[1:]), data.dtype))
     padded[keep(rows)] = data
-    return padded.reshape(*((batch, steps) if batch_first else (steps, batch)), *data.shape[1:])
+    if batch_first:
+        return padded.reshape(batch, steps, *data.shape[1:])
+    return padded.reshape(steps, batch, *data.shape[1:])
 
 
 own_errors(globals(), __all__)
