@@ -105,8 +105,8 @@ class CutArrays(CutSource, ArraySource):
         self.cut = cut
         self._counted = None if self.weighted else mean_weights(loss, whole.data.y)
 
-    def _here(self, number: int) -> slice:
-        whole = super()._here(number)
+    def _positions(self, number: int) -> slice:
+        whole = super()._positions(number)
         data = self.data
         counts = self._counted if data.weights is None else data.weights
         samples = whole.stop - whole.start

@@ -1,6 +1,8 @@
 """Data of any library as NumPy arrays: data frames, series, tensors of PyTorch, lists, nullable values.
 
-NaN and infinite values in them are found before the first step, with row and column.
+`to_array` converts, `require_finite` finds NaN and infinite values before the first step, with their place.
+Trainer, estimators and commands use them; "name" and "argument" are the method and the argument that errors
+name. Objects of other libraries are known by their attributes, so that none of them has to be imported.
 """
 
 from __future__ import annotations
@@ -26,14 +28,18 @@ if TYPE_CHECKING:
 
 _MISSING = ("NAType", "NaTType")  # the types of missing values in pandas
 
+# kinds of NumPy's dtypes: floats, integers, unsigned integers, bools
+_NUMBERS = "fiub"
+_NUMBERS_AND_TEXT = _NUMBERS + "UO"  # and str, and objects
 
-def array_like(x: Any) -> bool:
+
+def array_like(x: object) -> bool:
     """True for all data at once; False for a loader that gives batches."""
     methods = ("__array__", "to_numpy", "__dataframe__")
     return isinstance(x, (np.ndarray, Tensor)) or any(hasattr(x, name) for name in methods)
 
 
-def column_names(x: Any) -> list[Any] | None:
+def column_names(x: object) -> list[Any] | None:
     """The names of a data frame's columns; None for other data."""
     names = getattr(x, "column_names", None)  # A table of Arrow has this attribute.
     if names is None:
@@ -43,9 +49,10 @@ def column_names(x: Any) -> list[Any] | None:
     return list(names)
 
 
-def categories(x: Any) -> bool:
+def categories(x: object) -> bool:
     """True for a series of pandas' dtype "category"."""
-    return getattr(getattr(x, "dtype", None), "categories", None) is not None
+    dtype = getattr(x, "dtype", None)
+    return getattr(dtype, "categories", None) is not None
 
 
 def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
@@ -71,33 +78,42 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
             f"[{name}] got {argument} that is a sparse matrix; expected a dense array: {argument}.toarray()"
         )
     array = _as_array(name, argument, raw)
-    if names is not None and (array.dtype.kind not in "fiub" or any(map(is_date, _dtypes(raw)))):
+    if names is not None and (array.dtype.kind not in _NUMBERS or any(map(is_date, _dtypes(raw)))):
         array = _by_column(name, argument, raw, names, text)
     elif array.dtype.kind == "O":
         array = _from_objects(array)
     elif array.dtype.kind == "S" and text:
         array = array.astype(str)
     if isinstance(raw, (dict, set, frozenset)):
-        columns = ": np.stack(list(d.values()), axis=1) of a dict of columns" * isinstance(raw, dict)
-        raise TypeError(f"[{name}] got {argument} of type {type(raw).__name__}; expected an array{columns}")
-    content = content_of(array) if array.dtype.kind not in "fiubU" else ""
-    if content in DATES or array.dtype.kind not in ("fiubUO" if text else "fiub"):
-        content = content or "text"
-        if text and content in DATES:
-            labels = ", or y.astype(str) for labels"
-        else:
-            labels = ""
-        held = f" that holds {content}" * (content in DATES and array.dtype.kind == "O")
-        raise TypeError(
-            f"[{name}] got {argument} of dtype {array.dtype}{held}; expected "
-            f"numbers{_REMEDIES[content]}{labels}"
-        )
+        remedy = ""
+        if isinstance(raw, dict):
+            remedy = ": np.stack(list(d.values()), axis=1) of a dict of columns"
+        raise TypeError(f"[{name}] got {argument} of type {type(raw).__name__}; expected an array{remedy}")
+    _require_allowed(name, argument, array, text)
     if array.ndim == 0:
         raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
     return array
 
 
-def is_missing(value: Any) -> bool:
+def _require_allowed(name: str, argument: str, array: Array, text: bool) -> None:
+    """Raise TypeError for an array of anything but numbers, and labels if `text` is True."""
+    kind = array.dtype.kind
+    content = "" if kind in _NUMBERS or kind == "U" else content_of(array)
+    has_dates = content in DATES
+    allowed = _NUMBERS_AND_TEXT if text else _NUMBERS
+    if kind in allowed and not has_dates:
+        return
+    content = content or "text"
+    found = f"dtype {array.dtype}"
+    if has_dates and kind == "O":
+        found += f" that holds {content}"
+    remedy = _REMEDIES[content]
+    if has_dates and text:
+        remedy += ", or y.astype(str) for labels"
+    raise TypeError(f"[{name}] got {argument} of {found}; expected numbers{remedy}")
+
+
+def is_missing(value: object) -> bool:
     """True for None, NaN and pandas' NA."""
     if value is None or type(value).__name__ in _MISSING:
         return True
@@ -113,8 +129,11 @@ def is_date(dtype: DtypeLike | None) -> bool:
 
 def _dtypes(frame: Any) -> Sequence[Any]:
     """The dtypes of a data frame's columns."""
-    dtypes = getattr(frame, "dtypes", None)
-    return list(getattr(getattr(frame, "schema", None), "types", ()) if dtypes is None else dtypes)
+    dtypes: Any = getattr(frame, "dtypes", None)
+    if dtypes is None:  # a table of Arrow
+        schema = getattr(frame, "schema", None)
+        dtypes = getattr(schema, "types", ())
+    return list(dtypes)
 
 
 def require_labels(name: str, array: Array) -> None:
@@ -141,7 +160,7 @@ def require_labels(name: str, array: Array) -> None:
     kinds = [_kind(value) for value in values]
     counts = Counter(kinds)
     if "text" in counts and len(counts) > 1:
-        usual = counts.most_common(1)[0][0]
+        [(usual, _)] = counts.most_common(1)
         at = next(i for i, kind in enumerate(kinds) if kind != usual)
         types = ", ".join(sorted({type(value).__name__ for value in values}))
         raise TypeError(
@@ -151,6 +170,7 @@ def require_labels(name: str, array: Array) -> None:
 
 
 def _as_array(name: str, argument: str, raw: Any) -> Array:
+    """What NumPy makes of data; an empty array of objects for a table that has to be read by column."""
     if not isinstance(raw, np.ndarray) and not hasattr(raw, "__array__") and array_like(raw):
         if not hasattr(raw, "to_numpy"):
             return np.empty(0, object)  # read by column
@@ -174,23 +194,26 @@ def _as_array(name: str, argument: str, raw: Any) -> Array:
 def _from_objects(array: Array) -> Array:
     """An array of objects as one of numbers or of str, where all values are of that kind."""
     values = array.ravel().tolist()
-    missing = [is_missing(value) for value in values]
-    kept = [value for value, absent in zip(values, missing, strict=True) if not absent]
-    kinds = {_kind(value) for value in kept}
-    if kinds == {"text"} and not any(missing):
-        return np.array(kept).reshape(array.shape)
-    if not kinds <= {"bool", "number"} or not kept:
+    present = [value for value in values if not is_missing(value)]
+    kinds = {_kind(value) for value in present}
+    is_complete = len(present) == len(values)
+    if kinds == {"text"} and is_complete:
+        return np.array(present).reshape(array.shape)
+    if not kinds <= {"bool", "number"} or not present:
         return array
-    if not any(missing) and not any(isinstance(value, (Decimal, Fraction)) for value in kept):
-        numbers = np.array(kept)
-        if numbers.dtype.kind not in "fiub":
+    if is_complete and not any(isinstance(value, (Decimal, Fraction)) for value in present):
+        numbers = np.array(present)
+        if numbers.dtype.kind not in _NUMBERS:
             return array
         return numbers.reshape(array.shape)
-    floats = [np.nan if absent else float(v) for v, absent in zip(values, missing, strict=True)]
-    return np.array(floats).reshape(array.shape)
+    floats = np.full(len(values), np.nan)
+    for i, value in enumerate(values):
+        if not is_missing(value):
+            floats[i] = float(value)
+    return floats.reshape(array.shape)
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "bool"
     if isinstance(value, (int, float, np.integer, np.floating, Decimal, Fraction)):
@@ -201,7 +224,8 @@ def _kind(value: Any) -> str:
 
 
 def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text: bool) -> Array:
-    """A data frame of several dtypes, column after column."""
+    """A data frame of several dtypes, column after column; text: whether labels are allowed."""
+    allowed = _NUMBERS_AND_TEXT if text else _NUMBERS
     columns = []
     wrong = []
     for column in names:
@@ -210,7 +234,7 @@ def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text:
         if array.dtype.kind == "O":
             array = _from_objects(array)
         columns.append(array)
-        if array.ndim != 1 or array.dtype.kind not in ("fiubUO" if text else "fiub"):
+        if array.ndim != 1 or array.dtype.kind not in allowed:
             wrong.append((column, array))
     if wrong:
         column, array = wrong[0]
@@ -243,15 +267,14 @@ def content_of(array: Array) -> str:
     """The content of an array without numbers, in words; for objects, by the first kind that is found."""
     if array.dtype.kind != "O":
         return _KINDS.get(array.dtype.kind, "objects")
-    kinds = set(map(type, array.ravel().tolist()))
-    if str in kinds:
+    types = set(map(type, array.ravel().tolist()))
+    if str in types:
         return "text"
-    if any(issubclass(k, (timedelta, np.timedelta64)) for k in kinds):
+    if any(issubclass(t, (timedelta, np.timedelta64)) for t in types):
         return "durations"
-    if any(issubclass(k, (list, tuple, np.ndarray, Tensor)) for k in kinds):
+    if any(issubclass(t, (list, tuple, np.ndarray, Tensor)) for t in types):
         return "lists"
-    dates = any(issubclass(k, (date, time, np.datetime64)) or k.__name__ == "Period" for k in kinds)
-    if dates:
+    if any(issubclass(t, (date, time, np.datetime64)) or t.__name__ == "Period" for t in types):
         return "dates"
     return "objects"
 
@@ -270,33 +293,38 @@ def require_finite(name: str, argument: str, array: Array, original: Any, mode: 
     if mode == "ignore" or array.dtype.kind != "f":
         return
     # The sum takes half the time; it may be infinite of large numbers too.
-    if (array.dtype.char in "fd" and math.isfinite(_core.sum(array).item())) or np.isfinite(array).all():
+    if array.dtype.char in "fd" and math.isfinite(_core.sum(array).item()):
         return
-    # estimators have no such setting
-    setting = "out" + " (on_nonfinite='ignore' takes them as they are)" * name.startswith("Trainer")
-    text = f"[{name}] got {argument} with {_first_wrong(array, original, setting)}"
+    if np.isfinite(array).all():
+        return
+    left_out = "out"
+    if name.startswith("Trainer"):  # estimators have no such setting
+        left_out = "out (on_nonfinite='ignore' takes them as they are)"
+    text = f"[{name}] got {argument} with {_first_wrong(array, original, left_out)}"
     if mode == "raise":
         raise ValueError(text)
     warnings.warn(text, stacklevel=5)
 
 
-def _first_wrong(array: Array, original: Any, setting: str) -> str:
+def _first_wrong(array: Array, original: Any, left_out: str) -> str:
+    """The first number that is NaN or infinite, its place and a remedy, in words.
+
+    left_out: the end of the remedy, "leave the rows out", and what else may be done.
+    """
     wrong = ~np.isfinite(array)
     at, place = first_not_finite(array)
     names = column_names(original)
     if names is not None and len(at) == 2:
-        place = f"row {at[0]}, column '{names[at[1]]}'"
+        row, column = at
+        place = f"row {row}, column '{names[column]}'"
     count = int(wrong.sum())
-    rows = int(wrong.reshape(len(array), -1).any(axis=1).sum())
-    if count == 1:
-        more = ""
-    else:
-        more = f" ({count} such values in {rows} row{'s' * (rows > 1)})"
+    if count > 1:
+        rows = int(wrong.reshape(len(array), -1).any(axis=1).sum())
+        unit = "row" if rows == 1 else "rows"
+        place += f" ({count} such values in {rows} {unit})"
     raw = np.asarray(getattr(original, "_array", original))
     before = raw[at] if raw.shape == array.shape else None
     if isinstance(before, (int, float, np.number)) and np.isfinite(before):
         limit = f"{np.finfo(array.dtype).max:.3g}"
-        return f"{before:g} at {place}{more}; expected numbers of at most {limit}, which {array.dtype} holds"
-    return (
-        f"{array[at]:g} at {place}{more}; expected finite numbers: fill them in, or leave the rows {setting}"
-    )
+        return f"{before:g} at {place}; expected numbers of at most {limit}, which {array.dtype} holds"
+    return f"{array[at]:g} at {place}; expected finite numbers: fill them in, or leave the rows {left_out}"

@@ -9,22 +9,23 @@ from typing import Any
 _OTHER_WORDS = {"learning_rate": "lr", "criterion": "loss", "module": "model", "net": "model"}
 
 
-def require_known(thing: Any, name: str) -> None:
+def require_known(owner: object, name: str) -> None:
     """Raise AttributeError for an attribute that an object of the library does not have, and which nothing
     would read. A class of the program may have others, whose names are not close to those that are known."""
-    kind = type(thing)
-    if name.startswith("_") or hasattr(kind, name) or name in vars(thing):
+    owner_class = type(owner)
+    if name.startswith("_") or hasattr(owner_class, name) or name in vars(owner):
         return
-    is_own = not kind.__module__.startswith("ranvier.")
-    known = [other for other in {*dir(kind), *vars(thing)} if not other.startswith("_")]
-    near = get_close_matches(name, known, 1, 0.8 if is_own else 0.6)
+    is_of_library = owner_class.__module__.startswith("ranvier.")
+    known = [other for other in {*dir(owner_class), *vars(owner)} if not other.startswith("_")]
+    similarity = 0.6 if is_of_library else 0.8
+    near = get_close_matches(name, known, n=1, cutoff=similarity)
     if _OTHER_WORDS.get(name) in known:
         near = [_OTHER_WORDS[name]]
-    if near or not is_own:
+    if near or is_of_library:
         meant = f": did you mean '{near[0]}'?" if near else ""
         raise AttributeError(
-            f"[{kind.__name__}] got a new attribute '{name}', which nothing reads; expected one that it "
-            f"has{meant}"
+            f"[{owner_class.__name__}] got a new attribute '{name}', which nothing reads; expected one that "
+            f"it has{meant}"
         )
 
 
@@ -40,8 +41,8 @@ class Checked:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __set__(self, thing: Any, value: Any) -> None:
-        vars(thing)[self._name] = self._check(type(thing).__name__, self._name, value)
+    def __set__(self, owner: object, value: Any) -> None:
+        vars(owner)[self._name] = self._check(type(owner).__name__, self._name, value)
 
 
 class Known:

@@ -1,10 +1,14 @@
-"""Where a Trainer's batches come from: arrays (ArraySource), or a loader of the user (LoaderSource)."""
+"""Where a Trainer's batches come from: arrays (ArraySource), or a loader of the user (LoaderSource).
+
+`data_sources.py` makes a Source of the arguments of `Trainer.fit`, and `Run` takes the batches from it: one
+by one, or with `ahead` many at once, which the core then runs without Python between them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +18,8 @@ from ranvier.data import RandomSampler
 from ranvier.data.batches import gather
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
-from ranvier.train.losses import batch_weight, mean_weights
-from ranvier.train.prepared_data import DataSpec, Prepared
-
-if TYPE_CHECKING:
-    from ranvier.data.loader import DataLoader
+from ranvier.train.losses import Loss, batch_weight, mean_weights
+from ranvier.train.prepared_data import ClassWeight, DataSpec, Prepared, Samples
 
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # the passes whose order is computed before they begin have at most this many samples
@@ -40,11 +41,13 @@ class Ahead:
     each: int  # the number of batches in a pass
 
     def arguments(self) -> tuple[Any, ...]:
-        """The arguments (x, y, weights, totals) of a compiled step, whole arrays from which the core takes
-        each batch. As in `weighting`, weights and totals are False where there are none."""
+        """The arguments (x, y, weights, totals) of a compiled step: the arrays of all samples, from which the
+        core takes each batch. As in `weighting`, weights and totals are False where there are none."""
         if self.weights is None or self.totals is None:
             return self.x, self.y, False, False
-        return self.x, self.y, self.weights, np.where(self.totals == 0, 1.0, self.totals)
+        # a batch of weights 0 has loss 0, not 0 / 0
+        totals = np.where(self.totals == 0, 1.0, self.totals)
+        return self.x, self.y, self.weights, totals
 
     def parts(self) -> list[tuple[Ahead, slice]]:
         """The batches that are done, divided by passes.
@@ -52,14 +55,17 @@ class Ahead:
         For each pass an Ahead of its batches, and the slice of all done batches that these are.
         """
         b = self.batches
-        if b.first + b.done <= self.each:
+        end_of_done = b.first + b.done  # numbers of batches count on from one pass to the next
+        if end_of_done <= self.each:
             return [(self, slice(0, b.done))]
         passes = []
-        for first in range(0, b.first + b.done, self.each):
-            begin = max(first, b.first)
-            end = min(first + self.each, b.first + b.done)
-            taken = Batches(b.order, b.size, begin, end - begin, end - begin)
-            passes.append((replace(self, batches=taken), slice(begin - b.first, end - b.first)))
+        for first_of_pass in range(0, end_of_done, self.each):
+            begin = max(first_of_pass, b.first)
+            end = min(first_of_pass + self.each, end_of_done)
+            count = end - begin
+            taken = Batches(b.order, b.size, first=begin, count=count, done=count)
+            within_done = slice(begin - b.first, end - b.first)
+            passes.append((replace(self, batches=taken), within_done))
         return passes
 
     def targets(self) -> Array:
@@ -67,19 +73,20 @@ class Ahead:
         return self._done(self.y)
 
     def _done(self, array: Array) -> Array:
+        """The rows of an array (one for each sample) that belong to the batches that are done."""
         b = self.batches
-        here = slice(b.first * b.size, (b.first + b.done) * b.size)
+        positions = slice(b.first * b.size, (b.first + b.done) * b.size)
         if b.order is None:
-            return array[here]
-        return array.take(b.order[here], axis=0)
+            return array[positions]
+        return array.take(b.order[positions], axis=0)
 
     def weight(self, counts: Array | None) -> Array | int:
         """`batch_weight` of each batch that is done, or one number for all; counts: `Source.counts`."""
         b = self.batches
-        if self.totals is not None or counts is None:
-            if self.totals is None:
-                return b.size
-            return self.totals[b.first :][: b.done]
+        if self.totals is not None:
+            return self.totals[b.first : b.first + b.done]
+        if counts is None:
+            return b.size
         return np.asarray(self._done(counts).reshape(b.done, b.size).sum(axis=1))
 
 
@@ -108,7 +115,7 @@ class Source:
         """
         return None
 
-    def counts(self, loss: Any) -> Array | None:
+    def counts(self, loss: Loss) -> Array | None:
         """`mean_weights` of all samples. Only for a source whose `ahead` gives batches."""
         raise NotImplementedError
 
@@ -116,7 +123,7 @@ class Source:
         """The number of samples of the batch that was given last, with these x."""
         return len(x)
 
-    def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
+    def weight(self, loss: Loss, y: Array, weights: Array | None) -> float:
         """`batch_weight` of the batch that was given last."""
         return batch_weight(loss, y, weights)
 
@@ -140,7 +147,7 @@ class Source:
         """The position of the pass; None for a loader without state_dict."""
         raise NotImplementedError
 
-    def load_state_dict(self, state: Any) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue the pass of a state_dict."""
         raise NotImplementedError
 
@@ -150,6 +157,9 @@ class ArraySource(Source):
 
     A DataLoader of the same arrays gives the same batches, but each with a separate random stream. That costs
     as much as a small step.
+
+    The order of a pass follows from a key, a random number that the pass draws at its beginning: so a
+    checkpoint holds the key alone.
     """
 
     data: Prepared
@@ -166,9 +176,9 @@ class ArraySource(Source):
         # before they are needed.
         self._order: Array | None = None
         self._totals: Array | None = None
-        # (the facts about the loss that `counts` depends on, the result of `counts`)
+        # (the loss and its settings that `counts` depends on, the result of `counts`)
         self._counts: tuple[Any, Array | None] | None = None
-        self._done = 0
+        self._done = 0  # batches of the pass in progress
 
     def __iter__(self) -> Iterator[Batch]:
         self._begin()
@@ -188,11 +198,13 @@ class ArraySource(Source):
         self._draw()
 
     def _draw(self) -> int:
+        """The key of the pass in progress, drawn if there is none yet."""
         if self._key is None:
             self._key = 0 if self._sampler is None else self._sampler._draw()
         return self._key
 
     def _begin(self) -> None:
+        """Draw the key and the order of a pass, where that is not done."""
         key = self._draw()
         if self._order is None and self._sampler is not None:
             self._order = self._sampler._order(key)
@@ -201,53 +213,57 @@ class ArraySource(Source):
         if self._order is None:
             self._begin()
         data = self.data
-        here = self._here(number)
+        positions = self._positions(number)
         if self._order is None:
-            return data.x[here], data.y[here], None if data.weights is None else data.weights[here]
-        chosen = self._order[here]
-        if data.weights is None:
-            weights = None
-        else:
-            weights = gather(data.weights, chosen)
+            weights = None if data.weights is None else data.weights[positions]
+            return data.x[positions], data.y[positions], weights
+        chosen = self._order[positions]
+        weights = None if data.weights is None else gather(data.weights, chosen)
         return gather(data.x, chosen), gather(data.y, chosen), weights
 
-    def _here(self, number: int) -> slice:
+    def _positions(self, number: int) -> slice:
         """The positions of a batch's samples in the order of the pass."""
-        return slice(number * self.batch_size, min((number + 1) * self.batch_size, len(self.data.x)))
+        begin = number * self.batch_size
+        end = min(begin + self.batch_size, len(self.data.x))
+        return slice(begin, end)
 
     def ahead(self, passes: int = 1) -> Ahead | None:
         size = self.batch_size
         data = self.data
         sampler = self._sampler
         key = self._draw()
-        full = len(data.x) // size
+        full = len(data.x) // size  # full batches of a pass; a smaller last one is taken alone
         if full <= self._done:
             return None
-        more = min(passes, _AHEAD // len(data.x)) - 1
+        more = min(passes, _AHEAD // len(data.x)) - 1  # passes after this one
         if more > 0 and full == self.batches and sampler is not None and data.weights is None:
             orders = sampler._orders([key, *random.current().coming_keys(more)])
             self._order = orders[0]
-            taken = Batches(orders.reshape(-1), size, self._done, full * (1 + more) - self._done)
-            return Ahead(data.x, data.y, None, None, taken, full)
+            taken = Batches(orders.reshape(-1), size, first=self._done, count=full * (1 + more) - self._done)
+            return Ahead(data.x, data.y, weights=None, totals=None, batches=taken, each=full)
         self._begin()
         if data.weights is not None and self._totals is None:
-            if self._order is None:
-                ordered = data.weights
-            else:
-                ordered = data.weights.take(self._order)
+            ordered = data.weights
+            if self._order is not None:
+                ordered = ordered.take(self._order)
             self._totals = ordered[: full * size].reshape(full, size).sum(axis=1)
-        taken = Batches(self._order, size, self._done, full - self._done)
-        return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
+        taken = Batches(self._order, size, first=self._done, count=full - self._done)
+        return Ahead(data.x, data.y, data.weights, self._totals, batches=taken, each=full)
 
-    def counts(self, loss: Any) -> Array | None:
-        kind = loss, getattr(loss, "ignore_index", None), getattr(loss, "weight", None) is None
-        if self._counts is None or self._counts[0] != kind or not kind[-1]:  # weights may have changed
-            self._counts = kind, mean_weights(loss, self.data.y)
-        return self._counts[1]
+    def counts(self, loss: Loss) -> Array | None:
+        has_weights = getattr(loss, "weight", None) is not None
+        settings = loss, getattr(loss, "ignore_index", None), has_weights
+        if self._counts is not None and not has_weights:  # weights may have changed in place
+            stored_settings, stored = self._counts
+            if stored_settings == settings:
+                return stored
+        counts = mean_weights(loss, self.data.y)
+        self._counts = settings, counts
+        return counts
 
-    def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
-        is_even = not self.weighted and getattr(loss, "weight", None) is None and self.counts(loss) is None
-        if is_even:
+    def weight(self, loss: Loss, y: Array, weights: Array | None) -> float:
+        has_weights = self.weighted or getattr(loss, "weight", None) is not None
+        if not has_weights and self.counts(loss) is None:
             return len(y)
         return batch_weight(loss, y, weights)
 
@@ -255,28 +271,31 @@ class ArraySource(Source):
         self._done += count
 
     def description(self) -> dict[str, Any]:
-        return {
+        facts: dict[str, Any] = {
             "samples": len(self.data.x),
             "batch_size": self.batch_size,
             "shuffle": self._sampler is not None,
-            **{
-                name: [array.dtype.name, list(array.shape[1:])]
-                for name, array in zip(("x", "y", "weights"), self.data.arrays, strict=False)
-            },
         }
+        for name, array in zip(("x", "y", "weights"), self.data.arrays, strict=False):
+            facts[name] = [array.dtype.name, list(array.shape[1:])]
+        return facts
 
     def state_dict(self) -> dict[str, Any]:
         return {"start": self._key, "batch": self._done}
 
-    def load_state_dict(self, state: Any) -> None:
-        self._key, self._done = state["start"], state["batch"]
-        self._order = self._totals = None
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._key = state["start"]
+        self._done = state["batch"]
+        self._order = None
+        self._totals = None
 
 
 class LoaderSource(Source):
     """Batches of a loader, `(x, y)` or `(x, y, sample_weight)`: checked and converted one by one."""
 
-    def __init__(self, name: str, loader: DataLoader[Any], spec: DataSpec, class_weight: Any = None) -> None:
+    def __init__(
+        self, name: str, loader: Samples, spec: DataSpec, class_weight: ClassWeight | None = None
+    ) -> None:
         if not hasattr(loader, "__iter__"):
             raise TypeError(
                 f"[{name}] got y None and x of type {type(loader).__name__}; expected arrays x and y, or a "
@@ -287,23 +306,23 @@ class LoaderSource(Source):
                 f"[{name}] got class_weight {class_weight!r} with a loader, whose labels are not known "
                 "before; expected a mapping or a sequence"
             )
-        self.loader = loader
+        self.loader: Any = loader
         self._name = name
         self._spec = spec
         self._class_weight = class_weight
-        self.batches = len(loader) if hasattr(loader, "__len__") else 0
+        length = getattr(loader, "__len__", None)
+        self.batches = 0 if length is None else length()
 
     def __iter__(self) -> Iterator[Batch]:
         for number, batch in enumerate(self.loader):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                if isinstance(batch, dict):
+                remedy = ""
+                if isinstance(batch, dict) and batch:
                     keys = ", ".join(map(repr, batch))
-                else:
-                    keys = ""
-                remedy = f": a generator that gives (batch[key of x], batch[key of y]); keys are {keys}"
+                    remedy = f": a generator that gives (batch[key of x], batch[key of y]); keys are {keys}"
                 raise ValueError(
                     f"[{self._name}] got a loader whose batches are {type(batch).__name__}; "
-                    f"expected (x, y) or (x, y, sample_weight){remedy if keys else ''}"
+                    f"expected (x, y) or (x, y, sample_weight){remedy}"
                 )
             x, y, *weights = batch
             weight = weights[0] if weights else None
@@ -313,8 +332,9 @@ class LoaderSource(Source):
 
     def description(self) -> dict[str, Any]:
         dataset = getattr(self.loader, "dataset", None)
+        samples = None if dataset is None else len(dataset)
         return {
-            "samples": None if dataset is None else len(dataset),
+            "samples": samples,
             "batch_size": getattr(self.loader, "batch_size", None),
             "batches": self.batches,
         }
@@ -324,6 +344,6 @@ class LoaderSource(Source):
             return dict(self.loader.state_dict())
         return None
 
-    def load_state_dict(self, state: Any) -> None:
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
         if state is not None:
             self.loader.load_state_dict(state)

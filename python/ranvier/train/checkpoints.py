@@ -1,4 +1,8 @@
-"""Checkpoint: the whole state of a run on disk, so that it can be killed at any moment and resumed."""
+"""Checkpoint: the whole state of a run on disk, so that it can be killed at any moment and resumed.
+
+The functions write, list and read the files of a folder; the callback calls them, and `Run.find` reads the
+newest file with `newest`.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +85,18 @@ def listed(folder: PathLike) -> list[Path]:
     """The checkpoints of a folder, newest first."""
     if not Path(folder).is_dir():
         return []
-    matches = [(match, path) for path in Path(folder).iterdir() if (match := _NAME.fullmatch(path.name))]
-    matches.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2])), reverse=True)
-    return [path for _, path in matches]
+    checkpoints = []
+    for path in Path(folder).iterdir():
+        match = _NAME.fullmatch(path.name)
+        if match is not None:
+            epochs, batches = match.groups()
+            checkpoints.append((int(epochs), int(batches), path))
+    checkpoints.sort(reverse=True)
+    return [path for _, _, path in checkpoints]
+
+
+def _is_model_file(name: str) -> bool:
+    return name.endswith(".safetensors")
 
 
 def tidy(folder: Path, current: Path, keep: int) -> None:
@@ -95,7 +108,7 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
     position = checkpoints.index(current)
     for path in [*checkpoints[:position], *checkpoints[position + keep :]]:
         path.unlink(missing_ok=True)
-    remove_parts(folder, lambda name: name.endswith(".safetensors"))
+    remove_parts(folder, _is_model_file)  # files that were not written to their end
 
 
 def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
@@ -138,7 +151,7 @@ def _seconds(owner: str, name: str, value: float | None) -> float | None:
     return value
 
 
-def _batches(owner: str, name: str, value: Any) -> int | None:
+def _batches(owner: str, name: str, value: object) -> int | None:
     if value is None:
         return None
     return count(owner, name, value)
@@ -213,7 +226,8 @@ class Checkpoint(Known, Callback):
         self.every_batches = every_batches
         self.every_seconds = every_seconds
         self.overwrite = overwrite
-        if not flag("Checkpoint", "best", best) and (monitor is not None or mode != "auto"):
+        best = flag("Checkpoint", "best", best)
+        if not best and (monitor is not None or mode != "auto"):
             raise ValueError(
                 "[Checkpoint] got best=False with monitor or mode, which say what is best; expected best=True"
             )
@@ -310,7 +324,8 @@ class Checkpoint(Known, Callback):
 
     def _save(self) -> None:
         state = self.trainer.checkpoint()  # a call on all ranks
-        self._ours, self._saved = True, time.monotonic()
+        self._ours = True
+        self._saved = time.monotonic()
         if self.trainer.leads:
             path = write_state(self.folder, state)
             tidy(self.folder, path, self.keep)

@@ -1,4 +1,7 @@
-"""The compiled parts of a Trainer: replayed (`rv.compile`), or run eagerly where that is not possible."""
+"""The compiled functions of a Trainer: replayed (`rv.compile`), or run eagerly where that is not possible.
+
+A Trainer has a `CompiledParts`, with a `CompiledOrEager` for each of "fit", "evaluate" and "predict".
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import functools
 import warnings
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +25,10 @@ from ranvier.nn.hooks import tables_of_all
 from ranvier.tape.hooks import hooks_of
 from ranvier.train.callbacks.base import Training
 
+if TYPE_CHECKING:
+    import ranvier._core as _core
+    from ranvier.compile.program import Program
+
 # A step is recorded only if at least this many calls are expected: a recording takes as long as about 60
 # eager calls of a small step.
 _PAYS = 64
@@ -35,18 +42,22 @@ class OfTrainer(Policy):
     whether other fits may use the programs.
     """
 
-    as_tensors = True
+    as_tensors = True  # arrays arrive as Tensors in the function
 
     def __init__(self, name: str, waits: bool, shares: bool) -> None:
         self._caller = name
         self.waits = waits
         self._shares = shares
-        # hash of a program's key -> its form, until the program is checked by an eager call and shared
+        # hash of a program's key -> what it computes (`shared_programs.form`), until the program is checked
+        # by an eager call and shared with other fits
         self._forms: dict[int, Any] = {}
 
-    def before_first(self, function: Any, call: OneCall) -> tuple[Any, Walk | None]:
-        """(a program of another fit that does the same, or None; the walk over the function's objects)."""
-        walk = _of_library(function)
+    def before_first(self, function: Callable[..., Any], call: OneCall) -> tuple[Program | None, Walk | None]:
+        """Called before a function is recorded for a new key.
+
+        Returns (a program of another fit that does the same, or None; the walk over the function's objects).
+        """
+        walk = _library_walk(function)
         form = shared_programs.form(walk, call) if self._shares else None
         if form is None:
             program = None
@@ -56,8 +67,9 @@ class OfTrainer(Policy):
             self._forms[hash(call.key)] = form
         return program, walk
 
-    def after_check(self, key: Any, program: Any) -> None:
-        form = self._forms.pop(hash(key), None)  # the form of the program that was recorded last
+    def after_check(self, key: _core.Signature, program: Program) -> None:
+        """Called when an eager call has confirmed a program: other fits may use it from now on."""
+        form = self._forms.pop(hash(key), None)
         if form is not None:
             shared_programs.share(program, form)
 
@@ -66,12 +78,15 @@ class OfTrainer(Policy):
         warnings.warn(text, stacklevel=callers_level())
 
 
-def _of_library(function: Any) -> Walk | None:
-    """The walk over the objects that a step uses; None if it calls code of the user, or hooks."""
+def _library_walk(function: Callable[..., Any]) -> Walk | None:
+    """The walk over the objects that a step uses, for a step that calls code of the library alone.
+
+    None if it calls code of the user, or hooks: another fit may have other code there.
+    """
     walk = Walk(TracedCode())
     walk.run([(function, "the step")])
-    hooked = any(tables_of_all()) or any(map(hooks_of, walk.tensors))
-    if walk.users or walk.fault or hooked:
+    has_hooks = any(tables_of_all()) or any(map(hooks_of, walk.tensors))
+    if walk.users or walk.fault or has_hooks:
         return None
     return walk
 
@@ -106,7 +121,7 @@ class CompiledOrEager:
         self._caller = name
         self._is_eager = eager
         # calls run eagerly until they have taken this many seconds
-        self._eager_seconds = _RECORDING * waits
+        self._eager_seconds = _RECORDING if waits else 0.0
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # how many of the next calls run eagerly
         if refused:
@@ -116,9 +131,15 @@ class CompiledOrEager:
         compiled = self.compiled
         if self._is_eager or self._eager_calls or self._eager_seconds > 0 or compiled._rests():
             began = perf_counter()
-            result = compiled._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
+            arguments = []
+            for value in args:
+                if isinstance(value, np.ndarray):
+                    value = borrowed(value)
+                arguments.append(value)
+            result = compiled._function(*arguments)
             self._eager_seconds -= perf_counter() - began
-            self._eager_calls -= self._eager_calls > 0
+            if self._eager_calls > 0:
+                self._eager_calls -= 1
             return result
         try:
             return compiled(*args)
@@ -136,7 +157,7 @@ class CompiledOrEager:
         program = self.compiled._latest
         if program is None:
             return None
-        return (program, program.checks)
+        return program, program.checks
 
     def expect(self, calls: int) -> None:
         """Announces `calls` calls, 0 if not known: for a few, a recording takes longer than it saves."""
@@ -176,21 +197,30 @@ class CompiledOrEager:
 
 
 class CompiledParts:
-    """The parts "fit", "evaluate" and "predict" of a Trainer, each kept until the trainer changes."""
+    """The compiled functions "fit", "evaluate" and "predict" of a Trainer, and objects that use them.
+
+    Each is made once, and made anew where the Trainer has another model, loss, optimizer or settings.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what the value was made from, and the value
 
     def of(
-        self, trainer: Training, name: str, function: Callable[..., Any], *, eager: bool = False, **more: Any
+        self,
+        trainer: Training,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        eager: bool = False,
+        **settings: Any,
     ) -> CompiledOrEager:
-        """The compiled form of a function, made again where the trainer has changed."""
-        more["eager"] = eager or not trainer.compile
-        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **more)
+        """The function as a CompiledOrEager with these settings, made anew where the Trainer has changed."""
+        settings["eager"] = eager or not trainer.compile
+        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **settings)
         return self.kept(trainer, name, make)
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
-        """The result of `make`, kept until the trainer changes.
+        """The result of `make`, which is stored and given again until the Trainer changes.
 
         It holds no copy of what it was made from, since that may change in place: a program's guards compare
         what its step reads.
@@ -198,16 +228,22 @@ class CompiledParts:
         classes = None if trainer.classes_ is None else len(trainer.classes_)
         settings = trainer.compile, list(trainer.metrics), trainer.settings(), classes
         made_from = trainer, trainer.model, trainer.loss, trainer.optimizer, settings
-        if name not in self._kept or self._kept[name][0] != made_from:
-            self._kept[name] = made_from, make()
-        return self._kept[name][1]
+        stored = self._kept.get(name)
+        if stored is not None:
+            stored_from, value = stored
+            if stored_from == made_from:
+                return value
+        value = make()
+        self._kept[name] = made_from, value
+        return value
 
     def programs(self, name: str) -> list[Any]:
-        """The programs of a part; none before it is made."""
-        kept = self._kept.get(name)
-        if kept is None:
+        """The programs of a compiled function; none before it is made."""
+        stored = self._kept.get(name)
+        if stored is None:
             return []
-        return kept[1].programs
+        _, compiled = stored
+        return compiled.programs
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_kept": {}}  # programs hold addresses of this process

@@ -1,9 +1,12 @@
-"""Turns the data that a Trainer is given into sources: arrays or a loader, and validation data."""
+"""Turns the data that a Trainer is given into sources: arrays or a loader, and validation data.
+
+`Trainer.fit` calls `open_training`, `evaluate` calls `open_source`, and the predictions `only_samples`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +15,24 @@ import ranvier.train.prepared_data as prepared_data
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.batch_source import ArraySource, LoaderSource, Source
-from ranvier.train.prepared_data import DataSpec, Prepared
+from ranvier.train.prepared_data import ClassWeight, DataSpec, Prepared, Samples, ValidationData
 
 
 def open_source(
     name: str,
-    x: Any,
-    y: Any,
+    x: Samples,
+    y: npt.ArrayLike | None,
     spec: DataSpec,
     batch_size: int,
     sample_weight: npt.ArrayLike | None = None,
-    class_weight: Any = None,
+    class_weight: ClassWeight | None = None,
 ) -> Source:
     """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name.
 
     class_weight: a mapping from label to weight, which may have labels that do not occur here.
     """
     if y is None:
-        return _of_loader(name, x, spec, sample_weight, class_weight)
+        return _loader_source(name, x, spec, sample_weight, class_weight)
     _refuse_loader(name, x)
     data = prepared_data.prepare(name, x, y, spec, sample_weight, class_weight, whole=False)
     if sample_weight is not None and data.weights is not None and not data.weights.any():
@@ -37,41 +40,47 @@ def open_source(
     return ArraySource(data, batch_size)
 
 
-def _of_loader(
-    name: str, x: Any, spec: DataSpec, sample_weight: npt.ArrayLike | None, class_weight: Any = None
+def _loader_source(
+    name: str,
+    x: Samples,
+    spec: DataSpec,
+    sample_weight: npt.ArrayLike | None,
+    class_weight: ClassWeight | None = None,
 ) -> LoaderSource:
+    """A loader x as a source; an error for other x, and for sample_weight, which its batches must have."""
     _require_loader(name, x)
     _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
     return LoaderSource(name, x, spec, class_weight)
 
 
 def open_training(
-    x: Any,
-    y: Any,
+    x: Samples,
+    y: npt.ArrayLike | None,
     spec: DataSpec,
     batch_size: int,
     shuffle: bool,
     *,
-    class_weight: Any,
+    class_weight: ClassWeight | None,
     sample_weight: npt.ArrayLike | None,
-    validation_data: Any,
+    validation_data: ValidationData | None,
     validation_split: float,
 ) -> tuple[Source, Source | None]:
     """The training and the validation data of `Trainer.fit`."""
-    name, valid_size = "Trainer.fit", max(batch_size, 256)
+    name = "Trainer.fit"
+    valid_size = max(batch_size, 256)  # evaluation keeps no gradients, so its batches may be larger
     split = validation_split or None
     if validation_data is not None:
         _refuse(name, "and validation_data; expected one of them", validation_split=split)
 
-    def validation(by_label: Any) -> Source | None:
+    def validation(label_weights: ClassWeight | None) -> Source | None:
         if validation_data is None:
             return None
-        xv, yv, *weights = _validation_parts(validation_data)
+        xv, yv, *weights = _validation_arguments(validation_data)
         weight = weights[0] if weights else None
-        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight, by_label)
+        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight, label_weights)
 
     if y is None:
-        source = _of_loader(name, x, spec, sample_weight, class_weight)
+        source = _loader_source(name, x, spec, sample_weight, class_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
         return source, validation(class_weight)
     _refuse_loader(name, x)
@@ -79,22 +88,23 @@ def open_training(
     held_out = None
     if split is not None:
         data, held_out = _split_off(name, data, split)
-    by_label = prepared_data.weights_by_label(name, class_weight, data.y, spec.classes)
-    valid = validation(by_label)  # after the classes are known
+    # The validation data are weighted by the labels of the training data, and numbered as these are.
+    label_weights = prepared_data.weights_by_label(name, class_weight, data.y, spec.classes)
+    valid = validation(label_weights)
     if held_out is not None:
-        weighted = prepared_data.weighted(name, held_out, by_label, spec, whole=False)
+        weighted = prepared_data.weighted(name, held_out, label_weights, spec, whole=False)
         valid = ArraySource(weighted, valid_size)
     data = prepared_data.weighted(name, data, class_weight, spec)
     return ArraySource(data, batch_size, shuffle), valid
 
 
-def only_samples(name: str, x: Any, spec: DataSpec, batch_size: int) -> Iterator[Array]:
-    """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
+def only_samples(name: str, x: Samples, spec: DataSpec, batch_size: int) -> Iterator[Array]:
+    """Batches of an array (one of no samples if it is empty), or the x of a loader's batches."""
     if is_loader(x):
         for number, batch in enumerate(x):
-            part = batch[0] if isinstance(batch, (tuple, list)) else batch
-            array = spec.samples(f"{name} batch {number}", part)
-            require_finite(f"{name} batch {number}", "x", array, part, spec.on_nonfinite)
+            samples = batch[0] if isinstance(batch, (tuple, list)) else batch
+            array = spec.samples(f"{name} batch {number}", samples)
+            require_finite(f"{name} batch {number}", "x", array, samples, spec.on_nonfinite)
             yield array
         return
     array = spec.samples(name, x)
@@ -103,23 +113,28 @@ def only_samples(name: str, x: Any, spec: DataSpec, batch_size: int) -> Iterator
         yield array[start : start + batch_size]
 
 
-def _require_loader(name: str, x: Any) -> None:
+def _require_loader(name: str, x: Samples) -> None:
     """Raise TypeError for x without y that is no loader: an array, lists of numbers or samples, (x, y)."""
-    rows = isinstance(x, (tuple, list)) and len(x) > 0 and not isinstance(x[0], (tuple, list, dict))
-    if rows and isinstance(x, tuple) and len(x) == 2 and array_like(x[0]):
-        raise TypeError(f"[{name}] got a tuple and no y; expected x and y as two arguments: *data")
-    lists = isinstance(x, (tuple, list)) and len(x) > 0 and isinstance(x[0], (tuple, list)) and len(x[0]) > 0
-    numbers = lists and isinstance(x[0][0], (int, float, np.generic))
-    if array_like(x) or (rows and not array_like(x[0])) or numbers:
+    holds_samples = False
+    if isinstance(x, (tuple, list)) and len(x) > 0:
+        first = x[0]
+        if isinstance(first, (tuple, list)):
+            # A list of batches (x, y) is a loader, nested lists of numbers are samples.
+            holds_samples = len(first) > 0 and isinstance(first[0], (int, float, np.generic))
+        elif not isinstance(first, dict):
+            if isinstance(x, tuple) and len(x) == 2 and array_like(first):
+                raise TypeError(f"[{name}] got a tuple and no y; expected x and y as two arguments: *data")
+            holds_samples = not array_like(first)
+    if array_like(x) or holds_samples:
         raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
 
 
-def is_loader(x: Any) -> bool:
+def is_loader(x: object) -> TypeGuard[Iterable[Any]]:
     """True for an object that gives batches, and is no array."""
     return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
 
 
-def _refuse_loader(name: str, x: Any) -> None:
+def _refuse_loader(name: str, x: Samples) -> None:
     """Raise ValueError for a loader beside targets."""
     if is_loader(x) and hasattr(x, "dataset"):
         raise ValueError(f"[{name}] got a loader and y; expected the loader alone, whose batches are (x, y)")
@@ -132,8 +147,8 @@ def _refuse(name: str, why: str, **arguments: Any) -> None:
             raise ValueError(f"[{name}] got {argument} {why}")
 
 
-def _validation_parts(data: Any) -> tuple[Any, ...]:
-    """The parts of an argument (x, y), (x, y, weights) or a loader, which gives (loader, None)."""
+def _validation_arguments(data: ValidationData) -> tuple[Any, ...]:
+    """(x, y) or (x, y, weights) of an argument of this form, (loader, None) of a loader."""
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
         return tuple(data)
     if is_loader(data):

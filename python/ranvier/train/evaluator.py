@@ -1,4 +1,8 @@
-"""Measured: loss and metrics of a pass over data. Evaluator: passes that evaluate and predict."""
+"""Measured: loss and metrics of a pass over data. Evaluator: passes that evaluate and predict.
+
+`Run` has a Measured for each epoch of training, and an Evaluator for its validation data; `Trainer.evaluate`
+and `Trainer.predict` make an Evaluator for each call.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,27 @@ from ranvier.train.batch_source import Source
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled_parts import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint
-from ranvier.train.losses import EpochLoss, batch_loss, labels, link_of, probabilities, weighting
+from ranvier.train.losses import EpochLoss, Loss, batch_loss, labels, link_of, probabilities, weighting
 from ranvier.train.step import Penalty, parameters_of
 
 
 class Measured:
-    """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all."""
+    """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all.
 
-    def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None, source: Source) -> None:
+    link: what makes probabilities of the model's output, see `link_of`; None for a loss of values.
+    source: where the batches come from; it knows their weights.
+    """
+
+    def __init__(self, loss: Loss, metrics: Mapping[str, Metric], link: str | None, source: Source) -> None:
         self._metrics = metrics
         self._link = link
         self._source = source
         self._ignored = getattr(loss, "ignore_index", None)
         # Outputs are kept only where a metric needs probabilities: labels take less memory.
-        self._keeps_labels = link is not None and not any(map(_is_of_scores, metrics.values()))
-        self._of, self._loss = loss, EpochLoss(loss)
+        self._keeps_labels = link is not None and not any(map(_needs_scores, metrics.values()))
+        self._criterion = loss
+        self._loss = EpochLoss(loss)
+        # the outputs (or labels) and the targets of each batch, if there are metrics
         self._predicted: list[Array] = []
         self._true: list[Array] = []
 
@@ -39,7 +49,8 @@ class Measured:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics and output is not None:
             self._add_output(output, y)
-        return self._loss.add(value, self._source.weight(self._of, y, weights), penalty)
+        weight = self._source.weight(self._criterion, y, weights)
+        return self._loss.add(value, weight, penalty)
 
     def add_all(
         self,
@@ -59,15 +70,22 @@ class Measured:
             penalties: the penalty of each batch, or None.
         """
         if self._metrics and output is not None and y is not None:
-            # A copy: the output is a view of more memory, which it would keep from being freed.
-            for batch in [np.array(output).reshape(-1, *output.shape[2:])] if output.ndim > 1 else output:
-                self._add_output(batch, y)
+            if output.ndim > 1:
+                # A copy: the output is a view of more memory, which it would keep from being freed.
+                joined = np.array(output).reshape(-1, *output.shape[2:])
+                self._add_output(joined, y)
+            else:  # one number for each batch
+                for number in output:
+                    self._add_output(number, y)
         self._loss.add_all(values, weights, penalties)
 
     def _add_output(self, output: Array, y: Array) -> None:
+        """Keep the predictions for some samples, and their targets y."""
         if output.shape in ((*y.shape, 1), y.shape[:-1]) and output.size == y.size:
             output = output.reshape(y.shape)  # `batch_loss` pairs them in the same way.
-        self._predicted.append(labels(output, self._link or "") if self._keeps_labels else output)
+        if self._keeps_labels:
+            output = labels(output, self._link or "")
+        self._predicted.append(output)
         self._true.append(y)
 
     def logs(self) -> dict[str, float]:
@@ -80,13 +98,15 @@ class Measured:
             else:
                 y_pred = labels(outputs, self._link)
             for name, metric in self._metrics.items():
-                what = "labels" if self._link is None else scored(metric)
-                if what == "labels":
+                # `scored` says what the metric receives: "labels", "probabilities", or "positive", the
+                # probabilities of the second of two classes.
+                receives = "labels" if self._link is None else scored(metric)
+                if receives == "labels":
                     answers = y_pred
                 else:
                     answers = probabilities(outputs, self._link or "")
-                if what == "positive":
-                    answers = _of_second_class(answers, y_true)
+                if receives == "positive":
+                    answers = _second_class(answers, y_true)
                 measured[name] = float(metric(y_true, answers))
         return measured
 
@@ -105,12 +125,9 @@ class Measured:
         return y[counted], rows[counted]
 
     def state_dict(self) -> dict[str, Any]:
-        def joined(arrays: list[Array]) -> Array | None:
-            if arrays:
-                return np.concatenate(arrays)
-            return None
-
-        return {"loss": self._loss.state(), "predicted": joined(self._predicted), "true": joined(self._true)}
+        predicted = np.concatenate(self._predicted) if self._predicted else None
+        true = np.concatenate(self._true) if self._true else None
+        return {"loss": self._loss.state(), "predicted": predicted, "true": true}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._loss.load_state(state["loss"])
@@ -118,11 +135,12 @@ class Measured:
         self._true = [] if state["true"] is None else [state["true"]]
 
 
-def _is_of_scores(metric: Any) -> bool:
+def _needs_scores(metric: Metric) -> bool:
+    """Whether a metric receives probabilities, not labels."""
     return scored(metric) != "labels"
 
 
-def _of_second_class(answers: Array, y_true: Array) -> Array:
+def _second_class(answers: Array, y_true: Array) -> Array:
     """Probabilities as scikit-learn's functions take them: (n) of the second class where there are two."""
     if answers.ndim == 2 and answers.shape[1] == 2 and y_true.ndim == 1:
         return answers[:, 1]
@@ -134,7 +152,8 @@ def _of_second_class(answers: Array, y_true: Array) -> Array:
 class Evaluator:
     """Measures and predicts with a Trainer's model, in evaluation mode and without gradients."""
 
-    # The attributes that the compiled methods depend on; see ranvier.compile.
+    # The attributes that the compiled methods depend on: what the guards of a captured step compare before
+    # each replay (compile/guarding/library_guards.py).
     step_state = ("_trainer.model", "_trainer.loss", "_trainer.metrics")
 
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
@@ -152,6 +171,10 @@ class Evaluator:
         return measured.logs()
 
     def _begin(self, source: Source, **settings: Any) -> tuple[Measured, float, CompiledOrEager]:
+        """For a pass: the Measured of its results, the penalty, and the compiled `_evaluate`.
+
+        settings: those of `CompiledOrEager`.
+        """
         trainer = self._trainer
         measured = Measured(trainer.loss, trainer.metrics, link_of(trainer.loss), source)
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, **settings)
@@ -165,7 +188,8 @@ class Evaluator:
             loss, output = evaluate(x, y, *weighting(weights))
         except (TypeError, ValueError) as error:
             raise_with_hint(error, self._trainer.model, link_of(self._trainer.loss), x, y)
-        return float(loss.item()), None if output is None else output._array, y, weights
+        array = None if output is None else output._array
+        return float(loss.item()), array, y, weights
 
     def _penalty_now(self) -> float:
         trainer = self._trainer
@@ -190,11 +214,11 @@ class Evaluator:
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, None, x)
                 outputs.append(output)
-        whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        joined = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
         # NumPy has no bfloat16.
-        if whole.dtype == BF16:
-            return whole.astype(np.float32)
-        return whole
+        if joined.dtype == BF16:
+            return joined.astype(np.float32)
+        return joined
 
     def _evaluate(
         self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
@@ -202,17 +226,22 @@ class Evaluator:
         """The loss of one batch, and the output where a metric needs it."""
         output = self._trainer.model(x)
         loss = batch_loss(self._trainer.loss, output, y, weights, total)
-        return loss, output if self._trainer.metrics else None
+        if self._trainer.metrics:
+            return loss, output
+        return loss, None
 
     def _predict(self, x: Tensor) -> Tensor:
         return self._trainer.model(x)
 
 
 def _measure_ahead(
-    evaluate: CompiledOrEager, source: Source, measured: Measured, penalty: float, loss: Any
+    evaluate: CompiledOrEager, source: Source, measured: Measured, penalty: float, loss: Loss
 ) -> None:
-    """Adds the batches that the core can run without Python."""
-    while (ahead := source.ahead()) is not None:
+    """Add the batches of the pass that the core can run without Python, if there are some."""
+    while True:
+        ahead = source.ahead()
+        if ahead is None:
+            return
         try:
             results = evaluate.run_batches(ahead.arguments(), ahead.batches)
         except (TypeError, ValueError):
@@ -221,7 +250,11 @@ def _measure_ahead(
             return
         losses, output = results
         count = ahead.batches.done
-        y, outputs = (None, None) if output is None else (ahead.targets(), output._array)
+        outputs = None
+        y = None
+        if output is not None:
+            outputs = output._array
+            y = ahead.targets()
         values = losses._array.astype(float).reshape(-1)
         weights = ahead.weight(source.counts(loss))
         measured.add_all(values, outputs, y, weights, np.full(count, penalty))

@@ -21,12 +21,11 @@ from ranvier.ops.making import random
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import HintWarning, Training, report
-from ranvier.train.losses import link_of, name_of
-from ranvier.train.prepared_data import Prepared
+from ranvier.train.losses import Loss, link_of, name_of
+from ranvier.train.prepared_data import ClassWeight, Prepared, Samples
 from ranvier.train.step import parameters_of
 
 if TYPE_CHECKING:
-    from ranvier.data.loader import DataLoader
     from ranvier.nn.module import Module
 
 LARGE = 100.0  # features with larger values count as not scaled
@@ -48,8 +47,16 @@ def warning_once(leads: bool) -> Iterator[None]:
         yield
 
 
-def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:
-    """Warn about likely mistakes in data and model, before the first fit; all hints are in one warning."""
+def advise(
+    trainer: Training,
+    data: Prepared,
+    classes: Array | None = None,
+    class_weight: ClassWeight | None = None,
+) -> None:
+    """Warn about likely mistakes in data and model, before the first fit; all hints are in one warning.
+
+    classes: the labels of the class indices, where they are not the indices themselves.
+    """
     if trainer.on_nonfinite != "raise":
         return  # The user wants the data to be used as they are, even with NaN.
     hints = [
@@ -66,14 +73,18 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
 
 def _leaves(model: Module) -> list[Any]:
     """The layers of a Sequential in the order of their calls; any other model counts as one layer."""
-    if isinstance(model, nn.Sequential):
-        return [leaf for child in model for leaf in _leaves(child)]
-    return [model]
+    if not isinstance(model, nn.Sequential):
+        return [model]
+    leaves: list[Any] = []
+    for child in model:
+        leaves += _leaves(child)
+    return leaves
 
 
 def _applied_twice(trainer: Training) -> str:
     """A hint for a softmax or sigmoid that both model and loss apply, or a logarithm that neither applies."""
-    last = next(iter(_leaves(trainer.model)[-1:]), None)
+    leaves = _leaves(trainer.model)
+    last = leaves[-1] if leaves else None
     loss = trainer.loss
     name = name_of(trainer.loss)
     if isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last, nn.Linear):
@@ -108,18 +119,27 @@ def _broadcast_targets(trainer: Training, data: Prepared) -> str:
     )
 
 
-def _label_counts(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:
+def _label_counts(
+    trainer: Training, data: Prepared, classes: Array | None, class_weight: ClassWeight | None
+) -> str:
     """A hint for a single class, for a rare class, or for fewer than two samples for each class."""
     link = link_of(trainer.loss)
     y = data.y
-    one_each = y.size == len(y) and (y.dtype.kind in "iu" if link == "softmax" else link is not None)
-    if not one_each:
+    if link == "softmax":
+        are_labels = y.dtype.kind in "iu"
+    else:
+        are_labels = link is not None
+    if not are_labels or y.size != len(y):
         return ""
     values, counts = np.unique(y, return_counts=True)
     n = len(values)
     if n > 1000 or values[0] < 0 or (values != np.rint(values)).any():
         return ""
-    names = [str(int(c)) if classes is None else str(classes[int(c)]) for c in values]
+    indices = values.astype(int)
+    if classes is None:
+        names = [str(index) for index in indices]
+    else:
+        names = [str(classes[index]) for index in indices]
     if n == 1 and len(y) > 1:
         return f"all {len(y)} samples have the label {names[0]}: there is nothing to tell apart"
     if n > 1 and len(y) < 2 * n:
@@ -158,7 +178,7 @@ def _unscaled(model: Module, x: Array) -> str:
 _OF_VALUES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)  # losses of values of any size
 
 
-def far_targets(loss: Any, y: Array) -> str:
+def far_targets(loss: Loss | None, y: Array) -> str:
     """A remedy for targets that are far from what a new network gives, numbers near 1; else ""."""
     if not isinstance(loss, _OF_VALUES) or y.dtype.kind != "f" or y.size == 0:
         return ""
@@ -185,12 +205,12 @@ def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
     """Warn if it is certain that the first fit has learnt nothing. losses: one for each of its epochs."""
     if trainer.on_nonfinite != "raise" or not losses or not all(map(math.isfinite, losses)):
         return
-    rates = sorted({float(group["lr"]) for group in getattr(trainer.optimizer, "param_groups", ())})
+    groups = getattr(trainer.optimizer, "param_groups", ())
+    rates = sorted({float(group["lr"]) for group in groups})
+    rate = "the learning rate is"
     if rates:
         rate = f"the learning rate {rates[-1]:g} is"
-    else:
-        rate = "the learning rate is"
-    constant = _of_constant(trainer, data)
+    constant = _constant_loss(trainer, data)
     if losses[-1] > FAR * constant > 0 and not far_targets(trainer.loss, data.y):
         text = (
             f"the loss is {losses[-1]:.3g} at the end, where a constant answer gives {constant:.3g}: {rate} "
@@ -207,15 +227,18 @@ def _is_still(losses: Sequence[float]) -> bool:
     return max(losses) - min(losses) <= 1e-5 * abs(losses[0])
 
 
-def _of_constant(trainer: Training, data: Prepared) -> float:
+def _constant_loss(trainer: Training, data: Prepared) -> float:
     """An estimate of the loss of a model that predicts the same for all samples; 0 if it is unknown."""
     loss = trainer.loss
     y = data.y
     if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
         return 0.0
     if isinstance(loss, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)):
-        of_classes = link_of(loss) == "softmax" and y.ndim == 1
-        return math.log(max(int(y.max()) + 1, 2) if of_classes else 2)
+        # the entropy of equal probabilities: log of the number of classes
+        n_classes = 2
+        if link_of(loss) == "softmax" and y.ndim == 1:
+            n_classes = max(int(y.max()) + 1, 2)
+        return math.log(n_classes)
     if isinstance(loss, nn.MSELoss):
         return float(np.mean(np.square(y, dtype=np.float64)))
     if isinstance(loss, (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)):
@@ -247,7 +270,7 @@ def note_left_out(trainer: Training) -> None:
     )
 
 
-def note_order(name: str, loader: DataLoader[Any]) -> None:
+def note_order(name: str, loader: Samples) -> None:
     """Warn of answers for a loader that gives its samples in another order, or not all of them."""
     sampler = getattr(loader, "sampler", None)
     shuffles = "Random" in type(sampler).__name__ or getattr(loader, "shuffle", False) is True
@@ -266,7 +289,7 @@ def note_order(name: str, loader: DataLoader[Any]) -> None:
     warnings.warn(f"[{name}] {text}", HintWarning, stacklevel=4)
 
 
-def _drops(loader: DataLoader[Any]) -> bool:
+def _drops(loader: Samples) -> bool:
     """Whether the samples of a loader with drop_last fill no last batch; True if their number is unknown."""
     dataset: Any = getattr(loader, "dataset", None)
     size = getattr(loader, "batch_size", None)
@@ -297,8 +320,8 @@ def raise_with_hint(
     error: Exception, model: Module, link: str | None, x: Array, y: Array | None = None
 ) -> NoReturn:
     """Raise the error of a batch again, with a remedy if one is known; its type stays the same."""
-    known = isinstance(error, (OpError, DtypeError)) or type(error) in (TypeError, ValueError)
-    remedy = _remedy(error, model, link, x, y) if known else ""
+    is_known = isinstance(error, (OpError, DtypeError)) or type(error) in (TypeError, ValueError)
+    remedy = _remedy(error, model, link, x, y) if is_known else ""
     if not remedy:
         raise error
     better = type(error)(f"{error}; {remedy}")

@@ -71,7 +71,8 @@ class History(dict[str, list[float]]):
         """
         history = cls()
         try:
-            history.update({str(name): [float(v) for v in column] for name, column in values.items()})
+            for name, column in values.items():
+                history[str(name)] = [float(value) for value in column]
         except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"[History] expected lists of numbers by name: {error}") from None
         lengths = {len(column) for column in history.values()}
@@ -81,7 +82,8 @@ class History(dict[str, list[float]]):
         last = {name: column[-1] for name, column in history.items() if column}
         measured = frozenset(name for name, value in last.items() if not math.isnan(value))
         history._last = measured or frozenset(last)  # a NaN among numbers was most likely not measured
-        history.seconds, history.samples = [float("nan")] * history.epochs, [float("nan")] * history.epochs
+        history.seconds = [float("nan")] * history.epochs
+        history.samples = [float("nan")] * history.epochs
         return history
 
     def plot(self, path: PathLike | None = None) -> Any:
@@ -92,5 +94,8 @@ class History(dict[str, list[float]]):
         raise KeyError(f"[History] no '{name}'; measured were {', '.join(self) or 'none yet'}")
 
     def __repr__(self) -> str:
+        text = f"<History of {self.epochs} epochs"
         last = ", ".join(f"{name} {value:.4g}" for name, value in self.last().items())
-        return f"<History of {self.epochs} epochs{': ' + last if last else ''}>"
+        if last:
+            text += f": {last}"
+        return text + ">"

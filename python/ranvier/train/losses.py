@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
 from ranvier.tensors.memory import Array
 
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A loss of output and target: a module of the library, or a function or object of the program."""
+
 _LINKS: dict[str, tuple[type, ...]] = {
     "softmax": (nn.CrossEntropyLoss, nn.NLLLoss),
     "sigmoid": (nn.BCEWithLogitsLoss,),
@@ -29,7 +33,7 @@ _LINKS: dict[str, tuple[type, ...]] = {
 }
 
 
-def link_of(loss: Any) -> str | None:
+def link_of(loss: Loss | None) -> str | None:
     """ "softmax", "sigmoid" or "identity" for a classification loss, None for any other.
 
     A user's loss declares it by an attribute `link` with one of these names.
@@ -41,8 +45,8 @@ def link_of(loss: Any) -> str | None:
                 f"[Trainer] got a loss with link {declared!r}; expected 'softmax', 'sigmoid' or 'identity'"
             )
         return declared
-    for link, kinds in _LINKS.items():
-        if isinstance(loss, kinds):
+    for link, classes in _LINKS.items():
+        if isinstance(loss, classes):
             return link
     return None
 
@@ -61,7 +65,8 @@ def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
     if link == "softmax":
         return output.argmax(axis=1)
     # sigmoid(z) > 0.5 exactly where z > 0
-    return (output > (0.0 if link == "sigmoid" else 0.5)).astype(np.int64)
+    threshold = 0.0 if link == "sigmoid" else 0.5
+    return (output > threshold).astype(np.int64)
 
 
 # Losses of one number for each target.
@@ -77,9 +82,11 @@ class EpochLoss:
     The penalty on the weights is averaged over the batches in any case.
     """
 
-    def __init__(self, loss: Any) -> None:
+    def __init__(self, loss: Loss) -> None:
         self._summed = getattr(loss, "reduction", "mean") == "sum"
-        self._total = self._weight = self._penalty = 0.0
+        self._total = 0.0  # the sum of the losses, of a mean each times its weight
+        self._weight = 0.0  # the sum of the weights
+        self._penalty = 0.0  # the sum of the penalties, each times the weight of its batch
 
     def add(self, value: float, weight: float, penalty: float = 0.0) -> float:
         """Adds a batch: its loss and the weight of its samples. Returns the loss with the penalty."""
@@ -94,12 +101,16 @@ class EpochLoss:
     def add_all(self, values: Array, weights: Array | int, penalties: Array | None) -> None:
         """The same, bit for bit, as `add` of each batch in turn; weights: one number if all are equal."""
         with np.errstate(all="ignore"):
-            terms = values * (1.0 if self._summed else weights)
+            if self._summed:
+                terms = values * 1.0
+            else:
+                terms = values * weights
             if isinstance(weights, int):
                 # The sum of whole numbers is exact in any order.
                 self._weight += float(weights * len(values))
             else:
-                if not self._summed and not (counted := weights > 0).all():
+                counted = weights > 0
+                if not self._summed and not counted.all():
                     terms = terms[counted]  # 0 times a loss that is not finite would be NaN
                 self._weight = _continued(self._weight, weights.astype(float))
             self._total = _continued(self._total, terms)
@@ -133,11 +144,15 @@ def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
     """The weights of a batch and their sum, as `batch_loss` takes them: False where there are none."""
     if weights is None:
         return False, False
-    return wrap(weights), wrap(np.array(weights.sum() or 1.0))  # a batch of weights 0 has loss 0
+    total = weights.sum() or 1.0  # a batch of weights 0 has loss 0
+    return wrap(weights), wrap(np.array(total))
 
 
-def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
-    """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
+def batch_loss(loss: Loss, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
+    """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss.
+
+    weights, total: the weight of each sample (n,) and the sum of them, or False for both.
+    """
     if isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor):
         # (n,) and (n, 1) are the same: the pairs are clear
         shape = tuple(y.shape)
@@ -146,37 +161,40 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
             y = y.reshape(expected)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
         value = loss(output, y)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            is_tensor = isinstance(value, Tensor)
-            if is_tensor:
-                what = f"shape {tuple(value.shape)}"
-            else:
-                what = f"type {type(value).__name__}"
-            raise ValueError(
-                f"[Trainer] got a loss of {what} from {name_of(loss)}; expected a Tensor of one number: its "
-                "mean, or reduction='mean'"
-            )
-        return value
+        if isinstance(value, Tensor) and value.numel() == 1:
+            return value
+        what = f"type {type(value).__name__}"
+        if isinstance(value, Tensor):
+            what = f"shape {tuple(value.shape)}"
+        raise ValueError(
+            f"[Trainer] got a loss of {what} from {name_of(loss)}; expected a Tensor of one number: its "
+            "mean, or reduction='mean'"
+        )
     losses = unreduced(loss)(output, y)
     n = len(y)
-    per_sample = losses.numel() // len(y)
-    shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
-    return (losses.reshape(n, -1) * shares.to(losses.dtype).reshape(n, 1)).sum()
+    losses_per_sample = losses.numel() // n
+    factors = weights
+    if getattr(loss, "reduction", "mean") == "mean":
+        factors = weights / (total * losses_per_sample)
+    return (losses.reshape(n, -1) * factors.to(losses.dtype).reshape(n, 1)).sum()
 
 
-def batch_weight(loss: Any, y: Array, weights: Array | None) -> float:
+def batch_weight(loss: Loss, y: Array, weights: Array | None) -> float:
     """The weight of a batch among others: the divisor in the mean of its losses."""
     counts = weights if weights is not None else mean_weights(loss, y)
-    return float(len(y) if counts is None else counts.sum())
+    if counts is None:
+        return float(len(y))
+    return float(counts.sum())
 
 
-def mean_weights(loss: Any, y: Array) -> Array | None:
+def mean_weights(loss: Loss, y: Array) -> Array | None:
     """The weight (n) of each sample in the mean of a loss that weights or ignores classes.
 
     With several targets for a sample it is the sum of their weights. None if all weights are 1.
     """
-    kinds = nn.CrossEntropyLoss, nn.NLLLoss
-    if not isinstance(loss, kinds) or loss.reduction != "mean" or y.dtype.kind not in "iu":
+    if not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return None
+    if loss.reduction != "mean" or y.dtype.kind not in "iu":
         return None
     weight = loss.weight
     ignored = y == loss.ignore_index
@@ -189,14 +207,14 @@ def mean_weights(loss: Any, y: Array) -> Array | None:
     return np.where(ignored, 0.0, counts).reshape(len(y), -1).sum(axis=1, dtype=np.float64)
 
 
-def summed(loss: Any) -> Any:
+def summed(loss: Loss) -> Loss:
     """A copy of a loss module whose reduction is 'sum'."""
-    copied = copy.copy(loss)
+    copied: Any = copy.copy(loss)
     copied.reduction = "sum"
     return copied
 
 
-def unreduced(loss: Any) -> Any:
+def unreduced(loss: Loss) -> Loss:
     """A copy of a loss module that gives one loss per sample (and output) instead of one number.
 
     Raises:
@@ -207,11 +225,11 @@ def unreduced(loss: Any) -> Any:
             f"[Trainer] sample_weight and class_weight need a loss with reduction='mean' or 'sum'; "
             f"got {name_of(loss)}"
         )
-    copied = copy.copy(loss)
+    copied: Any = copy.copy(loss)
     copied.reduction = "none"
     return copied
 
 
-def name_of(thing: Any) -> str:
+def name_of(thing: object) -> str:
     """The name of a function, or the class of an object."""
     return str(getattr(thing, "__name__", type(thing).__name__))

@@ -68,13 +68,13 @@ class NonFinite:
         trainer = self._trainer
         layer, why = self._cause(batch, value)
         where = f"epoch {trainer.epoch + 1}, batch {trainer.batch + 1}"
-        self._tell(
+        text = (
             f"got a loss of {value + penalty:g} in {where}: {why}; expected finite numbers: try a smaller "
             "learning rate, clip_grad_norm, or inputs and targets of a smaller scale"
-            + ("" if math.isfinite(value) else ". The update of this batch is not made"),
-            trainer.batch + 1,
-            layer,
         )
+        if not math.isfinite(value):
+            text += ". The update of this batch is not made"
+        self._tell(text, trainer.batch + 1, layer)
 
     def parameters(self) -> None:
         """Raise or warn if a parameter is not finite, so that no such model is returned or saved."""
@@ -111,21 +111,23 @@ class NonFinite:
         if parameter is not None:
             layer, name = parameter
             return layer, f"{name} has NaN or infinite values since an earlier update"
-        first: list[str] = []  # name and class of the first module to give an output that is not finite
+        found: list[tuple[str, Module]] = []  # the modules that give an output that is not finite, in order
 
-        def look(name: str, module: Module, args: Any, output: Any) -> None:
-            if not first and not _finite(output):
-                first.extend((name, type(module).__name__))
+        def look(name: str, module: Module, args: tuple[Any, ...], output: Any) -> None:
+            if not _finite(output):
+                found.append((name, module))
 
-        outputs = Outputs(trainer.model.named_modules(), look)
+        outputs = Outputs(trainer.model.named_modules(), look)  # calls `look` after each module's forward
         with restored(list(trainer.model.buffers())), outputs, no_grad():
             try:
                 output = trainer.model(borrowed(x))
                 loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
             except Exception as error:  # the loss is the error to report, not this one
                 return None, f"the cause was not found ({error})"
-        if first:
-            return first[0], f"the output of layer {first[0]!r} ({first[1]}) is the first that is not finite"
+        if found:
+            layer, module = found[0]
+            class_name = type(module).__name__
+            return layer, f"the output of layer {layer!r} ({class_name}) is the first that is not finite"
         if not _finite(output):
             return None, "the model's output is not finite, though that of each layer is"
         if batch_weight(trainer.loss, y, weights) == 0:
@@ -143,19 +145,22 @@ def _first_parameter(trainer: Training) -> tuple[str | None, str] | None:
         if not _finite(p):
             layer = name.rpartition(".")[0]
             return layer, f"parameter {name!r}"
-    if all(_finite(p) for p in parameters_of(trainer.optimizer) if id(p) not in seen):
+    others = [p for p in parameters_of(trainer.optimizer) if id(p) not in seen]
+    if all(map(_finite, others)):
         return None
     return None, "a parameter of the optimizer that the model lacks"
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     """True if all numbers are finite; for containers, those of all their Tensors."""
     if isinstance(value, (tuple, list)):
         return all(map(_finite, value))
     if isinstance(value, dict):
         return all(map(_finite, value.values()))
     array = getattr(value, "_array", None)
-    return array is None or array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    if array is None or array.dtype.kind != "f":
+        return True
+    return bool(np.isfinite(array).all())
 
 
 @contextmanager

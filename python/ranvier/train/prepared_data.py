@@ -1,11 +1,15 @@
-"""Samples, targets and weights for a Trainer: checked and converted once, before the first step."""
+"""Samples, targets and weights for a Trainer: checked and converted once, before the first step.
+
+`DataSpec` knows what a model and a loss take, and makes arrays of what a user passes; `prepare` gives
+samples, targets and weights together. In errors `name` is the method that was called, such as "Trainer.fit".
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +20,19 @@ from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
-from ranvier.train.losses import link_of, name_of
+from ranvier.train.losses import Loss, link_of, name_of
 
 if TYPE_CHECKING:
     from ranvier.nn.module import Module
+
+Samples: TypeAlias = npt.ArrayLike | Iterable[Any]
+"""x: an array, a data frame, a tensor of PyTorch, lists; or, without y, a loader that gives batches."""
+
+ValidationData: TypeAlias = Sequence[npt.ArrayLike] | Iterable[Any]
+"""(x, y), (x, y, sample_weight) or a loader."""
+
+ClassWeight: TypeAlias = Mapping[Any, float] | Sequence[float] | Array | str
+"""The weights of classes: by label, one for each class, or "balanced"."""
 
 _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses whose targets must be in [0, 1]
 
@@ -39,7 +52,7 @@ class DataSpec:
     """
 
     model: Module
-    loss: Any
+    loss: Loss
     classes: Array | None = None
     columns: list[str] | None = None
     outputs: list[str] | None = None
@@ -58,7 +71,7 @@ class DataSpec:
             return np.dtype(p.dtype)
         return np.dtype(np.float32)
 
-    def samples(self, name: str, x: Any) -> Array:
+    def samples(self, name: str, x: Samples) -> Array:
         """`x` as an array in the model's dtype; integers and booleans stay if the model takes them.
 
         Raises:
@@ -82,7 +95,7 @@ class DataSpec:
             return True
         return _raises(self.model, x.astype(self.dtype))
 
-    def targets(self, name: str, y: Any, x: Array, learn: bool = False) -> Array:
+    def targets(self, name: str, y: npt.ArrayLike, x: Array, learn: bool = False) -> Array:
         """`y` as an array with a target for each sample of x: class indices, or numbers in the model's dtype.
 
         learn: take the classes from `y`, if they are not known.
@@ -113,7 +126,7 @@ class DataSpec:
             )
         return _converted(array, self.dtype)
 
-    def _holds_labels(self, y: Any, array: Array) -> bool:
+    def _holds_labels(self, y: npt.ArrayLike, array: Array) -> bool:
         """Whether the targets name classes: text, categories of a data frame, or flags for a softmax."""
         kind = array.dtype.kind
         if kind in "UO":
@@ -247,12 +260,12 @@ def _of_lengths(x: Array, y: Array) -> str:
     return ""
 
 
-def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) -> list[str] | None:
+def _same_columns(name: str, what: str, data: Samples, expected: list[str] | None) -> list[str] | None:
     """The column names of a data frame; `expected` for other data, or for targets of one column.
 
     Raises ValueError if they are not those expected.
     """
-    names = column_names(frame)
+    names = column_names(data)
     if names is None or (len(names) == 1 and what != "columns"):
         return expected
     columns = [str(column) for column in names]
@@ -307,11 +320,11 @@ class Prepared:
 
 def prepare(
     name: str,
-    x: Any,
-    y: Any,
+    x: Samples,
+    y: npt.ArrayLike,
     spec: DataSpec,
     sample_weight: npt.ArrayLike | None = None,
-    class_weight: Any = None,
+    class_weight: ClassWeight | None = None,
     whole: bool = True,
     learn: bool = False,
 ) -> Prepared:
@@ -334,7 +347,7 @@ def prepare(
     return weighted(name, Prepared(xs, ys, weights), class_weight, spec, whole)
 
 
-def _require_order(name: str, x: Any, y: Any) -> None:
+def _require_order(name: str, x: Samples, y: npt.ArrayLike) -> None:
     """Warn if x and y are pandas objects with the same row labels in different orders."""
     rows: Any = getattr(x, "index", None)
     others: Any = getattr(y, "index", None)
@@ -348,8 +361,13 @@ def _require_order(name: str, x: Any, y: Any) -> None:
         )
 
 
-def weighted(name: str, data: Prepared, class_weight: Any, spec: DataSpec, whole: bool = True) -> Prepared:
-    """The data with each weight multiplied by that of the sample's class; 0 for the loss's `ignore_index`."""
+def weighted(
+    name: str, data: Prepared, class_weight: ClassWeight | None, spec: DataSpec, whole: bool = True
+) -> Prepared:
+    """The data with each weight multiplied by that of the sample's class; 0 for the loss's `ignore_index`.
+
+    whole: see `prepare`.
+    """
     weights = data.weights
     if class_weight is not None:
         by_class = class_weights(name, class_weight, data.y, whole, spec.classes)
@@ -363,8 +381,8 @@ def weighted(name: str, data: Prepared, class_weight: Any, spec: DataSpec, whole
     return Prepared(data.x, data.y, weights)
 
 
-def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.NDArray[np.float64]:
-    """One non-negative weight per sample."""
+def sample_weights(name: str, weights: npt.ArrayLike, n: int, whole: bool = True) -> npt.NDArray[np.float64]:
+    """One non-negative weight per sample; whole: see `prepare`."""
     array = to_array(name, "sample_weight", weights).astype(np.float64)
     if array.shape != (n,):
         raise ValueError(f"[{name}] got sample_weight of shape {array.shape}; expected ({n},)")
@@ -375,11 +393,16 @@ def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.N
     return array
 
 
-def weights_by_label(name: str, weights: Any, y: Array, names: Array | None) -> dict[Any, float] | None:
-    """The weights of the classes of training data by their labels, for other data; None without weights."""
+def weights_by_label(
+    name: str, weights: ClassWeight | None, y: Array, names: Array | None
+) -> dict[Any, float] | None:
+    """The weights of the classes of training data by their labels, for other data; None without weights.
+
+    y: class indices. names: the labels of the indices, where they are not the indices themselves.
+    """
     if weights is None:
         return None
-    per_sample = class_weights(name, weights, y, True, names)
+    per_sample = class_weights(name, weights, y, whole=True, names=names)
     codes, first = np.unique(y.reshape(-1).astype(np.int64), return_index=True)
     labels = _labels(codes, names)
     return dict(zip(labels, per_sample[first].tolist(), strict=True))
@@ -393,7 +416,7 @@ def _labels(indices: Array, names: Array | None) -> list[Any]:
 
 
 def class_weights(
-    name: str, weights: Any, y: Array, whole: bool, names: Array | None
+    name: str, weights: ClassWeight, y: Array, whole: bool, names: Array | None
 ) -> npt.NDArray[np.float64]:
     """The weight of each sample's class.
 

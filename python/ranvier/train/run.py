@@ -1,4 +1,9 @@
-"""Run: one `fit`, epoch by epoch and batch by batch, and its state for checkpoints."""
+"""Run: one `fit`, epoch by epoch and batch by batch, and its state for checkpoints.
+
+`Trainer.fit` makes a Run and calls `go`. Batches are computed in Python one by one, or by `_run_ahead` many
+in one call of the core, where nothing in Python has to happen between them. `DistributedRun` of
+ranvier.distributed is its subclass for several processes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -52,11 +57,11 @@ PARTS = (
 
 def _may_save(hook: Callback) -> bool:
     """True for a Checkpoint, and for a callback with code of the program, which may ask for one."""
-    return _is_own(hook) or isinstance(hook, Checkpoint)
+    return _has_user_code(hook) or isinstance(hook, Checkpoint)
 
 
-def _is_own(hook: Callback) -> bool:
-    """True for a callback with code of the program."""
+def _has_user_code(hook: Callback) -> bool:
+    """True for a callback with code of the program, not of the library alone."""
     return isinstance(hook, LambdaCallback) or not type(hook).__module__.startswith("ranvier.")
 
 
@@ -86,7 +91,8 @@ class Run:
                 find_sizes(trainer.model, first)
             except (TypeError, ValueError) as error:
                 raise_with_hint(error, trainer.model, None, first)
-        self.trainer, self._evaluator = trainer, self._new_evaluator(trainer, parts)
+        self.trainer = trainer
+        self._evaluator = self._new_evaluator(trainer, parts)
         self.source = source
         self.valid = valid
         self.hooks = hooks
@@ -94,7 +100,8 @@ class Run:
         self.step: TrainingStep = self._new_step(trainer, parts)
         self.step.expect(epochs * source.batches)
         self._nonfinite = NonFinite(trainer)
-        self.first = self.epoch = trainer.history.epochs
+        self.first = trainer.history.epochs
+        self.epoch = self.first
         self.last = self.first + epochs
         self.batch = 0
         self._interrupt = Interrupt()
@@ -109,7 +116,8 @@ class Run:
         measures = valid is not None or bool(trainer.metrics)
         self._between = measures or must_act(hooks, "every_epoch", OF_EPOCHS)
         # whether a callback has code of the program, which may replace layers
-        self._may_replace = any(map(_is_own, hooks))
+        self._may_replace = any(map(_has_user_code, hooks))
+        # the checkpoint to resume from and its state, until they are restored
         self._resumed: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
             if isinstance(hook, Checkpoint):
@@ -199,7 +207,8 @@ class Run:
         """Call a method of all callbacks. A KeyboardInterrupt of one acts as Ctrl-C: between two steps, so
         that the others are called and a checkpoint can be written. A second one ends the run at once."""
         for hook in self._called:
-            if getattr(type(hook), method, None) is getattr(Callback, method) and method not in vars(hook):
+            is_inherited = getattr(type(hook), method, None) is getattr(Callback, method)
+            if is_inherited and method not in vars(hook):
                 continue  # The method is that of Callback, which does nothing.
             try:
                 getattr(hook, method)(*args)
@@ -211,7 +220,8 @@ class Run:
         self._call("on_epoch_begin", self.epoch)
         if self._may_replace:
             follow_parameters(self.trainer)
-        self._samples, self._start = 0, perf_counter()
+        self._samples = 0
+        self._start = perf_counter()
 
     def _end_epoch(self) -> None:
         history = self.trainer.history
@@ -221,8 +231,11 @@ class Run:
             measured = self._evaluator.measure(self.valid)
             logs.update({f"val_{key}": value for key, value in measured.items()})
         history.append(**logs)
-        history.seconds[-1], history.samples[-1] = seconds, float(self._samples)
-        self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
+        history.seconds[-1] = seconds
+        history.samples[-1] = float(self._samples)
+        self.epoch += 1
+        self.batch = 0
+        self._measured = self._new_measured()
         self._call("on_epoch_end", self.epoch - 1, logs)
         self._epoch_ended()
 
@@ -238,9 +251,9 @@ class Run:
         self._run_ahead()
         for x, y, weights in self.source:
             self._call("on_batch_begin", self.batch)
-            last = self.batch + 1 == self.source.batches
+            is_last = self.batch + 1 == self.source.batches
             try:
-                value, output, penalty, updated = step(x, y, weights, last)
+                value, output, penalty, updated = step(x, y, weights, is_last)
             except (TypeError, ValueError) as error:
                 raise_with_hint(error, trainer.model, self._link, x, y)
             if not isfinite(value + penalty) and trainer.on_nonfinite != "ignore":
@@ -260,8 +273,10 @@ class Run:
             step.finish()
             report(trainer, updates=trainer.updates + 1)
         if self.batch == 0:
-            once = ": a generator gives them once, a list or a DataLoader in each epoch" * (self.epoch > 0)
-            raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{once}")
+            remedy = ""
+            if self.epoch > 0:
+                remedy = ": a generator gives them once, a list or a DataLoader in each epoch"
+            raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{remedy}")
         self._crossed = None if self._between else step.compiled.latest
 
     def _run_ahead(self) -> None:
@@ -277,27 +292,33 @@ class Run:
             try:
                 results = self.step.run_ahead(ahead)
             except BaseException as error:
-                for i, (part, _) in enumerate(ahead.parts()):  # the losses of these batches are lost
+                # The batches that have run count as updates, though their losses are lost.
+                for i, (one_pass, _) in enumerate(ahead.parts()):
                     if i > 0:
                         self.source.begin_next()
                         self.batch = 0
-                    self._count(part.batches.done)
+                    self._count(one_pass.batches.done)
                 if isinstance(error, (TypeError, ValueError)):
-                    raise_with_hint(error, self.trainer.model, self._link, *self.source.batch(self.batch)[:2])
+                    x, y, _ = self.source.batch(self.batch)
+                    raise_with_hint(error, self.trainer.model, self._link, x, y)
                 raise
             if results is None:
                 break
+            losses, outputs, penalties = results
             passes = ahead.parts()
-            each = (perf_counter() - start) / len(passes)
-            for i, (part, taken) in enumerate(passes):
+            seconds_per_pass = (perf_counter() - start) / len(passes)
+            for i, (one_pass, taken) in enumerate(passes):
                 if i > 0:  # the epoch before is complete
-                    later = (len(passes) - i) * each
+                    # All passes have run already: move the clock back to the end of this one.
+                    later = (len(passes) - i) * seconds_per_pass
                     self._start += later
                     self._end_epoch()
                     self.source.begin_next()
                     self._begin_epoch()
                     self._start -= later
-                self._account(part, *[None if a is None else a[taken] for a in results])
+                taken_outputs = None if outputs is None else outputs[taken]
+                taken_penalties = None if penalties is None else penalties[taken]
+                self._account(one_pass, losses[taken], taken_outputs, taken_penalties)
             self._check_interrupt()
 
     def _check_interrupt(self) -> None:
@@ -323,26 +344,34 @@ class Run:
             return 1
         return min(self.last - self.epoch, MOST_EPOCHS)
 
-    def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
-        """Counts the batches that the core has run; only the last can have a loss that is not finite."""
+    def _account(self, ahead: Ahead, losses: Array, outputs: Array | None, penalties: Array | None) -> None:
+        """Count the batches of a pass that the core has run, and add what they give to the epoch's.
+
+        losses, outputs, penalties: an entry for each batch. Only the last can have a loss that is not finite,
+        at which the core ends.
+        """
         done = ahead.batches.done
-        last = float(values[-1])
-        penalty = 0.0 if penalties is None else float(penalties[-1])
-        failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
-        self._count(done - failed)
+        last_loss = float(losses[-1])
+        last_penalty = 0.0 if penalties is None else float(penalties[-1])
+        failed = not isfinite(last_loss + last_penalty) and self.trainer.on_nonfinite != "ignore"
         if failed:
-            self._nonfinite.loss(self.source.batch(self.batch), last, penalty)
-            self._count(1, isfinite(last))
-        y = None if output is None else ahead.targets()
+            self._count(done - 1)
+            self._nonfinite.loss(self.source.batch(self.batch), last_loss, last_penalty)
+            self._count(1, updated=isfinite(last_loss))
+        else:
+            self._count(done)
+        y = None if outputs is None else ahead.targets()
         weights = ahead.weight(self.source.counts(self.trainer.loss))
-        self._measured.add_all(values, output, y, weights, penalties)
+        self._measured.add_all(losses, outputs, y, weights, penalties)
         self._samples += done * ahead.batches.size
-        self._call("on_batch_end", self.batch - 1, {"loss": last + penalty})
+        self._call("on_batch_end", self.batch - 1, {"loss": last_loss + last_penalty})
 
     def _count(self, batches: int, updated: bool = True) -> None:
+        """Count batches that have run; updated: whether each has updated the weights."""
         self.source.skip(batches)
         self.batch += batches
-        report(self.trainer, updates=self.trainer.updates + batches * updated)
+        if updated:
+            report(self.trainer, updates=self.trainer.updates + batches)
 
     # --- overridden for runs of several processes
 
@@ -354,7 +383,8 @@ class Run:
         """After the callbacks of an epoch."""
 
     def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
-        step: TrainingStep = parts.kept(trainer, "step", lambda: TrainingStep(trainer, parts, self.source))
+        make = partial(TrainingStep, trainer, parts, self.source)
+        step: TrainingStep = parts.kept(trainer, "step", make)
         step.begin(self.source)
         return step
 
@@ -379,7 +409,10 @@ class Run:
         """Everything that the rest of the run depends on."""
         self._nonfinite.parameters()  # such a state cannot be resumed
         trainer = self.trainer
-        loss = trainer.loss
+        loss_state = None
+        if isinstance(trainer.loss, nn.Module):
+            loss_state = dict(trainer.loss.state_dict())
+        valid_state = None if self.valid is None else self.valid.state_dict()
         return {
             "run": self._description,
             "epoch": self.epoch,
@@ -388,12 +421,12 @@ class Run:
             "stopped": trainer.stop_training,
             "model": dict(trainer.model.state_dict()),
             "frozen": [name for name, p in trainer.model.named_parameters() if not p.requires_grad],
-            "loss": dict(loss.state_dict()) if isinstance(loss, nn.Module) else None,
+            "loss": loss_state,
             "optimizer": trainer.optimizer.state_dict(),
             "step": self.step.state_dict(),
             "random": random.current().plain_state(),
             "data": self.source.state_dict(),
-            "validation data": None if self.valid is None else self.valid.state_dict(),
+            "validation data": valid_state,
             "measured": self._measured.state_dict(),
             "history": trainer.history.to_dict(),
             "callbacks": [[type(hook).__name__, hook.state_dict()] for hook in self.hooks],
@@ -410,7 +443,8 @@ class Run:
         trainer.optimizer.load_state_dict(state["optimizer"])
         self.step.load_state_dict(state["step"])
         report(trainer, history=History.from_dict(state["history"]))
-        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.epoch = state["epoch"]
+        self.batch = state["batch"]
         report(trainer, updates=state["updates"], stop_training=state["stopped"])
         self._measured.load_state_dict(state["measured"])
         self.source.load_state_dict(state["data"])

@@ -1,27 +1,37 @@
-"""Saves and loads a Trainer, and describes it in words."""
+"""Saves and loads a Trainer, and describes it in words: `Trainer.save`, `Trainer.load`, `repr(trainer)`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import ranvier.nn as nn
 import ranvier.optim as optim
-from ranvier.metrics.named import METRICS
+from ranvier.metrics.named import METRICS, Metric
 from ranvier.serialization import architecture
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
 from ranvier.tensors.reading import path_of
 from ranvier.train.callbacks.base import Training, report
 from ranvier.train.history import History
-from ranvier.train.losses import name_of
+from ranvier.train.losses import Loss, name_of
 from ranvier.train.prepared_data import DataSpec
 
 if TYPE_CHECKING:
     from ranvier.nn.module import Module
+    from ranvier.optim.optimizer import Optimizer
+    from ranvier.tensors.tensor import Tensor
+
+
+class Replacements(NamedTuple):
+    """The arguments of `Trainer.load`, which replace what cannot be made from the file; None: the file's."""
+
+    model: Module | None
+    loss: str | Loss | None
+    metrics: Sequence[str | Metric] | None
 
 
 def text(trainer: Training) -> str:
@@ -60,19 +70,28 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
             "[Trainer.save] got no optimizer; expected one in Trainer(...), or rv.save(model, path)"
         )
     classes = None if spec.classes is None else spec.classes.tolist()
+    loss_description = {"custom": name_of(loss)}
+    loss_state = {}
+    if isinstance(loss, nn.Module):
+        loss_description = architecture.describe(loss)
+        loss_state = dict(loss.state_dict())
+    settings = {}
+    for name, value in trainer.settings().items():
+        settings[name] = dict(value) if isinstance(value, Mapping) else value
+    settings["compile"] = trainer.compile
+    settings["on_nonfinite"] = trainer.on_nonfinite
     state = {
         "trainer": 1,
         "model": dict(model.state_dict()),
         "architecture": architecture.describe(model),
         "tied": tied_names(model),
-        "loss": architecture.describe(loss) if isinstance(loss, nn.Module) else {"custom": name_of(loss)},
-        "loss state": dict(loss.state_dict()) if isinstance(loss, nn.Module) else {},
+        "loss": loss_description,
+        "loss state": loss_state,
         "optimizer": [name_of(trainer.optimizer), _order(trainer), trainer.optimizer.state_dict()],
         "owns optimizer": vars(trainer)["_owns_optimizer"],
         "metrics": list(trainer.metrics),
         "own metrics": [n for n, metric in trainer.metrics.items() if METRICS.get(n) is not metric],
-        "settings": {n: dict(v) if isinstance(v, Mapping) else v for n, v in trainer.settings().items()}
-        | {"compile": trainer.compile, "on_nonfinite": trainer.on_nonfinite},
+        "settings": settings,
         "history": trainer.history.to_dict(),
         "updates": trainer.updates,
         "classes": classes,
@@ -84,29 +103,29 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
     write_checkpoint(path, state)
 
 
-def read_trainer(kind: Any, path: PathLike, model: Module, loss: Any, metrics: Any) -> tuple[Any, DataSpec]:
-    """The Trainer, of class `kind`, that `write_trainer` wrote, and the specification of its data.
-
-    Arguments replace what cannot be made from the file.
-    """
+def read_trainer(
+    trainer_class: Callable[..., Any], path: PathLike, replacements: Replacements
+) -> tuple[Any, DataSpec]:
+    """The Trainer, of this class, that `write_trainer` wrote, and the specification of its data."""
     state = read_checkpoint(path_of("Trainer.load", "path", path), "Trainer.save")
     if state.get("trainer") != 1:
         raise ValueError(f"[Trainer.load] got '{path}', which is no Trainer; expected a file of Trainer.save")
     try:
-        return _trainer_of(state, kind, model, loss, metrics)
+        return _build(state, trainer_class, replacements)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise ValueError(f"[Trainer.load] got '{path}': {error}") from None
 
 
-def _trainer_of(
-    state: dict[str, Any], kind: Any, model: Module, loss: Any, metrics: Any
+def _build(
+    state: dict[str, Any], trainer_class: Callable[..., Any], replacements: Replacements
 ) -> tuple[Any, DataSpec]:
     """The Trainer and the specification of its data, from what the file holds."""
-    model = _model(state, model)
-    loss = _loss(state, loss)
+    model = _model(state, replacements.model)
+    loss = _loss(state, replacements.loss)
     optimizer = _optimizer(state, model, loss)
     for name, p in _named(model, loss).items():
         p.requires_grad = name not in state["frozen"]
+    metrics = replacements.metrics
     if metrics is None and state["own metrics"]:
         own = ", ".join(state["own metrics"])
         raise ValueError(f"metrics of your own ({own}), and files hold no code; expected metrics=[...]")
@@ -115,13 +134,14 @@ def _trainer_of(
     classes = state["classes"]
     labels = None if classes is None else np.array(classes)
     spec = DataSpec(model, loss, labels, state["columns"], state["target columns"], state["flat"])
-    trainer = kind(model, loss, optimizer, metrics=metrics, **state["settings"])
+    trainer = trainer_class(model, loss, optimizer, metrics=metrics, **state["settings"])
     report(trainer, history=History.from_dict(state["history"]), updates=state["updates"])
     report(trainer, _owns_optimizer=state["owns optimizer"])
     return trainer, spec
 
 
-def _model(state: dict[str, Any], model: Module) -> Any:
+def _model(state: dict[str, Any], model: Module | None) -> Any:
+    """The model of the file, or `model` with its weights."""
     arrays = {name: np.asarray(getattr(v, "_array", v)) for name, v in state["model"].items()}
     if model is None:
         custom = _custom(state["architecture"])
@@ -135,7 +155,8 @@ def _model(state: dict[str, Any], model: Module) -> Any:
     return model
 
 
-def _loss(state: dict[str, Any], loss: Any) -> Any:
+def _loss(state: dict[str, Any], loss: str | Loss | None) -> Any:
+    """The loss of the file, or `loss`, with its state."""
     if loss is None:
         custom = _custom(state["loss"])
         if custom:
@@ -146,20 +167,25 @@ def _loss(state: dict[str, Any], loss: Any) -> Any:
     return loss
 
 
-def _optimizer(state: dict[str, Any], model: Module, loss: Any) -> Any:
-    name, order, saved = state["optimizer"]
-    kind = getattr(optim, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
-        raise ValueError(f"its optimizer is your own ({name}); expected one of rv.optim")
-    named = _named(model, loss)
-    optimizer = kind([{"params": [named[n] for n in group]} for group in order])  # type: ignore[call-arg]
+def _optimizer(state: dict[str, Any], model: Module, loss: Loss) -> Optimizer:
+    """The optimizer of the file, over the parameters that its groups name."""
+    class_name, names_by_group, saved = state["optimizer"]
+    optimizer_class: Any = getattr(optim, class_name, None)
+    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, optim.Optimizer)):
+        raise ValueError(f"its optimizer is your own ({class_name}); expected one of rv.optim")
+    parameters = _named(model, loss)
+    groups = []
+    for names in names_by_group:
+        groups.append({"params": [parameters[name] for name in names]})
+    make: Callable[..., Optimizer] = optimizer_class
+    optimizer = make(groups)
     optimizer.load_state_dict(saved)
     return optimizer
 
 
-def _named(model: Module, loss: Any) -> dict[str, Any]:
+def _named(model: Module, loss: Loss) -> dict[str, Tensor]:
     """All parameters by name: those of the loss, too, which may learn."""
-    parameters: dict[str, Any] = {f"model.{name}": p for name, p in model.named_parameters()}
+    parameters: dict[str, Tensor] = {f"model.{name}": p for name, p in model.named_parameters()}
     if isinstance(loss, nn.Module):
         parameters |= {f"loss.{name}": p for name, p in loss.named_parameters()}
     return parameters
@@ -168,21 +194,26 @@ def _named(model: Module, loss: Any) -> dict[str, Any]:
 def _order(trainer: Training) -> list[list[str]]:
     """The names of the optimizer's parameters, by group."""
     names = {id(p): name for name, p in _named(trainer.model, trainer.loss).items()}
-    groups = getattr(trainer.optimizer, "param_groups", ())
-    if any(id(p) not in names for group in groups for p in group["params"]):
-        raise TypeError(
-            "[Trainer.save] got an optimizer with parameters that are neither the model's nor the loss's; "
-            "expected those alone"
-        )
-    return [[names[id(p)] for p in group["params"]] for group in groups]
+    order = []
+    for group in getattr(trainer.optimizer, "param_groups", ()):
+        if any(id(p) not in names for p in group["params"]):
+            raise TypeError(
+                "[Trainer.save] got an optimizer with parameters that are neither the model's nor the "
+                "loss's; expected those alone"
+            )
+        order.append([names[id(p)] for p in group["params"]])
+    return order
 
 
-def _custom(node: Any) -> str:
-    """The first class of the user's own in a description, or ""."""
+def _custom(node: object) -> str:
+    """The first class of the user's own in a description of a model or loss, or ""."""
     if isinstance(node, dict):
         if "custom" in node:
             return str(node["custom"])
         node = list(node.values())
     if isinstance(node, list):
-        return next((name for child in node if (name := _custom(child))), "")
+        for child in node:
+            name = _custom(child)
+            if name:
+                return name
     return ""

@@ -1,4 +1,8 @@
-"""The settings of a Trainer and the callbacks of a run, checked before anything starts."""
+"""The settings of a Trainer and the callbacks of a run, checked before anything starts.
+
+`Settings` is the base class of Trainer: each of its attributes is a `Setting`, which a program may set and
+which is checked then, or is `Reported`, written by runs only.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +23,7 @@ import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.config import require_precision
 from ranvier.metrics.named import METRICS, Metric, OfScorer, is_scorer, scored
+from ranvier.optim.optimizer import Optimizer
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.arrays import MODES
@@ -26,12 +31,15 @@ from ranvier.train.attributes import require_known
 from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.history import History
-from ranvier.train.losses import name_of
-from ranvier.train.step import parameters_of, strength
+from ranvier.train.losses import Loss, name_of
+from ranvier.train.step import Strength, parameters_of, strength
 
 if TYPE_CHECKING:
     from ranvier.nn.module import Module
-    from ranvier.optim.optimizer import Optimizer
+    from ranvier.tensors.tensor import Tensor
+
+OptimizerLike: TypeAlias = str | Optimizer | Callable[..., Optimizer]
+"""An optimizer, its name, or a class or function that makes it of a list of parameters."""
 
 _LOSSES = {  # other names of losses -> the class
     "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",
@@ -44,18 +52,19 @@ _LOSSES = {  # other names of losses -> the class
 class Setting:
     """An attribute of a Trainer that is checked wherever it is set, and not set while a fit is running.
 
-    check: a function (trainer, value) that gives the value to store, or raises. stays: whether it cannot be
-    set while a fit is running; if not, it cannot be set between two fits, where nothing reads it.
+    check: a function (trainer, name of the attribute, value) that gives the value to store, or raises.
+    stays: whether it cannot be set while a fit is running; if not, it cannot be set between two fits, where
+    nothing reads it.
     """
 
-    def __init__(self, check: Callable[[Any, Any], Any], stays: bool = True) -> None:
+    def __init__(self, check: Callable[[Any, str, Any], Any], stays: bool = True) -> None:
         self._check = check
         self._stays = stays
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __set__(self, trainer: Any, value: Any) -> None:
+    def __set__(self, trainer: Settings, value: Any) -> None:
         running = vars(trainer).get("_run") is not None
         if running and self._stays:
             raise RuntimeError(
@@ -67,7 +76,7 @@ class Setting:
                 f"[Trainer] got a new {self._name} between two fits, each of which begins with False; "
                 "expected it while a fit is running, as in a method of a callback"
             )
-        vars(trainer)[self._name] = self._check(trainer, value)
+        vars(trainer)[self._name] = self._check(trainer, self._name, value)
 
 
 class Reported:
@@ -76,33 +85,113 @@ class Reported:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __set__(self, trainer: Any, value: Any) -> None:
+    def __set__(self, trainer: Settings, value: object) -> None:
         raise AttributeError(
             f"[Trainer] got a new {self._name}, which runs report; expected a setting, history or "
             "stop_training, which a program may set"
         )
 
 
+# --- the checks of single settings: each takes (trainer, name of the setting, value) and returns the value
+
+
+def _model(trainer: Settings, name: str, model: Module) -> Module:
+    refuse_torch("Trainer", "model", model)
+    if isinstance(model, type):
+        raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
+    if not hasattr(model, "parameters"):
+        raise TypeError(f"[Trainer] got model of type {type(model).__name__}; expected a Module")
+    return model
+
+
+def _loss(trainer: Settings, name: str, loss: str | Loss) -> Loss:
+    return named_loss(loss)
+
+
+def _optimizer(trainer: Settings, name: str, optimizer: OptimizerLike | None) -> Optimizer | None:
+    return take_optimizer(trainer, optimizer, lr=None)
+
+
+def _metrics(
+    trainer: Settings, name: str, metrics: Sequence[str | Metric] | Mapping[str, Metric]
+) -> dict[str, Metric]:
+    return named_metrics(metrics)
+
+
+def _penalty(trainer: Settings, name: str, value: Strength) -> Strength:
+    return strength(name, value, trainer.model)
+
+
+def _count(trainer: Settings, name: str, value: object) -> int:
+    return count("Trainer", name, value)
+
+
+def _limit(trainer: Settings, name: str, value: object) -> float | None:
+    """A number above 0, or None for no limit."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"[Trainer] got {name} of type {type(value).__name__}; expected a number or None")
+    if not 0 < value < math.inf:
+        raise ValueError(f"[Trainer] got {name} {value}; expected a finite number above 0")
+    return float(value)
+
+
+def _bool(trainer: Settings, name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"[Trainer] got {name} {value!r}; expected True or False")
+    return value
+
+
+def _flag(trainer: Settings, name: str, value: object) -> bool:
+    return flag("Trainer", name, value)
+
+
+def _mode(trainer: Settings, name: str, value: object) -> str:
+    mode: str = one_of("Trainer", name, value, MODES)
+    return mode
+
+
+def _precision(trainer: Settings, name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    return require_precision("Trainer", value)
+
+
+def _power_of_two(trainer: Settings, name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        has_one_bit = value >= 1 and value & (value - 1) == 0
+        if has_one_bit:
+            return value
+    raise ValueError(f"[Trainer] got {name} {value!r}; expected a power of two: 1, 2, 4, 8 ...")
+
+
+def _history(trainer: Settings, name: str, value: object) -> History:
+    if not isinstance(value, History):
+        raise TypeError(f"[Trainer] got history of type {type(value).__name__}; expected rv.train.History()")
+    return value
+
+
 class Settings:
     """The settings of a Trainer, and what its runs report."""
 
-    model: Any = Setting(lambda _, value: _object(value))
-    loss: Any = Setting(lambda _, value: named_loss(value))
-    optimizer: Any = Setting(lambda self, value: take_optimizer(self, value, None))
-    metrics: Any = Setting(lambda _, value: named_metrics(value))
-    l1: Any = Setting(lambda self, value: strength("l1", value, self.model))
-    l2: Any = Setting(lambda self, value: strength("l2", value, self.model))
-    accumulate: Any = Setting(lambda _, value: count("Trainer", "accumulate", value))
-    clip_grad_norm: Any = Setting(lambda _, value: limit("clip_grad_norm", value))
-    clip_grad_value: Any = Setting(lambda _, value: limit("clip_grad_value", value))
-    compile: Any = Setting(lambda _, value: _flag("compile", value))
-    on_nonfinite: Any = Setting(lambda _, value: one_of("Trainer", "on_nonfinite", value, MODES))
-    precision: Any = Setting(lambda _, value: value if value is None else require_precision("Trainer", value))
-    distributed: Any = Setting(lambda _, value: _flag("distributed", value))
-    shards: Any = Setting(lambda _, value: _power_of_two("shards", value))
-    deterministic: Any = Setting(lambda _, value: _flag("deterministic", value))
-    stop_training: Any = Setting(lambda _, value: flag("Trainer", "stop_training", value), stays=False)
-    history: Any = Setting(lambda _, value: _history(value))
+    model: Any = Setting(_model)
+    loss: Any = Setting(_loss)
+    optimizer: Any = Setting(_optimizer)
+    metrics: Any = Setting(_metrics)
+    l1: Any = Setting(_penalty)
+    l2: Any = Setting(_penalty)
+    accumulate: Any = Setting(_count)
+    clip_grad_norm: Any = Setting(_limit)
+    clip_grad_value: Any = Setting(_limit)
+    compile: Any = Setting(_bool)
+    on_nonfinite: Any = Setting(_mode)
+    precision: Any = Setting(_precision)
+    distributed: Any = Setting(_bool)
+    shards: Any = Setting(_power_of_two)
+    deterministic: Any = Setting(_bool)
+    stop_training: Any = Setting(_flag, stays=False)
+    history: Any = Setting(_history)
     updates: Any = Reported()
     last_epoch: Any = Reported()
     steps_per_epoch: Any = Reported()
@@ -134,7 +223,7 @@ class Settings:
         return rates or None
 
     @lr.setter
-    def lr(self, value: Any) -> None:
+    def lr(self, value: float) -> None:
         groups = [group for group in groups_of(self.optimizer) if "lr" in group]
         if not groups:
             raise ValueError("[Trainer] got lr and no optimizer that has one; expected an optimizer before")
@@ -162,7 +251,7 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
             )
         if isinstance(metric, str):
             if metric not in METRICS:
-                near = get_close_matches(metric, METRICS, 1, 0.6)
+                near = get_close_matches(metric, METRICS, n=1, cutoff=0.6)
                 meant = f"; did you mean '{near[0]}'?" if near else ""
                 raise ValueError(
                     f"[Trainer] got metric '{metric}'{meant}; expected a function or one of "
@@ -179,16 +268,20 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
     return named
 
 
-def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
+def named_loss(loss: str | Loss) -> Loss:
     """A loss by the name of its class, in any spelling, without "Loss", or by nn.functional's function."""
     if isinstance(loss, str):
-        return _by_name("loss", loss, _losses(), _LOSSES)()
+        loss_class = _by_name("loss", loss, _losses(), _LOSSES)
+        made: Loss = loss_class()
+        return made
     refuse_torch("Trainer", "loss", loss)
     if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
         name = _spellings(_losses(), _LOSSES).get(_plain(loss.__name__))
         if name is None:
             return loss
-        return _losses()[name]()
+        loss_class = _losses()[name]
+        of_function: Loss = loss_class()
+        return of_function
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
     if not callable(loss):
@@ -204,7 +297,11 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
 
 def _losses() -> dict[str, Any]:
     """The losses that take an output and a target, by name."""
-    return {n: kind for n in nn.__all__ if n.endswith("Loss") and _of_two(kind := getattr(nn, n))}
+    losses = {}
+    for name in nn.__all__:
+        if name.endswith("Loss") and _takes_two(getattr(nn, name)):
+            losses[name] = getattr(nn, name)
+    return losses
 
 
 def groups_of(optimizer: Optimizer) -> Sequence[dict[str, Any]]:
@@ -213,7 +310,7 @@ def groups_of(optimizer: Optimizer) -> Sequence[dict[str, Any]]:
     return groups
 
 
-def take_optimizer(trainer: Any, optimizer: Optimizer, lr: float | None) -> Any:
+def take_optimizer(trainer: Settings, optimizer: OptimizerLike | None, lr: float | None) -> Optimizer | None:
     """The optimizer for a Trainer, which notes whether it is the Trainer's own: made of a name, a class or a
     function, so that it follows the parameters of the model."""
     taken = named_optimizer(optimizer, trainer.model, trainer.loss, lr)
@@ -221,22 +318,27 @@ def take_optimizer(trainer: Any, optimizer: Optimizer, lr: float | None) -> Any:
     return taken
 
 
-def named_optimizer(optimizer: Optimizer, model: Module, loss: Any, lr: float | None) -> Any:
+def named_optimizer(
+    optimizer: OptimizerLike | None, model: Module, loss: Loss, lr: float | None
+) -> Optimizer | None:
     """An optimizer; a name, a class or a function makes it of the parameters of model and loss."""
     refuse_torch("Trainer", "optimizer", optimizer)
     if optimizer is None:  # A Trainer without an optimizer evaluates and predicts.
         if lr is not None:
             raise ValueError(f"[Trainer] got lr {lr} and no optimizer; expected an optimizer or its name")
         return None
-    kind = optimizer
+    maker: Any = optimizer
     if isinstance(optimizer, str):
-        kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
-        kind = _by_name("optimizer", optimizer, kinds, {})
-    if isinstance(kind, type) or (callable(kind) and not hasattr(kind, "step")):
+        classes = {n: value for n, value in vars(optim).items() if isinstance(value, type)}
+        del classes["Optimizer"]
+        maker = _by_name("optimizer", optimizer, classes, {})
+    if isinstance(maker, type) or (callable(maker) and not hasattr(maker, "step")):
+        settings = {}
         if lr is not None:
             _rate(lr)
-        return _made_optimizer(kind, _trainable(model, loss), {} if lr is None else {"lr": lr})
-    if not hasattr(optimizer, "step"):
+            settings["lr"] = lr
+        return _made_optimizer(maker, _trainable(model, loss), settings)
+    if isinstance(optimizer, str) or not hasattr(optimizer, "step"):
         raise TypeError(
             f"[Trainer] got optimizer of type {type(optimizer).__name__}; expected an optimizer or its name"
         )
@@ -245,55 +347,65 @@ def named_optimizer(optimizer: Optimizer, model: Module, loss: Any, lr: float | 
             f"[Trainer] got lr and an optimizer of type {type(optimizer).__name__}, which has its own; "
             "expected lr with a name of an optimizer"
         )
-    return optimizer
+    taken: Optimizer = maker
+    return taken
 
 
-def _made_optimizer(kind: Any, parameters: list[Any], settings: dict[str, Any]) -> Any:
+def _made_optimizer(
+    maker: Callable[..., Optimizer], parameters: list[Tensor], settings: dict[str, Any]
+) -> Optimizer:
     """The optimizer that a class or function makes."""
-    if settings and not isinstance(kind, type):
+    if settings and not isinstance(maker, type):
         try:
-            inspect.signature(kind).bind(parameters, **settings)
+            inspect.signature(maker).bind(parameters, **settings)
         except TypeError:
             raise TypeError(
-                f"[Trainer] got lr and the function {name_of(kind)} as optimizer, which takes no lr; "
+                f"[Trainer] got lr and the function {name_of(maker)} as optimizer, which takes no lr; "
                 "expected lr inside the function: lambda p: rv.optim.SGD(p, lr=0.1)"
             ) from None
-    optimizer = kind(parameters, **settings)
+    optimizer = maker(parameters, **settings)
     if not hasattr(optimizer, "step"):
         raise TypeError(
-            f"[Trainer] got optimizer {name_of(kind)}, which gives {type(optimizer).__name__}; expected a "
+            f"[Trainer] got optimizer {name_of(maker)}, which gives {type(optimizer).__name__}; expected a "
             "function that gives an optimizer"
         )
     return optimizer
 
 
 @functools.cache
-def _of_two(kind: Any) -> bool:
+def _takes_two(loss_class: Any) -> bool:
     """True for a loss that takes exactly an output and a target."""
-    return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
+    if not isinstance(loss_class, type):
+        return False
+    forward: Any = getattr(loss_class, "forward")  # noqa: B009
+    return len(inspect.signature(forward).parameters) == 3  # self, input, target
 
 
-def _spellings(kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
+def _spellings(classes: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
     """{a spelling of a name, as `_plain` gives it: the name of the class}"""
-    return {_plain(kind): kind for kind in kinds} | {_plain(alias): kind for alias, kind in aliases.items()}
+    spellings = {_plain(name): name for name in classes}
+    spellings |= {_plain(alias): name for alias, name in aliases.items()}
+    return spellings
 
 
-def _by_name(what: str, name: str, kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
-    spellings = _spellings(kinds, aliases)
-    if _plain(name) in spellings:
-        return kinds[spellings[_plain(name)]]
-    near = get_close_matches(_plain(name), spellings, 1, 0.6)
-    spelled = {kind: shown for shown, kind in zip(map(_shown, kinds), kinds, strict=True)}
+def _by_name(what: str, name: str, classes: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
+    """The class that `name` means. what: "loss" or "optimizer"; aliases: other names -> the class's name."""
+    spellings = _spellings(classes, aliases)
+    plain_name = _plain(name)
+    if plain_name in spellings:
+        return classes[spellings[plain_name]]
+    shown = {class_name: _shown(class_name) for class_name in classes}
+    near = get_close_matches(plain_name, spellings, n=1, cutoff=0.6)
+    meant = ""
     if near:
-        meant = f"; did you mean '{spelled[spellings[near[0]]]}'?"
-    else:
-        meant = ""
+        meant = f"; did you mean '{shown[spellings[near[0]]]}'?"
     raise ValueError(
-        f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(spelled.values())}"
+        f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(shown.values())}"
     )
 
 
 def _plain(name: str) -> str:
+    """A name without what spellings differ in: BCEWithLogitsLoss, bce_with_logits: bcewithlogits."""
     return name.lower().replace("_", "").replace("-", "").replace(" ", "").removesuffix("loss")
 
 
@@ -302,17 +414,6 @@ def _shown(name: str) -> str:
     if not name.endswith("Loss"):
         return name.lower()
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name[:-4]).lower()
-
-
-def limit(name: str, value: Any) -> float | None:
-    """A number above 0, or None for no limit."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"[Trainer] got {name} of type {type(value).__name__}; expected a number or None")
-    if not 0 < value < math.inf:
-        raise ValueError(f"[Trainer] got {name} {value}; expected a finite number above 0")
-    return float(value)
 
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
@@ -334,27 +435,31 @@ def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
         _require_hooks(hook)
     if len({id(hook) for hook in hooks}) < len(hooks):
         raise ValueError("[Trainer.fit] got a callback twice; expected each once")
-    return sorted(hooks, key=lambda hook: isinstance(hook, Checkpoint))
+    checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
+    others = [hook for hook in hooks if not isinstance(hook, Checkpoint)]
+    return others + checkpoints
 
 
 def _require_hooks(hook: Callback) -> None:
     """Raise TypeError for a method, or a function among the attributes, whose name is close to that of a
     hook, and which nothing would call."""
     hooks = [name for name in vars(Callback) if name.startswith("on_")]
+    names = list(vars(hook))
     mro = type(hook).__mro__
-    for names in (vars(hook), *map(vars, mro[: mro.index(Callback)])):
-        for name in names:
-            if not name.startswith("on_") or name in hooks:
-                continue
-            meant = get_close_matches(name, hooks, 1, 0.8)
-            if meant:
-                raise TypeError(
-                    f"[Trainer.fit] {type(hook).__name__} has a method {name}, which nothing calls; expected "
-                    f"{meant[0]}, or a name that is not so close to it"
-                )
+    for subclass in mro[: mro.index(Callback)]:
+        names += vars(subclass)
+    for name in names:
+        if not name.startswith("on_") or name in hooks:
+            continue
+        meant = get_close_matches(name, hooks, n=1, cutoff=0.8)
+        if meant:
+            raise TypeError(
+                f"[Trainer.fit] {type(hook).__name__} has a method {name}, which nothing calls; expected "
+                f"{meant[0]}, or a name that is not so close to it"
+            )
 
 
-def _rate(value: Any) -> float:
+def _rate(value: object) -> float:
     """A learning rate as a number; the optimizer knows its limits."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"[Trainer] got lr of type {type(value).__name__}; expected a number")
@@ -364,42 +469,17 @@ def _rate(value: Any) -> float:
     return rate
 
 
-def _power_of_two(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value & (value - 1):
-        raise ValueError(f"[Trainer] got {name} {value!r}; expected a power of two: 1, 2, 4, 8 ...")
-    return value
-
-
-def _history(value: Any) -> History:
-    if not isinstance(value, History):
-        raise TypeError(f"[Trainer] got history of type {type(value).__name__}; expected rv.train.History()")
-    return value
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"[Trainer] got {name} {value!r}; expected True or False")
-    return value
-
-
-def _object(model: Module) -> Any:
-    refuse_torch("Trainer", "model", model)
-    if isinstance(model, type):
-        raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
-    if not hasattr(model, "parameters"):
-        raise TypeError(f"[Trainer] got model of type {type(model).__name__}; expected a Module")
-    return model
-
-
 def processes() -> Any:
     """The module of distributed runs, loaded at its first use."""
     return extension.provider("distributed training")
 
 
-def _trainable(model: Module, loss: Any) -> list[Any]:
+def _trainable(model: Module, loss: Loss) -> list[Any]:
     """The parameters of the model and of a loss that has some."""
-    of_loss = loss.parameters() if isinstance(loss, nn.Module) else ()
-    return [*model.parameters(), *of_loss]
+    parameters: list[Any] = list(model.parameters())
+    if isinstance(loss, nn.Module):
+        parameters += loss.parameters()
+    return parameters
 
 
 def follow_parameters(trainer: Training) -> bool:
@@ -423,8 +503,8 @@ def follow_parameters(trainer: Training) -> bool:
     state = getattr(trainer.optimizer, "state", {})
     if isinstance(trainer.optimizer, optim.LBFGS):  # Its state is of all parameters together.
         state.clear()
-    kept = {id(p) for p in different}
-    left_out = [p for p in state if id(p) not in kept]
+    present_ids = {id(p) for p in different}
+    left_out = [p for p in state if id(p) not in present_ids]
     for p in left_out:
         del state[p]
     return True
@@ -435,12 +515,13 @@ def require_processes(trainer: Training) -> None:
     if trainer.distributed:
         processes().require_ranks(trainer.shards, trainer.deterministic)
         return
-    given = {"shards": (trainer.shards, 8), "deterministic": (trainer.deterministic, True)}
-    for name, (value, usual) in given.items():
-        if value != usual:
+    defaults = {"shards": 8, "deterministic": True}
+    for name, default in defaults.items():
+        value = getattr(trainer, name)
+        if value != default:
             raise ValueError(
                 f"[Trainer] got {name} {value} without distributed=True, where it has no effect; expected "
-                f"distributed=True, or {name}={usual}"
+                f"distributed=True, or {name}={default}"
             )
 
 
@@ -448,9 +529,9 @@ def require_parameters(trainer: Training) -> None:
     """Raise for a missing optimizer, or one that updates neither the model nor the loss."""
     if trainer.optimizer is None:
         raise TypeError("[Trainer.fit] got no optimizer; expected one, or its name, in Trainer(...)")
-    own = {id(p) for p in _trainable(trainer.model, trainer.loss)}
+    trainable = {id(p) for p in _trainable(trainer.model, trainer.loss)}
     updated = parameters_of(trainer.optimizer)
-    if own and updated and not any(id(p) in own for p in updated):
+    if trainable and updated and not any(id(p) in trainable for p in updated):
         raise ValueError(
             "[Trainer.fit] got an optimizer that has none of the model's parameters; expected one made of "
             "model.parameters()"

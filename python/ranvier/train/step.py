@@ -1,11 +1,15 @@
-"""TrainingStep: loss, gradients and update for a batch; Penalty: the L1 and L2 penalties on weights."""
+"""TrainingStep: loss, gradients and update for a batch; Penalty: the L1 and L2 penalties on weights.
+
+`Run` (run.py) makes one TrainingStep for a Trainer and calls it for each batch. In a run on several processes
+a `Reduction` (ranvier.distributed) computes the gradients of this process's share of a batch in its place.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,12 +22,31 @@ from ranvier.tensors.memory import Array, filled, narrow, numbers, widened
 from ranvier.train.batch_source import Ahead, Source
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled_parts import CompiledParts
-from ranvier.train.losses import batch_loss, link_of, name_of, weighting
+from ranvier.train.losses import Loss, batch_loss, link_of, name_of, weighting
 
 if TYPE_CHECKING:
     from ranvier.nn.module import Module
 
 Strength = float | Mapping[str, float]
+"""l1 or l2 of a Trainer: one number for all weights, or numbers by the names of modules and parameters."""
+
+
+class _Penalised(NamedTuple):
+    """A parameter of the optimizer with the strengths of its penalties, 0 for none."""
+
+    parameter: Tensor
+    l1: float
+    l2: float
+
+
+class _KernelArguments:
+    """The arguments of one call of `weight_penalty`, which takes all parameters of one dtype."""
+
+    def __init__(self) -> None:
+        self.weights: list[Array] = []
+        self.gradients: list[Array] = []  # empty where only the penalty is computed
+        self.l1: list[float] = []
+        self.l2: list[float] = []
 
 
 class Penalty:
@@ -37,16 +60,20 @@ class Penalty:
     The gradient is l1 sign(w) + 2 l2 w, added by one kernel call for all parameters.
     """
 
-    def __init__(self, model: Module, parameters: list[Any], l1: Strength, l2: Strength) -> None:
+    def __init__(self, model: Module, parameters: list[Tensor], l1: Strength, l2: Strength) -> None:
         if l1 == l2 == 0:
-            self._strengths = [(p, 0.0, 0.0) for p in parameters]
+            self._penalised = [_Penalised(p, 0.0, 0.0) for p in parameters]
             self._active = False
             return
         named = list(model.named_parameters())
-        checked = _checked("l1", l1, named), _checked("l2", l2, named)
-        l1s, l2s = ({id(p): _strength(s, name, p) for name, p in named} if s else {} for s in checked)
-        self._strengths = [(p, l1s.get(id(p), 0.0), l2s.get(id(p), 0.0)) for p in parameters]
-        self._active = any(a or b for _, a, b in self._strengths)
+        _require_names("l1", l1, named)
+        _require_names("l2", l2, named)
+        l1_by_id = _strengths(l1, named)
+        l2_by_id = _strengths(l2, named)
+        self._penalised = []
+        for p in parameters:
+            self._penalised.append(_Penalised(p, l1_by_id.get(id(p), 0.0), l2_by_id.get(id(p), 0.0)))
+        self._active = any(entry.l1 or entry.l2 for entry in self._penalised)
 
     def value(self) -> float:
         """The penalty of the weights as they are."""
@@ -64,33 +91,39 @@ class Penalty:
         """
         if not self._active and scale is None:
             return None
-        by_dtype: dict[Any, list[tuple[Any, Any, float, float]]] = {}
-        for p, l1, l2 in self._strengths:
-            penalised = p.requires_grad and (l1 or l2)
-            if penalised or (scale is not None and p.grad is not None):
-                if gradients and p.grad is None:
-                    _add_gradient(p)
-                gradient = p.grad._array if gradients else None
-                if penalised:
-                    row = (p._array, gradient, l1, l2)
-                else:
-                    row = (p._array, gradient, 0.0, 0.0)
-                by_dtype.setdefault(p._array.dtype, []).append(row)
+        by_dtype: dict[np.dtype[Any], _KernelArguments] = {}
+        for p, l1, l2 in self._penalised:
+            has_penalty = p.requires_grad and (l1 != 0 or l2 != 0)
+            is_scaled = scale is not None and p.grad is not None
+            if not (has_penalty or is_scaled):
+                continue
+            if not has_penalty:  # a frozen parameter, say
+                l1 = l2 = 0.0
+            arguments = by_dtype.setdefault(p._array.dtype, _KernelArguments())
+            arguments.weights.append(p._array)
+            arguments.l1.append(l1)
+            arguments.l2.append(l2)
+            if gradients:
+                arguments.gradients.append(_gradient(p))
         factor = numbers(1.0) if scale is None else scale
         total = None
-        for rows in by_dtype.values():
-            arrays, changed, l1s, l2s = map(list, zip(*rows, strict=True))
-            strengths = numbers(*l1s), numbers(*l2s)
-            wide = widened(changed) if gradients else None
-            value = _core.weight_penalty(widened(arrays), wide, *strengths, factor)
-            narrow(changed, wide or changed)
+        for arguments in by_dtype.values():
+            # Half floats are computed in float32, and their gradients rounded afterwards.
+            wide_weights = widened(arguments.weights)
+            wide_gradients = widened(arguments.gradients) if gradients else None
+            l1s = numbers(*arguments.l1)
+            l2s = numbers(*arguments.l2)
+            value = _core.weight_penalty(wide_weights, wide_gradients, l1s, l2s, factor)
+            if wide_gradients is not None:
+                narrow(arguments.gradients, wide_gradients)
             total = value if total is None else _core.add(total, value)
         return total
 
 
-def strength(name: str, value: Any, model: Module) -> Strength:
+def strength(name: str, value: Strength, model: Module) -> Strength:
     """`value`, a number of at least 0 or a mapping to such from names that the model has."""
-    for number in value.values() if isinstance(value, Mapping) else [value]:
+    strengths = list(value.values()) if isinstance(value, Mapping) else [value]
+    for number in strengths:
         if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
             raise TypeError(
                 f"[Trainer] got {name} of type {type(number).__name__}; expected a number or a mapping from "
@@ -98,25 +131,35 @@ def strength(name: str, value: Any, model: Module) -> Strength:
             )
         if not 0 <= number < math.inf:
             raise ValueError(f"[Trainer] got {name} {number}; expected a finite number of at least 0")
-    return _checked(name, value, list(model.named_parameters()))
+    _require_names(name, value, list(model.named_parameters()))
+    return value
 
 
-def _checked(name: str, strength: Strength, named: list[tuple[str, Any]]) -> Strength:
-    if isinstance(strength, Mapping):
-        for key in strength:
-            if not any(_fits(key, parameter) for parameter, _ in named):
-                raise ValueError(
-                    f"[Trainer] got {name} for '{key}', which is neither a module with parameters nor a "
-                    f"parameter of the model; its parameters are {', '.join(n for n, _ in named)}"
-                )
-    return strength
+def _require_names(name: str, strength: Strength, named: Sequence[tuple[str, Tensor]]) -> None:
+    """Raise ValueError for a mapping `name` (l1 or l2) with a key that fits no parameter of the model."""
+    if not isinstance(strength, Mapping):
+        return
+    for key in strength:
+        if not any(_fits(key, parameter) for parameter, _ in named):
+            raise ValueError(
+                f"[Trainer] got {name} for '{key}', which is neither a module with parameters nor a "
+                f"parameter of the model; its parameters are {', '.join(n for n, _ in named)}"
+            )
 
 
 def _fits(key: str, parameter: str) -> bool:
+    """Whether a key of a mapping names this parameter, or a module that contains it ("": the model)."""
     return key in ("", parameter) or parameter.startswith(key + ".")
 
 
-def _strength(strength: Strength, name: str, parameter: Any) -> float:
+def _strengths(strength: Strength, named: Sequence[tuple[str, Tensor]]) -> dict[int, float]:
+    """The strength for each parameter of the model, by the parameter's id."""
+    if not strength:
+        return {}
+    return {id(p): _strength(strength, name, p) for name, p in named}
+
+
+def _strength(strength: Strength, name: str, parameter: Tensor) -> float:
     if not isinstance(strength, Mapping):
         if parameter.ndim >= 2:
             return float(strength)
@@ -124,7 +167,8 @@ def _strength(strength: Strength, name: str, parameter: Any) -> float:
     keys = [key for key in strength if _fits(key, name)]
     if not keys or (parameter.ndim < 2 and name not in keys):
         return 0.0
-    return float(strength[max(keys, key=len)])
+    longest = max(keys, key=len)
+    return float(strength[longest])
 
 
 def _number(value: Array | None) -> float:
@@ -134,15 +178,46 @@ def _number(value: Array | None) -> float:
     return float(value[0])
 
 
-def _add_gradient(p: Any) -> None:
-    """Set the gradient of a parameter on which the loss does not depend to zeros, for the penalty's."""
-    if (recording := current()) is not None:  # `observers` has those of other threads too
-        recording.gets_gradient(p)
-    p.grad = wrap(filled(0, p.shape, p.dtype))
+def _gradient(p: Tensor) -> Array:
+    """The gradient of a parameter. One on which the loss does not depend gets zeros, for the penalty's."""
+    if p.grad is None:
+        recording = current()  # `observers` has those of other threads too
+        if recording is not None:
+            recording.gets_gradient(p)
+        p.grad = wrap(filled(0, p.shape, p.dtype))
+    return p.grad._array
 
 
 class _Unusable(Exception):
     """The first loss of a search is not finite."""
+
+
+class StepOutcome(NamedTuple):
+    """What a step gives for one batch."""
+
+    loss: float
+    output: Array | None  # None where no metric needs it
+    penalty: float
+    updated: bool  # whether the weights were updated
+
+
+class Reduction(Protocol):
+    """Gradients of a batch on several processes: `Reduce` of ranvier.distributed. Arguments: as in
+    TrainingStep."""
+
+    def __call__(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        share: Array | bool,
+        scale: Array | bool,
+        first: bool,
+        updates: bool,
+    ) -> tuple[Any, Tensor | None, Tensor | None]: ...
+    def part(self, *arguments: Any) -> Tensor | None: ...
+    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None: ...
+    def check_soon(self) -> None: ...
 
 
 class TrainingStep:
@@ -152,37 +227,45 @@ class TrainingStep:
     `batch_weight`, and the sum is divided by them all. A 'sum' loss just adds up.
 
     reduce: makes the step where other processes compute parts of the batch: it calls `gradients` for the
-    parts of this process, sums the gradients over all processes, and calls `after`. It has the methods
-    __call__, part, run_ahead and check_soon. None in a single process.
+    parts of this process, sums the gradients over all processes, and calls `after`. None in a single process.
 
-    It is kept from one `fit` to the next. Model, loss, optimizer, penalties and limits are read from the
-    Trainer at each step, and the parameters from the optimizer's groups, which may change at any time.
+    A TrainingStep stays from one `fit` to the next. Model, loss, optimizer, penalties and limits are read
+    from the Trainer at each step, and the parameters from the optimizer's groups, which may change at any
+    time.
 
     Attributes:
         source: where the batches come from.
     """
 
-    # The attributes that the compiled methods depend on.
+    # The attributes that the compiled methods depend on: what the guards of a captured step compare before
+    # each replay (compile/guarding/library_guards.py).
     step_state = (
         "_trainer.model", "_trainer.loss", "_trainer.optimizer", "_trainer.l1", "_trainer.l2",
         "_trainer.clip_grad_norm", "_trainer.clip_grad_value", "_trainer.on_nonfinite", "_of_classes",
         "_classes",
     )  # fmt: skip
 
-    def __init__(self, trainer: Training, parts: CompiledParts, source: Source, reduce: Any = None) -> None:
+    def __init__(
+        self, trainer: Training, parts: CompiledParts, source: Source, reduce: Reduction | None = None
+    ) -> None:
         self._trainer = trainer
         self._reduce = reduce
         self.begin(source)
+        is_alone = reduce is None
+        step = self._take if reduce is None else reduce.part
+        refused = ""
+        if self.own:
+            refused = f"{name_of(trainer.optimizer)} updates by its own Python code"
         self.compiled = parts.of(
             trainer,
             "fit",
-            self._take if reduce is None else reduce.part,
+            step,
             eager=isinstance(trainer.optimizer, LBFGS),
             # The first step makes the optimizer's state, so recordings begin after it. A fit of one step
             # records nothing.
-            after=int(reduce is None),
-            shares=reduce is None,
-            refused=f"{name_of(trainer.optimizer)} updates by its own Python code" if self.own else "",
+            after=int(is_alone),
+            shares=is_alone,
+            refused=refused,
         )
         if trainer.accumulate > 1 and isinstance(trainer.optimizer, LBFGS):
             raise ValueError(
@@ -193,8 +276,9 @@ class TrainingStep:
         """Take batches of this source from now on, and forget what a fit that failed has accumulated."""
         trainer = self._trainer
         self.source = source
+        # the batches so far of the update to come, and their weight
         self._batches = 0
-        self._weight = 0.0  # the batches so far of the update to come, and their weight
+        self._weight = 0.0
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
         if classes is not None and self._of_classes:
@@ -213,10 +297,8 @@ class TrainingStep:
         """Whether the loss is a sum over samples, not a mean."""
         return bool(getattr(self._trainer.loss, "reduction", "mean") == "sum")
 
-    def __call__(
-        self, x: Array, y: Array, weights: Array | None, last: bool
-    ) -> tuple[float, Array | None, float, bool]:
-        """(loss, output where a metric needs it, penalty, whether the weights were updated).
+    def __call__(self, x: Array, y: Array, weights: Array | None, last: bool) -> StepOutcome:
+        """Compute loss and gradients of a batch, and update the weights if an update is due.
 
         last: the batch is the last of its epoch, so that the weights are updated after it in any case.
         """
@@ -237,15 +319,17 @@ class TrainingStep:
             if updates and not self.summed:
                 scale = np.array([self._scale()])
         if self._reduce is None:
-            more = (share, scale, first, updates, bool(self._trainer.metrics))
-            loss, output, penalty = self.compiled(x, y, *weighting(weights), *more)
+            w, total = weighting(weights)
+            measured = bool(self._trainer.metrics)
+            loss, output, penalty = self.compiled(x, y, w, total, share, scale, first, updates, measured)
         else:
             loss, output, penalty = self._reduce(x, y, weights, share, scale, first, updates)
         if updates:
             self._batches = 0
             self._weight = 0.0
-        value = 0.0 if penalty is None else float(penalty.item())
-        return float(loss.item()), None if output is None else output._array, value, updates
+        array = None if output is None else output._array
+        penalty_value = 0.0 if penalty is None else float(penalty.item())
+        return StepOutcome(float(loss.item()), array, penalty_value, updates)
 
     def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None:
         """Updates with several batches in one call to the core: (losses, outputs or None, penalties or None).
@@ -257,16 +341,20 @@ class TrainingStep:
             return None
         if self._reduce is not None:
             return self._reduce.run_ahead(ahead)
-        more = (False, False, True, True, bool(self._trainer.metrics))
-        results = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
+        # Each batch is the only one of its update.
+        share = scale = False
+        first = updates = True
+        measured = bool(self._trainer.metrics)
+        arguments = (*ahead.arguments(), share, scale, first, updates, measured)
+        results = self.compiled.run_batches(arguments, ahead.batches)
         if results is None:
             return None
         loss, output, penalty = results
+        losses = loss._array.astype(float).reshape(-1)
+        outputs = None if output is None else output._array
         if penalty is None:
-            penalties = None
-        else:
-            penalties = penalty._array.astype(float).reshape(-1)
-        return loss._array.astype(float).reshape(-1), None if output is None else output._array, penalties
+            return losses, outputs, None
+        return losses, outputs, penalty._array.astype(float).reshape(-1)
 
     def _take(
         self,
@@ -293,7 +381,7 @@ class TrainingStep:
         share: Tensor | bool,
         first: bool,
         measured: bool,
-        loss_of: Any = None,
+        loss_of: Loss | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(loss, output where a metric needs it) of samples; their gradients are added to those before.
 
@@ -305,8 +393,11 @@ class TrainingStep:
             self._trainer.optimizer.zero_grad()
         output = self._trainer.model(x)
         loss = self.loss_of(output, y, weights, total, loss_of)
-        loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
-        return loss.detach(), output.detach() if measured else None
+        factor = share.expand(loss.shape) if isinstance(share, Tensor) else None
+        loss.backward(factor)
+        if measured:
+            return loss.detach(), output.detach()
+        return loss.detach(), None
 
     def after(self, loss: Tensor, scale: Tensor | bool, updates: bool) -> Tensor | None:
         """The part of a step after the gradients: penalty, clipping and the update; returns the penalty.
@@ -315,7 +406,8 @@ class TrainingStep:
         update has one batch. updates: whether an update is due; otherwise only the penalty is computed.
         """
         if updates:
-            penalty = self._penalise(scale._array if isinstance(scale, Tensor) else None)
+            factor = scale._array if isinstance(scale, Tensor) else None
+            penalty = self._penalise(factor)
             self._clip()
             self._update(loss)
         else:
@@ -325,9 +417,17 @@ class TrainingStep:
         return wrap(penalty)
 
     def loss_of(
-        self, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
+        self,
+        output: Tensor,
+        y: Tensor,
+        weights: Tensor | bool,
+        total: Tensor | bool,
+        loss: Loss | None = None,
     ) -> Tensor:
-        """The loss of a batch, with the errors of outputs that do not fit the classes."""
+        """The loss of a batch, with the errors of outputs that do not fit the classes.
+
+        weights, total: as `batch_loss` takes them. loss: a loss to use in place of the Trainer's.
+        """
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
             name = name_of(self._trainer.loss)
             raise ValueError(
@@ -356,9 +456,9 @@ class TrainingStep:
             finally:
                 optimizer._finite = None
 
-    def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
-        """An update by LBFGS, which evaluates loss and gradients several times; the result of the first."""
-        seen: list[tuple[float, Array, float, bool]] = []
+    def _search(self, x: Array, y: Array, weights: Array | None) -> StepOutcome:
+        """An update by LBFGS, which evaluates loss and gradients several times; the outcome of the first."""
+        outcomes: list[StepOutcome] = []
 
         def closure() -> float:
             self._trainer.optimizer.zero_grad()
@@ -367,18 +467,20 @@ class TrainingStep:
             loss.backward()
             penalty = _number(self._penalise())
             self._clip()
-            seen.append((float(loss.item()), output._array, penalty, True))
-            if self.careful and len(seen) == 1 and not math.isfinite(seen[0][0]):
+            outcome = StepOutcome(float(loss.item()), output._array, penalty, updated=True)
+            outcomes.append(outcome)
+            if self.careful and len(outcomes) == 1 and not math.isfinite(outcome.loss):
                 raise _Unusable
-            return seen[-1][0] + penalty
+            return outcome.loss + penalty
 
         with suppress(_Unusable):
             self._trainer.optimizer.step(closure)
-        return seen[0]
+        return outcomes[0]
 
     def finish(self) -> None:
         """Update the weights with the gradients accumulated so far."""
-        self._penalise(None if self.summed else np.array([self._scale()]))
+        factor = None if self.summed else np.array([self._scale()])
+        self._penalise(factor)
         self._clip()
         self._trainer.optimizer.step()
         self._batches = 0
@@ -431,6 +533,7 @@ class TrainingStep:
         return self._penalty().measure()
 
     def _scale(self) -> float:
+        """The factor of the accumulated gradients: 1 / (the weight of their batches)."""
         if self._weight == 0:
             return 1.0
         return 1 / self._weight
@@ -445,17 +548,22 @@ class TrainingStep:
     def state_dict(self) -> dict[str, Any]:
         gradients: list[Array | None] = []
         if self.unfinished:
-            grads = [p.grad for p in parameters_of(self._trainer.optimizer)]
-            gradients = [None if grad is None else grad._array for grad in grads]
+            for p in parameters_of(self._trainer.optimizer):
+                gradient = None if p.grad is None else p.grad._array
+                gradients.append(gradient)
         return {"batches": self._batches, "weight": self._weight, "gradients": gradients}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._batches, self._weight = state["batches"], state["weight"]
+        self._batches = state["batches"]
+        self._weight = state["weight"]
         if self.unfinished:
             for p, gradient in zip(parameters_of(self._trainer.optimizer), state["gradients"], strict=True):
                 p.grad = None if gradient is None else wrap(gradient)
 
 
 def parameters_of(optimizer: Optimizer) -> list[Any]:
-    """All parameters that an optimizer updates."""
-    return [p for group in getattr(optimizer, "param_groups", ()) for p in group["params"]]
+    """All parameters that an optimizer updates; none of an object without groups."""
+    parameters: list[Any] = []
+    for group in getattr(optimizer, "param_groups", ()):
+        parameters += group["params"]
+    return parameters

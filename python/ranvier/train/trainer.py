@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 import ranvier.train.settings as checked
-from ranvier.autograd import Tensor
 from ranvier.config import float32_matmul_precision
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
@@ -23,21 +22,25 @@ from ranvier.train.data_sources import is_loader, only_samples, open_source, ope
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import advise, judge, note_left_out, note_order, note_untrained, warning_once
 from ranvier.train.history import History
-from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
-from ranvier.train.prepared_data import DataSpec
+from ranvier.train.losses import Loss, labels, link_of, name_of, probabilities, unreduced
+from ranvier.train.prepared_data import ClassWeight, DataSpec, Samples, ValidationData
 from ranvier.train.run import Run
-from ranvier.train.saving import read_trainer, text, write_trainer
+from ranvier.train.saving import Replacements, read_trainer, text, write_trainer
 
 if TYPE_CHECKING:
-    from ranvier.data.loader import DataLoader
+    from ranvier.compile.program import Program
+    from ranvier.nn.module import Module
 
 __all__ = ["Trainer"]
 
 
-def _require_usual(name: str, loader: DataLoader[Any], **settings: tuple[Any, Any]) -> None:
-    """Raise ValueError for a setting of arrays that a loader has itself: (the value, the default) by name."""
-    for setting, (value, usual) in settings.items():
-        if value not in (usual, getattr(loader, setting, usual)):
+def _require_usual(name: str, loader: Samples, **settings: tuple[int, int]) -> None:
+    """Raise ValueError for a setting of arrays that a loader has itself.
+
+    settings: by name (the value of the argument, its default).
+    """
+    for setting, (value, default) in settings.items():
+        if value not in (default, getattr(loader, setting, default)):
             raise ValueError(
                 f"[{name}] got {setting} {value} with a loader, which has its own; expected it in the loader"
             )
@@ -121,9 +124,9 @@ class Trainer(checked.Settings):
 
     def __init__(
         self,
-        model: Any,
-        loss: str | Callable[[Any, Any], Tensor],
-        optimizer: Any = None,
+        model: Module,
+        loss: str | Loss,
+        optimizer: checked.OptimizerLike | None = None,
         *,
         lr: float | None = None,
         metrics: Sequence[str | Metric] = (),
@@ -161,19 +164,20 @@ class Trainer(checked.Settings):
         self._said_left_out: list[str] = []  # the parameters that the last hint was about
         report(self, updates=0, last_epoch=0, steps_per_epoch=0)
         report(self, stop_training=False, interrupted=False, resumed_from=None)
-        self._spec, self._parts = DataSpec(model, self.loss), CompiledParts()
+        self._spec = DataSpec(model, self.loss)
+        self._parts = CompiledParts()
 
     def fit(
         self,
-        x: Any,
+        x: Samples,
         y: npt.ArrayLike | None = None,
         *,
         epochs: int,
         batch_size: int = 32,
         shuffle: bool = True,
-        validation_data: Any = None,
+        validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
-        class_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: npt.ArrayLike | None = None,
         callbacks: Iterable[Callback] = (),
         verbose: bool | int | None = None,
@@ -248,24 +252,31 @@ class Trainer(checked.Settings):
         if progress is not None:
             hook_list.insert(0, progress)
         with warning_once(self.leads):
-            weights = {"class_weight": class_weight, "sample_weight": sample_weight}
-            held = {"validation_data": validation_data, "validation_split": validation_split}
-            source, valid = open_training(x, y, spec, batch_size, bool(shuffle), **weights, **held)
+            source, valid = open_training(
+                x,
+                y,
+                spec,
+                batch_size,
+                bool(shuffle),
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                validation_data=validation_data,
+                validation_split=validation_split,
+            )
             if class_weight is not None or source.weighted:
-                unreduced(self.loss)
-            first = self.history.epochs == 0 and self.gives_hints and self.leads
+                unreduced(self.loss)  # raises for a loss that cannot give one number per sample
+            gives_hints = self.gives_hints and self.leads
+            is_first_fit = self.history.epochs == 0
             if source.data is not None:
                 spec.flat = source.data.y.ndim == 1
-                if first:
+                if gives_hints and is_first_fit:
                     advise(self, source.data, spec.classes, class_weight)
-            if self.gives_hints and self.leads:
+            if gives_hints:
                 note_left_out(self)
             self._spec = spec
-            if self.distributed:
-                kind = checked.processes().DistributedRun
-            else:
-                kind = Run
-            self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
+            run_class = checked.processes().DistributedRun if self.distributed else Run
+            run = run_class(self, self._parts, source, valid, hook_list, epochs)
+            self._run = run
             try:
                 if resume is not None:
                     run.find(resume)
@@ -273,13 +284,13 @@ class Trainer(checked.Settings):
                     run.go()
             finally:
                 self._run = None
-            if first and source.data is not None:
-                judge(self, source.data, self.history["loss"] if self.history.epochs else [])
+            if gives_hints and is_first_fit and source.data is not None and self.history.epochs:
+                judge(self, source.data, self.history["loss"])
         return self.history
 
     def evaluate(
         self,
-        x: Any,
+        x: Samples,
         y: npt.ArrayLike | None = None,
         *,
         batch_size: int = 256,
@@ -298,15 +309,13 @@ class Trainer(checked.Settings):
         spec = self._current_spec()
         if y is None:
             _require_usual("Trainer.evaluate", x, batch_size=(batch_size, 256))
-        if self.distributed:
-            kind = checked.processes().SharedEvaluator
-        else:
-            kind = Evaluator
+        evaluator_class = checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads), float32_matmul_precision(self.precision):
             source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight)
-            return kind(self, self._parts).measure(source)
+            measured: dict[str, float] = evaluator_class(self, self._parts).measure(source)
+            return measured
 
-    def predict(self, x: Any, *, batch_size: int = 256) -> Array:
+    def predict(self, x: Samples, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
 
         `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. The
@@ -328,7 +337,7 @@ class Trainer(checked.Settings):
             return output
         return spec.decoded("Trainer.predict", labels(output, spec.link))
 
-    def predict_proba(self, x: Any, *, batch_size: int = 256) -> Array:
+    def predict_proba(self, x: Samples, *, batch_size: int = 256) -> Array:
         """Probabilities: the loss's link (softmax, sigmoid) applied to the model's output; same shape.
 
         Raises:
@@ -366,9 +375,9 @@ class Trainer(checked.Settings):
     def load(
         cls,
         path: str | os.PathLike[str],
-        model: Any = None,
+        model: Module | None = None,
         *,
-        loss: Any = None,
+        loss: str | Loss | None = None,
         metrics: Sequence[str | Metric] | None = None,
     ) -> Trainer:
         """The Trainer of a file of `save`: it predicts, evaluates, and `fit` continues its training.
@@ -381,7 +390,8 @@ class Trainer(checked.Settings):
             ValueError: the file is damaged or of another kind, or has a part of your own that is not given.
         """
         trainer: Trainer
-        trainer, trainer._spec = read_trainer(cls, path, model, loss, metrics)
+        trainer, spec = read_trainer(cls, path, Replacements(model, loss, metrics))
+        trainer._spec = spec
         return trainer
 
     def __repr__(self) -> str:
@@ -439,20 +449,21 @@ class Trainer(checked.Settings):
             raise RuntimeError("[Trainer.checkpoint] no fit is running; expected a call from a callback")
         return self._run.state_dict()
 
-    def programs(self, of: str = "fit") -> list[Any]:
+    def programs(self, of: str = "fit") -> list[Program]:
         """The programs of compiled steps, one for each shape of batch; of: "fit", "evaluate" or "predict"."""
         return self._parts.programs(one_of("Trainer.programs", "of", of, ("fit", "evaluate", "predict")))
 
-    # --- parts
+    # --- for predictions and checks
 
-    def _output(self, name: str, x: Any, batch_size: int) -> Array:
+    def _output(self, name: str, x: Samples, batch_size: int) -> Array:
+        """The model's output for all samples; `name` is the method that errors name."""
         require_untrained(self.model, name)
         size = count(name, "batch_size", batch_size)
         if is_loader(x):
             _require_usual(name, x, batch_size=(size, 256))
         if self._run is None:
             note_untrained(self, name)
-        note_order(name, x)
+        note_order(name, x)  # looks at loaders only
         batches = only_samples(name, x, self._current_spec(), size)
         with float32_matmul_precision(self.precision):
             return Evaluator(self, self._parts).output(name, batches)
@@ -461,5 +472,6 @@ class Trainer(checked.Settings):
         """The DataSpec for the present model and loss; the first `fit` finds it anew."""
         spec = DataSpec(self.model, self.loss) if first else self._spec
         integers = spec.integers if spec.model is self.model else None
-        now = {"model": self.model, "loss": self.loss, "on_nonfinite": self.on_nonfinite}
-        return replace(spec, **now, integers=integers)
+        return replace(
+            spec, model=self.model, loss=self.loss, on_nonfinite=self.on_nonfinite, integers=integers
+        )

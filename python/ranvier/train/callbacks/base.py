@@ -1,10 +1,14 @@
-"""Callbacks, called between the steps of a run, with Keras's names; and the handling of Ctrl-C."""
+"""Callbacks, called between the steps of a run, with Keras's names; and the handling of Ctrl-C.
+
+`Training` names what callbacks and the modules of a run read of a Trainer, which they do not import.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, Protocol
 
 from ranvier.metrics.named import Metric
@@ -173,7 +177,9 @@ def must_act(hooks: list[Callback], flag: str, methods: tuple[str, ...]) -> bool
     for hook in hooks:
         if getattr(hook, flag, True):
             for name in methods:
-                if getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name):
+                # What a callback does not override is Callback's own function, which does nothing.
+                function = getattr(getattr(hook, name), "__func__", None)
+                if function is not getattr(Callback, name):
                     return True
     return False
 
@@ -207,7 +213,7 @@ class Interrupt:
             self._installed = True
         return self
 
-    def _handle(self, number: int, frame: Any) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.note()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -224,11 +230,11 @@ class Interrupt:
             self.between_steps = True
             raise KeyboardInterrupt
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, error_class: type[BaseException] | None, *error: object) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._installed = False
         if self._pending:  # it came after the last step
             self._pending = False
-            if error[0] is None:
+            if error_class is None:
                 raise KeyboardInterrupt

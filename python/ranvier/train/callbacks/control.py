@@ -1,23 +1,34 @@
-"""Callbacks that act on a run: EarlyStopping and Schedule."""
+"""Callbacks that act on a run: EarlyStopping and Schedule.
+
+`Monitor` has the best value so far of the quantity that EarlyStopping and Checkpoint watch.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.named import direction
+from ranvier.optim.lr_scheduler import SequentialLR
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback, HintWarning
 
 __all__ = ["EarlyStopping", "Schedule"]
+
+
+class SchedulerLike(Protocol):
+    """A learning-rate schedule: `step()` goes on to the next rate, with a measured value if it takes one."""
+
+    @property
+    def step(self) -> Callable[..., Any]: ...
 
 
 def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float:
@@ -84,7 +95,9 @@ class Monitor:
     def __init__(self, owner: str, monitor: str | None, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"[{owner}] got mode '{mode}'; expected 'auto', 'min' or 'max'")
-        self.owner, self.name, self.min_delta = owner, monitor, abs(min_delta)
+        self.owner = owner  # the callback, for errors
+        self.name = monitor
+        self.min_delta = abs(min_delta)
         self.mode = mode
         if mode == "auto":
             self.mode = direction(monitor or "loss") or mode
@@ -127,15 +140,17 @@ class Monitor:
 
     def require_state(self, state: Mapping[str, Any]) -> None:
         """Raise ValueError for the state of a run that watched another quantity."""
-        for what, ours in (("monitor", self.name), ("mode", self.mode)):
-            if ours != "auto" and state[what] != ours:
+        ours = {"monitor": self.name, "mode": self.mode}
+        for what, value in ours.items():
+            if value != "auto" and state[what] != value:
                 raise ValueError(
-                    f"[{self.owner}] got {what} {ours!r} for a run that {_WATCHED[what]} {state[what]!r}; "
+                    f"[{self.owner}] got {what} {value!r} for a run that {_WATCHED[what]} {state[what]!r}; "
                     "expected the same in a run that is resumed, since the best value so far is of that"
                 )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best = state["best"]
+        self.best_epoch = state["best_epoch"]
 
 
 class EarlyStopping(Known, Callback):
@@ -218,6 +233,7 @@ class EarlyStopping(Known, Callback):
             self._waited = 0
             if self.restore_best_weights:
                 state = self.trainer.model.state_dict()
+                # copies: the run goes on to change the weights
                 self._weights = {name: np.array(getattr(v, "_array", v)) for name, v in state.items()}
         elif self._waited >= self.patience:
             self.stopped_epoch = epoch
@@ -237,11 +253,12 @@ class EarlyStopping(Known, Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._monitor.load_state_dict(state)
-        self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
+        self._waited = state["waited"]
+        self.stopped_epoch = state["stopped_epoch"]
         self._weights = state["weights"]
 
 
-def _unit(owner: str, name: str, value: Any) -> str:
+def _unit(owner: str, name: str, value: object) -> str:
     if value not in ("epoch", "batch"):
         raise ValueError(f"[{owner}] got {name} '{value}'; expected 'epoch' or 'batch'")
     return str(value)
@@ -283,7 +300,12 @@ class Schedule(Known, Callback):
     per: Any = Checked(_unit)
 
     def __init__(
-        self, scheduler: Any, *, per: str = "epoch", monitor: str | None = None, mode: str = "auto"
+        self,
+        scheduler: SchedulerLike,
+        *,
+        per: str = "epoch",
+        monitor: str | None = None,
+        mode: str = "auto",
     ) -> None:
         refuse_torch("Schedule", "a schedule", scheduler)
         if not callable(getattr(scheduler, "step", None)):
@@ -291,7 +313,7 @@ class Schedule(Known, Callback):
                 f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"
             )
         self.per = per
-        self.scheduler = scheduler
+        self.scheduler: Any = scheduler
         self.monitor = monitor
         self.mode = one_of("Schedule", "mode", mode, ("auto", "min", "max"))
         self._said = False  # whether NaN was said
@@ -318,8 +340,9 @@ class Schedule(Known, Callback):
     def on_train_begin(self) -> None:
         self._updates = self.trainer.updates
         groups = getattr(getattr(self.scheduler, "optimizer", None), "param_groups", [])
-        own = getattr(self.trainer.optimizer, "param_groups", groups)
-        if groups and not any(a is b for a in own for b in groups):
+        groups_of_trainer = getattr(self.trainer.optimizer, "param_groups", groups)
+        ids_of_trainer = {id(group) for group in groups_of_trainer}
+        if groups and not any(id(group) in ids_of_trainer for group in groups):
             raise ValueError(
                 "[Schedule] got a scheduler of an optimizer that the Trainer does not use; expected one over "
                 "trainer.optimizer"
@@ -404,14 +427,17 @@ class Schedule(Known, Callback):
             self.scheduler.load_state_dict(state["scheduler"])
 
 
-def _needs_a_value(scheduler: Any) -> bool:
+def _needs_a_value(scheduler: SchedulerLike) -> bool:
     """True if the first argument of `step` must be given, as in ReduceLROnPlateau."""
-    first = next(iter(inspect.signature(scheduler.step).parameters.values()), None)
-    required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return first is not None and first.kind in required and first.default is inspect.Parameter.empty
+    parameters = list(inspect.signature(scheduler.step).parameters.values())
+    if not parameters:
+        return False
+    first = parameters[0]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return first.kind in positional and first.default is inspect.Parameter.empty
 
 
-def _takes_a_value(scheduler: Any) -> bool:
+def _takes_a_value(scheduler: SchedulerLike) -> bool:
     """True if `step` takes a measured value: a first argument that is not the epoch."""
     parameters = inspect.signature(scheduler.step).parameters
     return next(iter(parameters), "epoch") != "epoch"
@@ -422,18 +448,17 @@ _LENGTHS = ("total_steps", "T_max", "total_iters", "milestones")
 _CYCLES = ("T_0", "total_size")
 
 
-def _length(scheduler: Any, per: str) -> int | None:
+def _length(scheduler: SchedulerLike, per: str) -> int | None:
     """The steps after which a schedule is at its end, with per="epoch" also a cycle of one that has none;
     None for others, and for a warm-up, which may end early."""
-    kind = type(scheduler).__name__
-    if kind == "SequentialLR":
+    if isinstance(scheduler, SequentialLR):
         last = _length(scheduler._schedulers[-1], per)
         if last is None:
             return None
         return int(scheduler._milestones[-1]) + last
     names = _LENGTHS + _CYCLES if per == "epoch" else _LENGTHS
     present = [name for name in names if hasattr(scheduler, name)]
-    if not present or kind in ("LinearLR", "ConstantLR"):
+    if not present or type(scheduler).__name__ in ("LinearLR", "ConstantLR"):
         return None
     steps = getattr(scheduler, present[0])
     if present[0] == "milestones":

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 import ranvier.extension as extension
 from ranvier.tensors.errors import count, flag, number
@@ -20,7 +20,7 @@ LONG = 10.0  # seconds after which a fit is long enough for lines in a file
 SOON = 0.2  # seconds between two updates of the bar
 
 
-def is_shown(stream: Any) -> bool:
+def is_shown(stream: TextIO | None) -> bool:
     """True if what is written to the stream appears at once, in a terminal or a notebook.
 
     The stream is None in a process without a console.
@@ -43,8 +43,8 @@ def bar(**settings: Any) -> Any:
     return Bar(disable=not is_shown(sys.stderr), **settings)
 
 
-def _time(owner: str, name: str, value: Any) -> float:
-    return number(owner, name, value, 0.0)
+def _seconds(owner: str, name: str, value: object) -> float:
+    return number(owner, name, value, low=0.0)
 
 
 class ProgressBar(Known, Callback):
@@ -65,13 +65,15 @@ class ProgressBar(Known, Callback):
         ValueError: every below 1, delay or after below 0.
     """
 
-    every_batch = every_epoch = False  # it only shows: the core may run several batches or epochs in one call
+    # It only shows: the core may run several batches or epochs in one call.
+    every_batch = False
+    every_epoch = False
     everywhere = False  # on several processes, that of rank 0 alone
 
     bar: Any = Checked(flag)
     every: Any = Checked(count)
-    delay: Any = Checked(_time)
-    after: Any = Checked(_time)
+    delay: Any = Checked(_seconds)
+    after: Any = Checked(_seconds)
 
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0, after: float = 0.0) -> None:
         self.bar = bar
@@ -84,7 +86,8 @@ class ProgressBar(Known, Callback):
 
     def on_train_begin(self) -> None:
         self._width = len(str(self.trainer.last_epoch))
-        self._first, self._began = self.trainer.epoch, time.perf_counter()
+        self._first = self.trainer.epoch
+        self._began = time.perf_counter()
         path = self.trainer.resumed_from
         if path is not None and not self.after:
             print(f"continues {path}: {self.trainer.where()}", flush=True)
@@ -104,8 +107,11 @@ class ProgressBar(Known, Callback):
         if self._tqdm is None:
             self._open(self.trainer.epoch)
         self._next = now + SOON
+        text = f"loss {logs['loss']:.4g}"
         left = self._left(now)
-        self._tqdm.set_postfix_str(f"loss {logs['loss']:.4g}{', ' + left if left else ''}", refresh=False)
+        if left:
+            text += f", {left}"
+        self._tqdm.set_postfix_str(text, refresh=False)
         self._tqdm.n = batch + 1
         self._tqdm.refresh()
 
@@ -119,11 +125,11 @@ class ProgressBar(Known, Callback):
         if now - self._began < self.after:
             return
         measured = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        line = f"{self._name(epoch)}  {measured}  {now - self._start:.1f} s"
         left = "" if last else self._left(now)
-        print(
-            f"{self._name(epoch)}  {measured}  {now - self._start:.1f} s{', ' + left if left else ''}",
-            flush=True,
-        )
+        if left:
+            line += f", {left}"
+        print(line, flush=True)
 
     def on_train_end(self) -> None:
         self._close()
@@ -131,27 +137,32 @@ class ProgressBar(Known, Callback):
     def _left(self, now: float) -> str:
         """The time left as text, estimated from the pace of this `fit`; empty for less than a second."""
         trainer = self.trainer
+        done = float(trainer.epoch - self._first)  # epochs of this fit, with the fraction of the present one
         if trainer.steps_per_epoch:
-            part = trainer.batch / trainer.steps_per_epoch
-        else:
-            part = 0.0
-        done = trainer.epoch - self._first + part
-        if done > 0:
-            seconds = (now - self._began) / done * (trainer.last_epoch - self._first - done)
-        else:
-            seconds = 0.0
-        if seconds >= 1:
-            return f"{duration(seconds)} left"
-        return ""
+            done += trainer.batch / trainer.steps_per_epoch
+        if done <= 0:
+            return ""
+        seconds_per_epoch = (now - self._began) / done
+        seconds = seconds_per_epoch * (trainer.last_epoch - self._first - done)
+        if seconds < 1:
+            return ""
+        return f"{duration(seconds)} left"
 
     def _name(self, epoch: int) -> str:
         return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
 
     def _open(self, epoch: int) -> None:
-        total = self.trainer.steps_per_epoch
-        how = {"unit": "batch", "leave": False, "mininterval": SOON}
-        how |= {"bar_format": "{desc} {bar} {n_fmt}/{total_fmt} {postfix}" if total else None}
-        self._tqdm = bar(total=total or None, initial=self.trainer.batch, desc=self._name(epoch), **how)
+        total = self.trainer.steps_per_epoch or None
+        layout = None if total is None else "{desc} {bar} {n_fmt}/{total_fmt} {postfix}"
+        self._tqdm = bar(
+            total=total,
+            initial=self.trainer.batch,
+            desc=self._name(epoch),
+            unit="batch",
+            leave=False,
+            mininterval=SOON,
+            bar_format=layout,
+        )
 
     def _close(self) -> None:
         self._next = float("inf")
@@ -160,7 +171,7 @@ class ProgressBar(Known, Callback):
             self._tqdm = None
 
 
-def own_progress(verbose: Any, hooks: Iterable[Callback], epochs: int) -> ProgressBar | None:
+def own_progress(verbose: bool | int | None, hooks: Iterable[Callback], epochs: int) -> ProgressBar | None:
     """The ProgressBar that `fit` adds; None where `hooks` have one.
 
     `verbose` decides where it is not None; else a bar is added in a terminal or a notebook. Elsewhere, as
@@ -183,13 +194,14 @@ def own_progress(verbose: Any, hooks: Iterable[Callback], epochs: int) -> Progre
 
 def duration(seconds: float) -> str:
     """Seconds as 12 s, 3:20 or 1:02:05."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    if whole < 60:
-        return f"{whole} s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, seconds_left = divmod(rounded, 60)
+    hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours}:{minutes:02d}:{whole % 60:02d}"
-    return f"{minutes}:{whole % 60:02d}"
+        return f"{hours}:{minutes:02d}:{seconds_left:02d}"
+    return f"{minutes}:{seconds_left:02d}"
 
 
 class TensorBoard(Known, Callback):
@@ -229,8 +241,10 @@ class TensorBoard(Known, Callback):
             self._batch_writer = self._open(os.path.join(self.folder, "batches"), self.trainer.updates)
 
     def _open(self, folder: str, last_step: int) -> Any:
-        resumed = self.trainer.resumed_from is not None
-        return self._home.SummaryWriter(folder, purge_step=last_step + 1 if resumed else None)
+        purge_step = None  # steps from this one on are hidden
+        if self.trainer.resumed_from is not None:
+            purge_step = last_step + 1
+        return self._home.SummaryWriter(folder, purge_step=purge_step)
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         if self._batch_writer is not None:
@@ -238,8 +252,8 @@ class TensorBoard(Known, Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         for name, value in logs.items():
-            part = "validation" if name.startswith("val_") else "train"
-            self._writer.add_scalar(f"{name.removeprefix('val_')}/{part}", value, epoch + 1)
+            data = "validation" if name.startswith("val_") else "train"
+            self._writer.add_scalar(f"{name.removeprefix('val_')}/{data}", value, epoch + 1)
         self._writer.add_scalar("lr", self.trainer.optimizer.param_groups[0]["lr"], epoch + 1)
         self._writer.flush()
 
