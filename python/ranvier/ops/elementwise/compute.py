@@ -81,7 +81,7 @@ def _result(declaration: Declaration, arguments: Sequence[Any], settings: Sequen
         by_kernels = declaration.instead(*raw)
         if by_kernels is not None:
             return wrap(by_kernels)
-    return by_numpy(_of_integers, declaration, dtype, *raw)
+    return by_numpy(_of_integers, declaration.name, declaration.numpy, dtype, *raw)
 
 
 def _has_tensor(operands: Sequence[Tensor | Number]) -> bool:
@@ -112,11 +112,11 @@ def _raw(declaration: Declaration, x: Tensor | Number, dtype: np.dtype[Any]) -> 
     return declaration.number(declaration.name, x, dtype)
 
 
-def _of_integers(declaration: Declaration, dtype: np.dtype[Any], *raw: Any) -> Array:
+def _of_integers(name: str, function: Callable[..., Any], dtype: np.dtype[Any], *raw: Any) -> Array:
     """The result by NumPy's function. Raises ValueError for integers divided by 0."""
-    if declaration.name in FAILS_AT_ZERO and dtype.kind in "iu" and not np.all(raw[1]):
-        raise OpError(f"[{declaration.name}] got integers divided by 0; expected other divisors")
-    return values(declaration.name, declaration.numpy, *raw)
+    if name in FAILS_AT_ZERO and dtype.kind in "iu" and not np.all(raw[1]):
+        raise OpError(f"[{name}] got integers divided by 0; expected other divisors")
+    return values(name, function, *raw)
 
 
 def values(name: str, function: Callable[..., Any], *operands: Array | Number) -> Array:
