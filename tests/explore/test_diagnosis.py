@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.explore import diagnosis_rules
-from ranvier.explore.examine import Seen
+from ranvier.explore.examine import Measurements
 from support.refused import refused
 
 CROSS = nn.CrossEntropyLoss()
@@ -277,7 +277,7 @@ def test_wrong_arguments():
 
 
 def dead_units(model, data):
-    return Seen(model, data, None).off
+    return Measurements(model, data, None).dead
 
 
 def test_units_of_sequences_are_their_features_and_of_signals_their_channels(rng):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
-import ranvier.explore.diagnosis_rules as diagnosis_rules
+import ranvier.explore.diagnosis_rules as rules
 from ranvier.autograd import Tensor
 from ranvier.explore.diagnosis_rules import Finding
-from ranvier.explore.examine import Seen
+from ranvier.explore.examine import Measurements
 from ranvier.nn import Module
 from ranvier.train import Trainer
 
@@ -18,6 +18,7 @@ _ORDER = ("error", "warning", "note")
 
 
 def _sort_key(finding: Finding) -> int:
+    """The place of a finding in the report; see `Diagnosis`."""
     if finding.rule == "inputs":
         return 0
     return _ORDER.index(finding.severity)
@@ -41,7 +42,13 @@ class Diagnosis(Sequence[Finding]):
     def __len__(self) -> int:
         return len(self._findings)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Finding]: ...
+
+    def __getitem__(self, index: int | slice) -> Finding | list[Finding]:
         return self._findings[index]
 
     def __iter__(self) -> Iterator[Finding]:
@@ -109,28 +116,38 @@ def diagnose(
         raise TypeError(
             f"[diagnose] got history of type {type(history).__name__}; expected a History or a mapping"
         )
-    findings = list(diagnosis_rules.weights(model))
+    findings = list(rules.weights(model))
     missing = []
-    targets: list[Finding] = []
-    seen = None if data is None else Seen(model, data, loss)
-    findings += diagnosis_rules.output_layer(model, loss, seen)
+    seen = None if data is None else Measurements(model, data, loss)
+    findings += rules.output_layer(model, loss, seen)
     if seen is None:
         missing.append("inputs, classes, units and gradients: give data=(x, y)")
     else:
-        targets = list(diagnosis_rules.targets(seen))
-        findings += [*diagnosis_rules.inputs(seen), *diagnosis_rules.classes(seen), *targets]
-        if any(finding.rule in ("weights", "inputs") and finding.severity == "error" for finding in findings):
-            missing.append("units and gradients: what goes through them is not finite")
-        else:
-            dead = list(diagnosis_rules.dead_units(seen))
-            findings += [*dead, *diagnosis_rules.saturation(seen)]
-            if not any(finding.severity == "error" for finding in dead):  # these block the signals
-                findings += diagnosis_rules.depth(seen)
+        findings += rules.inputs(seen)
+        findings += rules.classes(seen)
+        findings += rules.targets(seen)
+        errors = {finding.rule for finding in findings if finding.severity == "error"}
+        if errors.isdisjoint({"weights", "inputs"}):
+            findings += _examine_units(seen)
             missing += seen.missing
+        else:
+            missing.append("units and gradients: what goes through them is not finite")
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")
-    else:
-        if not targets:
-            rate = list(diagnosis_rules.learning_rate(history, seen, loss))
-            findings += rate or diagnosis_rules.fit(history)  # the cause, else the effect
+    elif not any(finding.rule == "targets" for finding in findings):  # far targets explain bad losses
+        rate_findings = list(rules.learning_rate(history, seen, loss))
+        if rate_findings:
+            findings += rate_findings  # the cause of a bad fit
+        else:
+            findings += rules.fit(history)
     return Diagnosis(findings, missing)
+
+
+def _examine_units(seen: Measurements) -> list[Finding]:
+    """What is wrong with the units, and with the signals and gradients that go through them."""
+    findings = list(rules.dead_units(seen))
+    blocked = any(finding.severity == "error" for finding in findings)
+    findings += rules.saturation(seen)
+    if not blocked:  # else the dead units explain small signals
+        findings += rules.depth(seen)
+    return findings

@@ -1,6 +1,7 @@
 """The rules of `rv.diagnose`, with their thresholds and the reasons for them.
 
-A rule is a generator of findings; a healthy network has none.
+A rule is a generator of findings; a healthy network has none. `diagnose` calls the rules, and gives them the
+model, the history or the `Measurements` of a pass over the data.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.explore.examine import SAMPLES, SATURATED, Loss, Seen, rms, spread, weighs
+from ranvier.explore.examine import SAMPLES, SATURATED, Loss, Measurements, rms, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.train.hints import far_targets
 from ranvier.train.losses import link_of
@@ -97,45 +98,44 @@ def weights(model: nn.Module) -> Findings:
             )
 
 
-def output_layer(model: nn.Module, loss: Loss, seen: Seen | None) -> Findings:
+def output_layer(model: nn.Module, loss: Loss, seen: Measurements | None) -> Findings:
     """An output layer that does not fit the loss. Without data only a Sequential's last layer is known."""
-    if seen is not None and seen.refused:
-        yield Finding("output and loss", "error", f"the loss refuses them: {seen.refused}", "see there")
-    link = link_of(loss)
-    ends = _last(model) if seen is None else seen.ends
-    if link is None or ends is None:
+    if seen is not None and seen.loss_error:
+        yield Finding("output and loss", "error", f"the loss refuses them: {seen.loss_error}", "see there")
+    link = link_of(loss)  # the function that makes probabilities of the output: "softmax", "sigmoid" ...
+    last = _last_layer(model) if seen is None else seen.last_layer
+    if link is None or last is None:
         return
-    kind = type(ends).__name__
-    name = type(loss).__name__
+    last_name = type(last).__name__
+    loss_name = type(loss).__name__
     ready = "leave it out: the loss applies it, and Trainer.predict_proba gives probabilities"
     if isinstance(loss, nn.NLLLoss):
-        fits = isinstance(ends, nn.LogSoftmax)
+        fits = isinstance(last, nn.LogSoftmax)
         takes = "log-probabilities"
         remedy = "end in LogSoftmax"
     elif link == "identity":
-        fits = isinstance(ends, (nn.Sigmoid, nn.Softmax))
+        fits = isinstance(last, (nn.Sigmoid, nn.Softmax))
         takes = "probabilities"
         remedy = "end in Sigmoid"
     else:  # log-softmax of log-probabilities changes nothing
-        fits = not isinstance(ends, (nn.Softmax, nn.Sigmoid, nn.ReLU, nn.ReLU6))
+        fits = not isinstance(last, (nn.Softmax, nn.Sigmoid, nn.ReLU, nn.ReLU6))
         takes = "raw scores of any sign"
-        remedy = ready if kind.lower() == link else "leave it out"
+        remedy = ready if last_name.lower() == link else "leave it out"
     if not fits:
-        yield Finding(
-            "output and loss", "error", f"the model ends in {kind}, and {name} takes {takes}", remedy
-        )
+        evidence = f"the model ends in {last_name}, and {loss_name} takes {takes}"
+        yield Finding("output and loss", "error", evidence, remedy)
 
 
-def _last(model: nn.Module) -> nn.Module | None:
+def _last_layer(model: nn.Module) -> nn.Module | None:
     """The last layer of a Sequential, or a model that is one layer; None if it is not known."""
     while isinstance(model, nn.Sequential) and len(model):
         model = model[-1]
-    if any(True for _ in model.children()):
+    if list(model.children()):
         return None
     return model
 
 
-def inputs(seen: Seen) -> Findings:
+def inputs(seen: Measurements) -> Findings:
     """Inputs that are not finite, large, or of very different sizes."""
     x = seen.x
     if x.dtype.kind != "f":  # indices of an embedding
@@ -150,12 +150,12 @@ def inputs(seen: Seen) -> Findings:
             {"values": bad},
         )
         return
-    features = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0))
+    features = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0))  # root mean squares (features,)
     sizes = np.sort(features[features > 0])
     if not len(sizes):
         return
     largest = sizes[-1]
-    smallest = sizes[(len(sizes) - 1) // 10]
+    smallest = sizes[(len(sizes) - 1) // 10]  # without the smallest tenth, see INPUT_RATIO
     scale = "scale them: rv.data.Standardize, or divide pixels by 255"
     if largest > INPUT_RMS:
         evidence = f"feature or channel {features.argmax()} has a root mean square of {largest:.3g}"
@@ -166,7 +166,7 @@ def inputs(seen: Seen) -> Findings:
         yield Finding("inputs", "warning", evidence, scale, {"ratio": ratio})
 
 
-def targets(seen: Seen) -> Findings:
+def targets(seen: Measurements) -> Findings:
     """Targets of a loss of values that are far from the numbers that a new network gives."""
     if seen.y is None:
         return
@@ -176,7 +176,7 @@ def targets(seen: Seen) -> Findings:
         yield Finding("targets", "warning", text, remedy, figures)
 
 
-def classes(seen: Seen) -> Findings:
+def classes(seen: Measurements) -> Findings:
     """Classes of very different numbers of samples."""
     y = seen.y
     regression = seen.loss is not None and link_of(seen.loss) is None
@@ -199,25 +199,30 @@ def classes(seen: Seen) -> Findings:
     )
 
 
-def dead_units(seen: Seen) -> Findings:
+def dead_units(seen: Measurements) -> Findings:
     """Units behind a ReLU that are 0 for all samples, so that their weights have no gradient."""
     if seen.samples < SAMPLES:
         return
-    many = {name: off for name, off in seen.off.items() if off.mean() > DEAD_SHARE}
-    if many:
-        layers = ", ".join(f'{off.sum()} of {off.size} units of "{name}"' for name, off in many.items())
-        most_of_a_layer = any(off.mean() > 0.5 for off in many.values())
-        severity = "error" if most_of_a_layer else "warning"
-        yield Finding(
-            "dead units",
-            severity,
-            f"0 for all {seen.samples} samples: {layers}",
-            "lower the learning rate, start from kaiming_normal_ and biases of 0, or take LeakyReLU",
-            {name: float(off.mean()) for name, off in many.items()},
-        )
+    shares = {}
+    texts = []
+    for name, dead in seen.dead.items():
+        share = float(dead.mean())
+        if share > DEAD_SHARE:
+            shares[name] = share
+            texts.append(f'{dead.sum()} of {dead.size} units of "{name}"')
+    if not shares:
+        return
+    severity = "error" if max(shares.values()) > 0.5 else "warning"
+    yield Finding(
+        "dead units",
+        severity,
+        f"0 for all {seen.samples} samples: {', '.join(texts)}",
+        "lower the learning rate, start from kaiming_normal_ and biases of 0, or take LeakyReLU",
+        shares,
+    )
 
 
-def saturation(seen: Seen) -> Findings:
+def saturation(seen: Measurements) -> Findings:
     """Sigmoids and tanhs whose outputs are so close to their limits that hardly any gradient passes."""
     last = seen.calls[-1].name if seen.calls else ""
     for name, share in seen.saturated.items():
@@ -232,24 +237,30 @@ def saturation(seen: Seen) -> Findings:
             )
 
 
-def depth(seen: Seen) -> Findings:
+def depth(seen: Measurements) -> Findings:
     """Signals from the first layer with weights to the last, and gradients in reverse."""
     calls = [call for call in seen.calls if weighs(call.layer)]
     if len(calls) < DEEP:
         return
-    yield from _through("signals", [call.name for call in calls], [spread(call.value) for call in calls])
-    gradients = [(c.name, rms(c.gradient)) for c in calls if c.gradient is not None]
-    if not all(np.isfinite(size) for _, size in gradients):
-        bad = next(name for name, size in gradients if not np.isfinite(size))
+    names = [call.name for call in calls]
+    signals = [spread(call.value) for call in calls]
+    yield from _compare_ends("signals", names, signals)
+    names = []
+    gradients = []
+    for call in reversed(calls):  # the way that gradients take
+        if call.gradient is not None:
+            names.append(call.name)
+            gradients.append(rms(call.gradient))
+    wrong = [name for name, size in zip(names, gradients, strict=True) if not np.isfinite(size)]
+    if wrong:
         remedy = "lower the learning rate, scale the inputs, start from smaller weights"
-        yield Finding("gradients", "error", f'the gradient at "{bad}" is NaN or Inf', remedy)
+        yield Finding("gradients", "error", f'the gradient at "{wrong[-1]}" is NaN or Inf', remedy)
     elif len(gradients) >= DEEP:
-        names, sizes = zip(*reversed(gradients), strict=True)
-        yield from _through("gradients", names, sizes)
+        yield from _compare_ends("gradients", names, gradients)
 
 
-def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Findings:
-    """Report a size that vanishes or explodes from the first layer to the last."""
+def _compare_ends(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Findings:
+    """Report sizes that vanish or explode on the way from the first of the layers to the last one."""
     first = sizes[0]
     last = sizes[-1]
     if not first > 0 or first / DEPTH_RATIO <= last <= first * DEPTH_RATIO:
@@ -270,22 +281,23 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
     )
 
 
-def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, loss: Loss) -> Findings:
+def learning_rate(history: Mapping[str, Sequence[float]], seen: Measurements | None, loss: Loss) -> Findings:
     """Judge the learning rate by the course of the training loss: too high, or too low."""
     losses = np.asarray(history["loss"], np.float64)
     finite = losses[np.isfinite(losses)]
     lower = "divide the learning rate by 3 to 10, warm up, clip gradients"
     if len(finite) < len(losses) and not np.isfinite(losses[-1]):
+        epoch = 1  # epochs are counted from 1
         if len(finite):
-            epoch = int(np.flatnonzero(np.isfinite(losses))[-1]) + 2
-        else:
-            epoch = 1
+            last_finite = int(np.flatnonzero(np.isfinite(losses))[-1])
+            epoch = last_finite + 2
         evidence = f"training loss is {losses[-1]:g} since epoch {epoch}"
         yield Finding("learning rate too high", "error", evidence, lower, {"epoch": epoch})
         return
     if len(finite) < 3:
         return
     jumps = np.diff(finite)
+    share_of_falls = (jumps < 0).mean()
     chance = _chance(seen, loss)
     fall = float(finite[0] - finite.min())
     climbs = float(jumps[jumps > 0].sum())
@@ -301,18 +313,18 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
         yield Finding("learning rate too high", "warning", evidence, lower, {**figures, "chance": chance})
     elif (
         0 < fall < SLOW_FALL * finite[0]
-        and (jumps < 0).mean() >= STEADY
+        and share_of_falls >= STEADY
         and judge_fit(history).verdict == "underfitting"
     ):
         evidence = (
-            f"training loss fell in {(jumps < 0).mean():.0%} of the epochs, but only from {finite[0]:.3g} to "
+            f"training loss fell in {share_of_falls:.0%} of the epochs, but only from {finite[0]:.3g} to "
             f"{finite[-1]:.3g}"
         )
         remedy = "multiply the learning rate by 3 to 10, or take Adam"
         yield Finding("learning rate too low", "warning", evidence, remedy, figures)
 
 
-def _chance(seen: Seen | None, loss: Loss) -> float:
+def _chance(seen: Measurements | None, loss: Loss) -> float:
     """The cross-entropy of predicting the shares of the classes; infinite if not known."""
     if not isinstance(loss, nn.CrossEntropyLoss) or loss.reduction != "mean":
         return float("inf")
@@ -320,7 +332,8 @@ def _chance(seen: Seen | None, loss: Loss) -> float:
         return float("inf")
     if seen is None or seen.y is None or seen.y.dtype.kind not in "iu":
         return float("inf")
-    shares = np.unique(seen.y, return_counts=True)[1] / seen.y.size
+    _, counts = np.unique(seen.y, return_counts=True)
+    shares = counts / seen.y.size
     return float(-(shares * np.log(shares)).sum())
 
 

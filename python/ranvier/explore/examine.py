@@ -1,8 +1,12 @@
-"""The measurements for `rv.diagnose`: a pass of the data through the model."""
+"""The measurements for `rv.diagnose`: a pass of the data through the model.
+
+The rules of `diagnosis_rules` read them from a `Measurements`; they run no model themselves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,16 +32,18 @@ SATURATED = 0.02
 """A derivative below this, 8 % of the sigmoid's largest and 2 % of tanh's: |z| above 3.9 and 2.6."""
 
 
-class Seen:
+class Measurements:
     """The results of a pass over the data in evaluation mode, with the gradients of the first batch.
 
     Attributes:
-        x: all samples, (samples and places, features or channels); `samples`: their number.
-        y: the targets, if there is one for each sample.
-        calls: the layers' calls for the first batch, with gradients if targets and a loss are given.
-        ends: the layer of the model's output; None if a function follows it.
-        refused: the error of the loss, if it does not take output and targets.
-        off: for each ReLU, the units that are 0 for all samples.
+        x: all samples, (samples and places, features or channels); `samples`: the number of samples.
+        y: the targets (samples,); None unless there is one number for each sample.
+        loss: the loss of the program, if it is known.
+        calls: the calls of the layers without layers inside, for the first batch; with gradients if targets
+            and a loss are given.
+        last_layer: the layer whose output is that of the model; None if a function follows it.
+        loss_error: the error of the loss, if it does not take output and targets; else "".
+        dead: for each ReLU by its name, which of its units are 0 for all samples: booleans (units,).
         saturated: for each sigmoid and tanh, the share of outputs with a derivative below SATURATED.
         missing: what could not be examined.
     """
@@ -45,32 +51,36 @@ class Seen:
     def __init__(self, model: nn.Module, data: Any, loss: Loss) -> None:
         self.missing: list[str] = []
         self.calls: list[LayerCall] = []
-        self.ends: nn.Module | None = None
-        self.refused = ""
+        self.last_layer: nn.Module | None = None
+        self.loss_error = ""
         self.samples = 0
         self.loss = loss
-        self.off: dict[str, Array] = {}
-        self._saturated: dict[str, tuple[int, int]] = {}
+        self.dead: dict[str, Array] = {}
+        self._slopes: dict[str, _Slopes] = {}
         xs: list[Array] = []
         ys: list[Array] = []
         with evaluating(model):
             for x, y in _batches(model, data, loss):
-                with layer_calls(model) as every, set_grad_enabled(not xs):
+                is_first = not xs
+                with layer_calls(model) as all_calls, set_grad_enabled(is_first):
                     output = model(x)
-                calls = [call for call in every if isinstance(call.output, Tensor) and _is_leaf(call.layer)]
-                if not xs:
-                    self._first(output, y, loss, calls)
-                self._units(calls)
-                first = calls[0].layer if calls else None
-                xs.append(units(x, first))
+                calls = [call for call in all_calls if _is_innermost(call)]
+                if is_first:
+                    self._measure_first(output, y, loss, calls)
+                self._measure_units(calls)
+                first_layer = calls[0].layer if calls else None
+                xs.append(units(x, first_layer))
                 if y is not None:
                     ys.append(y)
                 self.samples += len(x)
         self.x = np.concatenate(xs)
         self.y: Array | None = None
         if ys and all(y.size == len(y) for y in ys):
-            self.y = np.concatenate([y.reshape(-1) for y in ys])
-        self.saturated = {name: n / of for name, (n, of) in self._saturated.items() if of}
+            self.y = np.concatenate(ys, axis=None)
+        self.saturated: dict[str, float] = {}
+        for name, slopes in self._slopes.items():
+            if slopes.total:
+                self.saturated[name] = slopes.small / slopes.total
         lacking = []
         if not ys:
             lacking.append("targets")
@@ -81,50 +91,70 @@ class Seen:
         if self.samples < SAMPLES:
             self.missing.append(f"units: {self.samples} samples say little; give {SAMPLES} or more")
 
-    def _first(self, output: Any, y: Array | None, loss: Loss, calls: list[LayerCall]) -> None:
+    def _measure_first(
+        self, output: Tensor | tuple[Tensor, ...], y: Array | None, loss: Loss, calls: list[LayerCall]
+    ) -> None:
+        """Keep the calls of the first batch, its last layer and the gradients; no `.grad` changes."""
         self.calls = calls
-        if isinstance(output, Tensor) and calls and np.array_equal(output._array, calls[-1].value, True):
-            self.ends = calls[-1].layer
+        if calls and isinstance(output, Tensor):
+            last = calls[-1]
+            if np.array_equal(output._array, last.value, equal_nan=True):
+                self.last_layer = last.layer
         if y is None or loss is None:
             return
         try:
             with enable_grad():
                 value = batch_loss(loss, output, wrap(y), False, False)
         except (ValueError, TypeError, IndexError) as error:
-            self.refused = str(error)
+            self.loss_error = str(error)
             return
-        passing = [call for call in calls if call.output.requires_grad and value.requires_grad]
-        if passing:
-            slopes = grad(value, [call.output for call in passing], allow_unused=True)
-        else:
-            slopes = ()
-        for call, gradient in zip(passing, slopes, strict=True):  # no `.grad` changes
+        if not value.requires_grad:
+            return
+        with_gradient = [call for call in calls if call.output.requires_grad]
+        if not with_gradient:
+            return
+        gradients = grad(value, [call.output for call in with_gradient], allow_unused=True)
+        for call, gradient in zip(with_gradient, gradients, strict=True):
             call.gradient = None if gradient is None else gradient._array
 
-    def _units(self, calls: list[LayerCall]) -> None:
-        before = None  # the layer that the units belong to
+    def _measure_units(self, calls: list[LayerCall]) -> None:
+        """Add the dead and the saturated units of a batch to those of the batches before."""
+        weighted = None  # the last layer with a weight, whose units the activation is applied to
         for call in calls:
             name = call.name
-            value = call.value
             if getattr(call.layer, "weight", None) is not None:
-                before = call.layer
+                weighted = call.layer
             if isinstance(call.layer, (nn.ReLU, nn.ReLU6)):
-                off: Array = ~np.any(units(value, before) > 0, axis=0)
-                self.off[name] = self.off[name] & off if name in self.off else off
-            elif isinstance(call.layer, (nn.Sigmoid, nn.Tanh)):
-                if isinstance(call.layer, nn.Sigmoid):
-                    slope = value * (1 - value)
-                else:
-                    slope = 1 - value * value
-                n, of = self._saturated.get(name, (0, 0))
-                self._saturated[name] = n + int((slope < SATURATED).sum()), of + value.size
+                dead: Array = ~np.any(units(call.value, weighted) > 0, axis=0)
+                if name in self.dead:
+                    dead = dead & self.dead[name]
+                self.dead[name] = dead
+            elif isinstance(call.layer, nn.Sigmoid):
+                self._count_slopes(name, call.value * (1 - call.value))
+            elif isinstance(call.layer, nn.Tanh):
+                self._count_slopes(name, 1 - call.value * call.value)
+
+    def _count_slopes(self, name: str, slopes: Array) -> None:
+        counted = self._slopes.setdefault(name, _Slopes())
+        counted.small += int((slopes < SATURATED).sum())
+        counted.total += slopes.size
 
 
-def _is_leaf(layer: nn.Module) -> bool:
-    return not any(True for _ in layer.children())
+@dataclass
+class _Slopes:
+    """How many derivatives of an activation were counted, and how many of them are below SATURATED."""
+
+    small: int = 0
+    total: int = 0
+
+
+def _is_innermost(call: LayerCall) -> bool:
+    """True for the call of a layer without layers inside, with one Tensor as its output."""
+    return isinstance(call.output, Tensor) and not list(call.layer.children())
 
 
 def _batches(model: nn.Module, data: Any, loss: Loss) -> Iterator[tuple[Array, Array | None]]:
+    """The batches (x, y) of `data`: `(x, y)`, a loader of such batches, or samples alone, with None as y."""
     if loss is None:
         loss = nn.CrossEntropyLoss()  # unknown: integers stay labels
     spec = DataSpec(model, loss)

@@ -1,4 +1,8 @@
-"""Underfitting, a good fit or overfitting, judged by the curves of a training run."""
+"""Underfitting, a good fit or overfitting, judged by the curves of a training run.
+
+The history is {name: values by epoch}: "loss" and perhaps "accuracy" ... of the training, "val_loss" and
+"val_accuracy" ... of the validation. The "score" is the first of `SCORES` that it has.
+"""
 
 from __future__ import annotations
 
@@ -94,15 +98,17 @@ penalties, or take a smaller network
         raise TypeError(f"[judge_fit] got {type(history).__name__}; expected a History or a mapping of lists")
     if "loss" not in history:
         raise ValueError(f"[judge_fit] got a history of {', '.join(history) or 'nothing'}; expected 'loss'")
-    train = np.asarray(history["loss"], np.float64)
-    seen = np.flatnonzero(np.isfinite(train))
-    if len(train) and (len(seen) == 0 or seen[-1] < len(train) - 1):
-        first = int(seen[-1]) + 2 if len(seen) else 1
-        return Fit("diverged", (f"training loss is {train[-1]:g} since epoch {first}",))
-    if len(seen) < SHORTEST:
-        return Fit("unknown", (f"{len(seen)} epochs with a loss: a trend needs {SHORTEST}",))
-    start = float(train[seen[0]])
-    train = train[seen]
+    losses = np.asarray(history["loss"], np.float64)
+    train = losses[np.isfinite(losses)]
+    if len(losses) and not np.isfinite(losses[-1]):
+        epoch = 1  # epochs are counted from 1
+        if len(train):
+            last_finite = int(np.flatnonzero(np.isfinite(losses))[-1])
+            epoch = last_finite + 2
+        return Fit("diverged", (f"training loss is {losses[-1]:g} since epoch {epoch}",))
+    if len(train) < SHORTEST:
+        return Fit("unknown", (f"{len(train)} epochs with a loss: a trend needs {SHORTEST}",))
+    start = float(train[0])
     figures = {"start": start, "loss": level(train)}
     if baseline is not None:
         figures["start"] = float(baseline)
@@ -111,10 +117,14 @@ penalties, or take a smaller network
     if figures["gain"] < 0 and figures["loss"] > start + NOISE * noise(train):
         return Fit("diverged", (f"training loss rose from {start:.3g} to {figures['loss']:.3g}",), figures)
     score = next((name for name in SCORES if name in history), None)
-    for name in (score, "val_loss", score and f"val_{score}"):
-        values = np.asarray(history.get(name or "", ()), np.float64)
-        if name is not None and np.isfinite(values).any():
-            figures[name] = level(values[np.isfinite(values)])
+    names = ["val_loss"]
+    if score is not None:
+        names = [score, "val_loss", f"val_{score}"]
+    for name in names:
+        values = np.asarray(history.get(name, ()), np.float64)
+        values = values[np.isfinite(values)]
+        if len(values):
+            figures[name] = level(values)
     figures["falling"] = _still_falling(train, figures["gain"])
     learned = figures["gain"] >= LEARNED * figures["start"]
     if learned:
@@ -131,7 +141,8 @@ penalties, or take a smaller network
 
 def level(values: Array) -> float:
     """The final value of a curve: the median of its last fifth (the last value up to nine epochs)."""
-    return float(np.median(values[-max(1, len(values) // 5) :]))
+    count = max(1, len(values) // 5)
+    return float(np.median(values[-count:]))
 
 
 def noise(values: Array) -> float:
@@ -142,7 +153,9 @@ def noise(values: Array) -> float:
     """
     if len(values) < 6:  # too few to separate noise from trend
         return 0.0
-    return float(1.4826 * np.median(np.abs(np.diff(values, 2))) / np.sqrt(6))
+    second_differences = np.diff(values, 2)
+    deviation = 1.4826 * np.median(np.abs(second_differences))
+    return float(deviation / np.sqrt(6))
 
 
 def _still_falling(train: Array, gain: float) -> float:
@@ -153,6 +166,8 @@ def _still_falling(train: Array, gain: float) -> float:
     return 0.0
 
 
+# The rules below take the history, the figures so far, and the name of the score or None. They return the
+# reason for their verdict in words, or None if it does not hold; what they measure they add to the figures.
 def _rising(
     history: Mapping[str, Sequence[float]], figures: dict[str, float], score: str | None
 ) -> str | None:
@@ -183,12 +198,13 @@ def _little_learned(
     """The small fall of the training loss in words; None if the network has learned enough."""
     start = figures["start"]
     fallen = figures["gain"]
-    if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
+    if start <= 0 or fallen >= FALL * start:
         return None  # for a loss below 0, a share of the first value has no meaning
+    scored = ""
     if score and score in figures:
+        if figures[score] >= GOOD_SCORE:
+            return None
         scored = f", {score} is {figures[score]:.3g}"
-    else:
-        scored = ""
     if figures["falling"] > FALLING:
         pace = "and still falls"
     else:

@@ -60,18 +60,20 @@ def dense_against_convolution(model: nn.Module, input_shape: Sequence[int]) -> l
         raise TypeError(
             f"[dense_against_convolution] got model of type {type(model).__name__}; expected a Module"
         )
-    kinds = (nn.Conv1d, nn.Conv2d)
-    convolutions = [module for module in model.modules() if isinstance(module, kinds)]
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)]
     if not convolutions:
         raise ValueError("[dense_against_convolution] got a model without convolutions; expected some")
+    sample = wrap(np.zeros((1, *input_shape), convolutions[0].weight.dtype))  # a batch of one
     compared = []
-    for call in layer_outputs(model, wrap(np.zeros((1, *input_shape), convolutions[0].weight.dtype))):
-        if isinstance(call.layer, kinds):
-            input_shape = call.input_shape[1:]
-            output_shape = call.value.shape[1:]
-            own = sum(p.numel() for p in call.layer.parameters())
-            bias = call.layer.bias is not None
-            dense = math.prod(output_shape) * (math.prod(input_shape) + bias)
-            name = call.name or type(call.layer).__name__
-            compared.append(Compared(name, input_shape, output_shape, own, dense))
+    for call in layer_outputs(model, sample):
+        if not isinstance(call.layer, nn.Conv1d | nn.Conv2d):
+            continue
+        inputs = call.input_shape[1:]
+        outputs = call.value.shape[1:]
+        parameters = sum(p.numel() for p in call.layer.parameters())
+        dense = math.prod(inputs) * math.prod(outputs)
+        if call.layer.bias is not None:
+            dense += math.prod(outputs)
+        name = call.name or type(call.layer).__name__
+        compared.append(Compared(name, inputs, outputs, parameters, dense))
     return compared
