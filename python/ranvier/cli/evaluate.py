@@ -12,7 +12,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.cli.arguments import Commands, Mistake, add_command, mistakes, path_name, require_outputs, seed
-from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
+from ranvier.cli.networks import add_model, class_names, image_settings, open_model, outputs, probabilities
 from ranvier.cli.outputs import results, write_json
 from ranvier.cli.problems import (
     add_data,
@@ -23,7 +23,7 @@ from ranvier.cli.problems import (
     test_part,
     valued,
 )
-from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
+from ranvier.cli.tables import NAMED, find_label, is_table, reading_as_trained, require_data_flags
 
 if TYPE_CHECKING:
     import ranvier.nn as nn
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     p = probabilities(model, output)
     names = None
     if p is not None:
-        names = names_of(model, p.shape[1])
+        names = class_names(model, p.shape[1])
     elif samples.class_names is not None:
         p = _from_scores(model, output, samples.class_names)
         names = list(samples.class_names)
@@ -158,10 +158,10 @@ def _samples(arguments: argparse.Namespace, model: nn.Module) -> Samples:
             about = rv.serialization.info(model)
             guessed = arguments.label is None and is_table(arguments.data)
             if guessed:
-                arguments.label = label_of(arguments, arguments.data, about)
-            options = of_model(arguments, arguments.data, about, arguments.label)
+                arguments.label = find_label(arguments, arguments.data, about)
+            options = reading_as_trained(arguments, arguments.data, about, arguments.label)
             if Path(arguments.data).is_dir():
-                form = image_form(model)
+                form = image_settings(model)
                 arguments.size = arguments.size or form.get("size")
                 arguments.grayscale |= form.get("grayscale", False)
             samples = read_samples(arguments, options=options)

@@ -12,12 +12,14 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.cli.arguments import Commands, Mistake, add_command, mistakes, path_name, require_outputs
-from ranvier.cli.networks import add_model, dtype_of, inputs, open_model
-from ranvier.cli.predict import samples_of
+from ranvier.cli.networks import add_model, inputs, open_model, sample_dtype
+from ranvier.cli.predict import read_input
 from ranvier.cli.tables import add_reading_flags
 
 if TYPE_CHECKING:
+    import ranvier.nn as nn
     from ranvier.serialization import Info
+    from ranvier.tensors.memory import Array
 
 FEW = 32  # with fewer samples for --int8, the measured ranges of values are mostly chance
 SHOWN = 100  # the most entries of a printed list, such as the columns of a table
@@ -67,7 +69,7 @@ def sample_shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.split("[x,]", text))
 
 
-def _opened(arguments: argparse.Namespace) -> tuple[Any, Any, tuple[int, ...]]:
+def _open(arguments: argparse.Namespace) -> tuple[nn.Module, Info, tuple[int, ...]]:
     """The model, what its file says of it, and the shape of a sample."""
     model = open_model(arguments)
     about = rv.serialization.info(model)
@@ -78,7 +80,7 @@ def _opened(arguments: argparse.Namespace) -> tuple[Any, Any, tuple[int, ...]]:
 
 
 def summarize(arguments: argparse.Namespace) -> int:
-    model, about, shape = _opened(arguments)
+    model, about, shape = _open(arguments)
     with mistakes(ValueError, TypeError, RuntimeError):
         rv.summary(model, shape)
     print(f"input       {'x'.join(map(str, shape))}")
@@ -94,24 +96,19 @@ def write(arguments: argparse.Namespace) -> int:
         raise Mistake(f"'{arguments.file}' ends in {ending!r}; expected .onnx, or .c for C")
     if arguments.int8 is not None and ending != ".c":
         raise Mistake(f"--int8 is for C, not for '{arguments.file}'")
-    model, about, shape = _opened(arguments)
-    x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
-    names = {"input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
+    model, about, shape = _open(arguments)
+    x = np.random.default_rng(0).random((2, *shape)).astype(sample_dtype(model))
+    shape_text = "x".join(map(str, shape))
     with mistakes(ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         if ending == ".c":
-            data = argparse.Namespace(**vars(arguments) | {"file": arguments.int8})
-            if arguments.int8 is None:
-                seen = None
-            else:
-                seen = inputs(model, samples_of(data, model))
-            if seen is not None and len(seen) < FEW:
-                few = f"{arguments.int8} has {len(seen)} samples; expected {FEW} or more, to know the ranges"
-                print(f"ranvier: {few}", file=sys.stderr, flush=True)
-            report = rv.export.c(model, arguments.file, x[:1], calibration=seen)
-            print(f"functions   {', '.join(report.functions)}: input 1x{'x'.join(map(str, shape))}, float32")
+            calibration = _read_calibration(arguments, model)
+            report = rv.export.c(model, arguments.file, x[:1], calibration=calibration)
+            print(f"functions   {', '.join(report.functions)}: input 1x{shape_text}, float32")
         else:
-            proto = rv.onnx.export(model, x, arguments.file, **names)
-            print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
+            proto = rv.onnx.export(
+                model, x, arguments.file, input_names=["x"], dynamic_axes={"x": {0: "batch"}}
+            )
+            print(f"input       x: batch x {shape_text}, {x.dtype}")
             for result in proto.graph.output:
                 print(f"output      {result.name}: {_shape_text(result)}")
     _describe(about)
@@ -119,8 +116,21 @@ def write(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _read_calibration(arguments: argparse.Namespace, model: nn.Module) -> Array | None:
+    """The samples of --int8, as the network gets them; None without the flag."""
+    if arguments.int8 is None:
+        return None
+    as_predict = argparse.Namespace(**vars(arguments))
+    as_predict.file = arguments.int8  # where `ranvier predict` has its samples
+    samples = inputs(model, read_input(as_predict, model))
+    if len(samples) < FEW:
+        few = f"{arguments.int8} has {len(samples)} samples; expected {FEW} or more, to know the ranges"
+        print(f"ranvier: {few}", file=sys.stderr, flush=True)
+    return samples
+
+
 def _shape_text(result: Any) -> str:
-    """The shape of a result of an ONNX graph: "batch x 2x3"."""
+    """The shape of a result of an ONNX graph (a ValueInfoProto): "batch x 2x3"."""
     sizes = [size.dim_param or str(size.dim_value) for size in result.type.tensor_type.shape.dim]
     if not sizes:
         return "a number"

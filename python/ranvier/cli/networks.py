@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ranvier.tensors.memory import Array
 
 KINDS = ("cnn", "mlp")
+BATCH = 256  # samples that a model gets at once, to predict
 EPOCHS = 40
 MNIST_EPOCHS = {"cnn": 6, "mlp": 10}
 LEARNING_RATE = {
@@ -33,20 +34,22 @@ LEARNING_RATE = {
 }
 
 
-def epochs_of(data: str, kind: str) -> int:
+def default_epochs(data: str, kind: str) -> int:
+    """The epochs for a data set by its name, and a network's kind: "cnn", "mlp" or a Python file."""
     if data in ("mnist", "fashion_mnist"):
         return MNIST_EPOCHS.get(kind, EPOCHS)
     return EPOCHS
 
 
-def batch_size_of(samples: int) -> int:
+def default_batch_size(samples: int) -> int:
     """The default batch size for a number of samples, small enough for many steps in an epoch."""
     if samples < 10_000:
         return 32
     return 128
 
 
-def learning_rate_of(optimizer: str, kind: str) -> float:
+def default_learning_rate(optimizer: str, kind: str) -> float:
+    """The learning rate for an optimizer and a network's kind; for the user's own network the lowest."""
     rates = LEARNING_RATE[optimizer]
     return rates.get(kind, min(rates.values()))
 
@@ -194,7 +197,7 @@ def open_model(arguments: argparse.Namespace) -> nn.Module:
     return model.eval()
 
 
-def image_form(model: nn.Module) -> dict[str, Any]:
+def image_settings(model: nn.Module) -> dict[str, Any]:
     """The arguments of `rv.data.load` that read images as the model takes them; {} if it takes no images."""
     shape = rv.serialization.info(model).input_shape
     if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
@@ -205,7 +208,7 @@ def image_form(model: nn.Module) -> dict[str, Any]:
 def inputs(model: nn.Module, samples: Samples) -> Array:
     """The samples of a file, reshaped and preprocessed as the model file says."""
     about = rv.serialization.info(model)
-    x = in_order(about.feature_names, samples)
+    x = order_columns(about.feature_names, samples)
     steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
     if steps and isinstance(steps[0], rv.data.TableEncoder):
         with mistakes(ValueError):
@@ -220,27 +223,27 @@ def inputs(model: nn.Module, samples: Samples) -> Array:
         steps = steps[1:]  # pixels are already scaled to [0, 1]
     for step in steps:
         x = step.transform(x)
-    return x.astype(dtype_of(model))
+    return x.astype(sample_dtype(model))
 
 
 def outputs(model: nn.Module, samples: Samples) -> Array:
     """The model's outputs for the samples of a file."""
     x = inputs(model, samples)
-    y = []
+    batches = []
     try:
         with rv.no_grad():
-            for start in range(0, len(x), 256):
-                y.append(model(x[start : start + 256]).numpy())
+            for start in range(0, len(x), BATCH):
+                batches.append(model(x[start : start + BATCH]).numpy())
     except (ValueError, TypeError) as error:
         raise Mistake(f"the model does not take these samples: {error}") from None
-    output = np.concatenate(y)
+    output = np.concatenate(batches)
     wrong = np.isnan(output).reshape(len(output), -1).any(axis=1)
     if wrong.any():
         raise Mistake(f"the model's output for sample {int(wrong.argmax())} is NaN; expected a number")
     return output
 
 
-def dtype_of(model: nn.Module) -> np.dtype[Any]:
+def sample_dtype(model: nn.Module) -> np.dtype[Any]:
     """The dtype of the samples that the model takes."""
     for p in model.parameters():
         if p.is_floating_point():
@@ -248,7 +251,7 @@ def dtype_of(model: nn.Module) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
-def in_order(expected: list[str] | None, samples: Samples) -> Array:
+def order_columns(expected: list[str] | None, samples: Samples) -> Array:
     """The columns of the samples in the order of the model's columns.
 
     Raises Mistake: a column is missing, unknown, or there twice.
@@ -299,7 +302,8 @@ def probabilities(model: nn.Module, output: Array, link: str | None = None) -> A
     return p
 
 
-def names_of(model: nn.Module, classes: int) -> list[str]:
+def class_names(model: nn.Module, classes: int) -> list[str]:
+    """The names of the classes from the model file; numbers if it has none, or of another number."""
     names = rv.serialization.info(model).class_names
     if names and len(names) == classes:
         return names

@@ -22,10 +22,17 @@ from ranvier.cli.arguments import (
     positive_int,
     require_outputs,
 )
-from ranvier.cli.networks import add_model, image_form, names_of, open_model, outputs, probabilities
+from ranvier.cli.networks import add_model, class_names, image_settings, open_model, outputs, probabilities
 from ranvier.cli.outputs import write_json, write_text
 from ranvier.cli.problems import named_samples
-from ranvier.cli.tables import NAMED, add_reading_flags, is_table, load, of_model, require_table_flags
+from ranvier.cli.tables import (
+    NAMED,
+    add_reading_flags,
+    is_table,
+    load,
+    reading_as_trained,
+    require_table_flags,
+)
 
 if TYPE_CHECKING:
     import ranvier.nn as nn
@@ -68,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_outputs(written, arguments.model, arguments.file, arguments.code)
     model = open_model(arguments)
     with mistakes(OSError, ValueError, ImportError):
-        samples = samples_of(arguments, model)
+        samples = read_input(arguments, model)
     output = outputs(model, samples)
     p = probabilities(model, output)
     if p is None and arguments.top is not None:
@@ -80,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         _write(arguments, places, rows, None, {"outputs": output.tolist()})
         lines = [_values(row) for row in rows]
     else:
-        names = names_of(model, p.shape[1])
+        names = class_names(model, p.shape[1])
         _write(arguments, places, p, names, {"classes": names, "probabilities": p.tolist()})
         lines = [_classes(row, names, arguments.top or 3) for row in p]
     for place, line in zip(places, lines, strict=True):
@@ -102,7 +109,7 @@ def _write(
         write_json(arguments.json, document)
 
 
-def samples_of(arguments: argparse.Namespace, model: nn.Module) -> Samples:
+def read_input(arguments: argparse.Namespace, model: nn.Module) -> Samples:
     """The samples of the file or data set; an image is scaled to the input size of the model."""
     from ranvier.data.datasets import images
 
@@ -117,7 +124,7 @@ def samples_of(arguments: argparse.Namespace, model: nn.Module) -> Samples:
             raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
         if named:
             return named_samples(arguments.file)
-        options = of_model(arguments, arguments.file, rv.serialization.info(model), label)
+        options = reading_as_trained(arguments, arguments.file, rv.serialization.info(model), label)
         if label is not None and is_table(path) and not label.lstrip("-").isdigit():
             options["without"] = [*options["without"], label]  # the column of labels may have gaps
             label = None
@@ -125,7 +132,7 @@ def samples_of(arguments: argparse.Namespace, model: nn.Module) -> Samples:
     require_table_flags(arguments, arguments.file)
     if arguments.label is not None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
-    how = image_form(model)
+    how = image_settings(model)
     if not how:
         shape = rv.serialization.info(model).input_shape
         raise Mistake(f"'{arguments.model}' does not take images: its input is {shape}")

@@ -21,7 +21,8 @@ TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 FEW = 40  # with fewer samples, results on the test part are mostly chance
 SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
 VALUES = "; for labels that are values: --task regression"
-Part: TypeAlias = "tuple[Array, Array]"  # samples and their targets
+Part: TypeAlias = "tuple[Array, Array]"  # samples x and their targets y
+Parts: TypeAlias = "tuple[Part, Part, Part]"  # to train on, to validate, to test
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
 
 
@@ -116,16 +117,15 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
     """
     require_data_flags(arguments)
     with mistakes(OSError, ValueError, ImportError):
-        named = arguments.data in NAMED
-        if named:
-            return _named(arguments.data, arguments.data_dir, seed)
-        return _of_file(arguments, seed)
+        if arguments.data in NAMED:
+            return _load_named(arguments.data, arguments.data_dir, seed)
+        return _read_file(arguments, seed)
 
 
 def named_samples(name: str, folder: str | None = None, seed: int = 0) -> Samples:
     """The test part of a data set by its name, without preprocessing."""
     with mistakes(OSError, ValueError, ImportError):
-        problem = _named(name, folder, seed)
+        problem = _load_named(name, folder, seed)
     x, y = problem.test
     names = tuple(problem.class_names or ())
     if name == "iris":  # the columns of a table are scaled for training
@@ -134,7 +134,7 @@ def named_samples(name: str, folder: str | None = None, seed: int = 0) -> Sample
     return rv.data.Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
 
 
-def sum_of(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """The SHA-256 sum of a file."""
     import hashlib
 
@@ -142,45 +142,45 @@ def sum_of(path: Path) -> str:
 
 
 def test_part(trained: dict[str, Any] | None, path: str, y: Array, classes: bool) -> Array | None:
-    """The rows of the test part, if `path` is the file that the model was trained on; None for another file.
+    """The row numbers of the test part, if `path` is the file of the training; None for another file.
 
-    An empty array means that it is the same file, but the rows are not known.
+    An empty array means that it is the same file, but the rows are not known. trained: the record that the
+    training left in the model file (hash of the data file, seed, sizes of the three parts).
     """
-    if not trained or not Path(path).is_file() or sum_of(Path(path)) != trained.get("sha256"):
+    if not trained or not Path(path).is_file():
+        return None
+    if file_hash(Path(path)) != trained.get("sha256"):
         return None
     if sum(trained["samples"]) != len(y):
         return np.array([], int)
     if not classes:
         y = y.reshape(len(y), -1)
-    _, _, (test_rows, _) = _parts(np.arange(len(y)), y, trained["seed"], classes)
-    return test_rows
+    row_numbers = np.arange(len(y))  # in place of the samples
+    _, _, test = _split_parts(row_numbers, y, trained["seed"], classes)
+    return test[0]
 
 
-def _named(name: str, folder: str | None, seed: int) -> Problem:
+def _load_named(name: str, folder: str | None, seed: int) -> Problem:
     """Load the data set of this name (iris, digits ...), and divide it into the three parts."""
     datasets = rv.data.datasets
     if name == "iris":
         x, y = datasets.load_iris()
-        splits = _parts(x, y, seed, True)
-        return _table("iris", splits, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
+        parts = _split_parts(x, y, seed, True)
+        return _table("iris", parts, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
     preprocessing = [rv.data.MinMaxScaler(0, PIXELS[name])]
-    if name == "digits":
+    if name == "digits":  # 1797 images
         x, y = datasets.load_digits()
         x, xt, y, yt = _split(x, y, 360, seed)
         held_out = 180
         names = [str(digit) for digit in range(10)]
-    else:
-        if name == "mnist":
-            load = datasets.load_mnist
-        else:
-            load = datasets.load_fashion_mnist
-        (x, y), (xt, yt) = load(folder)
-        if name == "mnist":
-            classes = datasets.MNIST_CLASSES
-        else:
-            classes = datasets.FASHION_MNIST_CLASSES
+    elif name == "mnist":
+        (x, y), (xt, yt) = datasets.load_mnist(folder)
         held_out = len(x) // 12
-        names = list(classes)
+        names = list(datasets.MNIST_CLASSES)
+    else:
+        (x, y), (xt, yt) = datasets.load_fashion_mnist(folder)
+        held_out = len(x) // 12
+        names = list(datasets.FASHION_MNIST_CLASSES)
     if held_out < 10 or len(xt) == 0:
         raise Mistake(f"{len(x)} training and {len(xt)} test images are too few to train on")
     x, xv, y, yv = _split(x, y, held_out, seed)
@@ -196,7 +196,7 @@ def standardized(problem: Problem) -> tuple[Problem, Standardize]:
     return scaled, scale
 
 
-def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
+def _read_file(arguments: argparse.Namespace, seed: int) -> Problem:
     """Read the samples of a file, check them, and divide them into training, validation and test parts."""
     samples = read_samples(arguments, options=to_train(arguments))
     if arguments.task == "auto" and _are_values(samples):
@@ -205,56 +205,72 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         samples = valued(samples)
     if samples.x.ndim != 2:
         samples = replace(samples, x=samples.x.astype("float32", copy=False))
-    if samples.y is None:
-        if samples.unused:
-            more = f"; of its arrays {', '.join(samples.unused)}: --label NAME"
-        else:
-            more = ""
-        raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
-    names = None if samples.class_names is None else list(samples.class_names)
-    name = Path(arguments.data).stem
-    y = samples.y
-    if names is None:
-        y = y.reshape(len(y), -1)
-    elif len(names) < 2:
-        raise Mistake(
-            f"all samples of '{arguments.data}' are of class {names[0]!r}; expected two classes or more"
-        )
+    y = _require_labels(arguments, samples)
+    class_names = None if samples.class_names is None else list(samples.class_names)
     if arguments.label is None:
         say_label(samples)
     _require_columns(arguments, samples)
-    test = _test_part(arguments, samples, names)
+    test = _test_part(arguments, samples, class_names)
     try:
-        splits = _parts(samples.x, y, seed, names is not None, test)
+        parts = _split_parts(samples.x, y, seed, class_names is not None, test)
     except Mistake:
-        counts = [3] if names is None else np.bincount(y).tolist()
-        if names is None or min(counts) > 2:
-            raise
-        rarest = names[counts.index(min(counts))]
-        number = "2 samples" if min(counts) > 1 else "one sample"
-        hint = VALUES if valued(samples).class_names is None else ""
+        _require_three_of_each_class(samples, y)
+        raise
+    if class_names is None:
+        _require_float32(parts)
+    name = Path(arguments.data).stem
+    if samples.x.ndim == 2:
+        columns = None if samples.feature_names is None else list(samples.feature_names)
+        encoder = make_encoder(arguments, samples)
+        table = _table(name, parts, class_names, columns, encoder)
+        return replace(table, target=samples.target)
+    preprocessing = []
+    if samples.scale != 1:  # bytes of images
+        preprocessing.append(rv.data.MinMaxScaler(0, samples.scale))
+    return Problem(name, *parts, class_names, preprocessing)
+
+
+def _require_labels(arguments: argparse.Namespace, samples: Samples) -> Array:
+    """The labels: class numbers (n,), or values (n, outputs).
+
+    Raises Mistake: there are none, or all samples are of one class.
+    """
+    if samples.y is None:
+        hint = ""
+        if samples.unused:
+            hint = f"; of its arrays {', '.join(samples.unused)}: --label NAME"
+        raise Mistake(f"'{arguments.data}' has no labels that are known by their name{hint}")
+    if samples.class_names is None:
+        return samples.y.reshape(len(samples.y), -1)
+    if len(samples.class_names) < 2:
+        only = samples.class_names[0]
         raise Mistake(
-            f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
-            f"with another class, or leave it out{hint}"
-        ) from None
-    if names:
-        largest = 0.0
-    else:
-        largest = max(np.abs(labels).max(initial=0) for _, labels in splits)
+            f"all samples of '{arguments.data}' are of class {only!r}; expected two classes or more"
+        )
+    return samples.y
+
+
+def _require_three_of_each_class(samples: Samples, y: Array) -> None:
+    """Raise Mistake for a class with fewer than 3 samples, one for each part."""
+    if samples.class_names is None:
+        return
+    counts = np.bincount(y)
+    if counts.min() > 2:
+        return
+    rarest = samples.class_names[counts.argmin()]
+    number = "2 samples" if counts.min() == 2 else "one sample"
+    hint = VALUES if valued(samples).class_names is None else ""
+    raise Mistake(
+        f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
+        f"with another class, or leave it out{hint}"
+    ) from None
+
+
+def _require_float32(parts: Parts) -> None:
+    """Raise Mistake for values that float32 cannot hold."""
+    largest = max(np.abs(values).max(initial=0) for _, values in parts)
     if largest > np.finfo(np.float32).max:
         raise Mistake(f"the labels reach {largest:.3g}; expected at most 3.4e+38, which float32 holds")
-    if samples.x.ndim == 2:
-        if samples.feature_names is None:
-            columns = None
-        else:
-            columns = list(samples.feature_names)
-        table = _table(name, splits, names, columns, make_encoder(arguments, samples))
-        return replace(table, target=samples.target)
-    if samples.scale != 1:
-        preprocessing = [rv.data.MinMaxScaler(0, samples.scale)]
-    else:
-        preprocessing = []
-    return Problem(name, *splits, names, preprocessing)
 
 
 def say_label(samples: Samples) -> None:
@@ -350,7 +366,7 @@ def _test_part(arguments: argparse.Namespace, samples: Samples, names: list[str]
 
 def _table(
     name: str,
-    splits: tuple[Part, Part, Part],
+    parts: Parts,
     names: list[str] | None,
     columns: list[str] | None,
     encoder: TableEncoder | None = None,
@@ -361,18 +377,21 @@ def _table(
         transforms.insert(0, encoder)
     steps = rv.data.Compose(transforms)
     with mistakes(ValueError):
-        steps.fit(splits[0][0])
+        steps.fit(parts[0][0])  # the x of the training part
     embedded = [] if encoder is None else encoder.embedded
     if embedded:  # class indices stay as they are
         scale = steps.transforms[-1]
         scale.mean[-len(embedded) :] = 0
         scale.std[-len(embedded) :] = 1
-    train, valid, test = [(steps.transform(x).astype("float32"), y) for x, y in splits]
+    train, valid, test = [(steps.transform(x).astype("float32"), y) for x, y in parts]
     return Problem(name, train, valid, test, names, steps.transforms, columns, embedded=embedded)
 
 
-def _parts(x: Array, y: Array, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:
-    """Training, validation and test part; the test part is split off unless it is given."""
+def _split_parts(x: Array, y: Array, seed: int, classes: bool, test: Part | None = None) -> Parts:
+    """Training, validation and test part; the test part is split off unless there is one already.
+
+    classes: y are class numbers, not values.
+    """
     _, valid_share, test_share = SHARES
     valid_count = max(1, round(valid_share * len(x)))
     test_count = max(1, round(test_share * len(x)))

@@ -139,7 +139,7 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
     return options | {"categories": flags["categorical"] or True, "without": flags["without"] or ()}
 
 
-def encoder_of(about: Info) -> TableEncoder | None:
+def read_encoder(about: Info) -> TableEncoder | None:
     """The TableEncoder of a model file, by its information; None if it has none."""
     steps = about.preprocessing
     if not steps:
@@ -150,12 +150,14 @@ def encoder_of(about: Info) -> TableEncoder | None:
     return None
 
 
-def of_model(arguments: argparse.Namespace, path: str, about: Info, label: str | None) -> dict[str, Any]:
+def reading_as_trained(
+    arguments: argparse.Namespace, path: str, about: Info, label: str | None
+) -> dict[str, Any]:
     """The arguments of `rv.data.load` for a table as the model was trained on.
 
     Columns that the model does not take are left out, with a warning. label: "auto", or None for none.
     """
-    encoder = encoder_of(about)
+    encoder = read_encoder(about)
     if not is_table(path):
         words = encoder is not None and any(values is not None for values in encoder.categories)
         if words and Path(path).exists():
@@ -186,7 +188,7 @@ def of_model(arguments: argparse.Namespace, path: str, about: Info, label: str |
     return options
 
 
-def label_of(arguments: argparse.Namespace, path: str, about: Info) -> str:
+def find_label(arguments: argparse.Namespace, path: str, about: Info) -> str:
     """The name of the column of labels: as in the training, or the only one that is no feature; else "auto".
 
     Raises Mistake: the table has features only, or several columns may be the labels.
@@ -197,7 +199,7 @@ def label_of(arguments: argparse.Namespace, path: str, about: Info) -> str:
     trained = (about.training_data or {}).get("label")
     if trained in columns:
         return str(trained)
-    encoder = encoder_of(about)
+    encoder = read_encoder(about)
     used = set(about.feature_names or columns)
     if encoder is not None:
         used.update(encoder.without)
@@ -218,12 +220,14 @@ def label_of(arguments: argparse.Namespace, path: str, about: Info) -> str:
 
 
 def _columns(arguments: argparse.Namespace, path: str, about: Info) -> list[str]:
+    """The names of a table's columns; empty for another file, or if the table has no names."""
     from ranvier.data.datasets.text_table import table_of
 
     if not is_table(path):
         return []
+    known = list(about.feature_names or ())  # by which the line of names is recognized
     trained = (about.training_data or {}).get("label")
-    known = [name for name in (*(about.feature_names or ()), arguments.label, trained) if name]
+    known += filter(None, (arguments.label, trained))
     with table_mistakes(arguments):
         return table_of(path, known, **reading(arguments, path, about)).names or []
 
@@ -263,9 +267,11 @@ def _left_out(
 
     Raises Mistake: a column of the model is missing.
     """
-    if label not in columns and label is not None and label.lstrip("-").isdigit() and columns:
+    is_number = label is not None and label not in columns and label.lstrip("-").isdigit()
+    if label is not None and is_number and columns:
         label = columns[int(label) % len(columns)]
-    dropped = [name for name in columns if encoder is not None and name in encoder.without and name != label]
+    without = () if encoder is None else encoder.without
+    dropped = [name for name in columns if name in without and name != label]
     if features is None or not columns:
         return dropped
     more = [name for name in columns if name not in {*features, *dropped, label}]

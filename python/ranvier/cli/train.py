@@ -25,7 +25,13 @@ from ranvier.cli.arguments import (
     seed,
     set_threads,
 )
-from ranvier.cli.networks import KINDS, LEARNING_RATE, batch_size_of, epochs_of, learning_rate_of
+from ranvier.cli.networks import (
+    KINDS,
+    LEARNING_RATE,
+    default_batch_size,
+    default_epochs,
+    default_learning_rate,
+)
 from ranvier.cli.problems import FEW, Part, Problem, add_data, open_problem
 from ranvier.cli.tables import add_table_flags
 from ranvier.cli.training import Training
@@ -247,7 +253,7 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
     if batch_size == 0:  # full
         batch_size = samples
     elif batch_size is None:
-        batch_size = batch_size_of(samples)
+        batch_size = default_batch_size(samples)
     momentum = arguments.momentum
     if momentum is None and optimizer == "sgd":
         momentum = 0.9
@@ -256,9 +262,9 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "dataset": arguments.data,
         "data_dir": arguments.data_dir,
         "model": model,
-        "epochs": arguments.epochs or epochs_of(arguments.data, model),
+        "epochs": arguments.epochs or default_epochs(arguments.data, model),
         "batch_size": batch_size,
-        "lr": arguments.lr or learning_rate_of(optimizer, model),
+        "lr": arguments.lr or default_learning_rate(optimizer, model),
         "optimizer": optimizer,
         "seed": arguments.seed,
         "schedule": arguments.schedule,

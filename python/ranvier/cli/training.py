@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import ranvier as rv
 from ranvier.cli.arguments import Interrupted, Mistake
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
 from ranvier.cli.outputs import make_interrupt_checkpoint, results, save_somewhere, write_json
-from ranvier.cli.problems import Problem, standardized, sum_of
+from ranvier.cli.problems import Problem, file_hash, standardized
 from ranvier.cli.tables import NAMED, reading
 
 if TYPE_CHECKING:
     from ranvier import EarlyStopping, History
-    from ranvier.train import Checkpoint
+    from ranvier.train import Callback, Checkpoint
 
 # the settings that a resumed run must have in common with the stopped one
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed", "early_stopping")
 
 
 class Training:
-    """The network with its loss and optimizer; prints a summary of the run."""
+    """The network with its loss and optimizer; prints a summary of the run.
+
+    `ranvier.cli.train` makes one, and calls `fit` and then `finish`.
+
+    Args:
+        arguments: those of the command line.
+        problem: the data.
+        settings: what `train` derives from both, such as the number of epochs; keys as in its `_settings`.
+        model_path: the file to which `fit` saves the model.
+    """
 
     def __init__(
         self, arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], model_path: Path
@@ -76,11 +86,13 @@ class Training:
             problem, scale = standardized(problem)
             print("the losses are of standardized values: the mean as prediction has the loss 1", flush=True)
         callbacks = self._callbacks(len(problem.train[0]))
+        checkpoint = callbacks[-1]
         try:
             self._fit(problem, callbacks)
         except rv.train.NonFiniteError as error:
-            saved = None if folder is None else callbacks[-1].latest
-            hint = "" if saved is None else f"; '{saved}' is a state before it"
+            hint = ""
+            if folder is not None and checkpoint.latest is not None:
+                hint = f"; '{checkpoint.latest}' is a state before it"
             raise Mistake(f"the training diverged: {error}; see --lr{hint}") from None
         except BrokenPipeError:  # the reader of the output is gone
             raise
@@ -89,10 +101,10 @@ class Training:
         except (ValueError, OSError) as error:
             if folder is None and isinstance(error, ValueError):
                 raise  # an error in the user's network shows its traceback
-            stopped_run = not self.arguments.resume and callbacks[-1].latest is not None
+            stopped_run = not self.arguments.resume and checkpoint.latest is not None
             hint = "; add --resume to continue its run" if stopped_run else ""
             raise Mistake(f"{error}{hint}") from None
-        self.best_epoch = getattr(callbacks[0], "best_epoch", None)
+        self.best_epoch = getattr(callbacks[0], "best_epoch", None)  # of EarlyStopping, if there is one
         if self.best_epoch is not None and self.trainer.leads:
             text = _describe_stop(callbacks[0])
             if not self.arguments.early_stopping:
@@ -101,17 +113,17 @@ class Training:
         if scale is not None:
             rescale(self.trainer.model, scale)
         if self.trainer.interrupted:
-            raise Interrupted(self._describe_saved(callbacks[-1]))
+            raise Interrupted(self._describe_saved(checkpoint))
         if self.trainer.leads:
             save_somewhere(self._save, self.model_path)
 
     def _callbacks(self, samples: int) -> list[Any]:
-        """The callbacks; the last one writes checkpoints."""
+        """The callbacks: EarlyStopping is the first one if it is used, the last one writes checkpoints."""
         settings = self.settings
         folder = self.arguments.checkpoint
         callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
         if settings["schedule"] == "cosine":
-            updates = settings["epochs"] * -(-samples // settings["batch_size"])
+            updates = settings["epochs"] * math.ceil(samples / settings["batch_size"])
             cosine = rv.optim.lr_scheduler.CosineAnnealingLR(self.trainer.optimizer, updates)
             callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
         if settings["early_stopping"] is not None:
@@ -123,7 +135,7 @@ class Training:
     def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
         resumed = self.arguments.checkpoint if self.arguments.resume else None
         with warnings.catch_warnings():
-            warnings.showwarning = _say  # type: ignore[assignment]  # warnings of damaged checkpoints
+            warnings.showwarning = _print_warning  # of damaged checkpoints
             self.trainer.fit(
                 *problem.train,
                 epochs=self.settings["epochs"],
@@ -156,32 +168,27 @@ class Training:
         rv.save(self.trainer.model, path, **about)
 
     def finish(self, start: float, picture_path: Path | None) -> None:
-        """Measure the model on the test part, and write the other outputs."""
+        """Measure the model on the test part, and write the other outputs.
+
+        start: the time of `perf_counter` at the beginning of the command. picture_path: None for no picture.
+        """
         arguments = self.arguments
-        problem = self.problem
         history = self.trainer.history
-        measured = self.trainer.evaluate(*problem.test)
+        measured = self.trainer.evaluate(*self.problem.test)
         if not self.trainer.leads:
             return
         seconds = time.perf_counter() - start
-        goal = problem.goal
-        x, y = problem.test
-        if problem.values:
-            predicted = self.trainer.predict(x)
-        else:
-            predicted = self.trainer.predict_proba(x)
-        loss = f"test loss {measured['loss']:.4f}, "
-        if self.settings["standardize"]:  # the network was rescaled: its loss is another than in the training
-            loss = ""
-        print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
-        print(results(y, predicted, problem.class_names))
+        self._print_results(measured, seconds)
+        saved = [str(self.model_path)]
         if picture_path is not None:
-            epochs = history.epochs if self.best_epoch is None else self.best_epoch + 1
-            rv.plot.history(history, picture_path, kept=epochs)
+            kept = history.epochs if self.best_epoch is None else self.best_epoch + 1
+            rv.plot.history(history, picture_path, kept=kept)
+            saved.append(str(picture_path))
         if arguments.json is not None:
             picture = None if picture_path is None else str(picture_path)
+            goal = self.problem.goal
             document = {
-                "configuration": {**self.settings, **self._read(), **rv.config.config()},
+                "configuration": {**self.settings, **self._reading_settings(), **rv.config.config()},
                 "history": history.to_dict(),
                 f"test_{goal}": measured[goal],
                 "test_loss": measured["loss"],
@@ -190,16 +197,31 @@ class Training:
                 "picture": picture,
             }
             write_json(arguments.json, document)
+            saved.append(arguments.json)
         print(_overfitting(history, self.settings["early_stopping"]), end="")
-        saved = (self.model_path, picture_path, arguments.json)
-        print(f"saved {', '.join(str(path) for path in saved if path)}")
+        print(f"saved {', '.join(saved)}")
 
-    def _read(self) -> dict[str, Any]:
+    def _print_results(self, measured: dict[str, float], seconds: float) -> None:
+        """Print the results on the test part. measured: the loss and the metrics by name."""
+        problem = self.problem
+        x, y = problem.test
+        if problem.values:
+            predicted = self.trainer.predict(x)
+        else:
+            predicted = self.trainer.predict_proba(x)
+        loss = f"test loss {measured['loss']:.4f}, "
+        if self.settings["standardize"]:  # the network was rescaled: its loss is another than in the training
+            loss = ""
+        print(f"test {problem.goal} {measured[problem.goal]:.4f}, {loss}{seconds:.1f} s\n")
+        print(results(y, predicted, problem.class_names))
+
+    def _reading_settings(self) -> dict[str, Any]:
         """How the data were read: the label, what becomes of missing values, the size of images ..."""
-        given = ("task", "missing", "without", "size", "grayscale")
-        options = {name: getattr(self.arguments, name) for name in given}
+        flags = ("task", "missing", "without", "size", "grayscale")
+        settings: dict[str, Any] = {"label": self.problem.target}
+        settings |= {name: getattr(self.arguments, name) for name in flags}
         trained = _trained_on(self.arguments, self.problem) or {}
-        return {"label": self.problem.target, **options, **trained.get("reading", {})}
+        return settings | trained.get("reading", {})
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
@@ -208,7 +230,7 @@ def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, An
     if arguments.data in NAMED or not file.is_file():
         return None
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
-    about = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes, "label": problem.target}
+    about = {"sha256": file_hash(file), "seed": arguments.seed, "samples": sizes, "label": problem.target}
     options = reading(arguments, arguments.data)
     if options:
         about["reading"] = options
@@ -248,12 +270,19 @@ def _describe_stop(stopping: EarlyStopping) -> str:
     return f"{end}the weights are those of epoch {stopping.best_epoch + 1}"
 
 
-def _say(message: Warning | str, *_: Any) -> None:
-    """Print a warning as one line; in place of `warnings.showwarning`, which passes more arguments."""
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line; in place of `warnings.showwarning`, which has the same arguments."""
     print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
-def _watch(settings: dict[str, Any]) -> Any:
+def _watch(settings: dict[str, Any]) -> Callback:
     """A callback that refuses to resume a run with other settings.
 
     More epochs are allowed if the learning rate is constant.
@@ -269,7 +298,8 @@ def _watch(settings: dict[str, Any]) -> Any:
             constant = settings["schedule"] == "constant"
             for name, ours in self.state_dict().items():
                 theirs = state.get(name, ours)
-                if theirs == ours or (name == "--epochs" and ours > theirs and constant):
+                more_epochs = name == "--epochs" and ours > theirs
+                if theirs == ours or (more_epochs and constant):
                     continue
                 if isinstance(theirs, float):
                     value = f"{theirs:g}"
@@ -277,12 +307,12 @@ def _watch(settings: dict[str, Any]) -> Any:
                     value = "off"
                 else:
                     value = theirs
-                more = ""
-                if name == "--epochs" and ours > theirs:
-                    more = (
+                hint = ""
+                if more_epochs:
+                    hint = (
                         f", over which its learning rate falls to 0; for {ours} epochs start a new run, with "
                         "another folder as --checkpoint (a run with --schedule constant can be continued)"
                     )
-                raise Mistake(f"--resume needs the settings of the run: it has {name} {value}{more}")
+                raise Mistake(f"--resume needs the settings of the run: it has {name} {value}{hint}")
 
     return Watch()
