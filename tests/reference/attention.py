@@ -33,7 +33,10 @@ def weights(q: Array, k: Array, mask: Array | None = None, scale: float | None =
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = scale * matmul(q, np.swapaxes(k, -1, -2))
     if mask is not None:
-        scores = np.where(mask, scores, -np.inf) if mask.dtype.kind == "b" else scores + mask
+        if mask.dtype.kind == "b":
+            scores = np.where(mask, scores, -np.inf)
+        else:
+            scores = scores + mask
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     e = np.exp(scores - np.where(top == -np.inf, 0, top))
     total = e.sum(-1, keepdims=True)
@@ -41,16 +44,20 @@ def weights(q: Array, k: Array, mask: Array | None = None, scale: float | None =
 
 
 def attention(q, k, v, mask=None, scale=None, p=0.0, key=None):
-    """y (..., L, D) for v (..., S, D); with probability p a weight is dropped."""
+    """y (..., L, D) for v (..., S, D); with a key (of dropout.py), a weight is dropped with probability p."""
     w = weights(q, k, mask, scale)
-    return matmul(w if key is None else dropout(w, p, key), v)
+    if key is not None:
+        w = dropout(w, p, key)
+    return matmul(w, v)
 
 
 def attention_backward(dy, q, k, v, mask=None, scale=None, p=0.0, key=None):
     """The gradients of q, k, v and of a mask of numbers: the forward's steps, from the last to the first."""
     w = weights(q, k, mask, scale)
-    dw, dv = matmul_backward(dy, w if key is None else dropout(w, p, key), v)
-    if key is not None:
+    if key is None:
+        dw, dv = matmul_backward(dy, w, v)
+    else:
+        dw, dv = matmul_backward(dy, dropout(w, p, key), v)
         dw = dropout(dw, p, key)
     dscores = softmax_backward(dw, w)
     dmask = None
@@ -67,11 +74,15 @@ def attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance)
 
     keys: (n, heads, e, room for max_length and more); values: (n, heads, room, d).
     """
-    keys, values, y = keys.copy(), values.copy(), np.empty((*q.shape[:3], v.shape[3]))
+    keys = keys.copy()
+    values = values.copy()
+    y = np.empty((*q.shape[:3], v.shape[3]))
     for i, first in enumerate(lengths):
         end = first + q.shape[2]
         assert end <= max_length
-        keys[i, :, :, first:end], values[i, :, first:end] = np.swapaxes(k[i], -1, -2), v[i]
+        keys[i, :, :, first:end] = np.swapaxes(k[i], -1, -2)
+        values[i, :, first:end] = v[i]
         mask = causal_mask(end, end)[first:]
-        y[i] = attention(q[i], np.swapaxes(keys[i, :, :, :end], -1, -2), values[i, :, :end], mask, scale)
+        keys_until_now = np.swapaxes(keys[i, :, :, :end], -1, -2)
+        y[i] = attention(q[i], keys_until_now, values[i, :, :end], mask, scale)
     return y, keys, values, lengths + advance * q.shape[2]

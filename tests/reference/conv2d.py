@@ -23,10 +23,14 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
         return conv2d(x[None], w, bias, stride, padding, dilation, groups)[0]
     before, after = _padding(padding, w, dilation)
     image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
-    (n, _, h, v), (k, c, r, s) = image.shape, w.shape
-    (sh, sw), (dh, dw) = _pair(stride), _pair(dilation)
-    p, q = (h - dh * (r - 1) - 1) // sh + 1, (v - dw * (s - 1) - 1) // sw + 1
-    images, weights = image.reshape(n, groups, c, h, v), w.reshape(groups, k // groups, c, r, s)
+    n, _, h, v = image.shape
+    k, c, r, s = w.shape
+    sh, sw = _pair(stride)
+    dh, dw = _pair(dilation)
+    p = (h - dh * (r - 1) - 1) // sh + 1
+    q = (v - dw * (s - 1) - 1) // sw + 1
+    images = image.reshape(n, groups, c, h, v)
+    weights = w.reshape(groups, k // groups, c, r, s)
     y = np.zeros((n, groups, k // groups, p, q), x.dtype)
     for tap, pixels in _taps(w, (p, q), stride, dilation):
         # in each group (n, c, p, q) times (k, c) over c
@@ -54,15 +58,16 @@ def conv2d_backward(dy, x, w, stride=1, padding=0, dilation=1, groups=1):
 
 
 def _contract(axes: str, a: Array, b: Array) -> Array:
-    with np.errstate(
-        invalid="ignore"
-    ):  # BLAS may read beyond small operands; what it makes of that is no result
+    # BLAS may read beyond small operands; what it makes of that is no result
+    with np.errstate(invalid="ignore"):
         return np.einsum(axes, a, b, optimize=True)  # as a matrix product, which einsum alone does not see
 
 
 def _taps(w: Array, size: tuple[int, ...], stride: Pair, dilation: Pair) -> Iterator[tuple[Any, Any]]:
     """For each tap: its place in w, and the pixels of the padded image that the outputs read with it."""
-    (sh, sw), (dh, dw), (p, q) = _pair(stride), _pair(dilation), size
+    sh, sw = _pair(stride)
+    dh, dw = _pair(dilation)
+    p, q = size
     for r in range(w.shape[2]):
         for s in range(w.shape[3]):
             rows = slice(r * dh, r * dh + sh * (p - 1) + 1, sh)
@@ -77,7 +82,8 @@ def _padding(padding: Pair | str, w: Array, dilation: Pair) -> tuple[tuple[int, 
     if not isinstance(padding, str):
         return _pair(padding), _pair(padding)
     dh, dw = _pair(dilation)
-    h, v = dh * (w.shape[2] - 1), dw * (w.shape[3] - 1)
+    h = dh * (w.shape[2] - 1)
+    v = dw * (w.shape[3] - 1)
     return (h // 2, v // 2), (h - h // 2, v - v // 2)
 
 
@@ -94,12 +100,12 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 
 def conv1d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    settings = _along_the_row(stride, padding, dilation)
-    return conv2d(x[..., None, :], w[:, :, None], bias, *settings, groups)[..., 0, :]
-
-
-def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any, Any, Any]:
-    return (1, stride), padding if isinstance(padding, str) else (0, padding), (1, dilation)
+    if not isinstance(padding, str):
+        padding = (0, padding)
+    image = x[..., None, :]
+    kernel = w[:, :, None]
+    y = conv2d(image, kernel, bias, (1, stride), padding, (1, dilation), groups)
+    return y[..., 0, :]
 
 
 # conv_transpose2d: every input pixel adds its value times the kernel to the output.
@@ -108,15 +114,17 @@ def _along_the_row(stride: int, padding: int | str, dilation: int) -> tuple[Any,
 #     y[n, k, i, j] = bias[k] + sum of x[n, c, a, b] * w[c, k, r, s] over all c, a, b, r, s with
 #         i = a * stride + r * dilation - padding, j = b * stride + s * dilation - padding
 #
-# For one tap (r, s), the pixels of x go to a slice of the padded output. The same slices of dy give dx and
-# dw.
+# For one tap (r, s), the pixels of x go to a slice of the padded output. The same slices of dy give dx, dw.
 # A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
 
 
 def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     if x.ndim == 3:
         return conv_transpose2d(x[None], w, bias, stride, padding, output_padding, groups, dilation)[0]
-    stride, padding, output_padding, dilation = map(_pair, (stride, padding, output_padding, dilation))
+    stride = _pair(stride)
+    padding = _pair(padding)
+    output_padding = _pair(output_padding)
+    dilation = _pair(dilation)
     padded = _padded_size(x, w, stride, output_padding, dilation)
     y = np.zeros((x.shape[0], w.shape[1] * groups, *padded), x.dtype)
     for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
@@ -127,8 +135,12 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, gro
 
 
 def conv_transpose1d(x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
-    settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    return conv_transpose2d(x[..., None, :], w[:, :, None], bias, *settings)[..., 0, :]
+    image = x[..., None, :]
+    kernel = w[:, :, None]
+    y = conv_transpose2d(
+        image, kernel, bias, (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
+    )
+    return y[..., 0, :]
 
 
 def conv_transpose2d_backward(dy, x, w, stride, padding, output_padding, groups, dilation):
@@ -169,7 +181,8 @@ def _stamps(x: Array, w: Array, stride: Pair, dilation: Pair) -> Iterator[tuple[
 
 
 def _without_padding(y: Array, padding: Pair) -> Array:
-    (top, left), (h, v) = padding, y.shape[2:]
+    top, left = padding
+    h, v = y.shape[2:]
     return y[:, :, top : h - top, left : v - left]
 
 
@@ -191,24 +204,31 @@ def conv2d_pool(x, w, bias=None, stride=1, padding=0, dilation=1, window=(2, 2),
     values = _windows(conv2d(x, w, bias, stride, padding, dilation), window)
     where = values.argmax(-1)
     y = np.take_along_axis(values, where[..., None], -1)[..., 0]
-    return (np.maximum(y, 0) if activation == "relu" else y), where.astype(np.uint8)
+    if activation == "relu":
+        y = np.maximum(y, 0)
+    return y, where.astype(np.uint8)
 
 
 def conv2d_pool_backward(dy, where, x, w, stride=1, padding=0, dilation=1, window=(2, 2), saved=None):
     """dx, dw, db from dy, which is already zero where the ReLU gave 0. saved: x, if another ReLU made it;
     then dx is the gradient of that ReLU's input."""
-    (n, k, rows, columns), (a, b) = dy.shape, window
+    n, k, rows, columns = dy.shape
+    a, b = window
     # (n, k, rows, columns, a * b), and from that z's gradient; the rest of z has none
     values = np.where(where[..., None] == np.arange(a * b), dy[..., None], 0)
     tiles = values.reshape(n, k, rows, columns, a, b).swapaxes(3, 4)
     dz = tiles.reshape(n, k, rows * a, columns * b)
     dx, dw, db = conv2d_backward(dz, x, w, stride, padding, dilation)
-    return dx if saved is None else np.where(saved <= 0, 0, dx), dw, db
+    if saved is not None:
+        dx = np.where(saved <= 0, 0, dx)
+    return dx, dw, db
 
 
 def _windows(z: Array, window: tuple[int, int]) -> Array:
     """(n, k, p, q) as (n, k, p // a, q // b, a * b), without the rows and columns that are left over."""
-    (n, k, p, q), (a, b) = z.shape, window
-    rows, columns = p // a, q // b
+    n, k, p, q = z.shape
+    a, b = window
+    rows = p // a
+    columns = q // b
     tiles = z[:, :, : rows * a, : columns * b].reshape(n, k, rows, a, columns, b)
     return tiles.swapaxes(3, 4).reshape(n, k, rows, columns, a * b)

@@ -12,18 +12,22 @@ Array = np.ndarray[Any, Any]
 
 
 def philox4x32(counter: Array, key: Array, rounds: int = 10) -> Array:
-    """counter (..., 4), key (2,), both uint32 -> four random words for each counter."""
+    """counter (..., 4), key (2,), both uint32 -> four random words for each counter.
+
+    The constants are those of the paper.
+    """
     c = counter.astype(np.uint64)
     k = [int(x) for x in key]
+    low_bits = np.uint64(0xFFFFFFFF)
     for _ in range(rounds):
-        first, second = c[..., 0] * np.uint64(0xD2511F53), c[..., 2] * np.uint64(0xCD9E8D57)
-        low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
+        first = c[..., 0] * np.uint64(0xD2511F53)  # of 64 bits, of which both halves are used
+        second = c[..., 2] * np.uint64(0xCD9E8D57)
         c = np.stack(
             [
-                (second >> high) ^ c[..., 1] ^ np.uint64(k[0]),
-                second & low,
-                (first >> high) ^ c[..., 3] ^ np.uint64(k[1]),
-                first & low,
+                (second >> np.uint64(32)) ^ c[..., 1] ^ np.uint64(k[0]),
+                second & low_bits,
+                (first >> np.uint64(32)) ^ c[..., 3] ^ np.uint64(k[1]),
+                first & low_bits,
             ],
             axis=-1,
         )
@@ -32,7 +36,11 @@ def philox4x32(counter: Array, key: Array, rounds: int = 10) -> Array:
 
 
 def random_words(size: int, key: Array) -> Array:
-    """One word for each element: of each 64, word w of 16 counters is the elements 16 w ... 16 w + 15."""
+    """One word for each element: of each 64, word w of 16 counters is the elements 16 w ... 16 w + 15.
+
+    key: a seed and the number of the call, integers of 64 bits. The counter is (number of the counter, number
+    of the call), and the seed is the key of `philox4x32`.
+    """
     groups = -(-size // 64)
     count = np.arange(16 * groups, dtype=np.uint64)
     seed, call = (int(k) & 0xFFFFFFFFFFFFFFFF for k in key)
@@ -73,10 +81,13 @@ LOW = -1.0507009873554805 * 1.6732632423543772  # selu's limit
 
 def alpha_dropout(x: Array, p: float, key: Array) -> Array:
     """Dropped elements become selu's limit; then a linear function restores mean 0 and variance 1."""
-    a, kept = alpha_scale(p), p < 1 and keep_mask(x.shape, p, key)
+    a = alpha_scale(p)
+    kept = keep_mask(x.shape, p, key) if p < 1 else False
     return a * np.where(kept, x, LOW) - a * p * LOW
 
 
 def alpha_scale(p: float) -> float:
     """1 / sqrt(variance) after dropping: (1 - p) + p low^2 - (p low)^2."""
-    return float((1 - p + p * LOW**2 - (p * LOW) ** 2) ** -0.5) if p < 1 else 0.0
+    if p == 1:
+        return 0.0
+    return float((1 - p + p * LOW**2 - (p * LOW) ** 2) ** -0.5)

@@ -35,12 +35,14 @@ def normalized_backward(g: Array, xhat: Array, rstd: Array, axes: tuple[int, ...
     return rstd * (g - g.mean(axes, keepdims=True) - xhat * (g * xhat).mean(axes, keepdims=True))
 
 
-def of_channels(parameter: Array | None, x: Array, otherwise: float) -> Any:
-    """(C,) as (1, C, 1, ...), to broadcast against (N, C, ...)."""
-    return otherwise if parameter is None else parameter.reshape((1, -1) + (1,) * (x.ndim - 2))
+def by_channel(parameter: Array | None, x: Array, otherwise: float) -> Any:
+    """(C,) as (1, C, 1, ...), to broadcast against x (N, C, ...); `otherwise` if there is no parameter."""
+    if parameter is None:
+        return otherwise
+    return parameter.reshape((1, -1) + (1,) * (x.ndim - 2))
 
 
-def over_channels(x: Array) -> tuple[int, ...]:
+def axes_of_means(x: Array) -> tuple[int, ...]:
     """All axes but that of the channels."""
     return (0, *range(2, x.ndim))
 
@@ -50,16 +52,16 @@ def over_channels(x: Array) -> tuple[int, ...]:
 
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float = 1e-5) -> Array:
     """In training: the statistics are those of the batch."""
-    xhat, _ = normalized(x, over_channels(x), eps)
-    return xhat * of_channels(weight, x, 1) + of_channels(bias, x, 0)
+    xhat, _ = normalized(x, axes_of_means(x), eps)
+    return xhat * by_channel(weight, x, 1) + by_channel(bias, x, 0)
 
 
 def batch_norm_backward(
     dy: Array, x: Array, weight: Array | None, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
-    axes = over_channels(x)
+    axes = axes_of_means(x)
     xhat, rstd = normalized(x, axes, eps)
-    dx = normalized_backward(dy * of_channels(weight, x, 1), xhat, rstd, axes)
+    dx = normalized_backward(dy * by_channel(weight, x, 1), xhat, rstd, axes)
     return dx, (dy * xhat).sum(axes), dy.sum(axes)
 
 
@@ -67,13 +69,13 @@ def batch_norm_eval(
     x: Array, weight: Array | None, bias: Array | None, mean: Array, var: Array, eps: float = 1e-5
 ) -> Array:
     """Outside training: the statistics are constants."""
-    xhat = (x - of_channels(mean, x, 0)) / np.sqrt(of_channels(var, x, 1) + eps)
-    return xhat * of_channels(weight, x, 1) + of_channels(bias, x, 0)
+    xhat = (x - by_channel(mean, x, 0)) / np.sqrt(by_channel(var, x, 1) + eps)
+    return xhat * by_channel(weight, x, 1) + by_channel(bias, x, 0)
 
 
 def running(mean: Array, var: Array, x: Array, momentum: float) -> tuple[Array, Array]:
     """The running statistics after a batch: an exponential average; var is the unbiased one."""
-    axes = over_channels(x)
+    axes = axes_of_means(x)
     new_mean = (1 - momentum) * mean + momentum * x.mean(axes)
     return new_mean, (1 - momentum) * var + momentum * x.var(axes, ddof=1)
 
@@ -91,16 +93,16 @@ def group_norm(
     x: Array, groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
 ) -> Array:
     xhat, _ = normalized(grouped(x, groups), (2, 3), eps)
-    return xhat.reshape(x.shape) * of_channels(weight, x, 1) + of_channels(bias, x, 0)
+    return xhat.reshape(x.shape) * by_channel(weight, x, 1) + by_channel(bias, x, 0)
 
 
 def group_norm_backward(
     dy: Array, x: Array, groups: int, weight: Array | None, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
     xhat, rstd = normalized(grouped(x, groups), (2, 3), eps)
-    g = grouped(dy * of_channels(weight, x, 1), groups)
+    g = grouped(dy * by_channel(weight, x, 1), groups)
     dx = normalized_backward(g, xhat, rstd, (2, 3)).reshape(x.shape)
-    axes = over_channels(x)
+    axes = axes_of_means(x)
     return dx, (dy * xhat.reshape(x.shape)).sum(axes), dy.sum(axes)
 
 
@@ -114,15 +116,19 @@ def last_axes(x: Array, count: int) -> tuple[int, ...]:
 def layer_norm(x: Array, count: int, weight: Array | None, bias: Array | None, eps: float = 1e-5) -> Array:
     """count: the number of last axes."""
     xhat, _ = normalized(x, last_axes(x, count), eps)
-    return xhat * (1 if weight is None else weight) + (0 if bias is None else bias)
+    if weight is not None:
+        xhat = xhat * weight
+    return xhat if bias is None else xhat + bias
 
 
 def layer_norm_backward(
     dy: Array, x: Array, count: int, weight: Array | None, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
-    axes, leading = last_axes(x, count), tuple(range(x.ndim - count))
+    axes = last_axes(x, count)
+    leading = tuple(range(x.ndim - count))
     xhat, rstd = normalized(x, axes, eps)
-    dx = normalized_backward(dy * (1 if weight is None else weight), xhat, rstd, axes)
+    g = dy if weight is None else dy * weight
+    dx = normalized_backward(g, xhat, rstd, axes)
     return dx, (dy * xhat).sum(leading), dy.sum(leading)
 
 
@@ -131,4 +137,4 @@ def rms_norm(x: Array, count: int, weight: Array | None, eps: float) -> Array:
     if x.size == 0:
         return x.copy()
     rstd = 1 / np.sqrt((x * x).mean(last_axes(x, count), keepdims=True) + eps)
-    return x * rstd * (1 if weight is None else weight)
+    return x * rstd if weight is None else x * rstd * weight

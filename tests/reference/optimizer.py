@@ -1,7 +1,8 @@
-"""Update rules in plain NumPy: one step for one parameter.
+"""Update rules of `ranvier.optim` in plain NumPy: one step for one parameter.
 
 Each takes the parameter p, its gradient g, the state (a dict of arrays, empty before the first step, changed
-here) and the rule's settings, and returns the new p.
+here) and the rule's settings, and returns the new p. A function has the name of its optimizer in lower case,
+its settings and the keys of its state are PyTorch's.
 """
 
 from typing import Any
@@ -12,28 +13,40 @@ Array = np.ndarray[Any, Any]
 State = dict[str, Any]
 
 
+def loss_gradient(p: Array, g: Array, weight_decay: float, maximize: bool) -> Array:
+    """What the rule descends: g, or -g for a maximum, and weight_decay p, the gradient of the penalty."""
+    if maximize:
+        g = -g
+    return g + weight_decay * p
+
+
 def decayed(
     p: Array, g: Array, lr: float, weight_decay: float, decoupled: bool, maximize: bool
 ) -> tuple[Array, Array]:
     """p and g after the weight decay: it shrinks p itself if decoupled, else it is a part of g."""
-    g = -g if maximize else g
-    return (p - lr * weight_decay * p, g) if decoupled else (p, g + weight_decay * p)
+    if maximize:
+        g = -g
+    if decoupled:
+        return p - lr * weight_decay * p, g
+    return p, g + weight_decay * p
 
 
 def moments(g: Array, state: State, betas: tuple[float, float]) -> tuple[int, Array, Array]:
     """The number of the step, and the running means of g and of g^2."""
     beta1, beta2 = betas
-    t = state["step"] = state.get("step", 0) + 1
-    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
-    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
-    return t, m, v
+    state["step"] = state.get("step", 0) + 1
+    state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
+    return state["step"], state["exp_avg"], state["exp_avg_sq"]
 
 
 def sgd(p, g, state, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, maximize=False):
-    g = (-g if maximize else g) + weight_decay * p
+    g = loss_gradient(p, g, weight_decay, maximize)
     if momentum:
-        first = "momentum_buffer" not in state
-        v = g if first else momentum * state["momentum_buffer"] + (1 - dampening) * g
+        if "momentum_buffer" in state:
+            v = momentum * state["momentum_buffer"] + (1 - dampening) * g
+        else:
+            v = g
         state["momentum_buffer"] = v
         g = g + momentum * v if nesterov else v
     return p - lr * g
@@ -42,27 +55,40 @@ def sgd(p, g, state, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov
 def rmsprop(
     p, g, state, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, maximize=False
 ):
-    g = (-g if maximize else g) + weight_decay * p
-    variance = state["square_avg"] = alpha * state.get("square_avg", 0.0) + (1 - alpha) * g**2
+    g = loss_gradient(p, g, weight_decay, maximize)
+    variance = alpha * state.get("square_avg", 0.0) + (1 - alpha) * g**2
+    state["square_avg"] = variance
     if centered:
         state["grad_avg"] = alpha * state.get("grad_avg", 0.0) + (1 - alpha) * g
         variance = variance - state["grad_avg"] ** 2
     direction = g / (np.sqrt(variance) + eps)
     if momentum:
-        direction = state["momentum_buffer"] = momentum * state.get("momentum_buffer", 0.0) + direction
+        direction = momentum * state.get("momentum_buffer", 0.0) + direction
+        state["momentum_buffer"] = direction
     return p - lr * direction
 
 
 def adam(
-    p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,
-    decoupled_weight_decay=False
-):  # fmt: skip
+    p,
+    g,
+    state,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    amsgrad=False,
+    maximize=False,
+    decoupled_weight_decay=False,
+):
     beta1, beta2 = betas
     p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
     t, m, v = moments(g, state, betas)
     if amsgrad:
-        v = state["max_exp_avg_sq"] = np.maximum(state.get("max_exp_avg_sq", 0.0), v)
-    return p - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        v = np.maximum(state.get("max_exp_avg_sq", 0.0), v)
+        state["max_exp_avg_sq"] = v
+    mean = m / (1 - beta1**t)  # the running means begin at 0, which these divisors undo
+    mean_of_squares = v / (1 - beta2**t)
+    return p - lr * mean / (np.sqrt(mean_of_squares) + eps)
 
 
 def adamw(p: Array, g: Array, state: State, lr: float, weight_decay: float = 1e-2, **settings: Any) -> Array:
@@ -72,15 +98,18 @@ def adamw(p: Array, g: Array, state: State, lr: float, weight_decay: float = 1e-
 def adagrad(
     p, g, state, lr, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, maximize=False
 ):
-    g = (-g if maximize else g) + weight_decay * p
-    t = state["step"] = state.get("step", 0) + 1
-    total = state["sum"] = state.get("sum", initial_accumulator_value) + g**2
+    g = loss_gradient(p, g, weight_decay, maximize)
+    t = state.get("step", 0) + 1
+    state["step"] = t
+    total = state.get("sum", initial_accumulator_value) + g**2
+    state["sum"] = total
     return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(total) + eps)
 
 
 def adadelta(p, g, state, lr, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=False):
-    g = (-g if maximize else g) + weight_decay * p
-    square = state["square_avg"] = rho * state.get("square_avg", 0.0) + (1 - rho) * g**2
+    g = loss_gradient(p, g, weight_decay, maximize)
+    square = rho * state.get("square_avg", 0.0) + (1 - rho) * g**2
+    state["square_avg"] = square
     delta = np.sqrt(state.get("acc_delta", 0.0) + eps) / np.sqrt(square + eps) * g
     state["acc_delta"] = rho * state.get("acc_delta", 0.0) + (1 - rho) * delta**2
     return p - lr * delta
@@ -88,22 +117,35 @@ def adadelta(p, g, state, lr, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=Fals
 
 def adamax(p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maximize=False):
     beta1, beta2 = betas
-    g = (-g if maximize else g) + weight_decay * p
-    t = state["step"] = state.get("step", 0) + 1
-    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
-    largest = state["exp_inf"] = np.maximum(beta2 * state.get("exp_inf", 0.0), np.abs(g) + eps)
+    g = loss_gradient(p, g, weight_decay, maximize)
+    t = state.get("step", 0) + 1
+    state["step"] = t
+    m = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    state["exp_avg"] = m
+    largest = np.maximum(beta2 * state.get("exp_inf", 0.0), np.abs(g) + eps)
+    state["exp_inf"] = largest
     return p - lr / (1 - beta1**t) * m / largest
 
 
 def nadam(
-    p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3,
-    decoupled_weight_decay=False, maximize=False
-):  # fmt: skip
+    p,
+    g,
+    state,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    momentum_decay=4e-3,
+    decoupled_weight_decay=False,
+    maximize=False,
+):
     beta1, beta2 = betas
     p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
     t, m, v = moments(g, state, betas)
-    now, following = (beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in (t, t + 1))
-    product = state["mu_product"] = state.get("mu_product", 1.0) * now
+    now = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))  # the momentum of this step
+    following = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+    product = state.get("mu_product", 1.0) * now
+    state["mu_product"] = product
     ahead = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
     return p - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + eps)
 
@@ -122,30 +164,48 @@ def radam(
     beta1, beta2 = betas
     p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
     t, m, v = moments(g, state, betas)
-    step_size, limit = lr / (1 - beta1**t), 2 / (1 - beta2) - 1
-    length = limit - 2 * t * beta2**t / (1 - beta2**t)
-    if length <= 5:
+    step_size = lr / (1 - beta1**t)
+    limit = 2 / (1 - beta2) - 1  # how many squares the running mean has in the end
+    length = limit - 2 * t * beta2**t / (1 - beta2**t)  # and how many it has now
+    if length <= 5:  # too few for their mean to be a divisor
         return p - step_size * m
     variance = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
     return p - step_size * (variance * (1 - beta2**t)) ** 0.5 * m / (np.sqrt(v) + eps)
 
 
 def rprop(p, g, state, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), maximize=False):
-    g = -g if maximize else g
-    t = state["step"] = state.get("step", 0) + 1
-    first = t == 1
-    turn = np.nan_to_num(np.sign(g * (0.0 * p if first else state["prev"])))
-    back, on = np.maximum(-turn, 0.0), np.maximum(turn, 0.0)
-    size = (0.0 * p + lr if first else state["step_size"]) * (1 + on * (etas[1] - 1) + back * (etas[0] - 1))
-    size = state["step_size"] = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
-    g = state["prev"] = g * (1 - back)
+    """Every element has its own step, of which only the length follows the signs of its gradients."""
+    if maximize:
+        g = -g
+    t = state.get("step", 0) + 1
+    state["step"] = t
+    if t == 1:
+        previous = 0.0 * p
+        size = 0.0 * p + lr
+    else:
+        previous = state["prev"]
+        size = state["step_size"]
+    turn = np.nan_to_num(np.sign(g * previous))
+    back = np.maximum(-turn, 0.0)  # 1 where the sign has changed: a shorter step
+    on = np.maximum(turn, 0.0)  # 1 where it is the same: a longer step
+    size = size * (1 + on * (etas[1] - 1) + back * (etas[0] - 1))
+    size = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
+    state["step_size"] = size
+    g = g * (1 - back)
+    state["prev"] = g
     return p - np.nan_to_num(np.sign(g)) * size  # of NaN: 0
 
 
 def asgd(p, g, state, lr, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0, maximize=False):
-    g = (-g if maximize else g) + weight_decay * p
-    t = state["step"] = state.get("step", 0) + 1
-    eta, mean = (lr, 0.0 * p) if t == 1 else (state["eta"], state["ax"])
+    g = loss_gradient(p, g, weight_decay, maximize)
+    t = state.get("step", 0) + 1
+    state["step"] = t
+    if t == 1:
+        eta = lr
+        mean = 0.0 * p
+    else:
+        eta = state["eta"]
+        mean = state["ax"]
     p = (1 - lambd * eta) * p - eta * g
     state["ax"] = mean + 1 / max(1, t - 1 - t0) * (p - mean)
     state["eta"] = lr / (1 + lambd * lr * t) ** alpha
@@ -153,7 +213,11 @@ def asgd(p, g, state, lr, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0, maxi
 
 
 def lbfgs_direction(g: Array, changes: list[Array], steps: list[Array]) -> Array:
-    """-H g from the changes y of the gradient and the steps s that brought them, the oldest first."""
+    """-H g from the changes y of the gradient and the steps s that brought them, the oldest first.
+
+    H approximates the inverse of the matrix of second derivatives; the two loops apply it without storing it
+    (Nocedal and Wright, Numerical Optimization, algorithm 7.4).
+    """
     d = -g
     alphas = []
     for y, s in zip(reversed(changes), reversed(steps), strict=True):

@@ -1,7 +1,8 @@
 """Pooling in plain NumPy: x (n, c, h, w) -> y (n, c, oh, ow), one window at a time.
 
-A window is a row list times a column list. `taps(...)` gives, for each output along one axis, the taps of its
-window that are inside the image, and their inputs; everything else follows from that.
+A window is some rows times some columns. `taps(...)` gives, for each output along one axis, the taps of its
+window (0, 1, ... of the kernel) that are inside the image, and the rows or columns of x on which they lie;
+everything else follows from that. `max_pool`, `avg_pool` and `adaptive_pool` have the arguments of the ops.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Taps = list[tuple[Array, Array]]
+Taps = list[tuple[Array, Array]]  # for each window its taps, and their positions in the image
 
 
 def output_size(
@@ -39,11 +40,16 @@ def taps(
 
 def adaptive_taps(size: int, out: int) -> Taps:
     """Windows from floor(o size / out) to ceil((o + 1) size / out): they cover the axis evenly."""
-    edges = [(o * size // out, -(-(o + 1) * size // out)) for o in range(out)]
-    return [(np.arange(b - a), np.arange(a, b)) for a, b in edges]
+    found = []
+    for o in range(out):
+        begin = o * size // out
+        end = -(-(o + 1) * size // out)
+        found.append((np.arange(end - begin), np.arange(begin, end)))
+    return found
 
 
-def _pairs(rows: Taps, columns: Taps) -> Iterator[tuple[int, int, Any, Any]]:
+def _windows_of_image(rows: Taps, columns: Taps) -> Iterator[tuple[int, int, Any, Any]]:
+    """For each output: its row and column, the taps of its window, and an index that gives x there."""
     for oh, (tap_h, at_h) in enumerate(rows):
         for ow, (tap_w, at_w) in enumerate(columns):
             yield oh, ow, (tap_h, tap_w), (slice(None), slice(None), *np.ix_(at_h, at_w))
@@ -57,7 +63,7 @@ def max_pool2d(x: Array, rows: Taps, columns: Taps, kernel_w: int) -> tuple[Arra
     n, c = x.shape[:2]
     y = np.full((n, c, len(rows), len(columns)), -np.inf, x.dtype)
     where = np.zeros(y.shape, np.int64)
-    for oh, ow, (tap_h, tap_w), window in _pairs(rows, columns):
+    for oh, ow, (tap_h, tap_w), window in _windows_of_image(rows, columns):
         if tap_h.size and tap_w.size:
             values = x[window].reshape(n, c, tap_h.size * tap_w.size)
             best = values.argmax(axis=-1)  # NumPy's takes the first NaN, else the first of the largest
@@ -71,7 +77,7 @@ def max_pool2d_backward(
 ) -> Array:
     """dx = dy at the element that was the maximum, summed where windows overlap."""
     dx = np.zeros(shape, dy.dtype)
-    for oh, ow, (tap_h, tap_w), window in _pairs(rows, columns):
+    for oh, ow, (tap_h, tap_w), window in _windows_of_image(rows, columns):
         offsets = tap_h[:, None] * kernel_w + tap_w
         chosen = where[:, :, oh, ow, None, None] == offsets
         dx[window] += np.where(chosen, dy[:, :, oh, ow, None, None], 0)
@@ -92,7 +98,7 @@ def divisors(
 def avg_pool2d(x: Array, rows: Taps, columns: Taps, divisor: Array) -> Array:
     """y = the sum of each window / its divisor; divisor (oh, ow)."""
     y = np.zeros((*x.shape[:2], len(rows), len(columns)), x.dtype)
-    for oh, ow, _, window in _pairs(rows, columns):
+    for oh, ow, _, window in _windows_of_image(rows, columns):
         y[:, :, oh, ow] = x[window].sum(axis=(2, 3)) / divisor[oh, ow]
     return y
 
@@ -102,7 +108,7 @@ def avg_pool2d_backward(
 ) -> Array:
     """Every element of a window gets an equal share of its dy."""
     dx = np.zeros(shape, dy.dtype)
-    for oh, ow, _, window in _pairs(rows, columns):
+    for oh, ow, _, window in _windows_of_image(rows, columns):
         dx[window] += dy[:, :, oh, ow, None, None] / divisor[oh, ow]
     return dx
 
@@ -131,12 +137,14 @@ def _sizes(rows: Taps, columns: Taps) -> Array:
     return np.outer([len(at) for _, at in rows], [len(at) for _, at in columns])
 
 
-# The same with the arguments of the ops, over the last axis or the last two.
+# The same with the arguments of the ops, over the last axis (axes=1) or the last two (axes=2) of x. A signal
+# is an image of one row.
 
 
 def max_pool(axes, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     rows, columns = windows(axes, x, kernel_size, stride, padding, dilation, ceil_mode)
-    return of_planes(axes, x, lambda planes: max_pool2d(planes, rows, columns, 1)[0])
+    y, _ = max_pool2d(images(axes, x), rows, columns, kernel_w=1)
+    return shaped_as(axes, x, y)
 
 
 def avg_pool(
@@ -150,40 +158,65 @@ def avg_pool(
     divisor_override=None,
 ):
     rows, columns = windows(axes, x, kernel_size, stride, padding, 1, ceil_mode)
-    stride = kernel_size if stride is None else stride
-    settings = (along(axes, value, row) for value, row in ((kernel_size, 1), (stride, 1), (padding, 0)))
-    of_axes = zip((1, *x.shape[-axes:])[-2:], *settings, strict=True)
-    down, across = (divisors(*of_axis, ceil_mode, count_include_pad) for of_axis in of_axes)
-    divisor = np.outer(down, across)
-    divisor = np.full_like(divisor, divisor_override) if divisor_override else divisor
-    return of_planes(axes, x, lambda planes: avg_pool2d(planes, rows, columns, divisor))
+    if divisor_override:
+        divisor = np.full((len(rows), len(columns)), divisor_override)
+    else:
+        sizes = image_size(axes, x)
+        kernels = down_and_across(axes, kernel_size, 1)
+        strides = down_and_across(axes, kernel_size if stride is None else stride, 1)
+        paddings = down_and_across(axes, padding, 0)
+        down, across = (
+            divisors(sizes[d], kernels[d], strides[d], paddings[d], ceil_mode, count_include_pad)
+            for d in (0, 1)
+        )
+        divisor = np.outer(down, across)
+    return shaped_as(axes, x, avg_pool2d(images(axes, x), rows, columns, divisor))
 
 
 def adaptive_pool(axes, largest, x, output_size):
     """largest: the maximum of each window, else its mean. A size of None is that of x."""
-    found = zip(along(axes, output_size, 1), (1, *x.shape[-axes:])[-2:], strict=True)
-    sizes = [n if size is None else size for size, n in found]
+    height, width = image_size(axes, x)
+    out_h, out_w = down_and_across(axes, output_size, 1)
+    if out_h is None:
+        out_h = height
+    if out_w is None:
+        out_w = width
     if largest:
-        return of_planes(axes, x, lambda planes: adaptive_max_pool2d(planes, *sizes)[0])
-    return of_planes(axes, x, lambda planes: adaptive_avg_pool2d(planes, *sizes))
+        y, _ = adaptive_max_pool2d(images(axes, x), out_h, out_w)
+    else:
+        y = adaptive_avg_pool2d(images(axes, x), out_h, out_w)
+    return shaped_as(axes, x, y)
 
 
 def windows(axes, x, kernel_size, stride, padding, dilation, ceil_mode):
-    """The taps down and across; a signal is an image of one row."""
-    stride = kernel_size if stride is None else stride
-    pairs = (
-        along(axes, value, row) for value, row in ((kernel_size, 1), (stride, 1), (padding, 0), (dilation, 1))
-    )
-    return [taps(n, *of, ceil_mode) for n, *of in zip((1, *x.shape[-axes:])[-2:], *pairs, strict=True)]
+    """The taps down and across."""
+    sizes = image_size(axes, x)
+    kernels = down_and_across(axes, kernel_size, 1)
+    strides = down_and_across(axes, kernel_size if stride is None else stride, 1)
+    paddings = down_and_across(axes, padding, 0)
+    dilations = down_and_across(axes, dilation, 1)
+    return [taps(sizes[d], kernels[d], strides[d], paddings[d], dilations[d], ceil_mode) for d in (0, 1)]
 
 
-def along(axes, value, row):
-    """A setting down and across; that of one axis has `row` down."""
-    value = value if isinstance(value, tuple) else (value,) * axes
-    return (row, *value)[-2:]
+def down_and_across(axes, value, for_one_row):
+    """A setting as a pair (down, across); a signal has `for_one_row` down."""
+    if not isinstance(value, tuple):
+        value = (value,) * axes
+    if axes == 1:
+        return for_one_row, *value
+    return value
 
 
-def of_planes(axes, x, pool):
-    """The pool of images (planes, 1, h, w), one for each plane of x."""
-    y = pool(x.reshape(-1, 1, *(1, *x.shape[-axes:])[-2:]))
+def image_size(axes, x):
+    """Height and width; a signal has height 1."""
+    return (1, x.shape[-1]) if axes == 1 else x.shape[-2:]
+
+
+def images(axes, x):
+    """x as images of one channel (n, 1, height, width)."""
+    return x.reshape(-1, 1, *image_size(axes, x))
+
+
+def shaped_as(axes, x, y):
+    """The pooled images y with the leading dimensions of x."""
     return y.reshape(*x.shape[:-axes], *y.shape[-axes:])

@@ -1,12 +1,20 @@
-"""Pools of regions and deformable convolution, number by number, as torchvision documents them."""
+"""Pools of regions and deformable convolution, number by number, as torchvision documents them.
+
+A region (a row of `rois`) is the number of its image and a box x1, y1, x2, y2. `scale` brings boxes to the
+pixels of the feature map x (n, c, h, w), and a pool divides each box into `bins` = (rows, columns) parts.
+
+With own=False a part of the result is read from every channel of x. With own=True (torchvision's
+"position-sensitive" pools, ps_roi_align and ps_roi_pool) each part of a box has channels of its own: part
+(i, j) of channel d of the result reads channel (d * rows + i) * columns + j of x.
+"""
 
 import math
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Pair = tuple[int, int]
 
 
 def between(image: Array, y: float, x: float) -> float:
@@ -14,60 +22,98 @@ def between(image: Array, y: float, x: float) -> float:
     h, w = image.shape
     if not (-1 <= y <= h and -1 <= x <= w):
         return 0.0
-    y, x = min(max(y, 0), h - 1), min(max(x, 0), w - 1)
-    i, j = int(y), int(x)
-    below, right = min(i + 1, h - 1), min(j + 1, w - 1)
-    a, b = y - i, x - j
-    top = (1 - b) * image[i, j] + b * image[i, right]
-    return (1 - a) * top + a * ((1 - b) * image[below, j] + b * image[below, right])
+    y = min(max(y, 0), h - 1)
+    x = min(max(x, 0), w - 1)
+    row = int(y)
+    column = int(x)
+    below = min(row + 1, h - 1)
+    right = min(column + 1, w - 1)
+    down = y - row  # how far the point is from the upper and the left pixel
+    across = x - column
+    upper = (1 - across) * image[row, column] + across * image[row, right]
+    lower = (1 - across) * image[below, column] + across * image[below, right]
+    return (1 - down) * upper + down * lower
+
+
+def channels_of_result(x: Array, bins: Pair, own: bool) -> int:
+    """How many channels the pool of x has."""
+    if own:
+        return x.shape[1] // (bins[0] * bins[1])
+    return x.shape[1]
+
+
+def channel_of_part(d: int, i: int, j: int, bins: Pair, own: bool) -> int:
+    """The channel of x that part (i, j) of channel d of the result reads."""
+    if own:
+        return (d * bins[0] + i) * bins[1] + j
+    return d
 
 
 def roi_align(
-    x: Array, rois: Array, scale: float, bins: tuple[int, int], ratio: int, aligned: bool, own: bool = False
+    x: Array, rois: Array, scale: float, bins: Pair, ratio: int, aligned: bool, own: bool = False
 ) -> Array:
-    ph, pw = bins
-    c = x.shape[1] // (ph * pw if own else 1)
-    y = np.zeros((len(rois), c, ph, pw))
+    """The mean of points between pixels: ratio by ratio points a part, or one a pixel if ratio <= 0.
+
+    aligned: boxes begin half a pixel earlier, and may be smaller than a pixel.
+    """
+    bin_rows, bin_columns = bins
+    c = channels_of_result(x, bins, own)
+    y = np.zeros((len(rois), c, bin_rows, bin_columns))
     for k, (image, *box) in enumerate(rois):
-        x1, y1, x2, y2 = np.array(box) * scale - (0.5 if aligned else 0)
-        height, width = (y2 - y1, x2 - x1) if aligned else (max(y2 - y1, 1), max(x2 - x1, 1))
-        rows, columns = (
-            (ratio or 0, ratio or 0) if ratio > 0 else (math.ceil(height / ph), math.ceil(width / pw))
-        )
-        for d, i, j in np.ndindex(c, ph, pw):
-            channel = x[int(image), (d * ph + i) * pw + j if own else d]
-            points = [
-                between(
-                    channel,
-                    y1 + (i + (a + 0.5) / rows) * height / ph,
-                    x1 + (j + (b + 0.5) / columns) * width / pw,
-                )
-                for a, b in product(range(rows), range(columns))
-            ]
+        shift = 0.5 if aligned else 0
+        x1, y1, x2, y2 = np.array(box) * scale - shift
+        height = y2 - y1
+        width = x2 - x1
+        if not aligned:
+            height = max(height, 1)
+            width = max(width, 1)
+        if ratio > 0:
+            rows = columns = ratio
+        else:
+            rows = math.ceil(height / bin_rows)
+            columns = math.ceil(width / bin_columns)
+        for d, i, j in np.ndindex(c, bin_rows, bin_columns):
+            channel = x[int(image), channel_of_part(d, i, j, bins, own)]
+            points = []
+            for a in range(rows):
+                for b in range(columns):
+                    row = y1 + (i + (a + 0.5) / rows) * height / bin_rows
+                    column = x1 + (j + (b + 0.5) / columns) * width / bin_columns
+                    points.append(between(channel, row, column))
             y[k, d, i, j] = sum(points) / max(len(points), 1)
     return y
 
 
-def roi_pool(x: Array, rois: Array, scale: float, bins: tuple[int, int], own: bool = False) -> Array:
-    """The greatest pixel; own: the mean of the bin's own channel, the last row and column left out."""
-    ph, pw = bins
-    c, (h, w) = x.shape[1] // (ph * pw if own else 1), x.shape[2:]
-    y = np.zeros((len(rois), c, ph, pw))
+def rounded_away_from_0(value: float) -> int:
+    """The nearest integer; of two, the one with the larger magnitude."""
+    magnitude = math.floor(abs(value) + 0.5)
+    return magnitude if value > 0 else -magnitude
+
+
+def roi_pool(x: Array, rois: Array, scale: float, bins: Pair, own: bool = False) -> Array:
+    """The greatest pixel of each part; own: the mean, the last row and column of x left out."""
+    bin_rows, bin_columns = bins
+    c = channels_of_result(x, bins, own)
+    h, w = x.shape[2:]
+    y = np.zeros((len(rois), c, bin_rows, bin_columns))
+    last = 0 if own else 1  # roi_pool's boxes include their last row and column
     for k, (image, *box) in enumerate(rois):
-        x1, y1, x2, y2 = (math.floor(abs(v) + 0.5) * (1 if v > 0 else -1) for v in np.array(box) * scale)
-        height, width = (max(b - a + (not own), 1) for a, b in ((y1, y2), (x1, x2)))
-        for d, i, j in np.ndindex(c, ph, pw):
-            rows = [
-                max(math.floor(i * height / ph) + y1, 0),
-                min(math.ceil((i + 1) * height / ph) + y1, h - own),
-            ]
-            columns = [
-                max(math.floor(j * width / pw) + x1, 0),
-                min(math.ceil((j + 1) * width / pw) + x1, w - own),
-            ]
-            channel = x[int(image), (d * ph + i) * pw + j if own else d]
-            part = channel[rows[0] : max(rows[1], rows[0]), columns[0] : max(columns[1], columns[0])]
-            y[k, d, i, j] = (part.mean() if own else part.max()) if part.size else 0
+        x1, y1, x2, y2 = (rounded_away_from_0(corner) for corner in np.array(box) * scale)
+        height = max(y2 - y1 + last, 1)
+        width = max(x2 - x1 + last, 1)
+        for d, i, j in np.ndindex(c, bin_rows, bin_columns):
+            top = max(math.floor(i * height / bin_rows) + y1, 0)
+            bottom = min(math.ceil((i + 1) * height / bin_rows) + y1, h - own)
+            left = max(math.floor(j * width / bin_columns) + x1, 0)
+            right = min(math.ceil((j + 1) * width / bin_columns) + x1, w - own)
+            channel = x[int(image), channel_of_part(d, i, j, bins, own)]
+            pixels = channel[top : max(bottom, top), left : max(right, left)]
+            if not pixels.size:
+                y[k, d, i, j] = 0
+            elif own:
+                y[k, d, i, j] = pixels.mean()
+            else:
+                y[k, d, i, j] = pixels.max()
     return y
 
 
@@ -77,24 +123,33 @@ def deform_conv2d(
     offset: Array,
     mask: Array | None,
     bias: Array,
-    places: Any,
+    places: tuple[Pair, Pair, Pair],
     groups: int,
     each: int,
 ) -> Array:
-    (sh, sw), (ph, pw), (dh, dw) = places
-    (n, c, h, w), (count, depth, r, t) = x.shape, weight.shape
-    oh, ow = offset.shape[2:]
-    y = np.zeros((n, count, oh, ow)) + bias[:, None, None]
-    wide = np.zeros((n, c, h + 2, w + 2))  # zeros around
-    wide[:, :, 1:-1, 1:-1] = x
-    for m, o, p, q, d, i, j in np.ndindex(n, count, oh, ow, depth, r, t):
+    """A convolution whose taps are moved by `offset` and multiplied by `mask`.
+
+    places: stride, padding and dilation, each (down, across). each: the number of groups of input channels
+    that have offsets of their own; offset (n, 2 each taps, rows, columns) has for each tap its move down,
+    then its move across.
+    """
+    (stride_h, stride_w), (padding_h, padding_w), (dilation_h, dilation_w) = places
+    n, c, h, w = x.shape
+    count, depth, kernel_h, kernel_w = weight.shape
+    rows, columns = offset.shape[2:]
+    y = np.zeros((n, count, rows, columns)) + bias[:, None, None]
+    padded = np.zeros((n, c, h + 2, w + 2))  # a frame of zeros, so that the values fade at the edge
+    padded[:, :, 1:-1, 1:-1] = x
+    for m, o, p, q, d, i, j in np.ndindex(n, count, rows, columns, depth, kernel_h, kernel_w):
         channel = o // (count // groups) * depth + d
-        group = channel // (c // each)
-        tap = (group * r + i) * t + j
-        row = p * sh - ph + i * dh + offset[m, 2 * tap, p, q]
-        column = q * sw - pw + j * dw + offset[m, 2 * tap + 1, p, q]
+        offset_group = channel // (c // each)
+        tap = (offset_group * kernel_h + i) * kernel_w + j
+        row = p * stride_h - padding_h + i * dilation_h + offset[m, 2 * tap, p, q]
+        column = q * stride_w - padding_w + j * dilation_w + offset[m, 2 * tap + 1, p, q]
         value = 0.0
         if -1 < row < h and -1 < column < w:
-            value = between(wide[m, channel], row + 1, column + 1)
-        y[m, o, p, q] += weight[o, d, i, j] * value * (1 if mask is None else mask[m, tap, p, q])
+            value = between(padded[m, channel], row + 1, column + 1)
+        if mask is not None:
+            value = value * mask[m, tap, p, q]
+        y[m, o, p, q] += weight[o, d, i, j] * value
     return y
