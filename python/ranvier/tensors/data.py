@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.extension import home_of
 from ranvier.observe import current, is_written, observers, refuse
-from ranvier.tensors.dtypes import default, dtype as DType
+from ranvier.tensors.dtypes import DtypeLike, default, dtype as DType
 from ranvier.tensors.failures import OpError, failure, op_of
 from ranvier.tensors.memory import (
     BF16,
@@ -26,6 +26,9 @@ from ranvier.tensors.memory import (
     require_numbers,
 )
 
+# In this file, `data` is what a program makes a Tensor of: any object. `_cell` tells Tensors, which are
+# defined above this module, from other objects.
+
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's kind of a dtype -> its rank: bools, integers, floats
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}  # Python's class -> its dtype
 _NUMBERS = (*_PYTHON, np.generic)
@@ -33,7 +36,7 @@ _WHOLE = {np.dtype(np.bool_), np.dtype(np.int64)}
 _LISTS = frozenset({list, tuple, *_PYTHON})
 
 
-def array_of(name: str, data: Any, dtype: Any = None) -> Array:
+def array_of(name: str, data: Any, dtype: DtypeLike | None = None) -> Array:
     """The data as an array: Python's numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
 
     dtype: the dtype that the caller will cast to; if it is given, floats stay in float64.
@@ -48,27 +51,31 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         return np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
         return as_array(data)
-    # dtypes: of the numbers in nested lists; with None if there are Tensors among them.
-    if own := hasattr(data, "__array__"):  # a data frame, a column, an array of another library
-        dtypes = set()
+    dtypes: set[Any] = set()  # of the numbers in nested lists; with None if there are Tensors among them
+    is_array_like = hasattr(data, "__array__")  # a data frame, a column, an array of another library
+    if is_array_like:
         array = _array_like(name, data)
     else:
         dtypes = _dtypes(data)
         try:
-            array = np.asarray(_numbers(name, data) if None in dtypes else data)
+            numbers = _numbers(name, data) if None in dtypes else data
+            array = np.asarray(numbers)
         except ValueError as error:
             raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
-    whole = dtype is None and (isinstance(data, int) or (dtypes and dtypes <= _WHOLE))
-    if whole and array.dtype.kind in "Ouf" and array.size:
+    has_integers_alone = isinstance(data, int) or (dtypes and dtypes <= _WHOLE)
+    if dtype is None and has_integers_alone and array.dtype.kind in "Ouf" and array.size:
         raise OpError(f"[{name}] got whole numbers that int64 cannot hold; expected smaller ones, or floats")
     if array.dtype.kind in "OUSV":
         raise OpError(f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list")
     if array.dtype.kind == "c":
         require_numbers(name, array.dtype)
-    if dtype is not None and array.size and array.dtype != dtype and np.dtype(dtype).kind in "iu":
-        _require_fit(name, array, np.dtype(dtype))
-    if dtype is None and not own and (array.dtype.kind == "f" or None in dtypes):
-        return array.astype(_core._result_dtype(*(dtypes - {None} or {default.dtype})), copy=False)
+    if dtype is not None:
+        if array.size and array.dtype != dtype and np.dtype(dtype).kind in "iu":
+            _require_fit(name, array, np.dtype(dtype))
+        return array
+    if not is_array_like and (array.dtype.kind == "f" or None in dtypes):
+        known = dtypes - {None} or {default.dtype}
+        return array.astype(_core._result_dtype(*known), copy=False)
     return array
 
 
@@ -155,13 +162,22 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
 def _dtypes(data: Any) -> set[Any]:
     """The dtypes of the numbers in nested lists. Python's numbers have PyTorch's dtypes; None stands for
     Tensors beside their dtypes."""
+    dtypes: set[Any] = set()
     if not isinstance(data, (list, tuple)):
         dtype = getattr(data, "dtype", None)
-        is_numeric = isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK
-        return {np.dtype(dtype) if is_numeric else default.dtype, *([None] if hasattr(data, "_cell") else [])}
+        if isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK:
+            dtypes.add(np.dtype(dtype))
+        else:
+            dtypes.add(default.dtype)
+        if hasattr(data, "_cell"):
+            dtypes.add(None)
+        return dtypes
     types = set(map(type, data))
-    known = [t for t in types if t in _PYTHON or issubclass(t, np.generic)]
-    dtypes: set[Any] = {default.dtype if t is float else np.dtype(_PYTHON.get(t, t)) for t in known}
+    for number_type in types:
+        if number_type is float:
+            dtypes.add(default.dtype)
+        elif number_type in _PYTHON or issubclass(number_type, np.generic):
+            dtypes.add(np.dtype(_PYTHON.get(number_type, number_type)))
     if len(dtypes) < len(types):
         for item in data:
             if not isinstance(item, _NUMBERS):
@@ -178,15 +194,20 @@ def _numbers(name: str, data: Any) -> Any:
         return data
     items = [_numbers(name, item) for item in data]
     if all(getattr(item, "size", 1) == 1 for item in items):
-        return [item.item() if isinstance(item, np.ndarray) else item for item in items]
+        return list(map(_number, items))
     return items
+
+
+def _number(item: Any) -> Any:
+    """The number in an array of one element; anything else as it is."""
+    return item.item() if isinstance(item, np.ndarray) else item
 
 
 # (size, name): the shape from ``f(2, 3)`` or ``f((2, 3))``, of the op's arguments
 shape_of: Any = _core._shape
 
 
-def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:
+def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: DtypeLike, shared: bool = False) -> Array:
     """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``.
 
     shared: an array of the dtype itself, as PyTorch's constructors have it.
@@ -214,16 +235,14 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
         raise failure(OpError, name, f"data of dtype {data.dtype}", f"numbers ({error})") from None
 
 
-def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:
+def new_array(name: str, data: Any, dtype: DtypeLike | None = None, copied: bool = True) -> Array:
     """The data as an array in this dtype; a copy, unless the data is an array and `copied` is false."""
     if not observers and type(data) in _LISTS:
-        kind = default.dtype if dtype is None else np.dtype(dtype)
-        if kind.char in "fdl":
-            made = _core._literal(data, kind, dtype is not None)
-        else:
-            made = None
-        if made is not None:
-            return made
+        target = default.dtype if dtype is None else np.dtype(dtype)
+        if target.char in "fdl":
+            made = _core._literal(data, target, dtype is not None)  # None: nested lists that it cannot read
+            if made is not None:
+                return made
     array = array_of(name, data, dtype)
     if not copied:
         array = np.asarray(array, dtype)
@@ -236,7 +255,7 @@ def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> A
     return array
 
 
-def _in_step(data: Any, array: Any) -> Any:
+def _in_step(data: Any, array: Array) -> Array:
     """The array made from the data, but by kernels, so that a replay of a recorded step makes it again. If
     the data is an array or a Tensor, the replay reads its values; Python's numbers are constants of the
     step."""
@@ -269,6 +288,9 @@ def is_plain(data: Any) -> bool:
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import SupportsIndex
+
     _SizeBase = tuple[int, ...]
 else:
     _SizeBase = _core._SizeBase  # a tuple whose slices are Sizes
@@ -288,7 +310,7 @@ class Size(_SizeBase):
         """The product of the lengths."""
         return math.prod(self)
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Iterable[Any]) -> Any:
         return Size(super().__add__(tuple(other)))
 
     def __radd__(self, other: Any) -> Any:
@@ -296,7 +318,7 @@ class Size(_SizeBase):
             return Size(other + tuple(self))
         return NotImplemented
 
-    def __mul__(self, times: Any) -> Any:
+    def __mul__(self, times: SupportsIndex) -> Any:
         return Size(super().__mul__(times))
 
     __rmul__ = __mul__
@@ -343,21 +365,23 @@ TENSOR_TYPES: dict[str, Any] = {  # by PyTorch's names
 }
 
 
-def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+def as_dtype(name: str, dtype: DtypeLike | None) -> np.dtype[Any]:
     """The dtype of a dtype, a tensor type or its name; ValueError for those of other devices."""
     if isinstance(dtype, str):
         path, _, last = dtype.rpartition(".")
-        if last.endswith("Tensor") and path in ("", "torch", "ranvier") and last[:-6] in TENSOR_TYPES:
-            return np.dtype(TENSOR_TYPES[last[:-6]])
+        tensor_type = last.removesuffix("Tensor")
+        if last.endswith("Tensor") and path in ("", "torch", "ranvier") and tensor_type in TENSOR_TYPES:
+            return np.dtype(TENSOR_TYPES[tensor_type])
         if path and last.endswith("Tensor"):
             raise OpError(f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'")
         return np.dtype(last)
     refuse_torch(name, "a dtype", dtype)
     if isinstance(dtype, DType) and not hasattr(dtype, "dtype"):
         raise TypeError(f"[{name}] got {dtype}; expected a dtype that NumPy has, such as float32")
-    # For a scalar type of NumPy, this attribute is a descriptor and no dtype.
-    kind = getattr(dtype, "dtype", dtype)
-    return np.dtype(kind if isinstance(kind, np.dtype) else dtype)
+    numpy_dtype = getattr(dtype, "dtype", None)
+    if isinstance(numpy_dtype, np.dtype):
+        return numpy_dtype
+    return np.dtype(dtype)  # a scalar type of NumPy, whose attribute is a descriptor, or a type of Python
 
 
 def get_default_dtype() -> DType:
@@ -370,7 +394,7 @@ def get_default_dtype() -> DType:
     return DType(default.dtype)
 
 
-def set_default_dtype(d: Any) -> None:
+def set_default_dtype(d: DtypeLike) -> None:
     """The dtype of Python's floats from now on, in all threads: float32, float64, float16 or bfloat16. New
     tensors and layers have it; compiled steps are captured again. Raises TypeError for another.
 
@@ -383,7 +407,7 @@ def set_default_dtype(d: Any) -> None:
     _set_default("set_default_dtype", d)
 
 
-def set_default_tensor_type(t: Any) -> None:
+def set_default_tensor_type(t: DtypeLike) -> None:
     """:func:`set_default_dtype` with ranvier.FloatTensor, ranvier.DoubleTensor or the name of one.
 
     >>> import ranvier as rv
@@ -392,8 +416,8 @@ def set_default_tensor_type(t: Any) -> None:
     _set_default("set_default_tensor_type", t)
 
 
-def _set_default(name: str, like: Any) -> None:
-    kind = as_dtype(name, like)
-    if kind not in (np.float32, np.float64, F16, BF16):
-        raise TypeError(f"[{name}] got {kind}; expected float32, float64, float16 or bfloat16")
-    default.dtype = kind if kind.isnative else kind.newbyteorder("=")
+def _set_default(name: str, like: DtypeLike) -> None:
+    dtype = as_dtype(name, like)
+    if dtype not in (np.float32, np.float64, F16, BF16):
+        raise TypeError(f"[{name}] got {dtype}; expected float32, float64, float16 or bfloat16")
+    default.dtype = dtype if dtype.isnative else dtype.newbyteorder("=")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -20,6 +20,9 @@ from ranvier.grad_mode import mode
 from ranvier.observe import refuse
 from ranvier.tensors.memory import Array, copied
 from ranvier.tensors.views import bounds, is_shared, share
+
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
 
 
 def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
@@ -58,21 +61,21 @@ def reduced(self: Any) -> Any:
     return rebuild, (type(self), array, self._requires_grad), self.__dict__ or None
 
 
-def rebuild(kind: Any, array: Array, requires_grad: bool) -> Any:
+def rebuild(kind: type, array: Array, requires_grad: bool) -> Any:
     """A leaf of the given class around an array."""
-    tensor = object.__new__(kind)
+    tensor: Any = object.__new__(kind)
     fill(tensor, array, requires_grad)
     return tensor
 
 
-def make_subclass(kind: Any, data: Any, require_grad: bool = False) -> Any:
+def make_subclass(kind: type, data: TensorSlots, require_grad: bool = False) -> Any:
     """A leaf of a subclass of Tensor on the memory of a tensor."""
     out = rebuild(kind, data._array, require_grad)
     share(data, out)
     return out
 
 
-def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
+def fill(tensor: TensorSlots, array: Array, requires_grad: bool) -> None:
     """Sets the slots of a new Tensor, a leaf on this array."""
     tensor._array = array
     tensor._grad = None
@@ -116,13 +119,14 @@ def rebuild_shared(
     offset: int,
     shape: tuple[int, ...],
     strides: Sequence[int],
-    dtype: Any,
+    dtype: np.dtype[Any],
     requires_grad: bool,
 ) -> Any:
     """A leaf on a part of a copied memory. offset: in bytes. All leaves on it share one count of changes."""
     memory = of.array
-    whole = memory.shape == shape and memory.dtype == dtype and memory.strides == strides
-    array: Array = memory if whole else np.ndarray(shape, dtype, memory, offset, strides)
+    array = memory
+    if memory.shape != shape or memory.dtype != dtype or memory.strides != strides:
+        array = np.ndarray(shape, dtype, memory, offset, strides)
     tensor = rebuild(kind, array, requires_grad)
     first = _firsts.get(id(memory))
     if first is not None and np.may_share_memory(first._array, memory):
@@ -132,11 +136,12 @@ def rebuild_shared(
     return tensor
 
 
-def _placed(tensor: Any) -> tuple[Any, ...]:
+def _placed(tensor: TensorSlots) -> tuple[Any, ...]:
     """The arguments of :func:`rebuild_shared`."""
     array = tensor._array
-    place = *place_in_memory(array), array.shape, array.strides, array.dtype
-    return type(tensor), *place, tensor._requires_grad
+    memory, offset = place_in_memory(array)
+    requires_grad = tensor._requires_grad
+    return type(tensor), memory, offset, array.shape, array.strides, array.dtype, requires_grad
 
 
 class TensorMemory:
@@ -161,7 +166,9 @@ def memory_of(array: Array) -> TensorMemory:
         whole = np.asarray(owner)
         if not owner.flags.c_contiguous:
             low, high = bounds(owner)
-            lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
+            # the element at the lowest address: along a dimension of negative stride it is the last
+            key = tuple([slice(-1, None) if stride < 0 else slice(0, 1) for stride in owner.strides])
+            lowest = owner[key]
             whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
         # `whole` keeps the owner alive, so that the owner's id stays unique.
         memory = _memories[id(owner)] = TensorMemory(whole)
@@ -172,21 +179,25 @@ def place_in_memory(array: Array) -> tuple[TensorMemory, int]:
     """The memory of which an array is a part, and the number of bytes in it before the array's first
     element."""
     memory = memory_of(array)
-    return memory, 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data
+    if memory.array is array:
+        return memory, 0
+    return memory, array.ctypes.data - memory.array.ctypes.data
 
 
 class _OfSlice(np.ndarray[Any, Any]):
     """Memory of a slice, at which :func:`memory_of` ends."""
 
 
-def begin_alike(slices: Sequence[Any]) -> None:
+def begin_alike(slices: Sequence[TensorSlots]) -> None:
     """Gives each slice of a Tensor a memory of its own that begins at the same distance before the slice.
 
     As in PyTorch's vmap, the same offset in these memories is then the same place in each slice (`as_strided`
     in a function under vmap).
     """
-    step = slices[-1]._array.ctypes.data - slices[0]._array.ctypes.data
-    slices, step = slices[:: -1 if step < 0 else 1], abs(step) // max(len(slices) - 1, 1)
+    distance = slices[-1]._array.ctypes.data - slices[0]._array.ctypes.data
+    if distance < 0:
+        slices = slices[::-1]
+    step = abs(distance) // max(len(slices) - 1, 1)  # bytes from one slice to the next
     first = slices[0]._array
     memory, start = place_in_memory(first)
     whole = memory.array.reshape(-1).view(np.uint8)

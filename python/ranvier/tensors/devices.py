@@ -7,12 +7,15 @@ Meta tensors are made by a satellite package (`ranvier/torch/tensors/meta.py`), 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
 from ranvier.settings import ThreadSettings
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, filled
+
+if TYPE_CHECKING:
+    import numpy as np
 
 makers: dict[str, Callable[[], Any]] = {}  # by the name of a device: returns the module of its tensors
 _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
@@ -38,7 +41,9 @@ class device(str):
             raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
         if index is not None:
             number = str(index)
-        return super().__new__(cls, f"{kind}:{number}" if number else kind)
+        if number:
+            return super().__new__(cls, f"{kind}:{number}")
+        return super().__new__(cls, kind)
 
     @property
     def type(self) -> str:
@@ -53,12 +58,12 @@ class device(str):
 
     def __enter__(self) -> device:
         contexts.append(self)
-        _own.contexts += (self,)
+        _of_thread.contexts += (self,)
         return self
 
     def __exit__(self, *error: object) -> None:
         contexts.pop()
-        _own.contexts = _own.contexts[:-1]
+        _of_thread.contexts = _of_thread.contexts[:-1]
 
     def __repr__(self) -> str:
         number = "" if self.index is None else f", index={self.index}"
@@ -68,7 +73,7 @@ class device(str):
 CPU = device()
 
 
-_own = ThreadSettings(default=None, contexts=())
+_of_thread = ThreadSettings(default=None, contexts=())
 # The contexts and default devices of all threads. If the list is empty, no thread has to look up its own.
 contexts: list[device] = []
 
@@ -85,9 +90,9 @@ def set_default_device(device: object) -> None:
         chosen = None
     if chosen is not None:
         contexts.append(chosen)
-    if _own.default is not None:
-        contexts.remove(_own.default)
-    _own.default = chosen
+    if _of_thread.default is not None:
+        contexts.remove(_of_thread.default)
+    _of_thread.default = chosen
 
 
 def get_default_device() -> device:
@@ -97,9 +102,9 @@ def get_default_device() -> device:
     >>> rv.get_default_device()
     device(type='cpu')
     """
-    if _own.contexts:
-        return _own.contexts[-1]
-    return _own.default or CPU
+    if _of_thread.contexts:
+        return _of_thread.contexts[-1]
+    return _of_thread.default or CPU
 
 
 def is_meta(on: object) -> bool:
@@ -109,8 +114,8 @@ def is_meta(on: object) -> bool:
     return on is not CPU and on != "cpu" and _device(on).type == "meta" and "meta" in makers
 
 
-def filled_on(on: object, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    """:func:`filled`; on "meta" without memory."""
+def filled_on(on: object, value: float | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """:func:`filled` for a device, a name of one or None; on "meta" without memory."""
     if is_meta(on):
         return makers["meta"]().without_memory(shape, dtype)
     return filled(value, shape, dtype)
@@ -120,7 +125,9 @@ def on_device(array: Array, on: object) -> Any:
     """A Tensor of the array, on "meta" without its values. Raises ValueError for other devices."""
     if is_meta(on):
         return makers["meta"]().meta(array)
-    require_cpu(get_default_device() if on is None else on)
+    if on is None:
+        on = get_default_device()
+    require_cpu(on)
     return _core._wrap(array)
 
 

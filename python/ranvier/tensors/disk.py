@@ -25,7 +25,12 @@ class Unchanged(str):
     """A path that is opened for writing only to see that writing is allowed: the file is not changed."""
 
 
-def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str = "save") -> None:
+def replace(
+    path: str | os.PathLike[str] | BinaryIO,
+    content: bytes | memoryview,
+    flush: bool = True,
+    op: str = "save",
+) -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
     path: a path, or an open file, to which all is written. op: the op's name in errors about an open file.
@@ -52,7 +57,11 @@ def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str 
                 return _send(stream, content, op)
         if old is None or old.st_nlink == 1:
             try:
-                return _replace(target, old, lambda stream: stream.write(content), flush)
+
+                def write_content(stream: BinaryIO) -> None:
+                    stream.write(content)
+
+                return _replace(target, old, write_content, flush)
             except OSError as error:
                 if old is None or error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY):
                     raise
@@ -64,8 +73,10 @@ def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str 
             stream.truncate()
             _flush(stream, flush)
     except OSError as error:
-        kept = "; the file that was there is kept" * (os.path.isfile(target) and not in_place)
-        said = type(error)(f"[save] cannot write '{path}': {error.strerror or error}{kept}")
+        text = f"[save] cannot write '{path}': {error.strerror or error}"
+        if os.path.isfile(target) and not in_place:
+            text += "; the file that was there is kept"
+        said = type(error)(text)
         said.errno = error.errno
         raise said from error
 
@@ -150,7 +161,11 @@ def renew(path: str | os.PathLike[str]) -> None:
 
     target = os.path.realpath(path)
     with open(target, "rb") as stream:
-        _replace(target, os.stat(target), lambda copy: shutil.copyfileobj(stream, copy, 2**20), False)
+
+        def copy_from_stream(copy: BinaryIO) -> None:
+            shutil.copyfileobj(stream, copy, 2**20)
+
+        _replace(target, os.stat(target), copy_from_stream, flush=False)
 
 
 def _as_it_is(path: str, flags: int) -> int:
@@ -208,7 +223,10 @@ def _is_locked(stream: BinaryIO, wait: bool = True) -> bool:
     try:
         import fcntl
 
-        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if wait:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        else:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     except BlockingIOError:
         return False
@@ -216,7 +234,7 @@ def _is_locked(stream: BinaryIO, wait: bool = True) -> bool:
         return time.time() - os.fstat(stream.fileno()).st_mtime > _HOUR
 
 
-def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
+def _replace(target: str, old: os.stat_result | None, write: Callable[[BinaryIO], None], flush: bool) -> None:
     """Write a hidden file beside the target by write(stream), and rename it to the target."""
     with _part(target, old) as stream:
         write(stream)
@@ -236,10 +254,14 @@ def _part(target: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
     name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)
     mode = 0o666 if old is None else old.st_mode & 0o600  # the mode until `_like` sets that of the old file
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags, mode)
+
     while True:
         part = os.path.join(folder, f".{name}.{os.urandom(8).hex()}{TEMPORARY}")
         try:
-            with open(part, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
+            with open(part, "xb", opener=opener) as stream:
                 _is_locked(stream)
                 if not os.path.exists(part):  # Another save has removed the file before it was locked.
                     continue
@@ -272,7 +294,8 @@ def _flush(stream: BinaryIO, to_disk: bool) -> None:
 
 def _like(new: int, target: str, old: os.stat_result) -> None:
     """Give a new file the owner, the attributes and the mode of the one that it replaces."""
-    mode, made = old.st_mode & 0o777, os.fstat(new)
+    mode = old.st_mode & 0o777
+    made = os.fstat(new)
     if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
         try:
             os.fchown(new, old.st_uid, old.st_gid)

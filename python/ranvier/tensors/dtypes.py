@@ -3,7 +3,7 @@ dtypes."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -54,17 +54,20 @@ class dtype:
     is_signed: bool
     type: Any
 
-    def __new__(cls, like: Any) -> DType:
-        if type(like) is cls:
+    def __new__(cls, like: DtypeLike) -> DType:
+        if isinstance(like, DType):
             return like
         try:
-            own = cls.known.get(like)
+            found = cls.known.get(like)
         except TypeError:  # The argument cannot be hashed: a list of fields.
-            own = None
-        return own or cls.known[np.dtype(like).newbyteorder("=")]
+            found = None
+        if found is not None:
+            return found
+        return cls.known[np.dtype(like).newbyteorder("=")]
 
     @classmethod
     def _make(cls, name: str, kind: str, itemsize: int) -> DType:
+        """The new object of this name. kind: NumPy's letter: "b", "u", "i", "f" or "c"."""
         self = cls.known[name] = object.__new__(cls)
         self.name = name
         self.kind = kind
@@ -102,7 +105,9 @@ class dtype:
         return False
 
     def __hash__(self) -> int:
-        return hash(self.dtype if hasattr(self, "char") else self.name)
+        if hasattr(self, "char"):
+            return hash(self.dtype)
+        return hash(self.name)
 
     def __getattr__(self, name: str) -> Any:
         if name[:2] == "__" or name == "dtype" or name in ("char", "type"):
@@ -116,19 +121,34 @@ class dtype:
         return dtype, (self.name,)
 
 
-DType: TypeAlias = dtype
+DType: TypeAlias = dtype  # in functions and classes that have an argument or attribute `dtype`
+
+DtypeLike: TypeAlias = "dtype | np.dtype[Any] | type | str"
+"""A dtype of this library or of NumPy, a scalar type such as ``float`` or ``np.float32``, or a name."""
+
 _make = dtype._make
-float16, float32, float64 = (_make(f"float{8 * n}", "f", n) for n in (2, 4, 8))
-int8, int16, int32, int64 = (_make(f"int{8 * n}", "i", n) for n in (1, 2, 4, 8))
-uint8, uint16, uint32, uint64 = (_make(f"uint{8 * n}", "u", n) for n in (1, 2, 4, 8))
+float16 = _make("float16", "f", 2)
+float32 = _make("float32", "f", 4)
+float64 = _make("float64", "f", 8)
+int8 = _make("int8", "i", 1)
+int16 = _make("int16", "i", 2)
+int32 = _make("int32", "i", 4)
+int64 = _make("int64", "i", 8)
+uint8 = _make("uint8", "u", 1)
+uint16 = _make("uint16", "u", 2)
+uint32 = _make("uint32", "u", 4)
+uint64 = _make("uint64", "u", 8)
 bool_ = _make("bool", "b", 1)
 bfloat16 = _make("bfloat16", "f", 2)
 # The next dtypes have names only: an op that gets one raises TypeError.
-complex32, complex64, complex128 = (_make(f"complex{8 * n}", "c", n) for n in (4, 8, 16))
-_FORMS = "e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu"
-float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
-    _make(f"float8_{form}", "f", 1) for form in _FORMS.split()
-)
+complex32 = _make("complex32", "c", 4)
+complex64 = _make("complex64", "c", 8)
+complex128 = _make("complex128", "c", 16)
+float8_e4m3fn = _make("float8_e4m3fn", "f", 1)
+float8_e4m3fnuz = _make("float8_e4m3fnuz", "f", 1)
+float8_e5m2 = _make("float8_e5m2", "f", 1)
+float8_e5m2fnuz = _make("float8_e5m2fnuz", "f", 1)
+float8_e8m0fnu = _make("float8_e8m0fnu", "f", 1)
 qint8 = _make("qint8", "i", 1)
 qint32 = _make("qint32", "i", 4)
 quint8 = _make("quint8", "u", 1)
@@ -150,13 +170,24 @@ default = Settings(dtype=np.dtype(np.float32))  # the dtype that Python's floats
 _core._set_default(default)
 
 
-_LIMITS = {  # name of a dtype that NumPy does not have -> (eps, max, min, tiny, resolution)
-    "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
-    "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
-    "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),
-    "float8_e5m2": (2**-2, 57344, -57344, 2**-14, 1),
-    "float8_e5m2fnuz": (2**-3, 57344, -57344, 2**-15, 1),
-    "float8_e8m0fnu": (1, 2.0**127, 2.0**-127, 2.0**-127, 1),
+class _Limits(NamedTuple):
+    """The limits of a dtype that NumPy does not have, under the names of ``numpy.finfo``."""
+
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    resolution: float
+
+
+_BFLOAT16_MAX = (2 - 2**-7) * 2.0**127
+_LIMITS = {  # by the name of the dtype
+    "bfloat16": _Limits(2**-7, _BFLOAT16_MAX, -_BFLOAT16_MAX, 2.0**-126, resolution=0.01),
+    "float8_e4m3fn": _Limits(2**-3, 448, -448, 2**-6, resolution=1),
+    "float8_e4m3fnuz": _Limits(2**-3, 240, -240, 2**-7, resolution=1),
+    "float8_e5m2": _Limits(2**-2, 57344, -57344, 2**-14, resolution=1),
+    "float8_e5m2fnuz": _Limits(2**-3, 57344, -57344, 2**-15, resolution=1),
+    "float8_e8m0fnu": _Limits(1, 2.0**127, 2.0**-127, 2.0**-127, resolution=1),
 }
 
 
@@ -169,20 +200,21 @@ class finfo:
     (3.4028234663852886e+38, 32)
     """
 
-    eps: float
-    max: float
-    min: float
-    tiny: float
-
-    def __init__(self, type: Any = None) -> None:
-        kind = dtype(default.dtype if type is None else type)
-        if kind.kind != "f":
-            raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
-        names = ("eps", "max", "min", "tiny", "resolution")
-        limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
-        self.bits = kind.itemsize * 8
-        self.dtype = kind.name
-        vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
+    def __init__(self, type: DtypeLike | None = None) -> None:
+        found = DType(default.dtype if type is None else type)
+        if found.kind != "f":
+            raise TypeError(f"[finfo] got {found}; expected a dtype of floats: iinfo has those of integers")
+        limits: Any = _LIMITS.get(found.name)
+        if limits is None:
+            limits = np.finfo(found.dtype)
+        self.bits = found.itemsize * 8
+        self.dtype = found.name
+        self.eps = float(limits.eps)
+        self.max = float(limits.max)
+        self.min = float(limits.min)
+        self.tiny = float(limits.tiny)
+        self.resolution = float(limits.resolution)
+        self.smallest_normal = self.tiny
 
     def __repr__(self) -> str:
         limits = {key: value for key, value in vars(self).items() if key not in ("bits", "dtype")}
@@ -198,27 +230,31 @@ class iinfo:
     127
     """
 
-    def __init__(self, type: Any) -> None:
-        kind = dtype(type)
-        if kind.kind not in "iu":
-            raise TypeError(f"[iinfo] got {kind}; expected a dtype of integers: finfo has those of floats")
-        limits = np.iinfo(kind.dtype)
-        self.bits, self.max, self.min = kind.itemsize * 8, int(limits.max), int(limits.min)
-        self.dtype = kind.name
+    def __init__(self, type: DtypeLike) -> None:
+        found = DType(type)
+        if found.kind not in "iu":
+            raise TypeError(f"[iinfo] got {found}; expected a dtype of integers: finfo has those of floats")
+        limits = np.iinfo(found.dtype)
+        self.bits = found.itemsize * 8
+        self.max = int(limits.max)
+        self.min = int(limits.min)
+        self.dtype = found.name
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
-def _asked(name: str, kind: Any) -> dtype:
+def _dtype_of(name: str, argument: DtypeLike) -> dtype:
     """The dtype of an argument. name: the function's, for the error."""
     try:
-        return dtype(kind)
+        return dtype(argument)
     except Exception:
-        raise TypeError(f"[{name}] got {type(kind).__name__}; expected a dtype, such as float32") from None
+        raise TypeError(
+            f"[{name}] got {type(argument).__name__}; expected a dtype, such as float32"
+        ) from None
 
 
-def promote_types(type1: Any, type2: Any) -> dtype:
+def promote_types(type1: DtypeLike, type2: DtypeLike) -> dtype:
     """The dtype of an operation on tensors of these two dtypes: the one of the higher kind (bool, integers,
     floats); of the same kind, the wider one.
 
@@ -226,21 +262,25 @@ def promote_types(type1: Any, type2: Any) -> dtype:
     >>> rv.promote_types(rv.int64, rv.float16)
     torch.float16
     """
-    kinds = [_asked("promote_types", kind) for kind in (type1, type2)]
-    if kinds[0] is kinds[1]:
-        return kinds[0]
-    reals = [kind.to_real() for kind in kinds]
-    floats = [kind for kind in reals if kind.is_floating_point]
+    first = _dtype_of("promote_types", type1)
+    second = _dtype_of("promote_types", type2)
+    if first is second:
+        return first
+    reals = [first.to_real(), second.to_real()]
+    floats = [real for real in reals if real.is_floating_point]
     if len(floats) == 1 and not hasattr(floats[0], "char"):  # NumPy has no such dtype
-        real = floats[0]
+        promoted = floats[0]
     else:
-        real = dtype(_core._result_dtype(*(kind.dtype for kind in reals)))
-    if any(kind.is_complex for kind in kinds):
-        return real.to_complex()
-    return real
+        promoted = dtype(_core._result_dtype(*(real.dtype for real in reals)))
+    if first.is_complex or second.is_complex:
+        return promoted.to_complex()
+    return promoted
 
 
-def can_cast(from_: Any, to: Any) -> bool:
+_KINDS_IN_ORDER = "bifc"  # NumPy's letters: bool, integers, floats, complex numbers
+
+
+def can_cast(from_: DtypeLike, to: DtypeLike) -> bool:
     """True if PyTorch allows to write numbers of the dtype from_ to a tensor of the dtype to: unless to is of
     a lower kind (bool, integers, floats, complex numbers).
 
@@ -248,5 +288,6 @@ def can_cast(from_: Any, to: Any) -> bool:
     >>> rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8)
     (False, True)
     """
-    kinds = [_asked("can_cast", kind).kind.replace("u", "i") for kind in (from_, to)]
-    return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])
+    source = _dtype_of("can_cast", from_).kind.replace("u", "i")
+    target = _dtype_of("can_cast", to).kind.replace("u", "i")
+    return _KINDS_IN_ORDER.index(source) <= _KINDS_IN_ORDER.index(target)

@@ -15,7 +15,7 @@ from functools import wraps
 from inspect import signature, unwrap
 from numbers import Real
 from types import FunctionType, MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -139,20 +139,28 @@ def own_error(function: F, name: str = "") -> F:
     return call  # type: ignore[return-value]
 
 
-def _flags(function: Callable[..., Any]) -> list[tuple[int, str, bool | None]]:
-    """(place, name, default) of each parameter of type bool, except `inplace`, for which PyTorch accepts any
-    value.
+class _Flag(NamedTuple):
+    """A parameter of type bool. place: its position; sys.maxsize if it is keyword-only. default: None if None
+    is allowed, else False."""
 
-    place: its position; sys.maxsize if it is keyword-only. default: None if None is allowed, else False.
-    """
+    place: int
+    name: str
+    default: bool | None
+
+
+def _flags(function: Callable[..., Any]) -> list[_Flag]:
+    """The parameters of type bool, except `inplace`, for which PyTorch accepts any value."""
     function = unwrap(function)
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()
-    return [
-        (names.index(key) if key in names else sys.maxsize, key, None if kind == "bool | None" else False)
-        for key, kind in getattr(function, "__annotations__", {}).items()
-        if kind in ("bool", "bool | None") and key not in ("return", "inplace")
-    ]
+    flags = []
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        if annotation not in ("bool", "bool | None") or name in ("return", "inplace"):
+            continue
+        place = names.index(name) if name in names else sys.maxsize
+        default = None if annotation == "bool | None" else False
+        flags.append(_Flag(place, name, default))
+    return flags
 
 
 def renamed(
@@ -215,14 +223,17 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> tuple[str, 
     for key, value in given.arguments.items():
         if type(value) is DType and not hasattr(value, "dtype"):
             return str(value), "a dtype that NumPy has, such as float32 or float16"
-        for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
-            refuse_torch(name, key, part)
+        refuse_torch(name, key, value)
+        if isinstance(value, (list, tuple)):
+            for item in value:
+                refuse_torch(name, key, item)
     kinds = getattr(unwrap(function), "__annotations__", {})
     for key, value in given.arguments.items():
         expected = _expected(str(kinds.get(key, "")), value)
         if not expected and value is not None and key in _BY_NAME:
             is_one, text = _BY_NAME[key]
-            expected = "" if is_one(value) else text
+            if not is_one(value):
+                expected = text
         if expected:
             return f"{key} {_shown(value)}", expected
     return shown or "no arguments", f"arguments as in {name}({names}) that it can work with"
@@ -285,12 +296,28 @@ def _is_module(value: object) -> bool:
     return callable(getattr(value, "named_parameters", None))
 
 
+def _is_string(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_device(value: object) -> bool:
+    return not hasattr(value, "shape")
+
+
+def _is_generator(value: object) -> bool:
+    return hasattr(value, "manual_seed")
+
+
+def _is_input(value: object) -> bool:
+    return _is_tensor(value) or _is_number(value)
+
+
 # {annotation of a parameter: (whether a value is one, its description)}, for errors.
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Tensor": (_is_tensor, "a Tensor"),
     "float": (_is_number, "a number"),
     "int": (_is_whole, "a whole number"),
-    "str": (lambda value: isinstance(value, str), "a string"),
+    "str": (_is_string, "a string"),
     "Module": (_is_module, "a module"),
     "M": (_is_module, "a module"),
 }
@@ -314,9 +341,9 @@ _BY_NAME: dict[str, tuple[Callable[[Any], bool], str]] = {
     "x1": (_is_tensor, "a Tensor"),
     "x2": (_is_tensor, "a Tensor"),
     "dtype": (_is_dtype, "a dtype, such as float32"),
-    "device": (lambda value: not hasattr(value, "shape"), "a device, such as 'cpu'"),
-    "generator": (lambda value: hasattr(value, "manual_seed"), "a Generator"),
-    "input": (lambda value: _is_tensor(value) or _is_number(value), "a Tensor, a NumPy array or a number"),
+    "device": (_is_device, "a device, such as 'cpu'"),
+    "generator": (_is_generator, "a Generator"),
+    "input": (_is_input, "a Tensor, a NumPy array or a number"),
 }
 _LISTS = ("Sequence[", "Iterable[", "list[")
 
@@ -397,9 +424,11 @@ def number(
     if low <= value <= high and not (above and value == low):
         return value
     if high < math.inf:
-        limits = f"{low:g} {'<' if above else '<='} {key} <= {high:g}"
+        sign = "<" if above else "<="
+        limits = f"{low:g} {sign} {key} <= {high:g}"
     elif low > -math.inf:
-        limits = f"{'above' if above else 'at least'} {low:g}"
+        word = "above" if above else "at least"
+        limits = f"{word} {low:g}"
     else:
         limits = "a number, not nan"
     raise failure(OpError, name, f"{key} {value}", limits)

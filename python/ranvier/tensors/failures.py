@@ -7,11 +7,14 @@ PyTorch raises.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 import ranvier._core as _core
+
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
 
 
 class OpError(RuntimeError, ValueError):
@@ -124,12 +127,15 @@ def put_name(error: E, name: str) -> E:
     return error
 
 
-def require_dtype(name: str, what: str, x: Any, kinds: str, expected: str) -> None:
+def require_dtype(
+    name: str, what: str, x: TensorSlots | np.ndarray[Any, Any], kinds: str, expected: str
+) -> None:
     """Raises TypeError for an array or a Tensor whose dtype is of none of these kinds (NumPy's letters).
 
     >>> require_dtype("one_hot", "classes", np.zeros(2, int), "iu", "integers")
     """
-    dtype = getattr(x, "_array", x).dtype
+    array: Any = getattr(x, "_array", x)
+    dtype = array.dtype
     if dtype.kind not in kinds:
         raise DtypeError(f"[{name}] got {what} of dtype {dtype}; expected {expected}")
 

@@ -162,12 +162,14 @@ def _split(
     arrays: list[Array] = []
     axes: list[int] = []
     mask = None
-    source = axis = 0  # the next dimension of x, and of the view
+    source = 0  # the next dimension of x
+    axis = 0  # the next dimension of the view
     for part in _parts(key, shape):
         if part is None or isinstance(part, slice):
             basic.append(part)
-            source = source + (part is not None)
-            axis = axis + 1
+            if part is not None:
+                source += 1
+            axis += 1
         elif isinstance(part, int):
             if not -shape[source] <= part < shape[source]:
                 raise _out_of_range(part, shape[source])
@@ -178,7 +180,10 @@ def _split(
             if is_mask:
                 mask = part
             for index in _indices(part, shape[source : source + part.ndim]):
-                basic.append(None if is_mask and part.ndim == 0 else slice(None))
+                if is_mask and part.ndim == 0:
+                    basic.append(None)  # a mask of one number picks along a new axis
+                else:
+                    basic.append(slice(None))
                 arrays.append(index)
                 axes.append(axis)
                 axis += 1
@@ -189,7 +194,8 @@ def _split(
 def _parts(key: Key, shape: tuple[int, ...]) -> list[Any]:
     """The parts of a key, with ints for numbers of any class, and slices in place of Ellipsis and for missing
     dimensions."""
-    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
+    raw_parts = key if isinstance(key, tuple) else (key,)
+    parts = [_part(part) for part in raw_parts]
     left = len(shape) - sum(map(_consumed, parts))
     if left < 0 or sum(part is ... for part in parts) > 1:
         raise OpIndexError(
@@ -284,8 +290,15 @@ def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
 
 
 def _check_range(index: Array, size: int) -> None:
-    if index.size and not -size <= index.min() <= index.max() < size:
-        raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
+    """Raises IndexError for an index array with a number that an axis of this size does not have."""
+    if index.size == 0:
+        return
+    low = int(index.min())
+    high = int(index.max())
+    if high >= size:
+        raise _out_of_range(high, size)
+    if low < -size:
+        raise _out_of_range(low, size)
 
 
 def _out_of_range(index: int, size: int) -> IndexError:

@@ -2,13 +2,13 @@
 
 They may write to the memory without the Tensor's knowledge, so `unwatched` of its cell is set. NumPy's
 DLPack knows no bfloat16: such an array is exported as uint16, and the code of the dtype in the capsule is
-    then changed.
+then changed. The functions here are methods of Tensor.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, Array
 
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
+
 # DLDataTypeCode
 UINT = 1
 BFLOAT = 4
@@ -24,7 +27,7 @@ BFLOAT = 4
 _PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}
 
 
-def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
+def numpy(self: TensorSlots, *, force: bool = False) -> Array:
     """The array itself, not a copy.
 
     Raises RuntimeError for a Tensor that requires a gradient: detach() first, or call it under no_grad();
@@ -38,7 +41,7 @@ def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
     return array
 
 
-def _lent(tensor: Any, force: bool = False) -> Array:
+def _lent(tensor: TensorSlots, force: bool = False) -> Array:
     """The array of a Tensor, whose memory counts as unwatched from now on (tensors/views.py)."""
     if tensor._requires_grad and mode.enabled and not truth("numpy", "force", force):
         raise RuntimeError(
@@ -48,9 +51,9 @@ def _lent(tensor: Any, force: bool = False) -> Array:
     return tensor._read("numpy()")
 
 
-def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def asarray(self: TensorSlots, dtype: Any = None, copy: bool | None = None) -> Array:
     """Tensor.__array__, which `numpy.asarray` calls."""
-    array: Array = self.numpy()
+    array: Array = self.numpy()  # the method, since a subclass may have another
     if dtype is not None and array.dtype != dtype:
         if copy is False:
             raise OpError(
@@ -62,7 +65,7 @@ def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarra
     return array
 
 
-def as_capsule(self: Any, **settings: Any) -> Any:
+def as_capsule(self: TensorSlots, **settings: Any) -> Any:
     """Tensor.__dlpack__, which `from_dlpack` of other libraries calls."""
     array = _lent(self)
     if array.dtype != BF16:

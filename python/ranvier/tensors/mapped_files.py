@@ -122,7 +122,9 @@ def require_whole(op: str, values: Iterable[Any]) -> None:
 
     values: Tensors or arrays. op: the name in the error.
     """
-    for memory in {_owner(getattr(value, "_array", value)) for value in values} if _files else ():
+    if not _files:
+        return
+    for memory in {_owner(getattr(value, "_array", value)) for value in values}:
         if memory is None:
             continue
         with suppress(FileNotFoundError):  # A removed file stays on the disk as long as it is mapped.

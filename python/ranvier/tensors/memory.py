@@ -11,14 +11,14 @@ import copyreg
 import functools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import current, is_recording, observers
-from ranvier.tensors.dtypes import finfo
+from ranvier.tensors.dtypes import DtypeLike, finfo
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host, host_in_place
 
@@ -28,8 +28,7 @@ F16 = np.dtype(np.float16)
 BF16 = np.dtype(_core._BFloat16)
 F32 = np.dtype(np.float32)
 HALVES = frozenset((F16, BF16))  # half floats: floats of 16 bits, which most ops compute in float32
-# How bfloat16 is pickled. NumPy's own way would change the one registered dtype object when it is loaded.
-copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
+
 # NumPy's character codes of the dtypes for which the core has kernels. "E" is bfloat16.
 _FLOATS = frozenset("fdeE")  # the dtypes that the core copies
 _READ = frozenset("fd?bBhHiIlqeE")  # the dtypes that the core casts from
@@ -39,9 +38,21 @@ MOST_ELEMENTS = 2**40  # The core takes no more.
 
 
 def _in_order(order: Any) -> np.dtype[Any]:
+    """bfloat16 in a byte order, "=", "<" or ">"; pickles refer to this function by its name."""
     if order == "=":
         return BF16
     return BF16.newbyteorder(order)
+
+
+def _reduced_bfloat16(dtype: np.dtype[Any]) -> tuple[Any, tuple[str]]:
+    """How bfloat16 is pickled. NumPy's own way would change the one registered dtype object when it is
+    loaded."""
+    if dtype.isnative:
+        return _in_order, ("=",)
+    return _in_order, (dtype.byteorder,)
+
+
+copyreg.pickle(type(BF16), _reduced_bfloat16)
 
 
 def bools(raw: Array) -> Array:
@@ -54,7 +65,8 @@ def bools(raw: Array) -> Array:
 
 def keep(array: Any) -> Any:
     """Tells a recording that an array is constant, or is state that outlives the step; returns the array."""
-    if observers and (recording := current()) is not None:
+    recording = current() if observers else None
+    if recording is not None:
         recording.core.keep(array)
     return array
 
@@ -113,8 +125,10 @@ def native(array: Array) -> Array:
     """
     if array.dtype.char == "E" and array.dtype.kind == "V":
         return array.view(BF16)
-    if array.dtype.char == "?" and (bits := array.view(np.uint8)).max(initial=0) > 1:
-        return bits != 0
+    if array.dtype.char == "?":
+        stored_bytes = array.view(np.uint8)
+        if stored_bytes.max(initial=0) > 1:
+            return stored_bytes != 0
     if array.dtype.isnative:
         return array
     return array.astype(array.dtype.newbyteorder("="))
@@ -137,21 +151,22 @@ def _like(array: Array, value: Array) -> Array:
 
 def copied(x: Array, order: str = "K") -> Array:
     """A copy of x. order: "C", "channels_last", or "K", the order of x."""
-    last = order == "channels_last"
-    if not last and x.dtype.char in _MADE and x.flags.c_contiguous:
+    to_channels_last = order == "channels_last"
+    if not to_channels_last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
     if x.dtype.char not in _FLOATS:
         return host(_copied, x, order)
-    if last:
+    if to_channels_last:
         return _core.copy(x, True, None)
     if order == "C":
         return _core.copy(x, False, None)
     return _core.copy_like(x, x)
 
 
-def _copied(x: Array, order: str) -> Array:
-    last = order == "channels_last"
-    return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)  # type: ignore[arg-type]
+def _copied(x: Array, order: Any) -> Array:
+    if order == "channels_last":
+        return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    return x.copy(order=order)
 
 
 def cast(x: Array, dtype: np.dtype[Any]) -> Array:
@@ -175,7 +190,11 @@ def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
 
 def widened(arrays: list[Array]) -> list[Array]:
     """Half floats in float32, for a kernel that changes them in place; :func:`narrow` then rounds them."""
-    return [in_dtype(x, F32) if x.dtype in HALVES else x for x in arrays]
+    return list(map(_without_halves, arrays))
+
+
+def _without_halves(x: Array) -> Array:
+    return in_dtype(x, F32) if x.dtype in HALVES else x
 
 
 def narrow(arrays: list[Array], wide: list[Array]) -> None:
@@ -207,9 +226,12 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
     """
     if dy.shape == shape:
         return dy
-    lead = dy.ndim - len(shape)
-    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return _core.sum(dy, axes, True, None).reshape(shape)
+    lead = dy.ndim - len(shape)  # axes that the operand does not have
+    axes = list(range(lead))
+    for i, n in enumerate(shape):
+        if n == 1 and dy.shape[lead + i] != 1:
+            axes.append(lead + i)
+    return _core.sum(dy, tuple(axes), True, None).reshape(shape)
 
 
 def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: Array) -> Array:
@@ -225,7 +247,7 @@ def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: A
     return in_dtype(unbroadcast(kernel(*arrays), shape), dy.dtype)
 
 
-def reshaped(x: Array, shape: Any) -> Array:
+def reshaped(x: Array, shape: int | Sequence[int]) -> Array:
     """x in another shape: a view if possible, else a copy."""
     y = x.reshape(shape)
     if observers and not np.may_share_memory(x, y):
@@ -240,7 +262,7 @@ def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
     return cast(x, dtype)
 
 
-def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def filled(value: float | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A new array with this number in all elements; None: the elements are not set."""
     if dtype.char in _MADE:
         return _core.full(shape, dtype, value)
@@ -250,13 +272,13 @@ def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return host(np.full, shape, value, dtype)
 
 
-def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
+def filled_like(value: float | None, array: Array, dtype: DtypeLike | None = None) -> Array:
     """As :func:`filled`, in the shape and memory order of an array, and in its dtype if none is given."""
-    kind = array.dtype if dtype is None else np.dtype(dtype)
-    if kind.char in _MADE and array.dtype.char in _READ:
-        return _core.full_like(array, kind, value)
-    require_numbers("tensor", kind)
-    return np.full_like(array, value or 0, kind)
+    target = array.dtype if dtype is None else np.dtype(dtype)
+    if target.char in _MADE and array.dtype.char in _READ:
+        return _core.full_like(array, target, value)
+    require_numbers("tensor", target)
+    return np.full_like(array, value or 0, target)
 
 
 def literal(array: Array) -> Array:
@@ -393,7 +415,7 @@ def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     return number
 
 
-def _is_beyond(number: Any, dtype: np.dtype[Any]) -> bool:
+def _is_beyond(number: float, dtype: np.dtype[Any]) -> bool:
     """True for a finite number beyond the range of a floating dtype."""
     if dtype.kind != "f" or not 65504 < abs(number) < math.inf:  # 65504 is float16's largest
         return False

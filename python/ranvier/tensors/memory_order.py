@@ -42,8 +42,12 @@ def to_c_order(tensor: Tensor) -> bool:
     is_own = any(other._array.flags.c_contiguous for other in no_views if other is not hidden)
     if is_own or not _may_move(family):
         return False
-    no_views.sort(key=lambda other: -other._array.size)
+    no_views.sort(key=_size, reverse=True)
     return any(_in_order_of(first, family) for first in (*no_views, tensor))
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor._array.size
 
 
 def _a_view(tensor: Tensor) -> Any:
@@ -121,11 +125,15 @@ def _at_the_same_elements(array: Array, whole: Array, made: Array) -> Array | No
     if array.dtype.itemsize != whole.dtype.itemsize or not array.size:
         return None
     dims = [d for d in range(whole.ndim) if whole.shape[d] > 1]
-    dims.sort(key=lambda d: -whole.strides[d])
-    old, new = ([x.strides[d] for d in dims] for x in (whole, made))
-    steps = [_steps(array.ctypes.data - whole.ctypes.data, old)]
+    dims.sort(key=whole.strides.__getitem__, reverse=True)
+    old = [whole.strides[d] for d in dims]
+    new = [made.strides[d] for d in dims]
+    steps = [_steps(array.ctypes.data - whole.ctypes.data, old)]  # to the array's first element
     for stride, size in zip(array.strides, array.shape, strict=True):
-        steps.append(_steps(stride if size > 1 else 0, old))
+        if size > 1:
+            steps.append(_steps(stride, old))
+        else:  # no step is made along this dimension, whatever its stride
+            steps.append(_steps(0, old))
     first, *along = [found for found in steps if found is not None]
     if len(along) < array.ndim:
         return None

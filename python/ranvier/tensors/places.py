@@ -17,7 +17,7 @@ from ranvier.tensors.memory import _FLOATS, _NUMBERS, Array, number_in, plain, r
 from ranvier.tensors.recording import host, host_in_place
 
 if TYPE_CHECKING:
-    from ranvier.tensors.types import Key, TensorLike
+    from ranvier.tensors.types import Index, Key, TensorLike
 
 
 def picked(array: Array, keys: tuple[Any, ...]) -> Array:
@@ -40,13 +40,14 @@ def _parts(key: Key) -> tuple[Any, ...]:
     """The parts of a key, as operands of `host`. A mask counts as a read of values, which makes a recorded
     step eager, because the shape of the result depends on it."""
     parts = _tuple(key)
-    for part in parts if observers else ():
-        if not isinstance(part, slice) and np.asarray(part).dtype.kind == "b":
-            value_read("an index by a mask", part)
+    if observers:
+        for part in parts:
+            if not isinstance(part, slice) and np.asarray(part).dtype.kind == "b":
+                value_read("an index by a mask", part)
     return parts
 
 
-def _picked(array: Array, *key: Any) -> Array:
+def _picked(array: Array, *key: Index) -> Array:
     return np.asarray(array[key])
 
 
@@ -62,7 +63,7 @@ def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
     return host(_picked_last, array, *_parts(key))
 
 
-def _picked_last(array: Array, *key: Any) -> Array:
+def _picked_last(array: Array, *key: Index) -> Array:
     y = np.asarray(array[key])
     order = np.arange(y.size).reshape(y.shape)
     last = np.zeros(array.shape, np.int64)
@@ -73,8 +74,14 @@ def _picked_last(array: Array, *key: Any) -> Array:
 def put_in_order(array: Array, key: Key, values: Array) -> None:
     """array[key] = values; of several values for one place the last one in C order stays. The operands are
     made contiguous, because NumPy's order of writing depends on their strides."""
-    key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in _tuple(key))
-    array[key] = np.ascontiguousarray(values) if values.ndim else values
+    array[tuple(map(_contiguous, _tuple(key)))] = _contiguous(values)
+
+
+def _contiguous(part: Any) -> Any:
+    """An array in C order; all else, and an array of one number without dimensions, as it is."""
+    if isinstance(part, np.ndarray) and part.ndim:
+        return np.ascontiguousarray(part)
+    return part
 
 
 def put(array: Array, keys: tuple[Any, ...], value: TensorLike) -> None:
@@ -111,7 +118,7 @@ def _put_slices(array: Array, key: Key, value: TensorLike) -> bool:
     return True
 
 
-def _put(array: Array, value: Any, *key: Any) -> None:
+def _put(array: Array, value: TensorLike, *key: Index) -> None:
     """array[key] = value for a key with arrays. A number is cast to any dtype; an array is not cast to a
     dtype of a lower kind (bool, integers, floats)."""
     value = np.asarray(plain("setitem", value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from ranvier.observe import value_read
 from ranvier.settings import Settings
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError
+
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
 
 _DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
 _PROFILES = {
@@ -56,23 +59,27 @@ def set_printoptions(
     for name, value in given.items():
         if value is not None and not value >= 0:
             raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
+    if profile is not None:
+        for name, value in _PROFILES[profile].items():
+            setattr(options, name, value)
     for name, value in given.items():
-        if value is not None or profile is not None:
-            setattr(options, name, _PROFILES[profile or "default"][name] if value is None else value)
+        if value is not None:
+            setattr(options, name, value)
     options.sci_mode = sci_mode
 
 
-def text(tensor: Any) -> str:
+def text(tensor: TensorSlots) -> str:
     """``tensor([1., 2.], requires_grad=True)``"""
     value_read("str() or repr()", tensor)
     array = tensor._array
-    kind = type(tensor)
-    if kind.__name__.endswith("Parameter"):
+    tensor_class = type(tensor)
+    prefix = ""
+    if tensor_class.__name__.endswith("Parameter"):
         prefix = "Parameter containing:\n"
-    else:
-        prefix = ""
-    own = kind.__module__.partition(".")[0] in ("ranvier", "torch")  # else a class of the program
-    name = "tensor(" if own else f"{kind.__name__}("
+    if tensor_class.__module__.partition(".")[0] in ("ranvier", "torch"):
+        name = "tensor("
+    else:  # a class of the program
+        name = f"{tensor_class.__name__}("
     parts = []
     if tensor.is_meta:
         body = "..."
@@ -109,9 +116,15 @@ def _ends(shape: tuple[int, ...], edge: int) -> tuple[Any, ...]:
     the other would copy the rest, which is large where an expanded tensor has one element many times."""
     axes = []
     for n in shape:
-        both = [*range(edge), *range(n - edge, n)]
-        axes.append(both if n > 2 * edge else [*range(n)])
+        axes.append(_shown_places(n, edge, shorten=n > 2 * edge))
     return np.ix_(*axes)
+
+
+def _shown_places(n: int, edge: int, shorten: bool) -> list[int]:
+    """The indices along a dimension of n elements that are shown: `edge` at each end if it is shortened."""
+    if shorten:
+        return [*range(edge), *range(n - edge, n)]
+    return [*range(n)]
 
 
 def with_parts(line: str, parts: list[str], indent: int) -> str:
@@ -119,9 +132,12 @@ def with_parts(line: str, parts: list[str], indent: int) -> str:
     one."""
     used = len(line) - line.rfind("\n") + 1
     for part in parts:
-        fits = used + len(part) + 2 <= options.linewidth
-        line += (", " if fits else ",\n" + " " * indent) + part
-        used = (used + len(part) + 2) if fits else indent + len(part)
+        if used + len(part) + 2 <= options.linewidth:
+            line += ", " + part
+            used += len(part) + 2
+        else:
+            line += ",\n" + " " * indent + part
+            used = indent + len(part)
     return line
 
 
@@ -154,7 +170,8 @@ class _Format:
                     self.style = "f"
         self.width = max((len(self.number(v)) for v in counted.tolist()), default=1)
 
-    def number(self, value: Any) -> str:
+    def number(self, value: float) -> str:
+        """The text of an element, without spaces before it."""
         if not self.floating:
             return str(value)
         if self.style == "int":
@@ -163,7 +180,7 @@ class _Format:
             return f"{value:.0f}"
         return f"{value:.{options.precision}{self.style}}"
 
-    def __call__(self, value: Any) -> str:
+    def __call__(self, value: float) -> str:
         return self.number(value).rjust(self.width)
 
 
@@ -174,7 +191,7 @@ def _body(array: np.ndarray[Any, Any], number: _Format, indent: int, summarise: 
     n = len(array)
     edge = options.edgeitems
     cut = summarise and n > 2 * edge
-    rows = [*range(edge), *range(n - edge, n)] if cut else range(n)
+    rows = _shown_places(n, edge, shorten=cut)
     if array.ndim == 1:
         cells = [number(array[i].item()) for i in rows]
         if cut:

@@ -16,9 +16,9 @@ recording. "foreign": allocated by NumPy during it. "argument": of an argument. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -26,6 +26,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import Observer, _local, hosted, observers, place
 from ranvier.tensors.dtypes import dtype as DType
+
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
 
 Array = np.ndarray[Any, Any]
 _READ = "a replay computes no Python values: return the Tensor and read it outside"
@@ -90,21 +93,21 @@ class Recording(Observer):
         self.modules[id(module)] = module
         return run(*args, **kwargs)
 
-    def read(self, how: str, tensor: Any = None) -> None:
+    def read(self, how: str, tensor: TensorSlots | None = None) -> None:
         self.refuse(f"{how} reads a value", _READ)
 
-    def gets_gradient(self, leaf: Any) -> None:
+    def gets_gradient(self, leaf: TensorSlots) -> None:
         """Called before a gradient is added to that of a leaf."""
         # Tensors are kept, not their arrays: autograd counts the references to arrays.
         if id(leaf) not in self.leaves:
             self.leaves[id(leaf)] = leaf, leaf.grad, True
 
-    def sets_gradient(self, leaf: Any) -> None:
+    def sets_gradient(self, leaf: TensorSlots) -> None:
         """Called before the gradient of a leaf becomes another Tensor, or None."""
         if id(leaf) not in self.leaves:
             self.leaves[id(leaf)] = leaf, leaf.grad, False
 
-    def changes(self, tensor: Any) -> None:
+    def changes(self, tensor: TensorSlots) -> None:
         """Called after a change in place. A replay counts the changes of tensors that outlive the step,
         too."""
         array = tensor._array
@@ -113,7 +116,7 @@ class Recording(Observer):
         if _core.share_memory([array], self.arguments) or self.has_moved(array):
             self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
 
-    def moves(self, tensor: Any, array: Array) -> None:
+    def moves(self, tensor: TensorSlots, array: Array) -> None:
         """Called before an argument gets memory in another order. A replay, which leaves the argument as it
         is, would not write to it."""
         start = array.ctypes.data
@@ -197,13 +200,17 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
         return function(*operands)
     with paused():
         result = function(*operands)
-    results = [np.asarray(part) for part in (result if isinstance(result, tuple) else (result,))]
+    if isinstance(result, tuple):
+        results = [np.asarray(array) for array in result]
+    else:
+        results = [np.asarray(result)]
     call = _FunctionCall(function, operands)
-    call.written = [i for i, part in enumerate(results) if recording.core.kind_of(part) == "foreign"]
+    call.written = [i for i, array in enumerate(results) if recording.core.kind_of(array) == "foreign"]
     arrays = _arrays(operands)
     made = [results[i] for i in call.written]
     if made and call.fits(arrays, made):
-        for i, array in zip(call.written, recording.core.host(call, arrays, made, None), strict=True):
+        in_core = recording.core.host(call, arrays, made, None)
+        for i, array in zip(call.written, in_core, strict=True):
             results[i] = array
     if isinstance(result, tuple):
         return tuple(results)
@@ -222,7 +229,7 @@ class _Changed:
         return (changed,)
 
 
-def _are_constant(operands: Any) -> bool:
+def _are_constant(operands: Iterable[Any]) -> bool:
     """True if no operand hides an array, as a list of arrays or a Tensor does: operands that are no arrays
     become constants of the instruction."""
     for x in operands:
@@ -276,8 +283,10 @@ class _FunctionCall(HostedCall):
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
         self.function = function
         self.written = [0]
-        self.constants = [None if isinstance(x, np.ndarray) else x for x in operands]
         self.positions = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
+        self.constants: list[Any] = list(operands)
+        for position in self.positions:
+            self.constants[position] = None  # the program must not hold the arrays of the recording
 
     def run(self, arrays: tuple[Array, ...]) -> Any:
         operands = [*self.constants]

@@ -10,7 +10,7 @@ backward runs.
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -18,6 +18,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tensors.memory import Array
 from ranvier.tensors.views import bounds
+
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
 
 
 class Replaced(NamedTuple):
@@ -38,7 +41,7 @@ replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
 _ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
 
 
-def note(tensor: Any, new: Array, new_cell: _core._Cell) -> None:
+def note(tensor: TensorSlots, new: Array, new_cell: _core._Cell) -> None:
     """Must be called before a tensor gets other memory. new, new_cell: its new array and cell."""
     cell = tensor._cell
     array = tensor._array
@@ -49,9 +52,19 @@ def note(tensor: Any, new: Array, new_cell: _core._Cell) -> None:
         replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
     if sys.getrefcount(cell) > _ALONE + 1:  # A node or another tensor also has the cell.
         prune()
-        where = (*bounds(array), array.shape, array.strides)
-        of_maker = None if maker is None else ref(maker)
-        replaced[id(cell)] = Replaced(cell, ref(tensor), of_maker, *where, new, new_cell)
+        start, end = bounds(array)
+        maker_ref = None if maker is None else ref(maker)
+        replaced[id(cell)] = Replaced(
+            cell=cell,
+            tensor=ref(tensor),
+            maker=maker_ref,
+            start=start,
+            end=end,
+            shape=array.shape,
+            strides=array.strides,
+            new=new,
+            new_cell=new_cell,
+        )
 
 
 def prune() -> None:
@@ -66,33 +79,46 @@ def renew(node: Any) -> None:
     Raises RuntimeError if that is not possible, because the node has saved computed values, or the new array
     has another layout.
     """
-    for place, edge in enumerate(node.edges, 1):
-        if place < len(node.versions):
-            entry = replaced.get(id(node.versions[place]))
-        else:
-            entry = None
+    for place, edge in enumerate(node.edges, 1):  # versions[0] is that of the result
+        if place >= len(node.versions):
+            continue
+        entry = replaced.get(id(node.versions[place]))
         if entry is None or node.through_view(place):
             continue
-        own = (entry.maker or entry.tensor)()
-        if edge is not None and edge is not own:
+        changed = (entry.maker or entry.tensor)()  # the edge of an input that is the changed tensor
+        if edge is not None and edge is not changed:
             continue  # The input is a view, or another tensor of the old memory.
-        new = entry.new
-        cell = entry.new_cell
-        while (later := replaced.get(id(cell))) is not None:
-            new = later.new
-            cell = later.new_cell
         if node.derived:
             raise _stale(node._op_name(), entry)
-        # certain: all saved arrays on the old memory are this input. Otherwise another input or a view is on
-        # it, and an array there cannot be told apart.
-        others = zip(node.edges, node.versions[1:], strict=False)
-        alone = all(cell is not entry.cell or other is edge for other, cell in others)
-        certain = alone if edge is not None else not entry.cell.links
+        new, new_cell = _present_memory(entry)
+        is_certain = _is_only_input_there(node, edge, entry)
+        replacement = new if is_certain else None
         state = vars(node)
         for name, value in list(state.items()):
-            state[name] = _renewed(value, entry, new if certain else None, node._op_name())
-        if certain:
-            node.versions = (*node.versions[:place], cell, *node.versions[place + 1 :])
+            state[name] = _renewed(value, entry, replacement, node._op_name())
+        if is_certain:
+            node.versions = (*node.versions[:place], new_cell, *node.versions[place + 1 :])
+
+
+def _present_memory(entry: Replaced) -> tuple[Array, _core._Cell]:
+    """The array and the cell that a tensor has now: its memory may have been replaced several times."""
+    array = entry.new
+    cell = entry.new_cell
+    later = replaced.get(id(cell))
+    while later is not None:
+        array = later.new
+        cell = later.new_cell
+        later = replaced.get(id(cell))
+    return array, cell
+
+
+def _is_only_input_there(node: Any, edge: Any, entry: Replaced) -> bool:
+    """True if all saved arrays on the old memory are the input of this edge. Otherwise another input or a
+    view is on it, and an array there cannot be told apart."""
+    if edge is None:
+        return not entry.cell.links
+    others = zip(node.edges, node.versions[1:], strict=False)
+    return all(cell is not entry.cell or other is edge for other, cell in others)
 
 
 def _renewed(value: Any, entry: Replaced, new: Array | None, name: str) -> Any:

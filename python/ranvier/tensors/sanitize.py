@@ -17,7 +17,14 @@ def printable(text: str) -> str:
     """
     if text.translate(_KEPT).isprintable():
         return text
-    return "".join(c if c in "\n\t" or c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    """A printable character, or the end of a line or a tab, as it is; another as an escape."""
+    if character in "\n\t" or character.isprintable():
+        return character
+    return ascii(character)[1:-1]
 
 
 def settable(kind: type, name: object, slot: bool = False) -> bool:

@@ -91,11 +91,13 @@ def respelled(function: Callable[..., Any], settings: dict[str, Any]) -> dict[st
     spellings = SPELLINGS | _OF_ONE.get(function.__name__, {})
     changed = {}
     for name, value in settings.items():
-        own = spellings.get(name, name)
-        if own == "input" and function.__name__ in OF_A:
-            own = "A"
-        is_other = name not in parameters and own in parameters
-        changed[own if is_other else name] = value
+        torch_name = spellings.get(name, name)
+        if torch_name == "input" and function.__name__ in OF_A:
+            torch_name = "A"
+        if name not in parameters and torch_name in parameters:
+            changed[torch_name] = value
+        else:
+            changed[name] = value
     is_given_twice = len(changed) < len(settings)  # as in f(axis=0, dim=0)
     if is_given_twice or changed.keys() == settings.keys():
         return None

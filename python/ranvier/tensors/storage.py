@@ -11,6 +11,8 @@ from ranvier.tensors.devices import CPU
 from ranvier.tensors.memory import Array
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from ranvier.tensors.types import DeviceLike, DtypeLike, Key
 
 __all__ = ["TypedStorage", "UntypedStorage"]
@@ -51,7 +53,8 @@ class UntypedStorage(_Storage):
     (True, 24)
     """
 
-    def __init__(self, size: Any = 0) -> None:
+    def __init__(self, size: int | Array = 0) -> None:
+        """size: in bytes; or an array, of whose memory it is."""
         if isinstance(size, np.ndarray):
             array = size
         else:
@@ -68,13 +71,16 @@ class UntypedStorage(_Storage):
             raise RuntimeError(
                 f"[from_file] got {nbytes} bytes of a file of {size}; expected at most as many"
             )
-        with open(filename, "r+b" if shared else "rb") as stream:
-            if nbytes:
-                memory = MappedFile(stream, True) if shared else mapped(stream)
-            else:
-                memory = None
-            held = bytearray(stream.read(nbytes)) if memory is None else memory
-            return cls(np.frombuffer(held, np.uint8, nbytes))
+        mode: Literal["r+b", "rb"] = "r+b" if shared else "rb"
+        with open(filename, mode) as stream:
+            memory: MappedFile | bytearray | None = None
+            if nbytes and shared:
+                memory = MappedFile(stream, shared=True)
+            elif nbytes:
+                memory = mapped(stream)
+            if memory is None:
+                memory = bytearray(stream.read(nbytes))
+            return cls(np.frombuffer(memory, np.uint8, nbytes))
 
     @classmethod
     def _new_shared(cls, size: int, *, device: DeviceLike | None = None) -> UntypedStorage:
@@ -87,7 +93,7 @@ class UntypedStorage(_Storage):
             return int(self._array.ctypes.data)
         return 0
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: int | slice) -> Any:
         """One byte as a number; of a slice, a new storage on the same memory."""
         if isinstance(key, slice):
             return UntypedStorage(np.frombuffer(self._array.data[key], np.uint8))

@@ -48,25 +48,27 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     return tensor
 
 
-def set_grad(tensor: Any, value: Any = None) -> None:
+def set_grad(tensor: Tensor, value: Tensor | None = None) -> None:
     """Sets Tensor.grad to a gradient of the same shape and dtype, or to None."""
     if value is not None:
         if not hasattr(value, "_cell"):
             raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
-        array = value._array
-        own = tensor._array
+        gradient = value._array
+        array = tensor._array
         if value is tensor:
             raise RuntimeError("[grad] got the tensor itself; expected another Tensor")
-        if array.shape != own.shape:
-            raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
-        if array.dtype != own.dtype:
-            raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
-    if observers and (recording := current()) is not None:
+        if gradient.shape != array.shape:
+            raise RuntimeError(f"[grad] got a gradient of shape {gradient.shape}; expected {array.shape}")
+        if gradient.dtype != array.dtype:
+            raise RuntimeError(f"[grad] got a gradient of dtype {gradient.dtype}; expected {array.dtype}")
+    recording = current() if observers else None
+    if recording is not None:
         recording.sets_gradient(tensor)
     tensor._grad = value
 
 
 def set_requires_grad(tensor: Tensor, value: bool, name: str = "requires_grad") -> None:
+    """Sets Tensor.requires_grad of a leaf. name: the method, which errors begin with."""
     if type(value) is not bool:
         raise TypeError(f"[{name}] got {value!r}; expected True or False")
     if tensor._grad_fn is not None:
@@ -85,12 +87,11 @@ def set_requires_grad(tensor: Tensor, value: bool, name: str = "requires_grad") 
         begin_gradients(tensor)
 
 
-def set_data(tensor: Any, value: Any) -> None:
+def set_data(tensor: Tensor, value: Tensor | Array | float) -> None:
     """Gives the tensor the memory of a value. Tensors that shared its old memory keep the old memory."""
     if type(tensor._array.base) is Computed:
         require_writeable("data", tensor._array)
-    is_tensor = hasattr(value, "_cell")
-    if is_tensor:
+    if isinstance(value, Tensor):
         array = value._array
     else:
         array = np.asarray(plain("data", value))
@@ -101,7 +102,7 @@ def set_data(tensor: Any, value: Any) -> None:
     cell = _core._Cell()
     cell.changes = tensor._cell.changes
     cell.unwatched = True
-    if is_tensor:
+    if isinstance(value, Tensor):
         cell.aliased = True
         value._cell.unwatched = True
         value._cell.aliased = True
@@ -217,7 +218,9 @@ class Tensor:
         try:
             if dim is None:
                 return self.shape
-            return self._array.shape[dim if type(dim) is int else index(dim)]
+            if type(dim) is not int:
+                dim = index(dim)
+            return self._array.shape[dim]
         except Exception as error:
             raise no_dim("size", dim, self.ndim, error) from None
 
@@ -318,7 +321,7 @@ class Tensor:
         return out
 
     @data.setter
-    def data(self, value: Any) -> None:
+    def data(self, value: Tensor | Array | float) -> None:
         set_data(self, value)
 
     # --- the array, for NumPy and others
@@ -377,7 +380,9 @@ class Tensor:
         return len(self._array)
 
     def __contains__(self, value: object) -> bool:
-        return bool((self._read("`in`") == (value._array if isinstance(value, Tensor) else value)).any())
+        elements = self._read("`in`")
+        searched = value._array if isinstance(value, Tensor) else value
+        return bool((elements == searched).any())
 
     __hash__ = object.__hash__  # Tensors are hashed by identity, whatever == gives.
 

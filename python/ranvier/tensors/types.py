@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ranvier.tensors.devices import device
-from ranvier.tensors.dtypes import dtype
+from ranvier.tensors.dtypes import DtypeLike as DtypeLike
 from ranvier.tensors.memory import Array as Array
 from ranvier.tensors.tensor import Tensor
 
@@ -25,8 +25,6 @@ TensorLike: TypeAlias = Tensor | Array | Number
 ArrayLike: TypeAlias = Tensor | Array | Number | Sequence[Any]
 """What ``rv.tensor`` makes a Tensor of: nested lists of numbers, too."""
 
-DtypeLike: TypeAlias = dtype | np.dtype[Any] | type | str
-"""A dtype of this library or of NumPy, a scalar type such as ``float`` or ``np.float32``, or a name."""
 
 DeviceLike: TypeAlias = device | str | int
 """A device, its name or its number."""

@@ -18,7 +18,7 @@ reason why the view cannot be changed in place on the tape; in that case the bas
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -26,7 +26,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode
 from ranvier.observe import current, observers
-from ranvier.tensors.memory import copied
+from ranvier.tensors.memory import Array, copied
+
+if TYPE_CHECKING:
+    from ranvier.tensors.protocols import TensorSlots
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -47,19 +50,21 @@ hides_base = _core._hides_base  # True if only views keep the base of a view
 stands_alone = _core._stands_alone
 
 
-def bump(tensor: Any) -> None:
+def bump(tensor: TensorSlots) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     count_change(tensor)
     if tensor._cell.links:
         renew(tensor)
 
 
-def count_change(tensor: Any) -> None:
+def count_change(tensor: TensorSlots) -> None:
     """Counts a change in place, without a new history for views: for a caller that gives them one itself."""
     cell = tensor._cell
     cell.changes += 1
-    if observers and (recording := current()) is not None:
-        recording.changes(tensor)
+    if observers:
+        recording = current()
+        if recording is not None:
+            recording.changes(tensor)
     array = tensor._array
     if cell.changed_last is None:
         cell.changed_last = array
@@ -69,21 +74,27 @@ def count_change(tensor: Any) -> None:
         cell.changed_last = array
 
 
-def renew(tensor: Any, without: Any = None) -> None:
+def renew(tensor: TensorSlots, without: TensorSlots | None = None) -> None:
     """Gives the views of a changed memory, except the views of the base `without`, new nodes without hooks.
 
     The gradients stay the same. As in PyTorch, the hooks of a view get only the gradients of uses before the
     change.
     """
     for view in (tensor, *sharing(tensor)):
-        if view._view is not None:
-            base, chain, why = view._view
-            if not why and base is not without and (base._requires_grad or view._grad_fn is not None):
-                edge = base._grad_fn or (base if base._requires_grad else None)
-                change_history(view, chained(chain, edge))
+        if view._view is None:
+            continue
+        base, chain, why = view._view
+        if why or base is without:
+            continue
+        if not base._requires_grad and view._grad_fn is None:
+            continue
+        edge = base._grad_fn
+        if edge is None and base._requires_grad:  # a leaf is its own node
+            edge = base
+        change_history(view, chained(chain, edge))
 
 
-def begin_gradients(leaf: Any) -> None:
+def begin_gradients(leaf: TensorSlots) -> None:
     """Called when a leaf begins to require gradients: gives a history to its views that are older than the
     last change of the leaf.
 
@@ -95,34 +106,34 @@ def begin_gradients(leaf: Any) -> None:
             change_history(view, chained(chain, leaf))
 
 
-def change_history(tensor: Any, maker: Any) -> None:
+def change_history(tensor: TensorSlots, maker: Any) -> None:
     """Gives a tensor another maker. The tensor's hook of ``retain_grad`` moves to the new maker, other hooks
     stay at the old one."""
     old = tensor._grad_fn
     if old is not None and old.hooks:
         for key, hook in list(old.hooks.items()):
-            if getattr(hook, "tensor", lambda: None)() is tensor:
+            retained = getattr(hook, "tensor", None)  # a weak reference; only that of retain_grad has one
+            if retained is not None and retained() is tensor:
                 maker.hooks = {**(maker.hooks or {}), key: old.hooks.pop(key)}
     tensor._grad_fn = maker
     tensor._requires_grad = True
 
 
-def views_of(base: Any) -> list[Any]:
+def views_of(base: TensorSlots) -> list[TensorSlots]:
     """The views of a base that are alive."""
     if not base._cell.links:
         return []
     return [view for view in sharing(base) if view._view is not None and base_of(view) is base]
 
 
-def base_of(view: Any) -> Any:
+def base_of(view: TensorSlots) -> TensorSlots | None:
     """The base of a view; None if it is gone."""
     base, _, why = view._view
-    if why:
-        return base()
-    return base
+    found: TensorSlots | None = base() if why else base
+    return found
 
 
-def view_of_several(tensor: Any, view: Any, why: str) -> None:
+def view_of_several(tensor: TensorSlots, view: TensorSlots, why: str) -> None:
     """Notes that a new Tensor of the same memory, one of several that a Function made, is a view that cannot
     be changed in place on the tape."""
     share(tensor, view)
@@ -135,7 +146,7 @@ def view_of_several(tensor: Any, view: Any, why: str) -> None:
     view._view = (base, (), why)
 
 
-def is_shared(tensor: Any) -> bool:
+def is_shared(tensor: TensorSlots) -> bool:
     """True if other Tensors that are alive may have the memory."""
     cell = tensor._cell
     view = tensor._view
@@ -144,7 +155,7 @@ def is_shared(tensor: Any) -> bool:
     return bool(cell.links) and bool(sharing(tensor))
 
 
-def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def through(chain: tuple[Any, ...], array: Array) -> Array:
     """The view of an array that the chain of Functions gives. Copies of the Functions are run."""
     for function in chain:
         array = again(function, None).forward(array)
@@ -177,7 +188,7 @@ def chained(chain: tuple[Any, ...], edge: Any) -> Any:
     return edge
 
 
-def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) -> None:
+def before_writing(tensor: TensorSlots, name: str, places: Array | None) -> None:
     """Refuses to write different values to one place; copies a borrowed array first.
 
     places: the array to be written, or None if every element gets the same number.
@@ -196,7 +207,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
         own_memory(tensor)
 
 
-def overlaps(array: np.ndarray[Any, Any]) -> bool:
+def overlaps(array: Array) -> bool:
     """True if several elements are at one place in memory, as in an expanded array and in windows that
     overlap."""
     if array.flags.c_contiguous or array.size == 0:
@@ -212,12 +223,12 @@ def overlaps(array: np.ndarray[Any, Any]) -> bool:
     return not are_apart and _counted(array) < array.size
 
 
-def _counted(array: np.ndarray[Any, Any]) -> int:
+def _counted(array: Array) -> int:
     """The number of different places in memory of the elements of an array."""
     return len(np.unique(place_numbers(array)))
 
 
-def place_numbers(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def place_numbers(array: Array) -> Array:
     """The place in memory of each element of an array: its distance from the first one, in bytes."""
     places = np.zeros(array.shape, np.int64)
     for axis, (stride, size) in enumerate(zip(array.strides, array.shape, strict=True)):
@@ -237,7 +248,7 @@ def refuse_leaf(name: str, what: str) -> None:
     raise RuntimeError(f"[{name}] {what} that requires grad is being used in an in-place operation.")
 
 
-def own_memory(tensor: Any) -> None:
+def own_memory(tensor: TensorSlots) -> None:
     """Copies borrowed memory, so that all Tensors which share it are on the copy."""
     cell = tensor._cell
     cell.borrowed = False
@@ -255,12 +266,12 @@ def own_memory(tensor: Any) -> None:
     for other, (start, end) in zip(tensors, ranges, strict=True):
         array = other._array
         offset = array.ctypes.data - low if end > start else 0
-        moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
+        moved: Array = np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
         moved[...] = array
         other._array = moved
 
 
-def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+def bounds(array: Array) -> tuple[int, int]:
     """The addresses where the memory of an array begins and ends."""
     start = array.ctypes.data
     end = start
