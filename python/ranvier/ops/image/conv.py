@@ -1,6 +1,7 @@
 """conv1d, conv2d, conv_transpose1d and conv_transpose2d: cross-correlations, as in all neural networks.
 
-The kernels of one dimension are those of two dimensions, on images of one row. A transposed convolution, with
+The core has a kernel for each, and one for each backward. forward saves x and the weight. The kernels of one
+dimension are those of two dimensions, on images of one row. A transposed convolution, with
 which decoders enlarge images, computes what a convolution computes as the gradient of its input. So each of
 its three passes (forward, and the gradients of x and w) is one of the three passes of a convolution.
 
@@ -51,11 +52,12 @@ class Convolution(Function):
     dimensions: int  # the number of dimensions of a batch; a single image or signal has one less
     kernel: Callable[..., Array]  # the kernel of forward
     gradients: str  # the name of the kernel of backward
-    kernel_at_maxima: (
-        Callable[..., tuple[Array | None, ...]] | None
-    )  # the kernel of a backward that gets AtMaxima; only with takes_deferred
+    # the kernel of a backward that gets AtMaxima; None if the convolution has none
+    kernel_at_maxima: Callable[..., tuple[Array | None, ...]] | None
 
     def __init__(self, *geometry: Any) -> None:
+        # the settings of the kernel in its order: stride, padding, dilation, groups; of transposed
+        # convolutions stride, padding, output_padding, groups, dilation
         self.geometry = geometry
 
     def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
@@ -79,9 +81,9 @@ class Convolution(Function):
     def _backward_at_maxima(self, dy: AtMaxima) -> Gradients:
         """backward for a gradient dy that is 0 except at the maxima of a pool (ops/layout.py). The kernel for
         it sums over the maxima only; it has no float64, and one group."""
-        if dy.dy.dtype == "float64" or self.geometry[3] != 1:
+        stride, padding, dilation, groups = self.geometry
+        if dy.dy.dtype == "float64" or groups != 1:
             return self.backward(dy.array())
-        stride, padding, dilation, _ = self.geometry
         settings = (stride, padding, dilation, dy.windows, *self.needs)
         kernel: Any = self.kernel_at_maxima
         if not self.single:
@@ -105,6 +107,7 @@ def _convolution(
     dimensions: of a batch. kernel, at_maxima: kernels, the latter for a gradient at the maxima of a pool, or
         None.
     """
+    # The tape reads takes_deferred: a pool may then hand its gradient on as an AtMaxima.
     gradients = f"{kernel.__name__}_backward"
     members = {
         "kernel": kernel,
@@ -121,7 +124,8 @@ def _convolution(
 class _Gradient(TakesHalves):
     """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
 
-    place: 0: the gradient of x; 1: the gradient of w. convolution: its class. shape: of the gradient.
+    place: 0: the gradient of x; 1: the gradient of w. convolution: its class. geometry: its settings. shape:
+    of the gradient.
     """
 
     backward = by_rule
@@ -139,6 +143,7 @@ class _Gradient(TakesHalves):
         self.other = other
         kernel = getattr(_core, self.convolution.gradients)
         unknown = _shaped(self.shape, dy)
+        # the last three arguments: which of the gradients of x, w and bias are computed
         if self.place == 0:
             dx, _, _ = kernel(dy, unknown, other, *self.geometry, True, False, False)
             return dx
@@ -174,7 +179,8 @@ def _gradient_rule(node: _Gradient, g: Tensor) -> tuple[Tensor | None, Tensor | 
 def _gradients(
     convolution: type[Convolution], dy: Tensor, x: Tensor, w: Tensor, *settings: Any
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of x, w and the bias on the tape, with the arguments of the kernel of backward."""
+    """The gradients of x, w and the bias on the tape, with the arguments of the kernel of backward: settings
+    are the geometry, then whether the gradients of x, w and the bias are needed."""
     *geometry, needs_x, needs_w, needs_bias = settings
     dx = None
     dw = None
@@ -184,7 +190,7 @@ def _gradients(
     if needs_w:
         dw = _Gradient(1, convolution, geometry, w.shape).apply(dy, x)
     if needs_bias:
-        db = total(dy, (0, *range(2, dy.ndim)))
+        db = total(dy, (0, *range(2, dy.ndim)))  # over all but the channels
     return dx, dw, db
 
 

@@ -1,5 +1,9 @@
-"""Parts of `grid_sample` as differentiable ops: places in pixels, weights of interpolation, and sums of
-pixels."""
+"""Parts of `grid_sample` (sampling.py) as differentiable ops: places in pixels, weights of interpolation, and
+sums of pixels. They compute volumes, and gradients of gradients, for which there is no kernel.
+
+A point is a place in an image, between pixels. Its taps are the pixels around it along an axis, from which
+its value is interpolated.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,11 @@ def cubic(share: Tensor, taps: Tensor) -> Tensor:
     from that pixel, in [0, 1). Distances are computed without abs, which has no second derivative at 0.
     """
     a = -0.75
-    d = where(taps > 0, taps - share, share - taps)
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    return where(absolute(taps * 2 - 1).eq(1), near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
+    distance = where(taps > 0, taps - share, share - taps)
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1  # up to 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a  # from 1 to 2
+    is_near = absolute(taps * 2 - 1).eq(1)  # taps 0 and 1
+    return where(is_near, near, far)
 
 
 def pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
@@ -49,6 +55,7 @@ def limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Ten
             span = size
         if span == 0:
             return p * 0
+        # The path from the first edge turns at each edge: after an odd number of turns it runs backwards.
         distance = absolute(p - low)
         last_turn, is_odd = host(_turns, distance._array, span)
         odd = wrap(is_odd)
@@ -70,29 +77,34 @@ def read_at(x: Tensor, index: Array, weight: Tensor) -> Tensor:
 
     index, weight: (n, points ..., k). index numbers the pixels of all images consecutively.
     """
-    table = reshape(permute(x, (0, *range(2, x.ndim), 1)), (-1, x.shape[1]))
-    rows = Embedding(None, False).apply(table, wrap(index))
-    return permute((rows * unsqueeze(weight, -1)).sum(-2), (0, x.ndim - 1, *range(1, x.ndim - 1)))
+    channels_last = permute(x, (0, *range(2, x.ndim), 1))
+    table = reshape(channels_last, (-1, x.shape[1]))  # a row for each pixel of all images
+    rows = Embedding(None, False).apply(table, wrap(index))  # (n, points ..., k, c)
+    sums = (rows * unsqueeze(weight, -1)).sum(-2)
+    return permute(sums, (0, x.ndim - 1, *range(1, x.ndim - 1)))
 
 
-def _places_of(dtype: np.dtype[Any], axes: int, *given: Any) -> tuple[Array, Array]:
+def _places_of(dtype: np.dtype[Any], axes: int, *sizes_and_places: Any) -> tuple[Array, Array]:
     """The numbers of the pixels at all combinations of rows and columns (and layers), and 1 for pixels inside
     their image, else 0: both (n, points ..., k^axes).
 
-    given: the sizes of the images along each axis, then for each axis the places (n, points ..., k) of k
-    pixels. The numbers count the pixels of all images consecutively; a pixel outside gets a number inside.
+    sizes_and_places: the sizes of the images along each axis, then for each axis the places (n, points ...,
+    k) of k pixels. They are single arguments because `host`, which repeats this function in compiled steps,
+    looks for arrays among its arguments. The numbers count the pixels of all images consecutively; a pixel
+    outside gets a number inside.
     """
-    sizes = given[:axes]
-    lead = given[-1].shape[:-1]
-    k = given[-1].shape[-1]
+    sizes = sizes_and_places[:axes]
+    places = sizes_and_places[axes:]
+    *lead, k = places[0].shape  # (n, points ...)
     at = np.arange(lead[0]).reshape(-1, *(1,) * (len(lead) - 1 + axes))
     inside = np.True_
-    for i, (size, p) in enumerate(zip(sizes, given[axes:], strict=True)):
+    for i, (size, p) in enumerate(zip(sizes, places, strict=True)):
+        # the k places along axis i, as an axis of its own among those of the combinations
         taps = [1] * axes
         taps[i] = k
         p = p.reshape(*lead, *taps)
         there = (p >= 0) & (p < size)
         inside = inside & there
         at = at * size + np.where(there, p, 0).astype(np.int64)
-    places = *lead, k**axes
-    return at.reshape(places), inside.astype(dtype).reshape(places)
+    shape = (*lead, k**axes)
+    return at.reshape(shape), inside.astype(dtype).reshape(shape)

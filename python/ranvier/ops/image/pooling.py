@@ -1,4 +1,8 @@
-"""Pooling: the maximum or the mean of windows of images and signals.
+"""Pooling: the maximum or the mean of windows of images and signals. The ops are max_pool, avg_pool,
+adaptive_max_pool and adaptive_avg_pool, each for one axis (1d) and for two (2d).
+
+The core has a kernel for each, and one for each backward. forward saves shapes, and of maxima the place of
+each in its window.
 
 x is (N, C, H, W), or (C, H, W) for one image; for the 1d pools (N, C, L), or (C, L). x is of floats, for
 max_pool2d also of integers up to 2^53. The result is channels-last in memory if x is. Sizes are a number for
@@ -40,6 +44,7 @@ class Pool(TakesHalves):
     adaptive = False  # True: the arguments are the output's size, from which the windows follow
 
     def __init__(self, *arguments: Any) -> None:
+        # the arguments of the kernel after x; the subclasses list them
         self.arguments = arguments
 
     def window(self) -> tuple[Any, ...]:
@@ -117,9 +122,9 @@ class WindowedMaxPool(MaxPool):
         return None
 
 
-def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:
-    """A setting as a tuple with a number for each axis."""
-    if type(setting) in (tuple, list):
+def _for_each_axis(setting: ShapeLike, axes: int) -> tuple[int, ...]:
+    """A setting as a tuple with a number for each axis; one number stands for all axes."""
+    if isinstance(setting, Sequence):
         return tuple(setting) * (1 + axes - len(setting))
     return (setting,) * axes
 
@@ -152,11 +157,14 @@ def _pool(name: str, base: type[Pool], axes: int, adaptive: bool = False) -> typ
     function: type[Pool] = type(name, (base,), members)
 
     def of_batch(x: Array, *arguments: Any) -> Any:
+        """The result for a batch off the tape, without the `where` that only backward reads. NotImplemented
+        for a single image: then the core calls `in_python`."""
         if x.ndim != axes + 2:
             return NotImplemented
         y = kernel(x, *arguments)
         if type(y) is not tuple:
             return y
+        # of maxima: y, where, and indices if they are asked for
         return_indices = arguments[-1]
         if return_indices:
             return y[::2]
@@ -235,17 +243,21 @@ def max_pool2d(
         if input.dtype.kind not in "iu":
             raise
     array = input._array  # Integers are computed in float64, which holds them exactly up to 2^53.
-    if array.size and array.dtype.itemsize == 8:  # only 64 bits hold larger ones
-        if array.dtype.kind == "u":
-            exact = array.max() <= 2**53
-        else:
-            exact = _core.inside(array, -(2**53), 2**53)
-        if not exact:
-            raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
+    if not _are_exact(array):
+        raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
     y = MaxPool2d.of(input.double(), *arguments)
     if isinstance(y, tuple):
         return (y[0].to(input.dtype), *y[1:])
     return y.to(input.dtype)
+
+
+def _are_exact(integers: Array) -> bool:
+    """True if float64 holds these integers exactly: all are at most 2^53 in size."""
+    if not integers.size or integers.dtype.itemsize < 8:  # only 64 bits hold larger ones
+        return True
+    if integers.dtype.kind == "u":
+        return bool(integers.max() <= 2**53)
+    return bool(_core.inside(integers, -(2**53), 2**53))
 
 
 def _stride(stride: ShapeLike | None) -> ShapeLike | None:
@@ -357,6 +369,7 @@ def adaptive_avg_pool2d(input: TensorLike, output_size: OutputSize) -> Tensor:
 
 
 def _shape(node: Pool, dy: Tensor) -> Shape:
+    """The shape of the node's input."""
     if node.single:
         return node.shape[1:]
     return node.shape
@@ -376,16 +389,20 @@ def _at_maxima(node: MaxPool, x: Array) -> Array:
     images = x
     if node.single:
         images = x[None]
-    axes = images.shape[2:]
+    axes = images.shape[2:]  # (H, W), or (L,)
+    # node.where numbers the elements of a window row by row: row times the window's length, plus column. From
+    # the last axis on, the remainder by the length is the place along the axis, and the quotient is left for
+    # the axes before it.
     offset = node.where.astype(np.int64)
-    places = np.zeros(node.where.shape, np.int64)
+    places = np.zeros(node.where.shape, np.int64)  # in the image, numbered row by row: h W + w
     for d in reversed(range(len(axes))):
         windows = _windows(node, d, axes[d], node.where.shape[2 + d])
         tap = offset
         if d > 0:
             offset, tap = np.divmod(offset, windows.length)
-        starts = windows.starts.reshape(-1, *(1,) * (len(axes) - 1 - d))
-        places += (starts + tap * windows.dilation) * math.prod(axes[d + 1 :])
+        starts = windows.starts.reshape(-1, *(1,) * (len(axes) - 1 - d))  # along axis d of (OH, OW)
+        row_length = math.prod(axes[d + 1 :])  # how many elements a step along axis d passes
+        places += (starts + tap * windows.dilation) * row_length
     flat = images.reshape(*images.shape[:2], math.prod(axes))
     of_each = places.reshape(*places.shape[:2], math.prod(places.shape[2:]))
     y = np.take_along_axis(flat, of_each, -1).reshape(places.shape)
@@ -412,7 +429,8 @@ def _windows(node: MaxPool, d: int, n: int, out: int) -> _Windows:
     if stride is None:
         stride = size
 
-    def here(setting: Any) -> int:
+    def here(setting: ShapeLike) -> int:
+        """The setting along axis d."""
         return int(_for_each_axis(setting, node.dimensions - 2)[d])
 
     return _Windows(o * here(stride) - here(padding), here(size), here(dilation))

@@ -1,4 +1,9 @@
-"""interpolate, which gives images and signals another size, and pad, which adds values around a tensor."""
+"""interpolate, which gives images and signals another size, and pad, which adds values around a tensor.
+
+The core has kernels `interpolate` and `pad`, and one for each backward. Both ops are linear, so forward saves
+shapes and settings alone. Some modes are composed of other ops: 'area' of pools, antialias of products of
+matrices.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +32,8 @@ Factors: TypeAlias = float | Sequence[float]
 
 
 class Interpolate(Function):
+    """The weighted sums of `interpolate`, by the kernel; its docstring has the settings."""
+
     def __init__(
         self, size: ShapeLike | None, scale_factor: Factors | None, mode: str, align_corners: bool
     ) -> None:
@@ -37,7 +44,8 @@ class Interpolate(Function):
         return _core.interpolate(x, *self.arguments)
 
     def backward(self, dy: Array) -> Array:
-        return _core.interpolate_backward(dy, self.shape, *self.arguments[1:])
+        settings = self.arguments[1:]  # without size: the kernel has it from dy
+        return _core.interpolate_backward(dy, self.shape, *settings)
 
 
 linear_rule(Interpolate)
@@ -115,9 +123,9 @@ def _of_unequal_sizes(x: Tensor, scale_factor: Factors) -> Factors:
     return tuple(changed)
 
 
-def _for_each_axis(scale_factor: Any, axes: int) -> Sequence[Any]:
+def _for_each_axis(scale_factor: Factors, axes: int) -> Sequence[float]:
     """The factor of each axis: one number stands for all of them."""
-    if isinstance(scale_factor, (tuple, list)):
+    if isinstance(scale_factor, Sequence):
         return scale_factor
     return (scale_factor,) * axes
 
@@ -135,10 +143,14 @@ def _smoothed(
     else:
         none = x._array[:0].astype(np.float32)
     sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
-    factors = _for_each_axis(scale_factor, 2)
-    axes = list(enumerate(zip(shape[2:], sizes, factors, strict=True)))
+    factors: Sequence[float | None] = (None, None)
+    if scale_factor is not None:
+        factors = _for_each_axis(scale_factor, 2)
     # The last axis comes first, as in PyTorch. The order matters, since bytes are rounded after each axis.
-    for axis, (old, new, factor) in axes[::-1]:
+    for axis in (1, 0):
+        old = shape[2 + axis]
+        new = sizes[axis]
+        factor = factors[axis]
         if old == new:  # this axis stays as it is, even if the factor is not 1
             continue
         if align_corners and new > 1:
@@ -163,10 +175,15 @@ def _smoothed(
 def _of_bytes(x: Array, weights: Array, axis: int) -> Array:
     """The weighted sums of bytes along an axis, as PyTorch and Pillow compute them: with weights as integers
     of 16 bits. weights: (new, old) from `filters`."""
-    bits = next((b for b in range(22) if int(0.5 + weights.max() * 2.0 ** (b + 1)) >= 1 << 15), 22)
-    whole = np.trunc(weights * 2.0**bits + np.copysign(0.5, weights))
-    sums = np.moveaxis(np.tensordot(whole, x.astype(np.float64), (1, axis)), 0, axis)  # exact
-    return np.clip(np.floor((sums + 2.0 ** (bits - 1)) / 2.0**bits), 0, 255).astype(np.uint8)
+    # the most fractional bits, up to 22, with which the greatest weight stays below 2^15
+    bits = 0
+    while bits < 22 and int(0.5 + weights.max() * 2.0 ** (bits + 1)) < 1 << 15:
+        bits += 1
+    integers = np.trunc(weights * 2.0**bits + np.copysign(0.5, weights))
+    sums = np.tensordot(integers, x.astype(np.float64), (1, axis))  # exact
+    sums = np.moveaxis(sums, 0, axis)
+    half = 2.0 ** (bits - 1)
+    return np.clip(np.floor((sums + half) / 2.0**bits), 0, 255).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=64)
@@ -224,6 +241,9 @@ def _size_of(x: Tensor, scale_factor: Factors) -> Shape:
 
 
 class Pad(Function):
+    """`pad` of floats, by the kernel. sizes: (before, after) of the last dimension, then of the one before
+    it."""
+
     def __init__(self, sizes: Sequence[int], mode: str, value: float) -> None:
         self.sizes = sizes
         self.mode = mode
@@ -238,6 +258,7 @@ class Pad(Function):
         return _core.pad_backward(dy, self.sizes, self.mode)
 
 
+# For create_graph: pad with another value is not linear, its derivative pads with 0.
 def _pad_with_zeros(node: Pad, x: Array) -> Array:
     return _core.pad(x, node.sizes, node.mode, 0.0)
 
@@ -280,9 +301,14 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
 def _of_volumes(x: Tensor, sizes: Sequence[int], mode: str) -> Tensor:
     """Pads volumes (.., d, h, w): first the images (h, w) of all layers, then along the layers d."""
     d, h, w = x.shape[-3:]
-    images = _padded(reshape(x, (int(np.prod(x.shape[:-3])), d, h, w)), sizes[:4], mode)
-    size = images.shape[-2] * images.shape[-1]
-    layers = _padded(reshape(images, (len(images), 1, d, size)), (0, 0, *sizes[4:]), mode)
+    image_sizes = sizes[:4]
+    layer_sizes = sizes[4:]
+    volumes = reshape(x, (math.prod(x.shape[:-3]), d, h, w))
+    images = _padded(volumes, image_sizes, mode)
+    pixels = images.shape[-2] * images.shape[-1]
+    # each layer as a row of pixels, so that d is the last axis but one: (volumes, 1, d, pixels)
+    rows = reshape(images, (len(images), 1, d, pixels))
+    layers = _padded(rows, (0, 0, *layer_sizes), mode)
     return reshape(layers, (*x.shape[:-3], layers.shape[2], *images.shape[-2:]))
 
 
@@ -300,7 +326,7 @@ def _picked(x: Array, sizes: Sequence[int], mode: str) -> Array:
     and the elements at these indices are taken."""
     _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, mode)  # makes the checks
     for k in range(len(sizes) // 2):
-        axis = x.ndim - 1 - k
+        axis = x.ndim - 1 - k  # sizes begin with the last axis
         line = np.arange(x.shape[axis], dtype=np.float64).reshape(1, 1, -1)
         places = _core.pad(line, sizes[2 * k : 2 * k + 2], mode).reshape(-1)
         x = np.take(x, places.astype(np.int64), axis)
@@ -318,6 +344,7 @@ def _pad_integers(x: Array, sizes: Sequence[int], value: float) -> Array:
         axis = x.ndim - 1 - k
         before = sizes[2 * k]
         after = sizes[2 * k + 1]
+        # a negative size crops x; a positive one leaves room before it in y
         first = max(-before, 0)
         end = x.shape[axis] + min(after, 0)
         source[axis] = slice(first, end)

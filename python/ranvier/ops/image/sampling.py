@@ -1,4 +1,5 @@
-"""Functions on images that few networks use: fold and unfold, pixel_shuffle, grid_sample, max_unpool.
+"""Functions on images that few networks use: fold and unfold, channel_shuffle, pixel_shuffle and
+pixel_unshuffle, local_response_norm, max_unpool, affine_grid and grid_sample.
 
 Most are composed of reshape, pad, index and scatter ops, which give the gradients; grid_sample has a kernel.
 Sizes in shapes: n images of c channels, h rows and w columns; r and s: rows and columns of a window.
@@ -163,7 +164,7 @@ def channel_shuffle(input: TensorLike, groups: int) -> Tensor:
         )
     n, c, *rest = input.shape
     apart = reshape(input, (n, groups, c // groups, *rest))
-    order = 0, 2, 1, *range(3, apart.ndim)
+    order = (0, 2, 1, *range(3, apart.ndim))  # (n, c / groups, groups, ...)
     return reshape(permute(apart, order), (n, c, *rest))
 
 
@@ -187,7 +188,8 @@ def pixel_shuffle(input: TensorLike, upscale_factor: int) -> Tensor:
     c //= r * r
     y = reshape(input, (*lead, c, r, r, h, w))
     d = len(lead)
-    return reshape(permute(y, (*range(d), d, d + 3, d + 1, d + 4, d + 2)), (*lead, c, h * r, w * r))
+    order = (*range(d), d, d + 3, d + 1, d + 4, d + 2)  # (..., c, h, r, w, r)
+    return reshape(permute(y, order), (*lead, c, h * r, w * r))
 
 
 def pixel_unshuffle(input: TensorLike, downscale_factor: int) -> Tensor:
@@ -209,7 +211,8 @@ def pixel_unshuffle(input: TensorLike, downscale_factor: int) -> Tensor:
     *lead, c, h, w = input.shape
     y = reshape(input, (*lead, c, h // r, r, w // r, r))
     d = len(lead)
-    return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
+    order = (*range(d), d, d + 2, d + 4, d + 1, d + 3)  # (..., c, r, r, h / r, w / r)
+    return reshape(permute(y, order), (*lead, c * r * r, h // r, w // r))
 
 
 def local_response_norm(
@@ -313,10 +316,11 @@ def _unpooled(
     lead = x.shape[: x.ndim - axes]
     outs = x.shape[x.ndim - axes :]
     windows = zip(outs, kernels, strides, paddings, strict=True)
-    shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in windows)
+    # the size of the image for which max_pool gives `out` windows
+    shape = tuple([(out - 1) * step - 2 * pad + size for out, size, step, pad in windows])
     if output_size is not None:
         sizes = tuple(output_size)[-axes:]
-        if any(abs(n - m) >= s for n, m, s in zip(sizes, shape, strides, strict=True)):
+        if any(abs(n - m) >= step for n, m, step in zip(sizes, shape, strides, strict=True)):
             raise OpError(f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}")
         shape = sizes
     size = math.prod(shape)
@@ -398,13 +402,14 @@ def grid_sample(
     >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
     tensor([[[[0.5000]]]])
     """
-    node = GridSample(mode, padding_mode, bool(align_corners), False)
-    input, grid = (as_tensor("grid_sample", x) for x in (input, grid))
+    node = GridSample(mode, padding_mode, bool(align_corners), in_pixels=False)
+    input = as_tensor("grid_sample", input)
+    grid = as_tensor("grid_sample", grid)
     fits = input.shape[:1] == grid.shape[:1] and grid.shape[4:] == (3,)
     if input.ndim == grid.ndim == 5 and fits and min(input.shape[2:]) > 0:
         # The kernel is for images only. Called here with an empty batch, it checks settings and dtypes.
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]
-        GridSample(*node.settings).apply(input[:0, :, 0], points)
+        GridSample(mode, padding_mode, bool(align_corners), in_pixels=False).apply(input[:0, :, 0], points)
         shape = (*input.shape[:2], *grid.shape[1:4])
         if mode != "bicubic" and 0 in shape:
             return zeros(shape, dtype=input.dtype) + (input.sum() + grid.sum()) * 0
@@ -414,10 +419,10 @@ def grid_sample(
 
 
 class GridSample(Function):
-    """Settings: mode, padding_mode, align_corners, and whether the points are given in pixels."""
+    """`grid_sample` of images by the kernel. in_pixels: the points are places in pixels, not in [-1, 1]."""
 
-    def __init__(self, *settings: Any) -> None:
-        self.settings = settings
+    def __init__(self, mode: str, padding_mode: str, align_corners: bool, in_pixels: bool) -> None:
+        self.settings = (mode, padding_mode, align_corners, in_pixels)
 
     def forward(self, x: Array, grid: Array) -> Array:
         self.x = x
@@ -427,20 +432,26 @@ class GridSample(Function):
     def backward(self, dy: Array) -> Any:
         mode, padding, align, in_pixels = self.settings
         needs_x, needs_grid = self.needs
-        settings = mode, padding, align, needs_x, needs_grid, in_pixels
-        return _core.grid_sample_backward(dy, self.x, self.grid, *settings)
+        return _core.grid_sample_backward(
+            dy, self.x, self.grid, mode, padding, align, needs_x, needs_grid, in_pixels
+        )
 
 
 @recomputed("x", "grid", kinds=(GridSample,))
-def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
+def _weighted(node: GridSample, x: Tensor, grid: Tensor) -> Tensor:
     """grid_sample as a formula of ops, for volumes and for gradients of gradients.
 
     Along each axis, the k pixels around a point (`taps`, counted from the pixel before the point) have
     weights that depend on the distance of the point from that pixel (`share`). The result is the sum over all
     combinations of the axes' taps: the pixel times the product of its weights.
     """
-    mode, *limits, in_pixels = node.settings
-    taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
+    mode, padding_mode, align_corners, in_pixels = node.settings
+    if mode == "bicubic":
+        taps = keep(np.arange(-1, 3))
+    elif mode == "bilinear":
+        taps = keep(np.arange(2))
+    else:
+        taps = keep(np.arange(1))
     tap = wrap(keep(taps.astype(x.dtype)))
     # for each axis: (n, points ..., k)
     places = []
@@ -449,17 +460,25 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
         if in_pixels:
             p = grid[..., d]
         else:
-            p = pixels(grid[..., d], size, limits[1])
+            p = pixels(grid[..., d], size, align_corners)
         if mode != "bicubic":
-            p = limited(p, size, *limits)
-        before = host(np.rint if mode == "nearest" else np.floor, p._array)
+            p = limited(p, size, padding_mode, align_corners)
+        if mode == "nearest":
+            before = host(np.rint, p._array)
+        else:
+            before = host(np.floor, p._array)
         pixel = wrap(host(np.add, before[..., None], taps))
-        places.append((limited(pixel, size, *limits) if mode == "bicubic" else pixel)._array)
+        if mode == "bicubic":
+            pixel = limited(pixel, size, padding_mode, align_corners)
+        places.append(pixel._array)
         share = unsqueeze(p - wrap(before), -1)
         if mode == "bicubic":
-            weights.append(cubic(share, tap))
-        else:  # bilinear: 1 - share for tap 0, share for tap 1; nearest: 1
-            weights.append(share * (2 * tap - 1) + (1 - tap) if mode == "bilinear" else share * 0 + 1)
+            weight = cubic(share, tap)
+        elif mode == "bilinear":
+            weight = share * (2 * tap - 1) + (1 - tap)  # 1 - share for tap 0, share for tap 1
+        else:
+            weight = share * 0 + 1
+        weights.append(weight)
     index, inside = host(_places_of, x.dtype, len(places), *x.shape[2:], *places[::-1])
     return read_at(x, index, mul(_products(*weights), wrap(inside)))
 

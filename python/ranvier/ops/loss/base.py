@@ -1,5 +1,10 @@
 """What losses share: the checks and dtypes of their arguments, their reduction, and the class `ElementLoss`
-of losses that a kernel computes element by element."""
+of losses that a kernel computes element by element.
+
+`reduction` is "none", "mean" or "sum" of the elements' losses; of kl_div also "batchmean", the sum over the
+batch size. A slope is a derivative of one element's loss; it is needed for gradients of gradients and for C,
+since the kernels of backward compute the gradients.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +70,7 @@ def reduction_of(name: str, size_average: OldFlag, reduce: OldFlag, reduction: s
     return meant
 
 
-def in_dtype_of(x: TensorLike, target: TensorLike) -> Any:
+def in_dtype_of(x: TensorLike, target: TensorLike) -> TensorLike:
     """A target in the dtype of x, so that float64 data can train a float32 model. Tensors of floats stay as
     they are, since they may have gradients."""
     dtype = _dtype_of(x)
@@ -237,7 +242,10 @@ def _by_slopes(
 ) -> Tensor:
     """The gradient of x, or with of_target of target, by the slopes: the formula of
     <kernel>_backward."""
-    slope = slopes[of_target]
+    slope_x, slope_target = slopes
+    slope = slope_x
+    if of_target:
+        slope = slope_target
     if reduction == "mean":
         dy = dy / max(x.numel(), 1)
     elif reduction == "batchmean":

@@ -1,4 +1,9 @@
-"""Losses of scores for C classes: x is (N, C) or (N, C, d1, ...), or (C,) for a single sample."""
+"""Losses of scores for C classes, cross_entropy and nll: x is (N, C) or (N, C, d1, ...), or (C,) for a single
+sample.
+
+The kernels are the core's `cross_entropy` and `nll`. forward saves x, the target and what the kernel returns
+besides the loss. A target is of class indices (integers), or of probabilities in the shape of x (floats).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +41,11 @@ def _is_float(target: object) -> TypeGuard[Tensor | Array]:
 def _apply(
     function: Function, x: TensorLike, target: TensorLike, reduction: str, weight: TensorLike | None
 ) -> Tensor:
-    """The loss of (N, C, ...), or of a single sample (C,) as a batch of one."""
+    """The loss of (N, C, ...), or of a single sample (C,) as a batch of one.
+
+    `watched`: backward raises an error if the weight, which the Function holds as a setting, was changed in
+    place after forward.
+    """
     if len(getattr(x, "shape", ())) != 1:
         return watched(function.apply(x, target), weight)
     name = re.sub("(?<!^)([A-Z])", r"_\1", type(function).__name__).lower()
@@ -80,8 +89,9 @@ class ClassLoss(Function):
         if smoothing:  # logits of CrossEntropy
             x = log_softmax(x, 1)
         if smoothing and smoothing[0]:
-            uniform = smoothing[0] / max(x.shape[1], 1)
-            x = x * (chosen * (1 - smoothing[0]) + uniform) * share
+            (smoothed,) = smoothing  # the share of probability that all classes get alike
+            uniform = smoothed / max(x.shape[1], 1)
+            x = x * (chosen * (1 - smoothed) + uniform) * share
         elif is_floating(target):
             x = x * chosen * share
         else:  # The logarithms of other classes may be infinite, so they are not multiplied by 0.
@@ -111,6 +121,8 @@ def _one_hot(target: Tensor, x: Tensor) -> Tensor:
 
 
 class CrossEntropy(ClassLoss):
+    """Of logits x. settings: reduction, weight, ignore_index, label_smoothing."""
+
     derived = True  # backward reads arrays that forward has computed
     loss = _core.cross_entropy
 
@@ -152,12 +164,15 @@ def cross_entropy(
 
 
 class Nll(ClassLoss):
+    """Of logarithms of probabilities x. settings: reduction, weight, ignore_index."""
+
     loss = _core.nll
 
     def backward(self, dy: Array) -> tuple[Array, None]:
         return _core.nll_backward(dy, self.x, self.target, *self.saved, *self.settings), None
 
 
+# For create_graph: the loss is computed again as a formula of ops.
 recomputed("x", "target", kinds=(CrossEntropy,))(ClassLoss.formula)
 
 

@@ -1,5 +1,9 @@
 """ctc_loss: the loss of a sequence of labels without an alignment to the steps, as for speech and
-handwriting."""
+handwriting. The core's kernel `ctc_loss` computes it and its gradient at once, and forward saves the
+gradient.
+
+Shapes: t steps, n samples, c classes; the longest target has s labels.
+"""
 
 from __future__ import annotations
 

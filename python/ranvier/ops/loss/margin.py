@@ -1,4 +1,7 @@
-"""Losses of margins, for targets 1 and -1."""
+"""Losses of margins: margin_ranking, cosine_embedding (both for targets 1 and -1) and triplet_margin.
+They are composed of ops, which give the gradients. `nn.functional` has them under PyTorch's
+names, with descriptions.
+"""
 
 from __future__ import annotations
 

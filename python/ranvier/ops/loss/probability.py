@@ -1,4 +1,7 @@
-"""Losses of probabilities: binary cross-entropy, and the divergence of distributions."""
+"""Losses of probabilities: binary cross-entropy (bce, bce_with_logits), and the divergence of distributions
+(kl_div). The core has a kernel for each. The functions _..._slope_x and _..._slope_target are the derivatives
+of an element's loss by x and by target, for gradients of gradients.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ def _kl_div_slope_x(f: Operations, x: Value, t: Value, log_target: bool) -> Valu
 def _kl_div_slope_target(f: Operations, x: Value, t: Value, log_target: bool) -> Value:
     if not log_target:
         return f.log(t) - x + 1.0
-    never = f.exp(t) == 0.0
+    never = f.exp(t) == 0.0  # probability 0, whose logarithm t is -inf
     return f.where(never, 0.0, f.exp(t) * (f.where(never, 0.0, t) - x + 1.0))
 
 

@@ -1,4 +1,8 @@
-"""Losses of margins and of several labels that few programs use, with their names in nn.functional."""
+"""Losses of margins and of several labels that few programs use, with their names in nn.functional.
+
+They are composed of ops, which give the gradients. `size_average` and `reduce` are old arguments of PyTorch,
+for which `reduction_of` warns. `like_first`: the result has the dtype of the first argument.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Losses of values: squared and absolute errors, and likelihoods of counts and of values with a variance."""
+"""Losses of values: squared and absolute errors (mse, l1, smooth_l1, huber), and likelihoods of counts
+(poisson_nll) and of values with a variance (gaussian_nll).
+
+The errors have a kernel each, and a slope, the derivative of an element's loss, for gradients of gradients.
+The likelihoods are composed of ops.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Cholesky factors and triangular systems of equations, computed by NumPy, with gradients."""
+"""Cholesky factors and triangular systems of equations, with gradients: cholesky, cholesky_ex,
+cholesky_solve, cholesky_inverse, solve_triangular and triangular_solve.
+
+NumPy computes the factors, the core's kernel `solve_triangular` the systems. forward saves the factor or the
+solution; the gradients are formulas of ops, the `@rule` after each Function.
+"""
 
 from __future__ import annotations
 
@@ -217,6 +222,7 @@ def cholesky_solve(input: TensorLike, input2: TensorLike, upper: bool = False) -
     right = matrix("cholesky_solve", input, square=False)
     if upper:
         lower = transpose(lower, -1, -2)
+    # positional, since the core's op takes no names: upper, unit, name, whole
     y = _solved(lower, right, False, False, "cholesky_solve", True)
     return _solved(transpose(lower, -1, -2), y, True, False, "cholesky_solve", True)
 
@@ -250,8 +256,11 @@ def solve_triangular(
     B = matrix("solve_triangular", B, square=False)
     if left:
         return _solved(A, B, upper, unitriangular, "solve_triangular")
-    across = transpose(A, -1, -2), transpose(B, -1, -2)
-    return transpose(_solved(*across, not upper, unitriangular, "solve_triangular"), -1, -2)
+    # X A = B is A^T X^T = B^T
+    transposed = _solved(
+        transpose(A, -1, -2), transpose(B, -1, -2), not upper, unitriangular, "solve_triangular"
+    )
+    return transpose(transposed, -1, -2)
 
 
 def triangular_solve(
@@ -266,8 +275,13 @@ def triangular_solve(
     """
     A = matrix("triangular_solve", A)
     b = matrix("triangular_solve", input, square=False)
-    turned, half = (A.mT, not upper) if transpose else (A, upper)
-    return TriangularSolveResult(_solved(turned, b, half, unitriangular, "triangular_solve"), A.clone())
+    triangle = A
+    is_upper = upper
+    if transpose:
+        triangle = A.mT
+        is_upper = not upper
+    solution = _solved(triangle, b, is_upper, unitriangular, "triangular_solve")
+    return TriangularSolveResult(solution, A.clone())
 
 
 def _of_triangle(A: Array, B: Array, upper: bool, unit: bool) -> Array:
@@ -279,6 +293,8 @@ def _of_triangle(A: Array, B: Array, upper: bool, unit: bool) -> Array:
 
 @by_kernel(_of_triangle, takes=4)
 def _solved(A: Tensor, B: Tensor, upper: bool, unit: bool, name: str, whole: bool = False) -> Tensor:
+    """A^-1 B for a triangle A; name: the public function, for errors. The other arguments are those of
+    `SolveTriangular`."""
     if B.shape[-2] != A.shape[-1]:
         raise misfit(name, {"A": A.shape, "B": B.shape}, "rows alike")
     return SolveTriangular(name, bool(upper), bool(unit), whole).apply(*alike(A, B))

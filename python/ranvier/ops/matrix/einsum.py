@@ -1,18 +1,26 @@
-"""einsum: sums of products by indices.
+"""einsum: sums of products by indices, such as "ij,jk->ik". It has no kernel and no Function: it is composed
+of permute, reshape, sum and matmul, which give the gradients.
 
-Two operands are multiplied by one matmul (or one product of elements, if nothing is summed). Indices of both
-operands that are needed later become the batch of matmul; indices of both that are not needed later are
-summed; indices of one operand become rows or columns. Further operands are joined from left to right. The
-gradient follows from the ops. `_plan` finds the ops for an equation and shapes, and is cached.
+Two operands are multiplied by one matmul (or one product of elements, if nothing is summed). Each index of
+the two has one of four roles:
+
+- in both operands, and needed later (by another operand or the result): the batch of matmul
+- in both, and not needed later: summed by matmul
+- only in the first: rows of the result; only in the second: columns
+
+Further operands are multiplied with the product so far, from left to right. `_plan` finds the ops for an
+equation and shapes, and caches them, since a program calls einsum with the same shapes again and again.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from string import ascii_letters
-from typing import Any
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, NamedTuple
 
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -22,12 +30,35 @@ from ranvier.ops.shape.repeat import diagonal
 from ranvier.ops.shape.reshape import permute, reshape
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Shape, TensorLike
 
 Indices = list[str]  # a name for each dimension; "...k" for a dimension of an ellipsis, counted from its end
-Steps = list[tuple[Any, ...]]  # (op, settings ...), to be applied one after another
+Product = Callable[[Tensor, Tensor], Tensor]  # matmul, or mul where nothing is summed
 
 
-def einsum(equation: Any, *operands: Any) -> Tensor:
+class Step(NamedTuple):
+    """An op on one Tensor, with its settings: op(x, *settings)."""
+
+    op: Callable[..., Tensor]
+    settings: tuple[Any, ...]
+
+
+class Join(NamedTuple):
+    """How an operand is multiplied with the product of the operands before it."""
+
+    steps_of_product: list[Step]  # done with the product so far, before it is multiplied
+    steps_of_operand: list[Step]  # done with the operand
+    multiply: Product
+
+
+class Plan(NamedTuple):
+    """The ops that compute an equation for operands of some shapes."""
+
+    joins: list[Join]  # one for each operand after the first
+    last_steps: list[Step]  # done with the last product: sums and the order of the result
+
+
+def einsum(equation: str | TensorLike, *operands: Any) -> Tensor:
     """The products of the operands' elements, summed over every index that the result does not have.
 
     equation: "ij,jk->ik": a letter for each dimension of each operand, and those of the result; without "->"
@@ -49,41 +80,46 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if not operands:
         raise OpError(f"[einsum] got {equation!r} without operands; expected one for each term")
     x, *rest = [as_tensor("einsum", x) for x in operands]
-    pairs, last = _plan(equation, x._array.shape, *[y._array.shape for y in rest])
-    for (of_x, of_y, product), y in zip(pairs, rest, strict=True):
-        x = product(_after(x, of_x), _after(y, of_y))
-    y = _after(x, last)
+    plan = _plan(equation, x._array.shape, *[y._array.shape for y in rest])
+    for join, y in zip(plan.joins, rest, strict=True):
+        x = _after(x, join.steps_of_product)
+        y = _after(y, join.steps_of_operand)
+        x = join.multiply(x, y)
+    y = _after(x, plan.last_steps)
     # the result is a new Tensor, as in PyTorch
     if y is operands[0]:
         return y.view(y.shape)
     return y
 
 
-def _after(x: Tensor, steps: Steps) -> Tensor:
+def _after(x: Tensor, steps: list[Step]) -> Tensor:
     """x after these steps."""
-    for op, *settings in steps:
+    for op, settings in steps:
         x = op(x, *settings)
     return x
 
 
 @lru_cache(maxsize=1024)
-def _plan(equation: str, *shapes: tuple[int, ...]) -> tuple[list[tuple[Steps, Steps, Any]], Steps]:
-    """For each operand after the first (the steps for the product so far, the steps for the operand, the op
-    that multiplies both); and the steps for the last product."""
+def _plan(equation: str, *shapes: Shape) -> Plan:
+    """The plan for an equation and the shapes of its operands. Raises ValueError where they do not fit."""
     inputs, output = parsed(equation, shapes)
-    terms = [_Term(*term) for term in zip(shapes, inputs, strict=True)]
-    for term in terms:
+    terms = []
+    for shape, indices in zip(shapes, inputs, strict=True):
+        term = _Term(shape, indices)
         term.take_diagonals()
-    x = terms[0]
-    pairs = []
-    for place, y in enumerate(terms[1:], 2):
-        later = {i for term in terms[place:] for i in term.indices}
-        product, made = _pair(x, y, later.union(output))
-        pairs.append((x.steps, y.steps, product))
-        x = made
-    x.sum_to({*output})
-    x.order(output)
-    return pairs, x.steps
+        terms.append(term)
+    product = terms[0]
+    joins = []
+    for place, operand in enumerate(terms[1:], 1):
+        needed = {*output}
+        for later in terms[place + 1 :]:
+            needed.update(later.indices)
+        multiply, result = _pair(product, operand, needed)
+        joins.append(Join(product.steps, operand.steps, multiply))
+        product = result
+    product.sum_to({*output})
+    product.order(output)
+    return Plan(joins, product.steps)
 
 
 def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
@@ -91,42 +127,52 @@ def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
     list]."""
     if not hasattr(args[0], "shape"):
         raise TypeError(f"[einsum] got an equation of type {type(args[0]).__name__}; expected a str")
-    result = args[-1:] if len(args) % 2 else ()
-    parts = []
-    for indices in (*args[1::2], *result):
-        if not isinstance(indices, (list, tuple)):
-            raise TypeError(f"[einsum] got indices of type {type(indices).__name__}; expected a list")
-        if not all(i is ... or (isinstance(i, int) and 0 <= i < 52) for i in indices):
+    has_result = len(args) % 2 == 1
+    left = ",".join([_term_of_list(indices) for indices in args[1::2]])
+    if not has_result:
+        return left, args[::2]
+    right = _term_of_list(args[-1])
+    return f"{left}->{right}", args[:-1:2]
+
+
+def _term_of_list(indices: Sequence[Any]) -> str:
+    """A term of an equation, from a list of numbers and ... : 0 to 25 are A to Z, 26 to 51 are a to z."""
+    if not isinstance(indices, (list, tuple)):
+        raise TypeError(f"[einsum] got indices of type {type(indices).__name__}; expected a list")
+    term = ""
+    for i in indices:
+        if i is ...:
+            term += "..."
+        elif isinstance(i, int) and 0 <= i < 52:
+            term += (ascii_uppercase + ascii_lowercase)[i]
+        else:
             raise OpError(f"[einsum] got indices {indices}; expected numbers from 0 to 51, or ...")
-        parts.append("".join("..." if i is ... else ascii_letters[(i + 26) % 52] for i in indices))
-    right = "->" + parts.pop() if result else ""
-    return ",".join(parts) + right, args[: len(args) - len(result) : 2]
+    return term
 
 
-def parsed(equation: str, shapes: Any) -> tuple[list[Indices], Indices]:
-    """The indices of each operand and of the result."""
+def parsed(equation: str, shapes: Sequence[Shape]) -> tuple[list[Indices], Indices]:
+    """The indices of each operand and of the result. shapes: those of the operands.
+
+    Raises ValueError for a malformed equation, and for shapes that do not fit.
+    """
     left, arrow, right = equation.replace(" ", "").partition("->")
     parts = left.split(",")
     if len(parts) != len(shapes):
         raise OpError(f"[einsum] got {len(shapes)} operands for {equation!r}; expected {len(parts)}")
     inputs = [_indices(equation, part, len(shape)) for part, shape in zip(parts, shapes, strict=True)]
-    sizes: dict[str, int] = {}
-    for names, shape in zip(inputs, shapes, strict=True):
-        for name, n in zip(names, shape, strict=True):
-            if n != sizes.setdefault(name, n) and n != 1:
-                if sizes[name] != 1:
-                    raise OpError(
-                        f"[einsum] got sizes {sizes[name]} and {n} for index {name!r} of {equation!r}; "
-                        "expected equal sizes"
-                    )
-                sizes[name] = n
-    dots = sorted((i for i in sizes if i[0] == "."), key=lambda i: -int(i[3:]))
+    sizes = _sizes(equation, inputs, shapes)
+    # those of the ellipses, from the outermost: "...1" stands before "...0"
+    ellipsis = sorted([i for i in sizes if i[0] == "."], key=_distance_from_end, reverse=True)
     if arrow:
         letters = right.replace("...", "", 1)
-        output = _indices(equation, right, len(letters) + (len(dots) if letters != right else 0))
+        ndim = len(letters)
+        if letters != right:  # the result has the ellipsis
+            ndim += len(ellipsis)
+        output = _indices(equation, right, ndim)
     else:
-        seen = Counter(i for names in inputs for i in names)
-        output = [*dots, *sorted(i for i, n in seen.items() if n == 1 and i[0] != ".")]
+        counts = Counter(itertools.chain(*inputs))
+        once = [i for i, count in counts.items() if count == 1 and i[0] != "."]
+        output = [*ellipsis, *sorted(once)]
     if len({*output}) < len(output) or not {*output} <= sizes.keys():
         raise OpError(
             f"[einsum] got the result {right!r} in {equation!r}; expected indices of the operands, each once"
@@ -134,16 +180,41 @@ def parsed(equation: str, shapes: Any) -> tuple[list[Indices], Indices]:
     return inputs, output
 
 
+def _distance_from_end(index: str) -> int:
+    """k of an index "...k"."""
+    return int(index.removeprefix("..."))
+
+
+def _sizes(equation: str, inputs: list[Indices], shapes: Sequence[Shape]) -> dict[str, int]:
+    """The size of each index. Sizes of an index must be equal, or 1, which broadcasts."""
+    sizes: dict[str, int] = {}
+    for names, shape in zip(inputs, shapes, strict=True):
+        for name, n in zip(names, shape, strict=True):
+            known = sizes.setdefault(name, n)
+            if n in (known, 1):
+                continue
+            if known != 1:
+                raise OpError(
+                    f"[einsum] got sizes {known} and {n} for index {name!r} of {equation!r}; "
+                    "expected equal sizes"
+                )
+            sizes[name] = n
+    return sizes
+
+
 def _indices(equation: str, part: str, ndim: int) -> Indices:
+    """The indices of a term such as "i...j" of an operand with ndim dimensions."""
     head, dots, tail = part.partition("...")
-    inside = ndim - len(head) - len(tail)
     letters = head + tail
-    if (letters and not (letters.isalpha() and letters.isascii())) or inside < 0 or (inside and not dots):
+    inside = ndim - len(letters)  # the dimensions of the ellipsis
+    is_spelled = letters == "" or (letters.isalpha() and letters.isascii())
+    if not is_spelled or inside < 0 or (inside and not dots):
         raise OpError(
             f"[einsum] got {part!r} for {ndim} dimensions in {equation!r}; expected a letter for each, "
             "or '...'"
         )
-    return [*head, *(f"...{k}" for k in reversed(range(inside))), *tail]
+    ellipsis = [f"...{k}" for k in reversed(range(inside))]
+    return [*head, *ellipsis, *tail]
 
 
 class _Term:
@@ -152,14 +223,15 @@ class _Term:
     The methods append steps and update shape and indices.
     """
 
-    def __init__(self, shape: Any, indices: Indices) -> None:
+    def __init__(self, shape: Shape, indices: Indices) -> None:
         self.shape = tuple(shape)
         self.indices = indices
-        self.steps: Steps = []
+        self.steps: list[Step] = []
 
     def take_diagonals(self) -> None:
         """Replaces the dimensions of an index that occurs several times by their diagonal."""
-        for name in [i for i, n in Counter(self.indices).items() if n > 1]:
+        repeated = [i for i, count in Counter(self.indices).items() if count > 1]
+        for name in repeated:
             while self.indices.count(name) > 1:
                 a = self.indices.index(name)
                 b = self.indices.index(name, a + 1)
@@ -167,47 +239,58 @@ class _Term:
                 m = self.shape[b]
                 if n != m:
                     raise OpError(f"[einsum] got sizes {n} and {m} for index {name!r}; expected equal sizes")
-                self.steps.append((diagonal, 0, a, b))
+                self.steps.append(Step(diagonal, (0, a, b)))
                 self._keep([d for d in range(len(self.shape)) if d not in (a, b)])
+                # diagonal puts its dimension last
                 self.shape = (*self.shape, n)
                 self.indices = [*self.indices, name]
 
     def sum_to(self, keep: set[str]) -> None:
         """Sums over the indices that are not in keep."""
-        if axes := tuple(d for d, i in enumerate(self.indices) if i not in keep):
-            self.steps.append((total, axes))
+        axes = tuple([d for d, i in enumerate(self.indices) if i not in keep])
+        if axes:
+            self.steps.append(Step(total, (axes,)))
             self._keep([d for d in range(len(self.shape)) if d not in axes])
 
     def drop_ones(self, sizes: dict[str, int]) -> None:
         """Drops the dimensions of size 1 along which the other operand is longer."""
-        self._keep([d for d, i in enumerate(self.indices) if self.shape[d] == sizes[i]], True)
+        dims = [d for d, i in enumerate(self.indices) if self.shape[d] == sizes[i]]
+        shape = [self.shape[d] for d in dims]
+        self.indices = [self.indices[d] for d in dims]
+        self.reshape(*shape)
 
     def order(self, indices: Indices) -> None:
+        """Brings the dimensions into the order of these indices, all of which the term has."""
         if self.indices != indices:
             dims = [self.indices.index(i) for i in indices]
-            self.steps.append((permute, *dims))
+            self.steps.append(Step(permute, tuple(dims)))
             self._keep(dims)
 
     def reshape(self, *shape: int) -> None:
+        """The same elements in another shape; the indices stay as they are."""
         if self.shape != shape:
-            self.steps.append((reshape, *shape))
+            self.steps.append(Step(reshape, shape))
             self.shape = shape
 
-    def _keep(self, dims: list[int], reshapes: bool = False) -> None:
-        shape = tuple(self.shape[d] for d in dims)
+    def _keep(self, dims: list[int]) -> None:
+        """Notes that these dimensions are left, in this order, after a step that has been appended."""
+        self.shape = tuple([self.shape[d] for d in dims])
         self.indices = [self.indices[d] for d in dims]
-        if reshapes:
-            self.reshape(*shape)
-        self.shape = shape
 
 
 MAX_DIMS = 8  # the most dimensions of an array that a kernel takes: kMaxDims of the core
 
 
-def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
-    """The product of two operands, summed over the indices of both that are not in keep."""
+def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Product, _Term]:
+    """The product of two operands, summed over the indices of both that are not in keep.
+
+    Appends to each operand the steps that come before the product. Returns the op that multiplies them, and
+    its result, with the steps that follow.
+    """
     sizes = dict(zip(a.indices, a.shape, strict=True))
-    sizes.update((i, n) for i, n in zip(b.indices, b.shape, strict=True) if sizes.get(i, 1) == 1)
+    for index, n in zip(b.indices, b.shape, strict=True):
+        if sizes.get(index, 1) == 1:  # a size of 1 broadcasts to that of b
+            sizes[index] = n
     a.drop_ones(sizes)
     b.drop_ones(sizes)
     a.sum_to(keep.union(b.indices))
@@ -216,19 +299,30 @@ def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
     inner = [i for i in a.indices if i in b.indices and i not in keep]
     rows = [i for i in a.indices if i not in b.indices]
     columns = [i for i in b.indices if i not in a.indices]
-    shape = [[sizes[i] for i in names] for names in (stack, rows, inner, columns)]
+    stack_sizes = [sizes[i] for i in stack]
+    row_sizes = [sizes[i] for i in rows]
+    column_sizes = [sizes[i] for i in columns]
+    indices = [*stack, *rows, *columns]
+    shape = (*stack_sizes, *row_sizes, *column_sizes)
     a.order([*stack, *rows, *inner])
-    if not inner and len(stack) + len(rows) + len(columns) <= MAX_DIMS:
-        a.reshape(*shape[0], *shape[1], *(1 for _ in columns))
+    if (
+        not inner and len(shape) <= MAX_DIMS
+    ):  # nothing is summed: (stack, rows, 1 ...) * (stack, 1 ..., columns)
+        a.reshape(*stack_sizes, *row_sizes, *[1] * len(columns))
         b.order([*stack, *columns])
-        b.reshape(*shape[0], *(1 for _ in rows), *shape[3])
-        return mul, _Term((*shape[0], *shape[1], *shape[3]), [*stack, *rows, *columns])
-    n, m, k, p = map(math.prod, shape)
-    stacked = (n,) if stack else ()
-    a.reshape(*stacked, m, k)
+        b.reshape(*stack_sizes, *[1] * len(rows), *column_sizes)
+        return mul, _Term(shape, indices)
+    # (batch, m, k) @ (batch, k, p)
+    batch: Shape = ()
+    if stack:
+        batch = (math.prod(stack_sizes),)
+    m = math.prod(row_sizes)
+    k = math.prod([sizes[i] for i in inner])
+    p = math.prod(column_sizes)
+    a.reshape(*batch, m, k)
     b.order([*stack, *inner, *columns])
-    b.reshape(*stacked, k, p)
-    y = _Term((*stacked, m, p), [])
-    y.reshape(*shape[0], *shape[1], *shape[3])
-    y.indices = [*stack, *rows, *columns]
+    b.reshape(*batch, k, p)
+    y = _Term((*batch, m, p), [])
+    y.reshape(*shape)
+    y.indices = indices
     return matmul, y

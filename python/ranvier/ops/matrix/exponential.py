@@ -1,4 +1,5 @@
-"""The exponential of a matrix, computed by NumPy, with gradients."""
+"""matrix_exp: the exponential of a matrix, computed by NumPy. forward saves the matrix for the gradient,
+which is the exponential of a larger one."""
 
 from __future__ import annotations
 
@@ -31,8 +32,10 @@ def _of_matrix_exp(node: MatrixExp, dy: Tensor) -> Tensor:
     """The gradient as the exponential of a block matrix: Najfeld and Havel (1995)."""
     turned = transpose(of_input(node, 0, node.A), -1, -2)
     n = turned.shape[-1]
-    whole = cat([cat([turned, dy], -1), cat([turned * 0.0, turned], -1)], -2)
-    return MatrixExp().apply(whole)[..., :n, n:]
+    upper = cat([turned, dy], -1)
+    lower = cat([turned * 0.0, turned], -1)
+    blocks = cat([upper, lower], -2)
+    return MatrixExp().apply(blocks)[..., :n, n:]
 
 
 def _scaled(A: Array) -> Array:

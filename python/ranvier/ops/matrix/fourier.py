@@ -7,7 +7,7 @@ sizes with small prime factors, NumPy all others.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import DtypeLike, ShapeLike, TensorLike
 
 _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
 
@@ -159,7 +159,8 @@ def transformed(
 ) -> Tensor:
     """The transform of n points along the axis dim, which does not count the last axis of pairs.
 
-    name: the public function, for errors. Raises ValueError and IndexError.
+    name: the public function, for errors. norm: None, "forward", "backward" or "ortho", as of np.fft. n, dim
+    and norm are as a user gave them. Raises ValueError and IndexError for others.
     """
     has_pairs = kind != "rfft"
     points: Tensor
@@ -224,33 +225,56 @@ class OverlapAdd(Function):
 linear_rule(OverlapAdd)
 
 
-def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: DtypeLike) -> tuple[int, int, Any]:
-    """Checks the sizes of stft and istft. Returns n_fft, the hop, and the window (n_fft,), or None for
-    ones."""
+class _Frames(NamedTuple):
+    """The frames that stft and istft cut a signal into, checked."""
+
+    size: int  # n_fft
+    hop: int  # elements from the start of a frame to that of the next
+    window: Tensor | None  # (size,), the factors of a frame's elements; None: all are 1
+
+
+def _frames_of(
+    name: str, n_fft: Any, hop: Any, win: Any, window: TensorLike | None, dtype: DtypeLike
+) -> _Frames:
+    """Checks the sizes of stft and istft, as a user gave them. Raises ValueError and TypeError."""
     n = whole(name, "n_fft", n_fft)
-    hop = n // 4 if hop is None else whole(name, "hop_length", hop)
-    win = n if win is None else whole(name, "win_length", win)
+    if hop is None:
+        hop = n // 4
+    else:
+        hop = whole(name, "hop_length", hop)
+    if win is None:
+        win = n
+    else:
+        win = whole(name, "win_length", win)
     if n < 1 or hop < 1 or not 0 < win <= n:
         raise OpError(
             f"[{name}] got n_fft {n}, hop_length {hop} and win_length {win}; expected n_fft >= 1, "
             "hop_length >= 1 and win_length from 1 to n_fft"
         )
-    if window is not None:
-        window = as_tensor(name, window)
-        if window.shape != (win,):
-            raise OpError(f"[{name}] got a window of shape {tuple(window.shape)}; expected ({win},)")
-        window = window.to(dtype)
-    elif win < n:
-        window = as_tensor(name, keep(np.ones(win, dtype)))
+    if window is None and win == n:
+        return _Frames(n, hop, None)
+    if window is None:
+        factors = as_tensor(name, keep(np.ones(win, dtype)))
+    else:
+        factors = as_tensor(name, window)
+        if factors.shape != (win,):
+            raise OpError(f"[{name}] got a window of shape {tuple(factors.shape)}; expected ({win},)")
+        factors = factors.to(dtype)
     if win < n:
         before = (n - win) // 2
-        ends = [as_tensor(name, keep(np.zeros(k, dtype))) for k in (before, n - win - before)]
-        window = cat([ends[0], window, ends[1]])
-    return n, hop, window
+        after = n - win - before
+        factors = cat([_zeros(name, before, dtype), factors, _zeros(name, after, dtype)])
+    return _Frames(n, hop, factors)
 
 
-def _no_complex(name: str, asked: Any) -> None:
-    if asked:
+def _zeros(name: str, shape: ShapeLike, dtype: DtypeLike) -> Tensor:
+    """Zeros, which a compiled step takes as a constant."""
+    return as_tensor(name, keep(np.zeros(shape, dtype)))
+
+
+def _no_complex(name: str, return_complex: bool | None) -> None:
+    """Raises ValueError for return_complex=True."""
+    if return_complex:
         raise OpError(
             f"[{name}] got return_complex=True; expected return_complex=False: there is no complex dtype, "
             "the last axis has the real and the imaginary part"
@@ -262,7 +286,7 @@ def stft(
     n_fft: int,
     hop_length: int | None = None,
     win_length: int | None = None,
-    window: Any = None,
+    window: TensorLike | None = None,
     center: bool = True,
     pad_mode: str = "reflect",
     normalized: bool = False,
@@ -288,7 +312,7 @@ def stft(
     input = as_tensor("stft", input)
     require_dtype("stft", "x", input, "f", "float32 or float64: x.float()")
     input = floats("stft", input)
-    n, hop, window = _sizes("stft", n_fft, hop_length, win_length, window, input.dtype)
+    n, hop, factors = _frames_of("stft", n_fft, hop_length, win_length, window, input.dtype)
     if input.ndim not in (1, 2) or not input.shape[-1]:
         raise OpError(f"[stft] got a signal of shape {tuple(input.shape)}; expected (L,) or (B, L)")
     if center:
@@ -296,18 +320,25 @@ def stft(
     if input.shape[-1] < n:
         raise OpError(f"[stft] got n_fft {n} and {input.shape[-1]} elements; expected n_fft up to these")
     frames = Unfold((input.ndim - 1, n, hop)).apply(input)
-    y = _transform("rfft", frames, n, n**-0.5 if normalized else 1.0, window)
+    scale = 1.0
+    if normalized:
+        scale = n**-0.5
+    y = _transform("rfft", frames, n, scale, factors)
     if onesided is False and n > 2:  # the others are conjugates
         rest = flip(y[..., 1 : (n + 1) // 2, :], -2)
-        y = cat([y, rest * as_tensor("stft", keep(np.array([1, -1], rest.dtype)))], -2)
+        conjugate = as_tensor("stft", keep(np.array([1, -1], rest.dtype)))
+        y = cat([y, rest * conjugate], -2)
     return y.transpose(-2, -3)
 
 
 def _centred(x: Tensor, size: int, mode: str) -> Tensor:
     """The signal (L,) or (B, L) with `size` elements more on both sides."""
     if mode == "reflect" and 0 < size < x.shape[-1]:  # `pad` is made for images
-        return cat([flip(x[..., 1 : size + 1], -1), x, flip(x[..., -size - 1 : -1], -1)], -1)
-    y = pad(reshape(x, (1,) * (3 - x.ndim) + x.shape), (size, size), mode)
+        before = flip(x[..., 1 : size + 1], -1)
+        after = flip(x[..., -size - 1 : -1], -1)
+        return cat([before, x, after], -1)
+    signals = reshape(x, (1,) * (3 - x.ndim) + x.shape)  # (N, C, L)
+    y = pad(signals, (size, size), mode)
     return reshape(y, (*x.shape[:-1], y.shape[-1]))
 
 
@@ -316,7 +347,7 @@ def istft(
     n_fft: int,
     hop_length: int | None = None,
     win_length: int | None = None,
-    window: Any = None,
+    window: TensorLike | None = None,
     center: bool = True,
     normalized: bool = False,
     onesided: bool | None = None,
@@ -338,41 +369,53 @@ def istft(
     """
     _no_complex("istft", return_complex)
     input = spectrum("istft", input, 2)
-    if hop_length is not None and hop_length > (n_fft if win_length is None else win_length):
+    longest = n_fft
+    if win_length is not None:
+        longest = win_length
+    if hop_length is not None and hop_length > longest:
         raise OpError(f"[istft] got hop_length {hop_length}; expected one up to the length of the window")
-    n, hop, window = _sizes("istft", n_fft, hop_length, win_length, window, input.dtype)
+    n, hop, factors = _frames_of("istft", n_fft, hop_length, win_length, window, input.dtype)
     if onesided is None:
         onesided = input.shape[-3] != n
-    rows = n // 2 + 1 if onesided else n
+    rows = n
+    if onesided:
+        rows = n // 2 + 1
     if input.ndim not in (3, 4) or input.shape[-3] != rows or not input.numel():
         raise OpError(
             f"[istft] got a spectrum of shape {tuple(input.shape)}; expected (B?, {rows}, frames, 2) for "
             f"n_fft {n} and onesided {onesided}"
         )
     pairs = input.transpose(-2, -3)[..., : n // 2 + 1, :]
-    if window is None:
+    if factors is None:
         squares = as_tensor("istft", keep(np.ones(n, input.dtype)))
     else:
-        squares = window * window
-    frames = _transform("irfft", pairs, n, n**-0.5 if normalized else 1 / n, window)
+        squares = factors * factors
+    scale = 1 / n
+    if normalized:
+        scale = n**-0.5
+    frames = _transform("irfft", pairs, n, scale, factors)
     y = OverlapAdd(hop).apply(frames)
     weights = OverlapAdd(hop).apply(squares.expand(pairs.shape[-3], n))
     whole_length = y.shape[-1]
-    start = n // 2 if center else 0
+    start = 0
+    if center:
+        start = n // 2
     if length is None:
         stop = whole_length - start
     else:
         stop = start + whole("istft", "length", length)
     y = y[..., start:stop]
     weights = weights[start:stop]
-    least = float(weights._array.min()) if weights.numel() else 0.0
+    least = 0.0
+    if weights.numel():
+        least = float(weights._array.min())
     if not least > 1e-11:
         raise OpError(
             f"[istft] got a window, hop_length {hop} and length {length} for which the least sum of the "
             f"windows' squares is {least}; expected more than 1e-11"
         )
     y = y / weights
-    missing = 0 if length is None else length - y.shape[-1]
-    if missing > 0:
-        y = cat([y, as_tensor("istft", keep(np.zeros((*y.shape[:-1], missing), y.dtype)))], -1)
-    return y
+    if length is None or length <= y.shape[-1]:
+        return y
+    missing = length - y.shape[-1]
+    return cat([y, _zeros("istft", (*y.shape[:-1], missing), y.dtype)], -1)

@@ -288,9 +288,15 @@ def _of_minors(node: Minors, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
             return _of_matrices(det(A)) * (C * _of_matrices(total(G * C, (-2, -1))) - shares)
 
         with enable_grad():
-            x = cut(A) if A.requires_grad else A.detach().requires_grad_()
+            if A.requires_grad:
+                x = cut(A)
+            else:
+                x = A.detach().requires_grad_()
             (dA,) = gradients([formula(x)], [x], [dy], create_graph=True)
-    return dA, Minors().apply(A, dy) if node.needs[1] else None
+    dG = None
+    if node.needs[1]:
+        dG = Minors().apply(A, dy)
+    return dA, dG
 
 
 def _by_inverse(A: Array) -> Array | None:
@@ -395,11 +401,18 @@ def slogdet(A: TensorLike) -> SlogdetResult:
 
 def _slogdet(name: str, A: TensorLike) -> SlogdetResult:
     A = matrix(name, A)
-    sign = by_numpy(lambda array: _sign_and_log(array)[0], A._array)
+    sign = by_numpy(_sign, A._array)
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet(name).apply(A))
 
 
+def _sign(A: Array) -> Array:
+    """The sign of each determinant."""
+    sign, _ = _sign_and_log(A)
+    return sign
+
+
 def _sign_and_log(A: Array) -> tuple[Array, Array]:
+    """The sign and log |det| of each matrix."""
     with np.errstate(invalid="ignore"):
         sign, logs = np.linalg.slogdet(A)
     if not sign.all():

@@ -1,4 +1,8 @@
-"""linear: a matrix product with the transposed weight, and a bias."""
+"""linear: a matrix product with the transposed weight, and a bias.
+
+The core's kernel `_linear` computes it; forward saves x and the weight. Integers, and a weight that is a
+vector, are computed by `matmul`.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +66,7 @@ class Linear(Function):
         return dx, dw, db
 
 
-def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
+def _by_matmul(x: Tensor, weight: Tensor, bias: TensorLike | None) -> Tensor:
     """x weight + bias, for integers, and for a weight that is a vector."""
     y = matmul(x, weight)
     if bias is None:
@@ -86,7 +90,7 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
 
 
 @by_kernel(_core._linear, Linear, inputs=3, dtypes=Linear.dtypes, name="linear")
-def _linear(input: TensorLike, weight: Any, bias: Any = None) -> Tensor:
+def _linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
         as_tensor("linear", input)

@@ -1,5 +1,10 @@
 """matmul: the product of matrices, vectors and batches of matrices; and mm, bmm, mv, dot, outer, with fixed
-numbers of dimensions."""
+numbers of dimensions.
+
+All but `outer` call the core's kernel `matmul`; integers are multiplied by NumPy. forward saves both
+operands, and backward is two products more. Half floats are floats of 16 bits; a block of autocast is
+PyTorch's mixed precision.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ from ranvier.tape.inplace import written
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.types import Shape, TensorLike
 
 
 @differentiable_backward(a=FIRST_INPUT, b=SECOND_INPUT)
@@ -47,19 +52,21 @@ class Matmul(Function):
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         a = self.a
         b = self.b
-        shapes = a.shape, b.shape
+        a_shape = a.shape
+        b_shape = b.shape
         if b.ndim == 1:  # A vector counts as a matrix of one row or column. y does not have this dimension.
             dy = dy[..., None]
             b = b[:, None]
         if a.ndim == 1:
             dy = dy[..., None, :]
             a = a[None, :]
-        da = db = None
+        da = None
+        db = None
         batch = dy.shape[:-2]
         if self.needs[0]:  # dy (..., m, n) b^T (..., n, k)
-            da = f.summed_product(dy, b.swapaxes(-1, -2), batch, a, self.alpha).reshape(shapes[0])
+            da = f.summed_product(dy, b.swapaxes(-1, -2), batch, a, self.alpha).reshape(a_shape)
         if self.needs[1]:  # a^T (..., k, m) dy (..., m, n)
-            db = f.summed_product(a.swapaxes(-1, -2), dy, batch, b, self.alpha).reshape(shapes[1])
+            db = f.summed_product(a.swapaxes(-1, -2), dy, batch, b, self.alpha).reshape(b_shape)
         return da, db
 
 
@@ -83,13 +90,16 @@ def _times(y: Array, alpha: float) -> Array:
     return _core.mul(y, alpha, None)
 
 
-def _on_tensors(a: Tensor, b: Tensor, batch: Any, x: Tensor, alpha: float) -> Tensor:
+def _on_tensors(a: Tensor, b: Tensor, batch: Shape, x: Tensor, alpha: float) -> Tensor:
+    """`_summed` for Tensors, whose gradient follows from the ops. The result has the shape of x in any case,
+    so the batch is not needed."""
     y = sum_to(a @ b, x.shape)
     if alpha == 1:
         return y
     return y * alpha
 
 
+# `f.summed_product` of `Matmul.backward`: on arrays, and on Tensors for create_graph
 KERNELS.summed_product = _summed
 TENSORS.summed_product = _on_tensors
 
@@ -135,7 +145,8 @@ def _matmul(input: TensorLike, other: TensorLike) -> Tensor:
         input = as_operand("matmul", input)
         other = as_operand("matmul", other)
     except TypeError:
-        if (answer := of_right_side("matmul", input, other)) is not NotImplemented:
+        answer = of_right_side("matmul", input, other)
+        if answer is not NotImplemented:
             return answer
         raise
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
@@ -207,7 +218,8 @@ def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     return mul(reshape(input, -1, 1), vec2)
 
 
-def _product(name: str, a: Any, b: TensorLike, ndim_a: int, ndim_b: int) -> Tensor:
+def _product(name: str, a: TensorLike, b: TensorLike, ndim_a: int, ndim_b: int) -> Tensor:
+    """The product of operands with these numbers of dimensions. name: the op's, for errors."""
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
     # In a block of autocast the operands of a product of matrices are cast, those with a vector are not.
     if ndim_b > 1:
@@ -215,7 +227,7 @@ def _product(name: str, a: Any, b: TensorLike, ndim_a: int, ndim_b: int) -> Tens
     return _core._without_autocast(_matmul, a, b)
 
 
-def of_dims(name: str, a: Any, b: TensorLike, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
+def of_dims(name: str, a: TensorLike, b: TensorLike, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a = as_tensor(name, a)

@@ -1,8 +1,12 @@
-"""quantized_linear and quantized_embedding: products with a matrix of 8 or 4 bits, and its rows."""
+"""quantized_linear and quantized_embedding: products with a matrix of 8 or 4 bits, and its rows.
+
+The kernels are the core's `quantized_matmul` and `quantized_rows`; forward saves the matrix as it is stored
+(`quantized_weight.py` says how), and backward computes its floats again.
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -38,6 +42,7 @@ class QuantizedLinear(Function):
         return _core.matmul(dy, self.values()), None, None, None
 
 
+# For create_graph: y is linear in x, with the matrix W that the node has saved.
 def _product(node: QuantizedLinear, x: Array) -> Array:
     return _core.matmul(x, node.values().T)
 
@@ -88,10 +93,11 @@ def quantized_linear(
 
 
 @by_kernel(_core.quantized_rows, name="quantized_embedding")
-def _rows(panels: Tensor, scale: Any, index: Tensor, kind: str, n: int, k: int) -> Tensor:
+def _rows(panels: Tensor, scale: Tensor | None, index: Tensor, kind: str, n: int, k: int) -> Tensor:
+    """The rows of the matrix (n, k) at these indices."""
     return QuantizedRows(kind, n, k).apply(panels, scale, index)
 
 
-def quantized_embedding(index: Any, weight: QuantizedWeight) -> Tensor:
+def quantized_embedding(index: TensorLike, weight: QuantizedWeight) -> Tensor:
     """y[..., :] = W[index[...], :] as float32. Raises IndexError where an index is out of range."""
     return _rows(weight.panels, weight.scale, as_tensor("embedding", index), weight.kind, *weight.shape)

@@ -1,7 +1,9 @@
 """Matrices of 8 or 4 bits: made from floats, and as the core's kernels read them.
 
-The layouts are described in cpp/kernels/quantized/quantized.h: panels of 16 rows, quads of 4 neighbours along
-k, codes without a sign. What is read row by row alone, as an Embedding, has panels of one row.
+A number is stored as a code, a whole number without a sign, times a scale.
+`cpp/kernels/quantized/quantized.h` describes the layout: a panel is 16 rows of the matrix, stored together;
+in it, a quad is 4 neighbours along k of one row. What is read row by row alone, as an Embedding, has panels
+of one row. `quantized_linear` and `quantized_embedding` (quantized.py) compute with these matrices.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class QuantizedWeight(NamedTuple):
 
     def dequantize(self) -> Tensor:
         """The values as float32 (n, k)."""
-        scale = None if self.scale is None else self.scale._array
+        scale = None
+        if self.scale is not None:
+            scale = self.scale._array
         return wrap(_core.quantized_rows(self.panels._array, scale, None, self.kind, *self.shape))
 
     def in_panels(self, rows: int) -> QuantizedWeight:
@@ -61,17 +65,33 @@ class QuantizedWeight(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        return self.panels.nbytes + (0 if self.scale is None else self.scale.nbytes)
+        if self.scale is None:
+            return self.panels.nbytes
+        return self.panels.nbytes + self.scale.nbytes
 
 
 def panels_shape(kind: str, n: int, k: int, rows: int = PANEL) -> tuple[int, int]:
     """The shape of the panels of a matrix (n, k), and so the bytes of one: k codes of each of its rows, with
     the scales of groups."""
     if kind == "int8":
-        row_bytes = 4 * -(-k // 4)
+        row_bytes = _multiple(k, 4)  # whole quads
     else:
-        row_bytes = -(-k // GROUP) * (2 + (GROUP if kind == "q8_0" else GROUP // 2))
-    return -(-n // rows), rows * row_bytes
+        code_bytes = GROUP
+        if kind == "q4_0":  # two codes in a byte
+            code_bytes = GROUP // 2
+        scale_bytes = 2  # float16
+        row_bytes = _count(k, GROUP) * (scale_bytes + code_bytes)
+    return _count(n, rows), rows * row_bytes
+
+
+def _count(n: int, size: int) -> int:
+    """How many pieces of this size hold n elements: n / size, rounded up."""
+    return -(-n // size)
+
+
+def _multiple(n: int, size: int) -> int:
+    """n, rounded up to a multiple of size."""
+    return _count(n, size) * size
 
 
 def of_blocks(blocks: QuantizedBlocks, rows_of_panel: int = PANEL) -> QuantizedWeight:
@@ -105,23 +125,29 @@ def quantized(weight: TensorLike, kind: str, rows_of_panel: int = PANEL) -> Quan
     the number m of a group that is greatest in size; code = floor(w / scale + 8.5) in 0 ... 15, of value code
     - 8: numbers below 2e-7 become 0. Raises ValueError for NaN, infinity and numbers above 65504.
     """
-    array = np.asarray(weight._array if isinstance(weight, Tensor) else weight)
+    array = np.asarray(getattr(weight, "_array", weight))
     if array.ndim != 2:
         raise misfit("quantize", {"a weight": array.shape}, "2 dimensions (n, k)")
     n, k = array.shape
     panels = np.empty(panels_shape(kind, n, k, rows_of_panel), np.uint8)
-    scale = np.empty(n, np.float32) if kind == "int8" else None
+    scale = None
+    if kind == "int8":
+        scale = np.empty(n, np.float32)
     rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
     for begin in range(0, n, rows):
         part = array[begin : begin + rows].astype(np.float32)
         if not np.isfinite(part).all():
             raise OpError("[quantize] got a weight with NaN or infinity; expected finite numbers")
-        codes, scales = (_by_rows if kind == "int8" else _by_groups)(part, kind)
-        if scale is not None:
+        if scale is None:
+            codes, scales = _by_groups(part, kind)
+        else:
+            codes, scales = _by_rows(part)
             scale[begin : begin + rows] = scales
         made = packed(kind, codes, scales, rows_of_panel)
         panels[begin // rows_of_panel : (begin + rows) // rows_of_panel] = made
-    return QuantizedWeight(kind, (n, k), wrap(panels), None if scale is None else wrap(scale))
+    if scale is None:
+        return QuantizedWeight(kind, (n, k), wrap(panels), None)
+    return QuantizedWeight(kind, (n, k), wrap(panels), wrap(scale))
 
 
 def _divided(x: Array, by: Array) -> Array:
@@ -134,14 +160,21 @@ def _as_stored(scale: Array) -> Array:
     return scale.astype(np.float16).astype(np.float32)
 
 
-def _by_rows(x: Array, kind: str) -> tuple[Array, Array]:
+def _by_rows(x: Array) -> tuple[Array, Array]:
+    """The codes (n, k) of "int8", with 128 added, and the scale of each row."""
     scale = np.abs(x).max(1, initial=0) / np.float32(127)
-    return np.rint(_divided(x, scale[:, None])).clip(-127, 127) + np.float32(128), scale
+    return _eight_bits(x, scale[:, None]), scale
+
+
+def _eight_bits(x: Array, scale: Array) -> Array:
+    """x / scale as whole numbers from -127 to 127, with 128 added: codes have no sign."""
+    return np.rint(_divided(x, scale)).clip(-127, 127) + np.float32(128)
 
 
 def _by_groups(x: Array, kind: str) -> tuple[Array, Array]:
+    """The codes of "q8_0" or "q4_0", (n, k up to a multiple of 32), and the scales (n, groups)."""
     n, k = x.shape
-    groups = np.zeros((n, -(-k // GROUP), GROUP), np.float32)
+    groups = np.zeros((n, _count(k, GROUP), GROUP), np.float32)
     groups.reshape(n, -1)[:, :k] = x
     sizes = np.abs(groups)
     if sizes.max(initial=0) > _MOST:
@@ -150,7 +183,7 @@ def _by_groups(x: Array, kind: str) -> tuple[Array, Array]:
         )
     if kind == "q8_0":
         scale = _as_stored(sizes.max(2) / np.float32(127))
-        codes = np.rint(_divided(groups, scale[..., None])).clip(-127, 127) + np.float32(128)
+        codes = _eight_bits(groups, scale[..., None])
     else:
         greatest = np.take_along_axis(groups, sizes.argmax(2)[..., None], 2)[..., 0]
         scale = _as_stored(greatest / np.float32(-8))
@@ -161,8 +194,10 @@ def _by_groups(x: Array, kind: str) -> tuple[Array, Array]:
 def packed(kind: str, codes: Array, scales: Array | None, rows: int = PANEL) -> Array:
     """Panels of this many rows, of codes (n, k) and, for groups, their scales (n, groups)."""
     n, k = codes.shape
-    zero = 8 if kind == "q4_0" else 128
-    padded = np.full((-(-n // rows) * rows, -(-k // 4) * 4), zero, np.uint8)
+    zero = 128  # the code of the value 0
+    if kind == "q4_0":
+        zero = 8
+    padded = np.full((_multiple(n, rows), _multiple(k, 4)), zero, np.uint8)
     padded[:n, :k] = codes
     count = len(padded) // rows
     # a quad is moved as one number of 4 bytes
@@ -172,14 +207,15 @@ def packed(kind: str, codes: Array, scales: Array | None, rows: int = PANEL) -> 
         return quads.view(np.uint8).reshape(count, 4 * in_row * rows)
     groups = k // GROUP
     lines = quads.reshape(count, groups, GROUP // 4, rows)
-    if kind == "q4_0":
+    if kind == "q4_0":  # the first half of a group in the low four bits, the second in the high ones
         lines = lines[:, :, : GROUP // 8] | lines[:, :, GROUP // 8 :] << 4
-    of_rows = np.zeros((len(padded), groups), np.float16)
-    of_rows[:n] = scales
-    of_panels = np.ascontiguousarray(of_rows.reshape(count, rows, groups).transpose(0, 2, 1))
+    row_scales = np.zeros((len(padded), groups), np.float16)
+    row_scales[:n] = scales
+    panel_scales = np.ascontiguousarray(row_scales.reshape(count, rows, groups).transpose(0, 2, 1))
+    # a panel is a sequence of groups; a group has the scales of all rows, then the codes of all rows
     code_bytes = 4 * rows * lines.shape[2]
     panels = np.empty((count, groups, 2 * rows + code_bytes), np.uint8)
-    panels[:, :, : 2 * rows] = of_panels.view(np.uint8)
+    panels[:, :, : 2 * rows] = panel_scales.view(np.uint8)
     panels[:, :, 2 * rows :] = np.ascontiguousarray(lines).view(np.uint8).reshape(count, groups, code_bytes)
     return panels.reshape(count, groups * panels.shape[2])
 
@@ -187,14 +223,18 @@ def packed(kind: str, codes: Array, scales: Array | None, rows: int = PANEL) -> 
 def unpacked(kind: str, n: int, k: int, panels: Array) -> tuple[Array, Array | None]:
     """What `packed` got: codes, (n, k) of int8, else (n, groups, 32); and for groups their scales."""
     count = len(panels)
-    rows = 1 if panels.shape == panels_shape(kind, n, k, 1) else PANEL
+    rows = PANEL
+    if panels.shape == panels_shape(kind, n, k, rows=1):
+        rows = 1
     if kind == "int8":
-        quads = panels.reshape(count, -(-k // 4), rows, 4).transpose(0, 2, 1, 3)
-        return quads.reshape(count * rows, -(-k // 4) * 4)[:n, :k], None
-    groups = -(-k // GROUP)
-    parts = panels.reshape(count, groups, panels_shape(kind, rows, GROUP, rows)[1])
-    scales = np.ascontiguousarray(parts[:, :, : 2 * rows]).view(np.float16).transpose(0, 2, 1)
-    quads = parts[:, :, 2 * rows :].reshape(count, groups, parts.shape[2] // (4 * rows), rows, 4)
+        quads = panels.reshape(count, _count(k, 4), rows, 4).transpose(0, 2, 1, 3)
+        return quads.reshape(count * rows, _multiple(k, 4))[:n, :k], None
+    groups = _count(k, GROUP)
+    _, group_bytes = panels_shape(kind, rows, GROUP, rows)
+    in_groups = panels.reshape(count, groups, group_bytes)
+    scales = np.ascontiguousarray(in_groups[:, :, : 2 * rows]).view(np.float16).transpose(0, 2, 1)
+    quads_of_row = (group_bytes - 2 * rows) // (4 * rows)
+    quads = in_groups[:, :, 2 * rows :].reshape(count, groups, quads_of_row, rows, 4)
     if kind == "q4_0":
         quads = np.concatenate([quads & 15, quads >> 4], 2)
     codes = quads.transpose(0, 3, 1, 2, 4).reshape(count * rows, groups, GROUP)

@@ -1,4 +1,9 @@
-"""The singular value decomposition with its gradient, and the spectral and the nuclear norm of matrices."""
+"""The singular value decomposition with its gradient, and the spectral and the nuclear norm of matrices.
+
+NumPy (LAPACK) computes the factors; `Svd` saves U, S and Vh for its backward, which is a formula of ops.
+`rv.linalg.svd`, `svdvals`, `pinv`, `norm` and others in `factorizations.py` and `reduction/norms.py`
+use this.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +80,10 @@ class Svd(Function):
         infinite = _infinite(self.op, A)
         U, S, Vh = svd_of(self.op, np.where(infinite, 0, A), self.full)
         nan = A.dtype.type(np.nan)
-        vectors = np.where(infinite, nan, U), np.where(infinite, nan, Vh)
-        self.factors = vectors[0], np.where(infinite[..., 0], nan, S), vectors[1]
+        U = np.where(infinite, nan, U)
+        S = np.where(infinite[..., 0], nan, S)
+        Vh = np.where(infinite, nan, Vh)
+        self.factors = (U, S, Vh)
         return self.factors
 
 
@@ -114,17 +121,20 @@ def _svd(node: Svd, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     if node.full:
         U = U[..., :k]
         Vh = Vh[..., :k, :]
-        dU = None if dU is None else dU[..., :k]
-        dVh = None if dVh is None else dVh[..., :k, :]
+        if dU is not None:
+            dU = dU[..., :k]
+        if dVh is not None:
+            dVh = dVh[..., :k, :]
     if dU is None and dVh is None:
         assert dS is not None
         return (U * dS.unsqueeze(-2)) @ Vh
-    both: Any = 0.0
-    apart = both
-    outside = both
+    both: Any = 0.0  # (K_U + K_V) / 2
+    apart: Any = 0.0  # (K_U - K_V) / 2
+    outside: Any = 0.0  # from the parts of dU and dVh outside of the spaces
     if dU is not None:
         shares = U.mT @ dU
-        both = apart = (shares - shares.mT) * 0.5
+        both = (shares - shares.mT) * 0.5
+        apart = both
         if U.shape[-2] > k:
             outside = ((dU - U @ shares) / across) @ Vh
     if dVh is not None:
@@ -141,7 +151,7 @@ def _svd(node: Svd, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     return dA + outside
 
 
-def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
+def singular_norm(A: Tensor, ord: float | str, rows: int, columns: int, keepdim: bool) -> Tensor:
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
     if A._array.dtype not in (F32, F64):
         raise DtypeError(
@@ -149,11 +159,19 @@ def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -
         )
     empty = 0 in (A.shape[rows], A.shape[columns])
     if ord == -2 and empty:
-        shape = A.shape[rows], A.shape[columns]
-        raise misfit("matrix_norm", {"matrices": shape}, "an element")
+        raise misfit("matrix_norm", {"matrices": (A.shape[rows], A.shape[columns])}, "an element")
     rest = [d for d in range(A.ndim) if d not in (rows, columns)]
     _, values, _ = Svd("matrix_norm").apply(permute(A, (*rest, rows, columns)))
-    y: Tensor = total(values, -1) if ord == "nuc" or empty else (amax if ord > 0 else amin)(values, -1)
+    y: Tensor
+    if ord == "nuc" or empty:
+        y = total(values, -1)
+    elif ord == 2:
+        y = amax(values, -1)
+    else:
+        y = amin(values, -1)
     if keepdim:
-        y = reshape(y, tuple(1 if d in (rows, columns) else n for d, n in enumerate(A.shape)))
+        shape = list(A.shape)
+        shape[rows] = 1
+        shape[columns] = 1
+        y = reshape(y, shape)
     return y

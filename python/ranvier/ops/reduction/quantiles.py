@@ -1,5 +1,8 @@
-"""quantile, nanmedian, mode; bincount, histogram; unique; searchsorted, bucketize and others, along a
-dimension."""
+"""quantile, nanquantile, nanmedian, mode; bincount, histc, histogram; unique; searchsorted, bucketize, isin.
+
+quantile and nanmedian are composed of sort and gather, which give the gradients. NumPy computes the others,
+which have no gradient (`without_derivative`); searchsorted has a kernel for simple calls.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ from ranvier.tensors.types import TensorLike
 def _quantile(
     x: TensorLike, name: str, q: TensorLike, dim: int | None, keepdim: bool, interpolation: str, nans: bool
 ) -> Tensor:
+    """quantile, or with `nans` nanquantile, which leaves NaNs out. name: the public function, for errors."""
     x = as_tensor(name, x)
     q = as_tensor(name, q)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -63,8 +67,12 @@ def _quantile(
     else:
         last = np.full_like(numbers, n - 1)
     place = share.reshape((-1,) + (1,) * x.ndim) * last.astype(x.dtype)  # (q, ..., 1)
-    if interpolation in ("lower", "higher", "nearest"):
-        place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[interpolation](place)
+    if interpolation == "lower":
+        place = np.floor(place)
+    elif interpolation == "higher":
+        place = np.ceil(place)
+    elif interpolation == "nearest":
+        place = np.rint(place)
     # There the result is NaN: the last element in order, which also gets the gradient.
     if nans:
         bad = numbers == 0
@@ -82,11 +90,13 @@ def _quantile(
     # jumps.
     slope = last.astype(x.dtype) * (interpolation == "linear")
     endless = bool(np.isinf(x._array).any())
-    parts = []
+    quantiles = []
     for i in range(low.shape[0]):
         a = gather(ordered, -1, low[i])
         b = gather(ordered, -1, np.ceil(place[i]).astype(np.int64))  # equal to a where place is whole
-        part = add(mul(flat[i], wrap(slope)), wrap(fraction[i] - share.reshape(-1)[i] * slope))
+        # `fraction`, with the derivative `slope` by q: q slope + (fraction - q slope)
+        constant = fraction[i] - share.reshape(-1)[i] * slope
+        part = add(mul(flat[i], wrap(slope)), wrap(constant))
         if fraction[i].any() or q.requires_grad:
             y = a + mul(sub(b, a), part)
         else:
@@ -94,8 +104,8 @@ def _quantile(
         if endless:  # Between infinite elements a + (b - a) part would be NaN.
             between = where(wrap(fraction[i] == 0), a, mul(a, 1 - part) + mul(b, part))
             y = where(wrap(np.isinf(a._array) | np.isinf(b._array)), between, y)
-        parts.append(y)
-    y = cat([unsqueeze(p, 0) for p in parts], 0)  # (q, ..., 1)
+        quantiles.append(unsqueeze(y, 0))
+    y = cat(quantiles, 0)  # (q, ..., 1)
     y = movedim(y, -1, at + 1)
     if dim is None:
         ones = (1,) * ndim if keepdim else ()
@@ -274,7 +284,10 @@ def _limits(values: Array, low: float, high: float, more: float) -> tuple[np.flo
     the least and the greatest value; if these are equal, too, they are moved by `more` downwards and
     upwards."""
     dtype = values.dtype if values.dtype.kind == "f" else F64
-    exact = (F32 if dtype in HALVES else dtype).type
+    computed_in = dtype
+    if dtype in HALVES:
+        computed_in = F32
+    exact = computed_in.type
     with np.errstate(all="ignore"):
         least = exact(dtype.type(low))
         most = exact(dtype.type(high))
@@ -366,7 +379,10 @@ def unique(
     )
     arrays = [values]
     if return_inverse:
-        arrays.append(inverse.reshape(input.shape if at is None else -1))
+        if at is None:
+            arrays.append(inverse.reshape(input.shape))
+        else:
+            arrays.append(inverse.reshape(-1))
     if return_counts:
         arrays.append(counts)
     return _tensors("unique", input, arrays)
@@ -414,7 +430,9 @@ def unique_consecutive(
         found = [np.moveaxis(rows[new], 0, at)]
     if return_inverse:
         inverse = np.cumsum(new) - 1
-        found.append(inverse.reshape(input.shape) if dim is None else inverse)
+        if dim is None:
+            inverse = inverse.reshape(input.shape)
+        found.append(inverse)
     if return_counts:
         found.append(np.diff(np.append(np.flatnonzero(new), rows.shape[0])))
     return _tensors("unique_consecutive", input, found)
