@@ -353,7 +353,7 @@ def deform_conv2d(
     positions = np.stack([x_positions, y_positions], -1).reshape(1, h * w, taps, 2)
     grid = rv.from_numpy(positions.astype(offset.detach().numpy().dtype))
     moves = offset.reshape(n * offset_groups, taps, 2, h * w).permute(0, 3, 1, 2).flip(-1)  # (y, x) to (x, y)
-    sampling = GridSample("bilinear", "zeros", align_corners=False, in_pixels=True)  # the last: positions are in pixels
+    sampling = GridSample("bilinear", "zeros", align_corners=False, in_pixels=True)
     images = input.reshape(n * offset_groups, c // offset_groups, height, width)
     pixels = sampling.apply(images, moves + grid)  # (n * offset_groups, channels, windows, taps)
     if use_mask:
