@@ -305,7 +305,7 @@ def test_an_error_comes_with_the_threads_traceback():
         next(batches)
     text = "".join(traceback.format_exception(caught.value))
     assert "in __getitem__" in text
-    assert "in _of" in text
+    assert "in _collated" in text
 
 
 def test_abandoned():

@@ -1,10 +1,14 @@
-"""How a DataLoader puts samples together: a list of samples becomes Tensors in the samples' containers."""
+"""How a DataLoader puts samples together: a list of samples becomes Tensors in the samples' containers.
+
+A sample may be anything that a dataset gives: a number, an array, a Tensor, or dicts, lists and tuples of
+these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,12 +22,15 @@ from ranvier.tensors.memory import Array, native
 
 __all__ = ["default_collate", "default_convert"]
 
+CollateFunctions: TypeAlias = Mapping[Any, Callable[..., Any]]
+"""{class of samples, or a tuple of classes: function}; called as `f(batch, collate_fn_map=...)`."""
+
 # A program can add functions here, by the class of samples that they collate, as in PyTorch.
-default_collate_fn_map: dict[Any, Any] = {}
+default_collate_fn_map: dict[Any, Callable[..., Any]] = {}
 
 
 @own_error
-def default_collate(batch: Any) -> Any:
+def default_collate(batch: Sequence[Any]) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; containers part by part.
 
     Mappings, named tuples and sequences keep their class; a tuple becomes a list, as in PyTorch. Texts stay.
@@ -37,7 +44,7 @@ def default_collate(batch: Any) -> Any:
     return _collated(batch, default_collate_fn_map)
 
 
-def collate(batch: Any, *, collate_fn_map: Mapping[Any, Any] | None = None) -> Any:
+def collate(batch: Sequence[Any], *, collate_fn_map: CollateFunctions | None = None) -> Any:
     """As `default_collate`, with functions of your own for classes of samples.
 
     collate_fn_map: {class: function}; a function is called as `f(batch, collate_fn_map=...)`.
@@ -45,24 +52,24 @@ def collate(batch: Any, *, collate_fn_map: Mapping[Any, Any] | None = None) -> A
     return _collated(batch, collate_fn_map or {})
 
 
-def collate_tensor_fn(batch: Any, *, collate_fn_map: Any = None) -> Any:
+def collate_tensor_fn(batch: Sequence[Tensor], *, collate_fn_map: CollateFunctions | None = None) -> Any:
     """Tensors, which keep their class and their place on the tape."""
     return stack(batch)
 
 
-def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
+def _collated(batch: Sequence[Any], functions: CollateFunctions) -> Any:
+    """The batch; functions: those of the program, which come before what is done here."""
     first = batch[0]
-    for kind, function in own.items():
-        if isinstance(first, kind):
-            return function(batch, collate_fn_map=own)
+    for sample_class, function in functions.items():
+        if isinstance(first, sample_class):
+            return function(batch, collate_fn_map=functions)
     if isinstance(first, (str, bytes)):  # Texts of NumPy are str and bytes, too.
         return batch
-    if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
-        kept = isinstance(first, Tensor) and (
-            type(first) is not Tensor or any(getattr(sample, "requires_grad", False) for sample in batch)
-        )
-        if kept:
+    if isinstance(first, Tensor):
+        records = any(getattr(sample, "requires_grad", False) for sample in batch)
+        if records or type(first) is not Tensor:
             return collate_tensor_fn(batch)
+    if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
         return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):
         for place, sample in enumerate(batch):
@@ -72,7 +79,7 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
                 raise KeyError(f"[default_collate] {text}")
         fields = {}
         for key in first:
-            fields[key] = _collated([sample[key] for sample in batch], own)
+            fields[key] = _collated([sample[key] for sample in batch], functions)
         return _rebuilt(first, fields)
     if not isinstance(first, Sequence):
         raise TypeError(
@@ -82,45 +89,46 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
     lengths = sorted({len(sample) for sample in batch})
     if len(lengths) > 1:
         raise OpError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
-    return _rebuilt(first, [_collated(part, own) for part in zip(*batch, strict=True)])
+    return _rebuilt(first, [_collated(column, functions) for column in zip(*batch, strict=True)])
 
 
-def _rebuilt(original: Any, values: Any) -> Any:
+def _rebuilt(original: Any, values: dict[Any, Any] | list[Any]) -> Any:
     """The values in a container of the original's class; in a dict or list if none can be made."""
-    kind = type(original)
-    if kind in (dict, list):
+    container_class = type(original)
+    if container_class in (dict, list):
         return values
     if isinstance(original, tuple):
-        if hasattr(original, "_fields"):
-            return kind(*values)
+        if hasattr(original, "_fields"):  # a named tuple
+            return container_class(*values)
         return values
     try:
-        if isinstance(original, (MutableMapping, MutableSequence)):  # it may have further attributes
-            own = copy(original)
-            if isinstance(own, MutableMapping):
-                own.update(values)
-            else:
-                for i, value in enumerate(values):
-                    own[i] = value
-            return own
-        return kind(values)
+        if isinstance(original, MutableMapping):
+            mapping = copy(original)  # with further attributes that it may have
+            mapping.update(values)
+            return mapping
+        if isinstance(original, MutableSequence):
+            sequence = copy(original)
+            for i, value in enumerate(values):
+                sequence[i] = value
+            return sequence
+        return container_class(values)
     except TypeError:
         return values
 
 
-def _stacked(batch: Any) -> Array:
+def _stacked(batch: Sequence[Any]) -> Array:
     """One array of numbers, arrays or Tensors; the usual types are handled for all samples together."""
-    kinds = set(map(type, batch))
-    if len(kinds) == 1 and isinstance(batch[0], (np.generic, int, float)):
+    types = set(map(type, batch))
+    if len(types) == 1 and isinstance(batch[0], (np.generic, int, float)):
         numbers = np.array(batch)
         if numbers.ndim == 1 and numbers.dtype.kind in "biuf":
             return numbers
-    if kinds == {Tensor}:
+    if types == {Tensor}:
         arrays = [sample._array for sample in batch]
-    elif kinds == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
+    elif types == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
         # If this raises an error, the other samples would raise it, too.
         arrays = [raw(batch[0]), *batch[1:]]
-    elif kinds <= {bool, int, float}:
+    elif types <= {bool, int, float}:
         dtype = np.float64 if isinstance(batch[0], float) else None
         return tensor(list(batch), dtype=dtype)._array
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,12 @@ __all__ = [
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.intp]
+
+
+class Indexed(Protocol):
+    """Samples by index: a Dataset, a list, an array. Most have a length, too."""
+
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 class Dataset(Generic[T]):
@@ -76,8 +82,8 @@ class TensorDataset(Dataset[Any]):
     (tensor([2., 3.]), tensor(1))
     """
 
-    def __init__(self, *tensors: Any) -> None:
-        arrays = [*tensors]
+    def __init__(self, *tensors: Tensor | npt.ArrayLike) -> None:
+        arrays: list[Any] = [*tensors]
         for i, values in enumerate(arrays):
             if not isinstance(values, (Tensor, np.ndarray)):
                 arrays[i] = raw(values)
@@ -159,10 +165,10 @@ class ConcatDataset(Dataset[T]):
         at = int(index)
         if not -n <= at < n:
             raise IndexError(f"[ConcatDataset] got index {at} for {n} samples")
-        at %= n
+        at %= n  # an index from the end
         which = bisect_right(self.cumulative_sizes, at)
         if which > 0:
-            at -= self.cumulative_sizes[which - 1]
+            at -= self.cumulative_sizes[which - 1]  # the index within its dataset
         return self.datasets[which][at]
 
     def __len__(self) -> int:
@@ -215,26 +221,26 @@ class StackDataset(Dataset[Any]):
             raise ValueError(f"[StackDataset] got datasets of {lengths} samples; expected equal lengths")
         self._length = lengths[0]
 
-    def _each(self, get: Any) -> Any:
-        if isinstance(self.datasets, dict):
-            return {name: get(dataset) for name, dataset in self.datasets.items()}
-        return tuple(map(get, self.datasets))
-
     def __getitem__(self, index: Any) -> Any:
-        return self._each(lambda dataset: dataset[index])
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple([dataset[index] for dataset in self.datasets])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Returns several samples in one call; used by DataLoader."""
-        parts = self._each(lambda dataset: _several(dataset, indices))
-        if isinstance(parts, dict):
-            return [dict(zip(parts, sample, strict=True)) for sample in zip(*parts.values(), strict=True)]
-        return list(zip(*parts, strict=True))
+        if not isinstance(self.datasets, dict):
+            columns = [_several(dataset, indices) for dataset in self.datasets]
+            return list(zip(*columns, strict=True))
+        columns = [_several(dataset, indices) for dataset in self.datasets.values()]
+        rows = zip(*columns, strict=True)
+        return [dict(zip(self.datasets, row, strict=True)) for row in rows]
 
     def __len__(self) -> int:
         return self._length
 
 
-def _several(dataset: Any, indices: Sequence[int]) -> list[Any]:
+def _several(dataset: Indexed, indices: Sequence[int]) -> list[Any]:
+    """The samples at several indices, by one call where the dataset has `__getitems__`."""
     several = getattr(dataset, "__getitems__", None)
     if several is None:
         return [dataset[i] for i in indices]
@@ -256,15 +262,15 @@ def length_of(name: str, arrays: Sequence[Array]) -> int:
     return lengths[0]
 
 
-def raw(value: Any) -> Array:
+def raw(value: Tensor | npt.ArrayLike) -> Array:
     """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
     if isinstance(value, Tensor):
         return value._array
     return np.asarray(plain("data", value))
 
 
-def like(original: Any, y: Array) -> Any:
-    """A Tensor if a Tensor was given, else the array."""
+def like(original: object, y: Array) -> Any:
+    """y as a Tensor if `original` is one, else y itself."""
     if isinstance(original, Tensor):
         return wrap(y)
     return y
@@ -279,8 +285,8 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     """
     indices: Indices | None = None
     while type(dataset) is Subset:
-        own = np.asarray(dataset.indices, np.intp)
-        indices = own if indices is None else own[indices]
+        outer = np.asarray(dataset.indices, np.intp)
+        indices = outer if indices is None else outer[indices]
         dataset = dataset.dataset
     if type(dataset) is not TensorDataset or dataset._has_gradients:
         return None

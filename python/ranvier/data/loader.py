@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ranvier.data.batches import Batches, ahead, drawn_with, parts
 from ranvier.data.collate import default_collate, default_convert
-from ranvier.data.dataset import IterableDataset
+from ranvier.data.dataset import Indexed, IterableDataset
 from ranvier.data.sampler import (
     BatchSampler,
     OrderSampler,
@@ -32,9 +32,13 @@ from ranvier.ops.making.creation import empty
 from ranvier.tensors.dtypes import int64
 from ranvier.tensors.errors import count, flag, number, one_of
 
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
 __all__ = ["DataLoader"]
 
 T = TypeVar("T")
+# attributes that cannot be set once the loader is made
 _FIXED = (
     "dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "persistent_workers",
 )  # fmt: skip
@@ -104,7 +108,7 @@ class DataLoader(Generic[T]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Indexed | Iterable[Any],
         batch_size: int | None = 1,
         shuffle: bool | None = None,
         sampler: Iterable[Any] | None = None,
@@ -114,8 +118,8 @@ class DataLoader(Generic[T]):
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
-        worker_init_fn: Any = None,
-        multiprocessing_context: Any = None,
+        worker_init_fn: Callable[[int], object] | None = None,
+        multiprocessing_context: str | BaseContext | None = None,
         generator: Seed = None,
         *,
         prefetch: int = 0,
@@ -126,19 +130,20 @@ class DataLoader(Generic[T]):
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
-        self._stream = isinstance(dataset, IterableDataset)
+        self._stream = isinstance(dataset, IterableDataset)  # samples come one after the other, by no index
         self._dataset_kind = _DatasetKind.Iterable if self._stream else _DatasetKind.Map
         _require_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
         self._check_workers(
             num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context
         )
-        for name, function in (("collate_fn", collate_fn), ("augment", augment), ("transform", transform)):
+        functions = {"collate_fn": collate_fn, "augment": augment, "transform": transform}
+        for name, function in functions.items():
             if not (function is None or callable(function)):
-                kind = type(function).__name__
-                raise TypeError(f"[DataLoader] got {name} of type {kind}; expected a function")
+                type_name = type(function).__name__
+                raise TypeError(f"[DataLoader] got {name} of type {type_name}; expected a function")
         if getattr(dataset, "ndim", 1) == 0:
             raise TypeError("[DataLoader] got a dataset of no dimension; expected samples")
-        self.dataset = dataset
+        self.dataset: Any = dataset
         if batch_size is None or batch_sampler:
             self.batch_size = None
         else:
@@ -179,10 +184,7 @@ class DataLoader(Generic[T]):
         elif sampler is not None:
             require_indices("DataLoader", "sampler", sampler)
         elif not self._stream:
-            if shuffle:
-                indices = RandomSampler(dataset, generator=self.generator)
-            else:
-                indices = SequentialSampler(dataset)
+            indices = self._made_sampler(bool(shuffle))
         if self.batch_size is not None and not self._stream:
             batches = BatchSampler(indices, self.batch_size, drop_last)  # type: ignore[arg-type]
         self.sampler = indices
@@ -191,14 +193,20 @@ class DataLoader(Generic[T]):
         self._done = 0  # how many batches of that pass were yielded
         self._resumed = False  # True if the next `iter` continues a loaded pass
 
+    def _made_sampler(self, shuffle: bool) -> Iterable[int]:
+        """The order of a loader without a sampler; it refuses a dataset without length."""
+        if shuffle:
+            return RandomSampler(self.dataset, generator=self.generator)
+        return SequentialSampler(self.dataset)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FIXED and "_start" in self.__dict__:
             raise ValueError(f"[DataLoader] got {name} of a loader that is made; expected a new DataLoader")
         if name == "generator" and "_start" in self.__dict__:
             value = stream_of(value, "DataLoader")
-            own = getattr(self.sampler, "generator", None)
-            if own is self.generator and isinstance(self.sampler, RandomSampler):
-                self.sampler.generator = value  # The sampler is the loader's own, for shuffle=True.
+            draws_from = getattr(self.sampler, "generator", None)
+            if draws_from is self.generator and isinstance(self.sampler, RandomSampler):
+                self.sampler.generator = value  # The loader has made the sampler, for shuffle=True.
         super().__setattr__(name, value)
 
     def __len__(self) -> int:
@@ -207,7 +215,7 @@ class DataLoader(Generic[T]):
             size = self.batch_size or 1
             if self.drop_last:
                 return n // size
-            return -(-n // size)
+            return -(-n // size)  # n / size, rounded up
         return len(self._index_sampler)
 
     def __iter__(self) -> Iterator[Any]:
@@ -253,11 +261,13 @@ class DataLoader(Generic[T]):
             values, for JSON. Batches that a thread has made ahead do not count as yielded.
         """
         generator, sampler_generator = self._generators()
+        generator_state = None if generator is None else generator.plain_state()
+        sampler_state = None if sampler_generator is None else sampler_generator.plain_state()
         return {
             "batch": self._done,
             "start": self._start,
-            "generator": None if generator is None else generator.plain_state(),
-            "sampler": None if sampler_generator is None else sampler_generator.plain_state(),
+            "generator": generator_state,
+            "sampler": sampler_state,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -266,17 +276,21 @@ class DataLoader(Generic[T]):
         The random state of the library does not change: see `rv.set_rng_state`. A sampler of another library
         starts again and is fast-forwarded; its own random state must be restored by the caller.
         """
-        for own, saved in zip(self._generators(), (state["generator"], state.get("sampler")), strict=True):
-            if own is not None and saved is not None:
-                own.set_state(saved)
+        generator, sampler_generator = self._generators()
+        if generator is not None and state["generator"] is not None:
+            generator.set_state(state["generator"])
+        if sampler_generator is not None and state.get("sampler") is not None:
+            sampler_generator.set_state(state["sampler"])
         if not self._keyed and state["start"] is not None:
             raise ValueError(
                 "[DataLoader] got a state within a pass of PyTorch's numbers; expected one between passes"
             )
-        self._start, self._done = state["start"], int(state["batch"])
+        self._start = state["start"]
+        self._done = int(state["batch"])
         self._resumed = self._start is not None
 
     def _generators(self) -> tuple[random.Generator | None, random.Generator | None]:
+        """(the loader's generator, its sampler's); None for those that draw from the library's."""
         sampler_generator = getattr(self.sampler, "generator", None)
         if not isinstance(sampler_generator, random.Generator):
             sampler_generator = None
@@ -284,8 +298,9 @@ class DataLoader(Generic[T]):
 
     def _draw(self) -> int:
         """The key of a new pass, from the generator of the sampler, the loader or the library."""
-        loader, sampler = self._generators()
-        return (sampler or loader or random.current()).next_key()
+        generator, sampler_generator = self._generators()
+        source = sampler_generator or generator or random.current()
+        return source.next_key()
 
     # --- one pass
 
@@ -295,7 +310,8 @@ class DataLoader(Generic[T]):
         make = Batches(self, pass_key, self.dataset)
         # Workers are not started where no code of the program would run in them (see num_workers above).
         if self.num_workers and not (make.gathers_only and self.worker_init_fn is None):
-            workers = self._workers or started(self, key & (2**63 - 1))
+            seed = key & (2**63 - 1)  # PyTorch's seeds have 63 bits
+            workers = self._workers or started(self, seed)
             self._workers = workers if self.persistent_workers else None
             for worker in workers:
                 worker.begin_pass(self)
@@ -305,6 +321,7 @@ class DataLoader(Generic[T]):
             for _ in range(first):
                 next(turns, None)
             return turns
+        # (number of a batch, its indices); a resumed pass leaves out the batches before `first`
         numbered = itertools.islice(enumerate(self._indices(key)), first, None)
         if self.prefetch:
             return ahead(make, numbered, self.prefetch)
@@ -321,26 +338,36 @@ class DataLoader(Generic[T]):
         source = self._index_sampler
         if not self._keyed:
             return iter(source)
-        batched = type(source) is BatchSampler and source is self.batch_sampler
-        # A subclass of a sampler of the library that defines its own __iter__ is not one of ours.
-        ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__
-        if ours and (batched or source is self.sampler):
+        is_batch_sampler = type(source) is BatchSampler and source is self.batch_sampler
+        # A subclass of a sampler of the library that defines its own __iter__ has an order of its own.
+        is_of_library = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__
+        if is_of_library and (is_batch_sampler or source is self.sampler):
             order = self.sampler._drawn(key)  # type: ignore[union-attr]
-            if batched:
+            if is_batch_sampler:
                 return iter(source._batches(order))
             return iter(order)
         return drawn_with(key, source)
 
     @staticmethod
-    def _check_workers(workers: int, timeout: float, factor: Any, persistent: bool, context: Any) -> None:
+    def _check_workers(
+        workers: int,
+        timeout: float,
+        prefetch_factor: int | None,
+        persistent_workers: bool,
+        context: str | BaseContext | None,
+    ) -> None:
         """Refuses settings of workers that are out of range, or given without workers."""
         if workers:
             count("DataLoader", "num_workers", workers)
-        if factor is not None:
-            count("DataLoader", "prefetch_factor", factor)
-        number("DataLoader", "timeout", timeout, 0.0)
-        settings = {"prefetch_factor": factor, "persistent_workers": persistent or None}
-        for name, value in (settings | {"multiprocessing_context": context}).items():
+        if prefetch_factor is not None:
+            count("DataLoader", "prefetch_factor", prefetch_factor)
+        number("DataLoader", "timeout", timeout, low=0.0)
+        settings = {
+            "prefetch_factor": prefetch_factor,
+            "persistent_workers": persistent_workers or None,
+            "multiprocessing_context": context,
+        }
+        for name, value in settings.items():
             if value is not None and not workers:
                 raise ValueError(
                     f"[DataLoader] got {name} {value!r} with num_workers 0; expected at least 1 worker"
@@ -350,14 +377,18 @@ class DataLoader(Generic[T]):
 
 
 class _BaseDataLoaderIter:
-    """One pass over the data of a DataLoader. Without a key, `loader` is an object of another library that
-    has the attributes of PyTorch's DataLoader."""
+    """One pass over the data of a DataLoader, with PyTorch's name. Without a key, `loader` is an object of
+    another library that has the attributes of PyTorch's DataLoader."""
 
     def __init__(self, loader: DataLoader[Any], key: int | None = None, first: int = 0) -> None:
         self._loader = loader
         self._key = key
         self._num_yielded = 0  # PyTorch's name of the number of batches so far
-        self._batches: Iterator[Any] = _of_another(loader) if key is None else loader._batches(key, first)
+        self._batches: Iterator[Any]
+        if key is None:
+            self._batches = _foreign_batches(loader)
+        else:
+            self._batches = loader._batches(key, first)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -370,7 +401,7 @@ class _BaseDataLoaderIter:
             batch = next(self._batches)
             self._num_yielded += 1
             return batch
-        position = self._loader.__dict__
+        position = self._loader.__dict__  # written past `__setattr__`, which would take longer
         try:
             batch = next(self._batches)
         except StopIteration:
@@ -382,10 +413,10 @@ class _BaseDataLoaderIter:
         return batch
 
 
-def _of_another(loader: DataLoader[Any]) -> Iterator[Any]:
+def _foreign_batches(loader: DataLoader[Any]) -> Iterator[Any]:
     """The batches of an object with PyTorch's attributes of a DataLoader, made in this process."""
-    own = loader.collate_fn
-    whole = loader._auto_collation
+    collate = loader.collate_fn
+    is_batched = loader._auto_collation  # otherwise each sample is yielded alone
     # PyTorch draws a seed for its workers here, even without workers. The number is not used, but the draw
     # moves the generator on: the numbers after it are then those that follow in PyTorch.
     empty((), dtype=int64).random_(generator=loader.generator)
@@ -395,33 +426,34 @@ def _of_another(loader: DataLoader[Any]) -> Iterator[Any]:
         samples = None
     for index in loader._index_sampler:
         if samples is None:
-            if whole:
-                yield own([loader.dataset[i] for i in index])
+            if is_batched:
+                yield collate([loader.dataset[i] for i in index])
             else:
-                yield own(loader.dataset[index])
+                yield collate(loader.dataset[index])
             continue
-        size = len(index) if whole else 1
+        size = len(index) if is_batched else 1
         batch = list(itertools.islice(samples, size))
-        if not batch or (whole and loader.drop_last and len(batch) < size):
+        if not batch or (is_batched and loader.drop_last and len(batch) < size):
             return
-        if whole:
-            yield own(batch)
+        if is_batched:
+            yield collate(batch)
         else:
-            yield own(batch[0])
+            yield collate(batch[0])
 
 
 def _require_order(
     stream: bool,
     batch_size: int | None,
     shuffle: bool | None,
-    sampler: Any,
-    batch_sampler: Any,
+    sampler: Iterable[Any] | None,
+    batch_sampler: Iterable[Any] | None,
     drop_last: bool,
 ) -> None:
-    """Refuse options that exclude each other."""
-    for key, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+    """Refuse options that exclude each other; stream: whether the dataset is an IterableDataset."""
+    flags = {"shuffle": shuffle, "drop_last": drop_last}
+    for name, value in flags.items():
         if not isinstance(value, int):  # programs give 0 and 1, too
-            flag("DataLoader", key, value or False)
+            flag("DataLoader", name, value or False)
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
         raise ValueError(
             "[DataLoader] got batch_sampler with batch_size, shuffle, sampler or drop_last; expected it alone"

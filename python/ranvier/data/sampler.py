@@ -195,7 +195,9 @@ class RandomSampler(OrderSampler):
         if count <= n:
             return permutation(n, key)[:count]
         draws = numpy_generator(key, "RandomSampler")
-        return np.concatenate([draws.permutation(n) for _ in range(-(-count // n))])[:count]
+        n_orders = -(-count // n)  # count / n, rounded up
+        orders = [draws.permutation(n) for _ in range(n_orders)]
+        return np.concatenate(orders)[:count]
 
 
 class SubsetRandomSampler(OrderSampler):
@@ -245,7 +247,8 @@ class WeightedRandomSampler(OrderSampler):
         self.num_samples = count("WeightedRandomSampler", "num_samples", num_samples)
         self.replacement = bool(replacement)
         self.generator = stream_of(generator, "WeightedRandomSampler")
-        if w.ndim != 1 or not (np.isfinite(w).all() and (w >= 0).all() and 0 < w.sum() < np.inf):
+        is_valid = np.isfinite(w).all() and (w >= 0).all() and 0 < w.sum() < np.inf
+        if w.ndim != 1 or not is_valid:
             raise ValueError(
                 f"[WeightedRandomSampler] got weights of shape {w.shape}; expected one finite number >= 0 "
                 "per sample, not all 0"
@@ -264,8 +267,10 @@ class WeightedRandomSampler(OrderSampler):
                 ranks = np.log(1 - draws.random(len(w))) / w
             ranks[w == 0] = -np.inf
             return np.argsort(-ranks, kind="stable")[: self.num_samples]
+        # Index i has the part of [0, sum of all weights) that ends at ends[i].
         ends = np.cumsum(w)
-        chosen = np.searchsorted(ends, draws.random(self.num_samples) * ends[-1], side="right")
+        draw = draws.random(self.num_samples) * ends[-1]
+        chosen = np.searchsorted(ends, draw, side="right")
         # Rounding may give an index beyond the last one whose weight is above 0.
         return np.minimum(chosen, np.flatnonzero(w)[-1])
 
@@ -309,9 +314,11 @@ class BatchSampler(Sampler[list[int]]):
         return -(-n // self.batch_size)
 
 
-def require_indices(name: str, key: str, value: Any) -> None:
+def require_indices(name: str, key: str, value: object) -> None:
     """Raises TypeError for values that are no indices: not iterable, text, or Tensors of floats."""
-    iterates = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
-    no_indices = isinstance(value, (str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "i") == "f"
-    if no_indices or not iterates or getattr(value, "ndim", 1) == 0:
+    is_iterable = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+    is_text = isinstance(value, (str, bytes))
+    dtype = getattr(value, "dtype", None)
+    holds_floats = getattr(dtype, "kind", "i") == "f"
+    if is_text or holds_floats or not is_iterable or getattr(value, "ndim", 1) == 0:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.data.dataset import Indices, Subset, length_of
+from ranvier.data.dataset import Dataset, Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
 from ranvier.tensors.errors import number
 from ranvier.tensors.memory import Array, plain
@@ -63,7 +63,8 @@ def train_test_split(
     return parts
 
 
-def _count(name: str, size: float | int, n: int, rounded: Any) -> int:
+def _count(name: str, size: float | int, n: int, rounded: Callable[[float], int]) -> int:
+    """The number of samples of an argument `name`: a share of n, which is rounded, or a number."""
     if isinstance(size, (bool, np.bool_)) or not isinstance(size, (int, float, np.integer, np.floating)):
         raise TypeError(f"[train_test_split] got {name} {size!r}; expected a number")
     if isinstance(size, (float, np.floating)):
@@ -110,6 +111,7 @@ def _shares(counts: Indices, total: int) -> Indices:
 
 
 def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) -> tuple[Indices, Indices]:
+    """(train, test): indices in random order, with the proportions of the classes in both."""
     if labels.shape != (n,):
         raise ValueError(f"[train_test_split] got stratify of shape {labels.shape}; expected ({n},)")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -131,15 +133,24 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
     test = []
     for code in range(len(classes)):
         members = order[codes[order] == code]
-        test.append(members[: test_counts[code]])
-        train.append(members[test_counts[code] : test_counts[code] + train_counts[code]])
+        end_of_test = test_counts[code]
+        end_of_train = end_of_test + train_counts[code]
+        test.append(members[:end_of_test])
+        train.append(members[end_of_test:end_of_train])
     # restore the random order, so that the parts are not sorted by class
     place = np.empty(n, np.intp)
     place[order] = np.arange(n)
-    return tuple(part[np.argsort(place[part])] for part in (np.concatenate(train), np.concatenate(test)))  # type: ignore[return-value]
+    return _in_order_of(place, np.concatenate(train)), _in_order_of(place, np.concatenate(test))
 
 
-def random_split(dataset: Any, lengths: Sequence[float | int], generator: Seed = None) -> list[Subset[Any]]:
+def _in_order_of(place: Indices, samples: Indices) -> Indices:
+    """Samples sorted by their places."""
+    return samples[np.argsort(place[samples])]
+
+
+def random_split(
+    dataset: Dataset[Any], lengths: Sequence[float | int], generator: Seed = None
+) -> list[Subset[Any]]:
     """Split a dataset at random into subsets, as `torch.utils.data.random_split`.
 
     Args:
@@ -154,11 +165,15 @@ def random_split(dataset: Any, lengths: Sequence[float | int], generator: Seed =
     >>> [len(subset) for subset in subsets]
     [7, 3]
     """
-    n = len(dataset)
+    n = len(dataset)  # type: ignore[arg-type]  # the base class has no length, as in PyTorch
     sizes = _lengths(n, lengths)
     order = permutation(n, generator)
-    ends = np.cumsum(sizes)
-    return [Subset(dataset, order[end - size : end].tolist()) for end, size in zip(ends, sizes, strict=True)]
+    subsets = []
+    start = 0
+    for size in sizes:
+        subsets.append(Subset(dataset, order[start : start + size].tolist()))
+        start += size
+    return subsets
 
 
 def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:

@@ -15,12 +15,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from ranvier.data.batches import Batches, parts
+from ranvier.data.batches import Batches, Chosen, parts
 from ranvier.data.dataset import whole_arrays
 from ranvier.grad_mode import mode
 from ranvier.observe import refuse
@@ -79,14 +80,14 @@ class Worker:
         self.info = WorkerInfo(number, loader.num_workers, seed + number, dataset)
         self.timeout: float = loader.timeout
         self.generator = random.Generator().manual_seed(seed + number)
+        # The seeds of NumPy and Python are those of PyTorch's worker processes.
         words = np.random.SeedSequence((number, seed & 0xFFFFFFFF, seed >> 32, 0)).generate_state(4)
         self.bits: Any = np.random.RandomState(words)._bit_generator
-        own = python_random.Random(seed + number)
-        self.python = own.getstate()
+        self.python = python_random.Random(seed + number).getstate()
         self.settings = mode.enabled, default.dtype
         self.failed: Exception | None = None
         if begin is not None:
-            self._begin(lambda: begin(number))
+            self._begin(partial(begin, number))
 
     def _begin(self, call: Callable[[], Any]) -> Any:
         """The result of a call before the first batch; its error is raised when a batch is asked for."""
@@ -100,16 +101,17 @@ class Worker:
         self.batches = Batches(loader, None, self.info.dataset)
         self.batches.collate = self.collate
         if loader._stream and self.failed is None:
-            samples = self._begin(lambda: iter(self.info.dataset))
+            samples = self._begin(partial(iter, self.info.dataset))
             self.rest = parts(samples, loader.batch_size, loader.drop_last)
 
-    def fetch(self, chosen: Any) -> Any:
+    def fetch(self, chosen: Chosen) -> Any:
         """The batch of these indices; `_ENDED` after the last one of a stream."""
         if self.failed is not None:
             raise self.failed
-        return self._run(lambda: self._made(chosen))
+        return self._run(partial(self._made, chosen))
 
-    def _made(self, chosen: Any) -> Any:
+    def _made(self, chosen: Chosen) -> Any:
+        """The batch, or `_ENDED`; an error names this worker."""
         try:
             if self.batches.stream:
                 chosen = next(self.rest, _ENDED)
@@ -147,18 +149,21 @@ class Worker:
             return result
 
     def _inside(self, call: Callable[[], Any]) -> Any:
-        """The result of the call with this worker's settings (grad mode, default dtype), then kept."""
-        before = _local.info
+        """The result of the call with this worker's settings (grad mode, default dtype).
+
+        What the call changes of them is in force for this worker's next call, and not outside.
+        """
+        info_outside = _local.info
         _local.info = self.info
-        kept = mode.enabled, default.dtype
+        settings_outside = mode.enabled, default.dtype
         mode.enabled, default.dtype = self.settings
         try:
             with random.using(self.generator):
                 return call()
         finally:
             self.settings = mode.enabled, default.dtype
-            _local.info = before
-            mode.enabled, default.dtype = kept
+            _local.info = info_outside
+            mode.enabled, default.dtype = settings_outside
 
     @contextmanager
     def _numbers(self) -> Iterator[None]:
@@ -170,7 +175,8 @@ class Worker:
         try:
             yield
         finally:
-            self.python, self.bits = python_random.getstate(), mtrand.get_bit_generator()
+            self.python = python_random.getstate()
+            self.bits = mtrand.get_bit_generator()
             python_random.setstate(python)
             mtrand.set_bit_generator(bits)
 
@@ -199,14 +205,16 @@ class Turns:
     """
 
     def __init__(self, workers: list[Worker], indices: Iterable[Any], ahead: int) -> None:
-        self.workers, self.indices = workers, iter(indices)
-        self.active = [True] * len(workers)
+        self.workers = workers
+        self.indices = iter(indices)
+        self.active = [True] * len(workers)  # False for a worker whose stream has ended
         self.turns = itertools.cycle(range(len(workers)))
-        self.tasks: deque[tuple[int, Any]] = deque()
+        self.tasks: deque[tuple[int, Chosen]] = deque()  # (number of a worker, the indices of its batch)
         for _ in range(ahead * len(workers)):
             self._put()
 
     def _put(self) -> None:
+        """Draw the indices of one more batch, for the worker whose turn it is."""
         if not any(self.active):
             return
         chosen = next(self.indices, _ENDED)

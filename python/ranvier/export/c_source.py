@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.export.elementwise as elementwise
+from ranvier.export.file_arrays import FileArrays, identifier
 from ranvier.export.instructions import CArray, Instruction, Routine, Value, literal
-from ranvier.tensors.memory import Array
 
 _WIDTH = 110  # columns of a line of C
 
@@ -39,126 +39,14 @@ def _of_files() -> dict[str, str]:
     return table
 
 
-def identifier(text: str, taken: set[str], prefix: str = "") -> str:
-    """A C identifier made of `text`, unlike those in `taken` (in lower case), to which it is added."""
-    plain = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_") or "x"
-    if prefix or not plain[0].isdigit():
-        plain = prefix + plain
-    else:
-        plain = f"x{plain}"
-    name = plain
-    number = 1
-    while name.lower() in taken or name.lower() in _RESERVED:
-        number += 1
-        name = f"{plain}_{number}"
-    taken.add(name.lower())
-    return name
-
-
 def argument_name(text: str, taken: set[str]) -> str:
     """A name for an argument of a function, unlike the names of helpers and of arrays of weights."""
     taken.update(_of_files())
     # names of weights contain w_; names of helpers of `elementwise` begin with map_ or loss_
     is_taken = "w_" in text.lower() or text.startswith(("map_", "loss_"))
-    return identifier(f"x_{text}" if is_taken else text, taken)
-
-
-_C = """
-    auto break case char const continue default do double else enum extern float for goto if inline int
-    long register restrict return short signed sizeof static struct switch typedef union unsigned void
-    volatile while
-"""
-_OTHERS = """
-    ram state main exp log sin cos tan y0 y1 yn j0 j1 jn gamma signgam asm bool true false class new
-    delete this template private public protected operator namespace linux unix errno index time abs div
-    null nan infinity expm1f int32_t
-"""
-_RESERVED = {*_C.split(), *_OTHERS.split()}
-"""Keywords of C, names of its library, of C++ and of the file itself."""
-
-
-_DTYPES = {"float": np.float32, "int32_t": np.int32, "int8_t": np.int8}
-
-
-class FileArrays:
-    """The constants and the state of a file: each array has one place in it, whichever function uses it.
-
-    names: id of an array -> its name in Python. learned: ids of the arrays that a step changes, which are
-    state.
-    prefix: the prefix of the names of constants. buffers: all arrays. scalars: (C type, name, first value) of
-    single numbers of the state, such as the number of steps.
-    """
-
-    def __init__(self, names: dict[int, str], learned: set[int], prefix: str) -> None:
-        self.names = names
-        self.learned = learned
-        self.prefix = prefix
-        self.buffers: list[CArray] = []
-        self.scalars: list[tuple[str, str, float]] = []
-        self.taken: set[str] = {"steps", "learning_rate"}
-        self.matrices: dict[int, tuple[Value, Value]] = {}  # of few bits, by id of their bytes
-        self._values: dict[int, Value] = {}
-        self._alive: list[Any] = []
-
-    def value(self, array: Array, name: str = "constant") -> Value:
-        """The place of a parameter, statistic or constant."""
-        value = self._values.get(id(array))
-        if value is None:
-            kind = "state" if id(array) in self.learned else "constant"
-            name = identifier(self.names.get(id(array), name), self.taken, self.prefix)
-            value = self._new(name, array, kind)
-            self._values[id(array)] = value
-        return value
-
-    def beside(self, value: Value, name: str, array: Any) -> Value:
-        """A new array of the state beside a parameter, for an optimizer.
-
-        array: its first values, None for zeros.
-        """
-        if array is None:
-            array = np.zeros(value.shape, np.float32)
-        else:
-            array = np.asarray(array)
-        return self._new(identifier(f"{value.buffer.name}_{name}", self.taken), array, "state")
-
-    def scalar(self, name: str, kind: str, start: float, number: int) -> str:
-        """Adds a number to the state; returns its name in C.
-
-        number: that of the optimizer's parameter group, from 1.
-        """
-        if number != 1:
-            name = f"{name}_{number}"
-        self.scalars.append((kind, name, start))
-        return name
-
-    def constant(self, array: Array, name: str) -> Value:
-        """A new constant; int8 remains int8, and other integers become int32_t."""
-        type = "int8_t" if array.dtype == np.int8 else None
-        return self._new(identifier(name, self.taken, self.prefix), array, "constant", type)
-
-    def _new(self, name: str, array: Array, kind: str, type: str | None = None) -> Value:
-        self._alive.append(array)
-        type = type or ("int32_t" if array.dtype.kind in "iu" else "float")
-        values = np.array(array, _DTYPES[type], order="C").reshape(-1)
-        buffer = CArray(name, values.size, kind, values, type)
-        self.buffers.append(buffer)
-        return Value(buffer, array.shape)
-
-    def keep(self, routines: list[Routine]) -> None:
-        """Drops arrays that no instruction uses, such as weights that were combined with a batch norm."""
-        used: set[int] = set()
-        for routine in routines:
-            for instruction in routine.instructions:
-                values = [*instruction.operands(), *instruction.writes]
-                used.update(id(value.buffer) for value in values)
-        self.buffers = [b for b in self.buffers if id(b) in used]
-
-    def bytes(self, kind: str) -> int:
-        """The bytes of all arrays (and for "state" the numbers) of a kind of CArray."""
-        total = sum(b.bytes for b in self.buffers if b.kind == kind)
-        if kind == "state":
-            total += 4 * len(self.scalars)
-        return total
+    if is_taken:
+        text = f"x_{text}"
+    return identifier(text, taken)
 
 
 def _numbers(buffer: CArray) -> str:
@@ -256,7 +144,9 @@ def _sizes(routine: Routine) -> str:
 
 def _function(routine: Routine, name: str) -> str:
     lines = [_prototype(routine), "{"]
-    used = {id(v.buffer) for one in routine.instructions for v in one.operands()}
+    used: set[int] = set()
+    for one in routine.instructions:
+        used.update(id(value.buffer) for value in one.operands())
     lines += [f"    (void){a};" for a, value, _ in routine.arguments if id(value.buffer) not in used]
     for text in routine.prologue:
         lines += _wrapped(text.replace("state.", f"{name}_state."))
@@ -401,7 +291,10 @@ def _header(name: str, routines: list[Routine], memory: FileArrays) -> str:
         lines += [f"    float {b.name}[{b.size}];" for b in memory.buffers if b.kind == "state"]
         lines += [f"    {kind} {scalar};" for kind, scalar, _ in memory.scalars]
         lines += ["};", f"extern struct {name}_state {name}_state;", ""]
-    if any(one.helper == "quantize" for routine in routines for one in routine.instructions):
+    helpers: set[str] = set()
+    for routine in routines:
+        helpers.update(one.helper for one in routine.instructions)
+    if "quantize" in helpers:
         lines += [
             "/* Values in int8 end at the smallest and largest ones of the calibration data, infinity too;",
             "   NaN is the smallest: test inputs for NaN before a call. */",

@@ -1,11 +1,14 @@
 """`captured`: runs a model or a training step once, and records the calls of Functions, for the export to C.
 
 backward, zero_grad and the optimizers' steps are recorded but not executed, so a capture changes nothing.
+The methods of `Capture` are called by the observer that it is (`observe.py`, `tape/calls.py`): `apply` in
+place of each call of a Function, `call` in place of each call of a module, `instead` of the three methods
+above. This file writes no C: exporter.py turns the calls of a Capture into instructions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -32,7 +35,7 @@ class Capture(Calls):
 
     op = "export.c"
 
-    def __init__(self, arguments: list[Any], roots: dict[str, nn.Module]) -> None:
+    def __init__(self, arguments: list[Tensor], roots: dict[str, nn.Module]) -> None:
         super().__init__()
         self.arguments = arguments
         self.roots = roots
@@ -48,8 +51,11 @@ class Capture(Calls):
         self._layers: list[str] = []  # names of the modules that run now; "" for those with children
         for prefix, root in roots.items():
             for name, module in root.named_modules():
-                label = f"{prefix}{'.' if prefix and name else ''}{name}"
-                self._names[id(module)] = f"{label}: {module!r}" if label else repr(module)
+                label = ".".join(filter(None, (prefix, name)))
+                text = repr(module)
+                if label:
+                    text = f"{label}: {text}"
+                self._names[id(module)] = text
         for x in arguments:
             self.result("input", x)
 
@@ -71,13 +77,16 @@ class Capture(Calls):
         return self.see(x, x._array)
 
     def layer(self) -> str:
-        return next((text for text in reversed(self._layers) if text), "")
+        for text in reversed(self._layers):
+            if text:
+                return text
+        return ""
 
-    def writes(self, function: Any, inputs: Any) -> bool:
+    def writes(self, function: Any, inputs: Sequence[Any]) -> bool:
         kind = type(function).__name__
         if kind in LOSSES and not any(getattr(x, "_requires_grad", False) for x in inputs):
-            plain = not any(isinstance(v, np.ndarray) for v in function.settings)
-            return plain and function.reduction != "none"  # other losses have no helper
+            has_weights = any(isinstance(value, np.ndarray) for value in function.settings)
+            return not has_weights and function.reduction != "none"  # other losses have no helper
         return kind in RULES
 
     def add(self, kind: str, settings: dict[str, Any], *rest: Any) -> None:
@@ -88,15 +97,19 @@ class Capture(Calls):
     def may_hold(self, array: Array) -> bool:
         return id(array) in self.made  # no parameter
 
-    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+    def apply(self, run: Callable[..., Any], function: Function, *inputs: Any) -> Any:
         for array in vars(function).get("running", ()):  # statistics of a batch norm, which forward changes
             if array is not None:
                 self.restore.callback(np.copyto, array, array.copy())
         result = super().apply(run, function, *inputs)
-        self._follow(inputs, result if isinstance(result, tuple) else (result,))
+        results = result if isinstance(result, tuple) else (result,)
+        self._follow(inputs, results)
         return result
 
-    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+    def computed(
+        self, name: str, inputs: Sequence[Any], result: Tensor | tuple[Tensor, ...], **settings: Any
+    ) -> None:
+        """Called for an op without a gradient, such as a comparison, which may have a rule, too."""
         if isinstance(result, tuple) or self.find(result._array) is not None:
             return
         arrays = [getattr(x, "_array", x) for x in inputs]
@@ -109,7 +122,7 @@ class Capture(Calls):
         if name in RULES:
             self.add(name, settings, inputs, (result,))
 
-    def _follow(self, inputs: Any, results: Any) -> None:
+    def _follow(self, inputs: Sequence[Any], results: Sequence[Tensor]) -> None:
         """Notes where an array that depends on parameters is used without its gradient.
 
         The backward pass in C would add this gradient, so `instead` refuses such a step.
@@ -125,9 +138,12 @@ class Capture(Calls):
         if self.loss is None:  # after backward, the loss may be read
             super().read(how, tensor)
 
-    def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        is_leaf = not any(True for _ in module.children())
-        self._layers.append(self._names.get(id(module), repr(module)) if is_leaf else "")
+    def call(self, run: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        text = ""
+        has_children = any(True for _ in module.children())
+        if not has_children:
+            text = self._names.get(id(module), repr(module))
+        self._layers.append(text)
         try:
             return run(*args, **kwargs)
         finally:
@@ -166,7 +182,7 @@ class Capture(Calls):
         return True
 
 
-def captured(target: Any, arguments: list[Any], roots: dict[str, nn.Module]) -> Capture:
+def captured(target: Callable[..., Any], arguments: list[Tensor], roots: dict[str, nn.Module]) -> Capture:
     """Runs the target once with these Tensors, and returns the Capture of its calls."""
     capture = Capture(arguments, roots)
     with capture, capture.restore:
@@ -176,12 +192,14 @@ def captured(target: Any, arguments: list[Any], roots: dict[str, nn.Module]) -> 
     return capture
 
 
-def _flat(value: Any) -> Iterator[Tensor]:
+def _flat(value: object) -> Iterator[Tensor]:
     """The Tensors of nested tuples, lists and dicts; numbers (loss.item()) are left out."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, (dict, tuple, list)):
-        for item in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, dict):
+        yield from _flat(list(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for item in value:
             yield from _flat(item)
     elif value is not None and not isinstance(value, (int, float)):
         raise TypeError(f"[export.c] got a result of type {type(value).__name__}; expected tensors")

@@ -1,6 +1,15 @@
 """Element-wise operations and losses: tables of C expressions, and the helpers (C functions) made of them.
 
-The gradient of an operation is made from the formula of its Function in Python (`expressions.gradients`).
+The expression `x > 0.0f ? x : a * x` of LeakyRelu becomes the helper
+
+    static void map_leaky_relu(const float *x, float *y, int n, float a)
+    {
+        for (int i = 0; i < n; i++) y[i] = x[i] > 0.0f ? x[i] : a * x[i];
+    }
+
+and a call of it `map_leaky_relu(x, ram + 0, 8, 0.01f);`. The gradient of an operation is made from the
+formula of its Function in Python (`expressions.gradients`). The end of the file enters the helpers and rules
+of all rows.
 """
 
 from __future__ import annotations
@@ -24,7 +33,16 @@ them."""
 
 
 def _snake(kind: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).strip("_")
+    """LeakyRelu as leaky_relu."""
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", kind).strip("_")
+
+
+def _braces(lines: Sequence[str], indent: str) -> str:
+    """The body of a loop or branch in C: one statement as it is, several in braces."""
+    if len(lines) == 1:
+        return lines[0]
+    statements = f"\n{indent}    ".join(lines)
+    return f"{{\n{indent}    {statements}\n{indent}}}"
 
 
 class Unary(NamedTuple):
@@ -189,7 +207,7 @@ def _gradients(
             else:
                 helper = f"{name}_by_{operand}"
             args = _helper(helper, operand, formula, arrays, numbers)
-            dx = s.r.made(helper, dy, *args[0], ..., dy.size, *args[1], shape=shape, replaced=[dy])
+            dx = s.routine.made(helper, dy, *args[0], ..., dy.size, *args[1], shape=shape, replaced=[dy])
         made.append(s.reduced(dx, s.input(operands.index(operand)).shape))
     return made
 
@@ -198,43 +216,53 @@ def _helper(
     name: str, operand: str, formula: Expression, arrays: dict[str, Value], numbers: dict[str, float]
 ) -> tuple[list[Value], list[float]]:
     """Adds the helper of a gradient; returns the arrays and the numbers that it reads."""
-    lines, text = written(formula)
-    text = "\n        ".join([*lines, f"dx[i] = {text};"])
-    read = _read(text, "".join(arrays))
-    settings = _read(text, "".join(numbers))
-    body = re.sub(r"\bdy\b", "dy[i]", _at(text, "".join(read)) if read else text)
+    variables, text = written(formula)
+    lines = [*variables, f"dx[i] = {text};"]
+    read = _read("\n".join(lines), "".join(arrays))
+    settings = _read("\n".join(lines), "".join(numbers))
+    at_i = [_at(line, "".join(read)) for line in lines] if read else lines
     HELPERS[name] = _GRADIENT.format(
         operand=operand,
         name=name,
         operands="".join(f", const float *{letter}" for letter in read),
-        body=f"{{\n        {body}\n    }}" if lines else body,
+        body=_braces([re.sub(r"\bdy\b", "dy[i]", line) for line in at_i], "    "),
         settings="".join(f", float {letter}" for letter in settings),
     )
     return [arrays[letter] for letter in read], [numbers[letter] for letter in settings]
 
 
-def _elementwise(kind: str, operands: str, value: Any, settings: Sequence[str] = ()) -> None:
+def _elementwise(kind: str, operands: str, value: str | Expression, settings: Sequence[str] = ()) -> None:
     """Enters the helper and the rule of an operation.
 
     kind: the Function's class name. operands: the letters of its operands. value: C text, or an Expression.
     settings: the attributes that the letters a, b stand for.
     """
-    name, attributes = f"map_{_snake(kind)}", dict(zip("ab", settings, strict=False))
-    lines, text = ([], value) if isinstance(value, str) else written(value)
-    body = "\n        ".join(_at(line, operands) for line in (*lines, f"y[i] = {text};"))
+    name = f"map_{_snake(kind)}"
+    attributes = dict(zip("ab", settings, strict=False))
+    variables: list[str] = []  # lines that define parts which are used more than once
+    if isinstance(value, str):
+        text = value
+        comment = value
+    else:
+        variables, text = written(value)
+        comment = text
+        if variables:
+            comment = f"{_snake(kind)}({', '.join(operands)})"
+    lines = [_at(line, operands) for line in (*variables, f"y[i] = {text};")]
     HELPERS[name] = _VALUE.format(
-        value=text if not lines else f"{_snake(kind)}({', '.join(operands)})",
+        value=comment,
         name=name,
         operands=", ".join(f"const float *{letter}" for letter in operands),
-        body=f"{{\n        {body}\n    }}" if lines else body,
+        body=_braces(lines, "    "),
         settings="".join(f", float {letter}" for letter in attributes),
     )
 
     def forward(s: Site) -> Value:
         shape = s.call.outputs[0].shape
-        xs = s.saved = [s.expanded(s.input(i), shape) for i in range(len(operands))]
+        xs = [s.expanded(s.input(i), shape) for i in range(len(operands))]
+        s.saved = xs
         numbers = [float(s.get(attribute)) for attribute in settings]
-        return s.r.made(name, *xs, ..., xs[0].size, *numbers, shape=shape, replaced=xs)
+        return s.routine.made(name, *xs, ..., xs[0].size, *numbers, shape=shape, replaced=xs)
 
     def backward(s: Site, dy: Value) -> Sequence[Value | None]:
         return _gradients(s, name, operands, [*s.saved, s.outputs[0], dy], attributes)
@@ -247,7 +275,8 @@ def _loss(kind: str) -> None:
 
     def helper(s: Site, settings: Sequence[Any]) -> str:
         """Adds the helper of value and gradient for these settings; returns its name."""
-        name = f"loss_{_snake(kind)}" + "".join(f"_{v}".lower() for v in settings if isinstance(v, bool))
+        flags = [f"_{value}".lower() for value in settings if isinstance(value, bool)]
+        name = f"loss_{_snake(kind)}" + "".join(flags)
         x = Expression("x[i]")
         t = Expression("t[i]")
         lines, text = written(LOSSES[kind](FUNCTIONS, x, t, *settings))
@@ -258,38 +287,58 @@ def _loss(kind: str) -> None:
                 raise s.refuse("it has no backward pass in C") from error
             slopes = []
             slope = "NAN"
-        body = "\n            ".join([*slopes, f"dx[i] = scale * ({slope});"])
+        has_number = any(isinstance(value, Expression) for value in settings)
         HELPERS[name] = _LOSS.format(
             name=name,
-            settings=", float a" * any(isinstance(v, Expression) for v in settings),
+            settings=", float a" if has_number else "",
             value="\n        ".join([*lines, f"sum += {text};"]),
-            gradient=f"{{\n            {body}\n        }}" if slopes else body,
+            gradient=_braces([*slopes, f"dx[i] = scale * ({slope});"], "        "),
         )
         return name
 
     def forward(s: Site) -> Value:
-        reduction, settings, x = s.get("reduction"), s.get("settings"), s.input(0)
-        if reduction not in _SCALES or s.needs[1]:
+        reduction = s.get("reduction")
+        settings = s.get("settings")
+        x = s.input(0)
+        if reduction not in _REDUCTIONS or s.needs[1]:
             raise s.refuse("the loss of each sample, and a target with a gradient, are not supported")
         if any(isinstance(v, np.ndarray) for v in settings):
             raise s.refuse("weights of samples or classes are not supported")
-        numbers = [v for v in settings if type(v) in (int, float)]
-        name = helper(s, [Expression("a") if type(v) in (int, float) else v for v in settings])
-        y = s.r.new(())
-        dx = s.r.new(x.shape) if s.needs[0] else None
+        # A number, such as the delta of a Huber loss, is the argument a of the helper; a flag is in its name.
+        numbers = []
+        letters = []
+        for value in settings:
+            if type(value) in (int, float):
+                numbers.append(value)
+                letters.append(Expression("a"))
+            else:
+                letters.append(value)
+        name = helper(s, letters)
+        y = s.routine.new(())
+        dx = s.routine.new(x.shape) if s.needs[0] else None
         s.saved = [dx]
-        made = [y] if dx is None else [y, dx]
-        s.r.call(name, x, s.input(1), y, dx, x.size, _SCALES[reduction](x), *numbers, writes=made)
+        written_to = [y] if dx is None else [y, dx]
+        args = x, s.input(1), y, dx, x.size, _scale(reduction, x), *numbers
+        s.routine.call(name, *args, writes=written_to)
         return y
 
-    rule(kind)(Rule(forward, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
+    def backward(s: Site, dy: Value) -> Sequence[Value | None]:
+        (dx,) = s.saved
+        return [s.scaled(dx, dy), None]
+
+    rule(kind)(Rule(forward, backward))
 
 
-_SCALES: dict[str, Any] = {
-    "mean": lambda x: 1.0 / x.size,
-    "sum": lambda x: 1.0,
-    "batchmean": lambda x: 1.0 / x.shape[0],
-}
+_REDUCTIONS = ("mean", "sum", "batchmean")
+
+
+def _scale(reduction: str, x: Value) -> float:
+    """The factor of the sum of the losses of all elements."""
+    if reduction == "mean":
+        return 1.0 / x.size
+    if reduction == "batchmean":
+        return 1.0 / x.shape[0]
+    return 1.0
 
 
 def _cast(s: Site) -> Value:
@@ -299,10 +348,16 @@ def _cast(s: Site) -> Value:
         raise s.refuse(f"it makes {dtype} of {s.call.inputs[0].dtype}; expected float32 or bool")
     if dtype != BOOL or s.call.inputs[0].dtype == BOOL:
         return x
-    return s.r.made("map_ne_number", x, ..., x.size, 0.0, shape=x.shape, replaced=[x])
+    return s.routine.made("map_ne_number", x, ..., x.size, 0.0, shape=x.shape, replaced=[x])
 
 
-rule("Cast")(Rule(_cast, lambda s, dy: [dy if s.call.inputs[0].dtype == s.call.outputs[0].dtype else None]))
+def _cast_backward(s: Site, dy: Value) -> Sequence[Value | None]:
+    if s.call.inputs[0].dtype == s.call.outputs[0].dtype:
+        return [dy]
+    return [None]
+
+
+rule("Cast")(Rule(_cast, _cast_backward))
 for _kind, _row in UNARY.items():
     _elementwise(_kind, "x", *_row)
 for _kind, _value in BINARY.items():

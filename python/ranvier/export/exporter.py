@@ -20,8 +20,9 @@ import ranvier.export.shapes  # noqa: F401  # fill the table
 from ranvier.autograd import Tensor, wrap
 from ranvier.compile import CompiledFunction
 from ranvier.compile.compiled_model import module_of
-from ranvier.export.c_source import FileArrays, argument_name, code_size, files, identifier, same_text
+from ranvier.export.c_source import argument_name, code_size, files, same_text
 from ranvier.export.capture import Capture, captured
+from ranvier.export.file_arrays import FileArrays, Values, identifier
 from ranvier.export.instructions import CArray, Report, Routine, Value
 from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
 from ranvier.export.operations import ONE, RULES, Site
@@ -30,7 +31,7 @@ from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
 from ranvier.ops.table import COMPARISONS
 from ranvier.serialization.files import replace_together
-from ranvier.tape.calls import Refused
+from ranvier.tape.calls import Call, Refused
 from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.memory import Array
@@ -91,7 +92,9 @@ def c(
             f"[export.c] got path {str(path)!r}; expected a name that ends in .c and fits in an #include"
         )
     name = identifier(name or path.stem, set())
-    parts = [(target, example)] + ([predict] if predict is not None else [])
+    parts = [(target, example)]
+    if predict is not None:
+        parts.append(predict)
     captures = [_capture(one, inputs) for one, inputs in parts]
     first = captures[0]
     if predict is not None and (first.loss is None or captures[1].loss is not None):
@@ -268,17 +271,6 @@ def _learned(capture: Capture) -> set[int]:
 # --- calls as instructions
 
 
-class _Values:
-    """Array -> its Value: inputs and results of the routine (`made`), parameters and constants."""
-
-    def __init__(self, memory: FileArrays) -> None:
-        self.memory = memory
-        self.made: dict[int, Value] = {}
-
-    def __call__(self, array: Any, name: str = "constant") -> Value:
-        return self.made.get(id(array)) or self.memory.value(array, name)
-
-
 def _instructions(
     name: str, parts: Any, captures: list[Capture], names: dict[int, str], prefix: str, ranges: Any
 ) -> Any:
@@ -297,15 +289,17 @@ def _instructions(
 def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, ranges: Any) -> Routine:
     """The C function of a capture; target: for the names of its arguments."""
     is_step = capture.loss is not None
-    routine = Routine(f"{name}_{'step' if is_step else 'predict'}")
-    values = _Values(memory)
+    suffix = "step" if is_step else "predict"
+    routine = Routine(f"{name}_{suffix}")
+    values = Values(memory)
     taken: set[str] = set()
     arguments = capture.arguments
     for x, text in zip(arguments, _argument_names(target, len(arguments)), strict=True):
         array = x._array
         text = argument_name(text, taken)
-        buffer = CArray(text, array.size, "argument", type="int32_t" if array.dtype.kind in "iu" else "float")
-        values.made[id(array)] = value = Value(buffer, array.shape)
+        c_type = "int32_t" if array.dtype.kind in "iu" else "float"
+        value = Value(CArray(text, array.size, "argument", type=c_type), array.shape)
+        values.made[id(array)] = value
         routine.arguments.append((text, value, False))
     trained = memory.learned if is_step else set()
     if ranges is None:
@@ -315,9 +309,6 @@ def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, range
     sites = _forward(routine, capture, values, trained, quantized)
     if is_step:
         gradients = _backward(routine, capture, sites, trained)
-    else:
-        gradients = {}
-    if is_step:
         if not capture.optimizers or not capture.cleared:
             raise ValueError(
                 "[export.c] got a step without zero_grad or without optimizer.step; expected both"
@@ -342,7 +333,7 @@ def _argument_names(target: Any, count: int) -> list[str]:
 
 
 def _forward(
-    routine: Routine, capture: Capture, values: _Values, trained: set[int], quantized: Quantized | None
+    routine: Routine, capture: Capture, values: Values, trained: set[int], quantized: Quantized | None
 ) -> list[Site]:
     """Adds the instructions of the forward pass; the sites of its calls, for the backward pass."""
     sites = []
@@ -376,7 +367,7 @@ def _forward(
     return sites
 
 
-def _require(call: Any) -> None:
+def _require(call: Call) -> None:
     """Raises TypeError or ValueError for a call that no rule can write, or with a wrong dtype or size."""
     layer = call.layer or call.kind
     for x in (*call.inputs, *call.outputs):
@@ -427,7 +418,7 @@ def _backward(routine: Routine, capture: Capture, sites: list[Site], trained: se
     return {key: value for key, value in gradients.items() if key in trained}
 
 
-def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str]) -> None:
+def _results(routine: Routine, capture: Capture, values: Values, taken: set[str]) -> None:
     """Makes results arguments that the function writes, by copies at its end: a caller may give the array of
     an input, such as a state, for a result. The loss of a step is the value that it returns."""
     outputs = [a for a in capture.outputs if a is not capture.loss]
@@ -444,7 +435,8 @@ def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str
             raise TypeError(f"[export.c] got a result of {array.dtype}; expected float32: float() of it")
         if len(outputs) > 1 and value.buffer.kind == "argument":  # a result before it may lie there
             value = routine.made("copy_all", value, ..., array.size, shape=array.shape)
-        text = argument_name("y" if len(outputs) == 1 else f"y_{number}", taken)
+        text = "y" if len(outputs) == 1 else f"y_{number}"
+        text = argument_name(text, taken)
         results.append((text, value.as_shape(array.shape)))
     for text, value in results:
         y = Value(CArray(text, value.size, "argument"), value.shape)

@@ -3,11 +3,16 @@
 A Value is an array at a place in a buffer (CArray). Each value is written once, by the instruction that makes
 it; a sum of gradients is a new value. So the first and the last instruction that use a buffer tell how long
 it lives, and temporaries that do not live at the same time share memory (`Routine.planned`).
+
+c_source.py writes an instruction as a call of a helper, its temporaries as places in `ram`:
+
+    linear(x, w_0_weight, w_0_bias, ram + 0, 2, 4, 8);
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -39,11 +44,12 @@ class CArray:
 
     @property
     def bytes(self) -> int:
-        return self.size * (1 if self.type == "int8_t" else 4)
+        bytes_of_element = 1 if self.type == "int8_t" else 4
+        return self.size * bytes_of_element
 
     @property
     def words(self) -> int:
-        return -(-self.bytes // 4)
+        return -(-self.bytes // 4)  # rounded up
 
 
 @dataclass(eq=False)
@@ -58,16 +64,17 @@ class Value:
     def size(self) -> int:
         return math.prod(self.shape)
 
-    def as_shape(self, shape: Any, offset: int = 0) -> Value:
+    def as_shape(self, shape: Iterable[int], offset: int = 0) -> Value:
         """A Value on the same memory, or on a part that begins `offset` elements later."""
         return Value(self.buffer, tuple(map(int, shape)), self.offset + offset)
 
 
 @dataclass(eq=False)
 class Instruction:
-    """A call of a helper (C function). The Values among args are its operands; writes: those that it writes
-    to.
+    """A call of a helper (C function).
 
+    args: Values (written as pointers), None (NULL), numbers, strings (C as it is), tuples (arrays of int) and
+    dicts (structs). writes: the Values among them that it writes to; all of them count as operands.
     replaced: operands of which it reads each element before it writes the result's element at this index, so
     that a result of the same size may have the operand's memory.
     """
@@ -79,8 +86,14 @@ class Instruction:
     comment: str = ""
 
     def operands(self) -> list[Value]:
-        flat = [list(a.values()) if isinstance(a, dict) else [a] for a in self.args]
-        return [v for group in flat for v in group if isinstance(v, Value)]
+        """The Values among the arguments, those within structs too."""
+        flat: list[Any] = []
+        for arg in self.args:
+            if isinstance(arg, dict):
+                flat += arg.values()
+            else:
+                flat.append(arg)
+        return [arg for arg in flat if isinstance(arg, Value)]
 
 
 class Report(NamedTuple):
@@ -129,22 +142,26 @@ class Routine:
         self.multiplications = 0
         self._parts = 0
 
-    def new(self, shape: Any, type: str = "float") -> Value:
-        """A new temporary."""
+    def new(self, shape: Iterable[int], type: str = "float") -> Value:
+        """A new temporary; type: of its elements, in C."""
         shape = tuple(map(int, shape))
         self._parts += 1
         return Value(CArray(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
 
-    def call(self, helper: str, *args: Any, writes: Any, replaced: Any = ()) -> None:
-        """Adds a call. writes: a Value or several."""
+    def call(
+        self, helper: str, *args: Any, writes: Value | Sequence[Value], replaced: Sequence[Value] = ()
+    ) -> None:
+        """Adds a call; args, writes, replaced: as in Instruction."""
         written = [writes] if isinstance(writes, Value) else list(writes)
         self.instructions.append(Instruction(helper, list(args), written, list(replaced), self.comment))
         self.comment = ""
 
-    def made(self, helper: str, *args: Any, shape: Any, replaced: Any = ()) -> Value:
-        """The result of a call `helper(..., y, ...)`, where `...` among the args is the place of y."""
+    def made(self, helper: str, *args: Any, shape: Iterable[int], replaced: Sequence[Value] = ()) -> Value:
+        """Adds a call whose result is a new temporary y, and returns y; `...` among the args is its place."""
         y = self.new(shape)
-        self.call(helper, *[y if a is ... else a for a in args], writes=y, replaced=replaced)
+        with_result = list(args)
+        with_result[args.index(...)] = y
+        self.call(helper, *with_result, writes=y, replaced=replaced)
         return y
 
     def without_unused(self) -> None:
@@ -254,7 +271,7 @@ class Routine:
         return owner
 
 
-def literal(x: Any) -> str:
+def literal(x: float | np.floating[Any]) -> str:
     """A float32 as a literal of C, with as many digits as are needed to read the same number."""
     value = np.float32(x)
     if np.isnan(value):
@@ -264,4 +281,6 @@ def literal(x: Any) -> str:
             return "INFINITY"
         return "-INFINITY"
     text = str(value)
-    return f"{text if '.' in text or 'e' in text else text + '.0'}f"
+    if "." not in text and "e" not in text:
+        text += ".0"
+    return text + "f"

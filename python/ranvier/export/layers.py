@@ -1,27 +1,41 @@
 """Rules for linear layers, products, embeddings, convolutions, pools, softmax and losses of classes.
 
 A rule turns a call (`operations.Site`) into instructions, which call the helpers of `kernels/*.c`; the
-helpers' comments have the formulas.
+helpers' comments have the formulas. A Linear of 4 to 8 features, of two rows, becomes
+
+    linear(x, w_0_weight, w_0_bias, ram + 0, 2, 4, 8);
+
+and a Conv2d
+
+    conv2d(x, w_0_weight, w_0_bias, ram + 0, &(const struct window){.n = 1, .in = 3, .h = 32, ...});
+
+In `made(helper, arguments ...)` the argument `...` is the place of the result.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ranvier.export.instructions import Value
 from ranvier.export.linear_maps import linear, linear_backward
 from ranvier.export.operations import Rule, Site, rule
+from ranvier.tensors.types import ShapeLike
 
 Gradients = Sequence[Value | None]
+"""The gradients of the inputs of a call, in their order; None where none is needed."""
+
+Struct = dict[str, Any]
+"""The fields of a struct of C by name; "struct" is the name of the struct."""
 
 
 def _new_if(s: Site, i: int) -> Value | None:
     """Memory for the gradient of an input, or None where none is needed."""
     if s.inputs[i] is not None and s.needs[i]:
-        return s.r.new(s.input(i).shape)
+        return s.routine.new(s.input(i).shape)
     return None
 
 
@@ -33,26 +47,35 @@ def _present(*values: Value | None) -> list[Value]:
 
 
 def _linear(s: Site) -> Value:
+    """y (rows, outputs) = x (rows, features) w^T + bias, with w (outputs, features)."""
     x = s.input(0)
     w = s.input(1)
-    rows = x.size // x.shape[-1]
-    out, n = w.shape
-    s.r.multiplications += rows * out * n
-    return s.r.made("linear", x, w, s.inputs[2], ..., rows, n, out, shape=(*x.shape[:-1], out))
+    bias = s.inputs[2]
+    outputs, features = w.shape
+    rows = x.size // features
+    s.routine.multiplications += rows * outputs * features
+    shape = (*x.shape[:-1], outputs)
+    return s.routine.made("linear", x, w, bias, ..., rows, features, outputs, shape=shape)
 
 
 def _linear_backward(s: Site, dy: Value) -> Gradients:
+    """dx = dy w, dw = dy^T x, db = the sums of dy over its rows."""
     x = s.input(0)
     w = s.input(1)
-    sizes = x.size // x.shape[-1], w.shape[1], w.shape[0]
-    dx, dw, db = (_new_if(s, i) for i in range(3))
-    s.r.multiplications += sum(d is not None for d in (dx, dw)) * sizes[0] * w.size
+    outputs, features = w.shape
+    rows = x.size // features
+    dx = _new_if(s, 0)
+    dw = _new_if(s, 1)
+    db = _new_if(s, 2)
     if dx is not None:
-        s.r.call("linear_dx", dy, w, dx, *sizes, writes=dx)
+        s.routine.multiplications += rows * w.size
+        s.routine.call("linear_dx", dy, w, dx, rows, features, outputs, writes=dx)
     if dw is not None:
-        s.r.call("linear_dw", dy, x, dw, *sizes, writes=dw)
+        s.routine.multiplications += rows * w.size
+        s.routine.call("linear_dw", dy, x, dw, rows, features, outputs, writes=dw)
     if db is not None:
-        s.r.call("sum_axis", dy, db, 1, sizes[0], sizes[2], 1.0, writes=db)
+        # sizes before, along and after the axis of the sum; factor 1
+        s.routine.call("sum_axis", dy, db, 1, rows, outputs, 1.0, writes=db)
     return [dx, dw, db]
 
 
@@ -71,52 +94,69 @@ def _matrices(s: Site) -> list[Value]:
     if len(b.shape) == 1:
         b = b.as_shape((*b.shape, 1))
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return [
-        x if len(x.shape) == 2 or x.shape[:-2] == lead else s.expanded(x, (*lead, *x.shape[-2:]))
-        for x in (a, b)
-    ]
+    matrices = []
+    for x in (a, b):
+        if len(x.shape) > 2 and x.shape[:-2] != lead:
+            x = s.expanded(x, (*lead, *x.shape[-2:]))
+        matrices.append(x)
+    return matrices
 
 
-def _batches(x: Value) -> int:
-    """The number of matrices of a batch; 0 for a single matrix, which all products share."""
-    if len(x.shape) > 2:
-        return int(np.prod(x.shape[:-2]))
-    return 0
+def _batches(*operands: Value) -> int:
+    """The number of products of matrices."""
+    batches = 1
+    for x in operands:
+        batches = max(batches, int(np.prod(x.shape[:-2])))
+    return batches
+
+
+def _steps(x: Value, transposed: bool = False) -> tuple[int, int, int]:
+    """The elements from one matrix of x, row and column to the next, for the helper `matmul`.
+
+    The first is 0 for a single matrix, which all products share.
+    """
+    rows, columns = x.shape[-2:]
+    to_next_matrix = rows * columns if len(x.shape) > 2 else 0
+    if transposed:
+        return to_next_matrix, 1, columns
+    return to_next_matrix, columns, 1
 
 
 def _matmul(s: Site) -> Value:
+    """y (..., m, n) = a (..., m, k) b (..., k, n)."""
     a, b = s.saved = _matrices(s)
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    batches = max(_batches(a), _batches(b), 1)
-    # elements from one matrix, row and column to the next; 0 for a matrix that all products share
-    steps = [(bool(_batches(x)) * x.shape[-2] * x.shape[-1], x.shape[-1], 1) for x in (a, b)]
-    s.r.multiplications += batches * m * k * n
-    return s.r.made("matmul", a, b, ..., batches, m, k, n, *steps, shape=s.call.outputs[0].shape)
+    batches = _batches(a, b)
+    s.routine.multiplications += batches * m * k * n
+    shape = s.call.outputs[0].shape
+    return s.routine.made("matmul", a, b, ..., batches, m, k, n, _steps(a), _steps(b), shape=shape)
 
 
 def _matmul_backward(s: Site, dy: Value) -> Gradients:
+    """da = dy b^T, db = a^T dy."""
     a, b = s.saved
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    batches = max(_batches(a), _batches(b), 1)
+    batches = _batches(a, b)
     lead = a.shape[:-2] or b.shape[:-2]
-    gradients: list[Value | None] = [None, None]
-    if s.needs[0]:  # dy b^T
-        dx = s.r.new((*lead, m, k))
-        steps = (m * n, n, 1), (bool(_batches(b)) * k * n, 1, n)
-        s.r.call("matmul", dy, b, dx, batches, m, n, k, *steps, writes=dx)
-        gradients[0] = _of_operand(s, dx, 0)
-    if s.needs[1]:  # a^T dy
-        dx = s.r.new((*lead, k, n))
-        steps = (bool(_batches(a)) * m * k, 1, k), (m * n, n, 1)
-        s.r.call("matmul", a, dy, dx, batches, k, m, n, *steps, writes=dx)
-        gradients[1] = _of_operand(s, dx, 1)
-    s.r.multiplications += sum(s.needs) * batches * m * k * n
-    return gradients
+    steps_of_dy = (m * n, n, 1)
+    da = db = None
+    if s.needs[0]:
+        product = s.routine.new((*lead, m, k))
+        steps_of_b = _steps(b, transposed=True)
+        s.routine.call("matmul", dy, b, product, batches, m, n, k, steps_of_dy, steps_of_b, writes=product)
+        da = _operand_gradient(s, product, 0)
+    if s.needs[1]:
+        product = s.routine.new((*lead, k, n))
+        steps_of_a = _steps(a, transposed=True)
+        s.routine.call("matmul", a, dy, product, batches, k, m, n, steps_of_a, steps_of_dy, writes=product)
+        db = _operand_gradient(s, product, 1)
+    s.routine.multiplications += sum(s.needs) * batches * m * k * n
+    return [da, db]
 
 
-def _of_operand(s: Site, dx: Value, i: int) -> Value:
+def _operand_gradient(s: Site, dx: Value, i: int) -> Value:
     """The gradient of operand i, summed over broadcast axes; dx: that of its matrices."""
     shape = s.input(i).shape
     matrix = shape if len(shape) > 1 else dx.shape[-2:]
@@ -129,8 +169,9 @@ rule("Matmul")(Rule(_matmul, _matmul_backward))
 def _embedding(s: Site) -> Value:
     table = s.input(0)
     index = s.input(1)
-    args = table, index, ..., index.size, *table.shape
-    return s.r.made("embedding", *args, shape=(*index.shape, table.shape[1]))
+    rows, features = table.shape
+    shape = (*index.shape, features)
+    return s.routine.made("embedding", table, index, ..., index.size, rows, features, shape=shape)
 
 
 def _embedding_backward(s: Site, dy: Value) -> Gradients:
@@ -138,10 +179,11 @@ def _embedding_backward(s: Site, dy: Value) -> Gradients:
         raise s.refuse("scale_grad_by_freq is not supported in a step")
     table = s.input(0)
     index = s.input(1)
-    padding = s.get("padding_idx")
-    padding = -1 if padding is None else padding % table.shape[0]
-    args = dy, index, ..., index.size, *table.shape, padding
-    return [s.r.made("embedding_backward", *args, shape=table.shape), None]
+    rows, features = table.shape
+    padding = s.get("padding_idx")  # the row that gets no gradient; -1 for none
+    padding = -1 if padding is None else padding % rows
+    args = dy, index, ..., index.size, rows, features, padding
+    return [s.routine.made("embedding_backward", *args, shape=table.shape), None]
 
 
 rule("Embedding")(Rule(_embedding, _embedding_backward))
@@ -150,9 +192,9 @@ rule("Embedding")(Rule(_embedding, _embedding_backward))
 # --- convolutions and pools; signals are computed as images with one row
 
 
-def _pair(value: Any, axes: int, first: int) -> tuple[int, int]:
+def _pair(value: ShapeLike, axes: int, first: int) -> tuple[int, int]:
     """A setting as (value for rows, value for columns); first: the value for the single row of a signal."""
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, Sequence):
         sizes = [int(n) for n in value]
     else:
         sizes = [int(value)]
@@ -163,108 +205,158 @@ def _pair(value: Any, axes: int, first: int) -> tuple[int, int]:
     return (sizes[0], sizes[1])
 
 
-def _window(s: Site, axes: int, kernel: Any, stride: Any, padding: Any, step: Any, groups: int) -> Any:
-    """The `struct window` of kernels/image.c; axes: 1 for signals, 2 for images. step: the dilation."""
+def _window(
+    s: Site,
+    axes: int,
+    kernel: ShapeLike,
+    stride: ShapeLike,
+    padding: ShapeLike = 0,
+    dilation: ShapeLike = 1,
+    groups: int = 1,
+) -> Struct:
+    """The `struct window` of kernels/image.c, with its settings of a convolution or pool.
+
+    axes: 1 for signals (n, channels, length), 2 for images (n, channels, height, width); n may be missing.
+    """
     shape = s.input(0).shape
     out = s.call.outputs[0].shape
-    n = shape[0] if len(shape) == axes + 2 else 1
-    h, w = _pair(shape[-axes:], axes, 1)
-    out_h, out_w = _pair(out[-axes:], axes, 1)
-    kh, kw = _pair(kernel, axes, 1)
-    sizes: dict[str, int] = {"n": n, "in": shape[-axes - 1], "h": h, "w": w}
-    sizes |= {"out": out[-axes - 1], "out_h": out_h, "out_w": out_w, "kh": kh, "kw": kw}
-    sizes |= dict(zip(("stride_h", "stride_w"), _pair(stride, axes, 1), strict=True))
-    sizes |= dict(zip(("pad_h", "pad_w"), _pair(padding, axes, 0), strict=True))
-    sizes |= dict(zip(("step_h", "step_w"), _pair(step, axes, 1), strict=True))
-    return {"struct": "window", **sizes, "groups": int(groups)}
+    h, w = _pair(shape[-axes:], axes, first=1)
+    out_h, out_w = _pair(out[-axes:], axes, first=1)
+    kernel_h, kernel_w = _pair(kernel, axes, first=1)
+    stride_h, stride_w = _pair(stride, axes, first=1)
+    pad_h, pad_w = _pair(padding, axes, first=0)
+    dilation_h, dilation_w = _pair(dilation, axes, first=1)
+    batch = shape[0] if len(shape) == axes + 2 else 1
+    return {
+        "struct": "window",
+        "n": batch,
+        "in": shape[-axes - 1],
+        "h": h,
+        "w": w,
+        "out": out[-axes - 1],
+        "out_h": out_h,
+        "out_w": out_w,
+        "kh": kernel_h,
+        "kw": kernel_w,
+        "stride_h": stride_h,
+        "stride_w": stride_w,
+        "pad_h": pad_h,
+        "pad_w": pad_w,
+        "step_h": dilation_h,
+        "step_w": dilation_w,
+        "groups": int(groups),
+    }
 
 
-def conv_window(s: Site) -> Any:
+def _axes(s: Site) -> int:
+    """1 or 2, from a name such as Conv2d."""
+    return int(s.call.kind[-2])
+
+
+def conv_window(s: Site) -> Struct:
     """The `struct window` of a convolution."""
-    axes = int(s.call.kind[-2])
-    stride, padding, step, groups = s.get("geometry")
+    axes = _axes(s)
+    stride, padding, dilation, groups = s.get("geometry")
     kernel = s.input(1).shape[2:]
-    if padding == "same":
-        steps = _pair(step, axes, 1)[-axes:]
-        padding = tuple(d * (k - 1) // 2 for d, k in zip(steps, kernel, strict=True))
+    if padding == "same":  # half of what the dilated kernel reaches beyond its first element
+        dilations = _pair(dilation, axes, first=1)[-axes:]
+        padding = tuple([d * (k - 1) // 2 for d, k in zip(dilations, kernel, strict=True)])
     elif padding == "valid":
         padding = 0
-    return _window(s, axes, kernel, stride, padding, step, groups)
+    return _window(s, axes, kernel, stride, padding, dilation, groups)
 
 
 def _conv(s: Site) -> Value:
+    weight = s.input(1)
     shape = s.call.outputs[0].shape
-    s.r.multiplications += int(np.prod(shape)) * int(np.prod(s.input(1).shape[1:]))
-    return s.r.made("conv2d", s.input(0), s.input(1), s.inputs[2], ..., conv_window(s), shape=shape)
+    # one multiplication of each result for each weight of its output channel
+    s.routine.multiplications += math.prod(shape) * math.prod(weight.shape[1:])
+    return s.routine.made("conv2d", s.input(0), weight, s.inputs[2], ..., conv_window(s), shape=shape)
 
 
 def _conv_backward(s: Site, dy: Value) -> Gradients:
-    dx, dw, db = (_new_if(s, i) for i in range(3))
-    s.r.multiplications += sum(d is not None for d in (dx, dw)) * dy.size * int(np.prod(s.input(1).shape[1:]))
-    args = dy, s.input(0), s.input(1), dx, dw, db, conv_window(s)
-    s.r.call("conv2d_backward", *args, writes=_present(dx, dw, db))
+    weight = s.input(1)
+    dx = _new_if(s, 0)
+    dw = _new_if(s, 1)
+    db = _new_if(s, 2)
+    s.routine.multiplications += len(_present(dx, dw)) * dy.size * math.prod(weight.shape[1:])
+    args = dy, s.input(0), weight, dx, dw, db, conv_window(s)
+    s.routine.call("conv2d_backward", *args, writes=_present(dx, dw, db))
     return [dx, dw, db]
 
 
 rule("Conv1d", "Conv2d")(Rule(_conv, _conv_backward))
 
 
-def pool_window(s: Site) -> tuple[Any, bool] | None:
-    """The `struct window` of a pool, and whether an average counts the padding.
+class Pool(NamedTuple):
+    """The `struct window` of a pool, and whether an average counts the padding as zeros."""
 
-    None if the windows have different sizes, or an average has another divisor.
-    """
-    axes = int(s.call.kind[-2])
+    window: Struct
+    counts_padding: bool
+
+
+def pool_window(s: Site) -> Pool | None:
+    """The windows of a pool; None if they have different sizes, or an average has another divisor."""
+    axes = _axes(s)
     if "Adaptive" in s.call.kind:
         sizes = s.input(0).shape[-axes:]
         outs = s.call.outputs[0].shape[-axes:]
         if any(n % out for n, out in zip(sizes, outs, strict=True)):
             return None
-        kernel = tuple(n // out for n, out in zip(sizes, outs, strict=True))
-        return _window(s, axes, kernel, kernel, 0, 1, 1), False
-    kernel, stride, padding, third, *more = s.get("arguments")
+        kernel = tuple([n // out for n, out in zip(sizes, outs, strict=True)])
+        return Pool(_window(s, axes, kernel, stride=kernel), counts_padding=False)
+    if s.call.kind.startswith("Max"):
+        kernel, stride, padding, dilation = s.get("arguments")[:4]
+        if stride is None:
+            stride = kernel
+        return Pool(_window(s, axes, kernel, stride, padding, dilation), counts_padding=False)
+    kernel, stride, padding, _, counts_padding, *divisors = s.get("arguments")  # _: ceil_mode
     if stride is None:
         stride = kernel
-    if s.call.kind.startswith("Max"):
-        return _window(s, axes, kernel, stride, padding, third, 1), False
-    if any(d is not None for d in more[1:]):
+    if any(divisor is not None for divisor in divisors):
         return None
-    return _window(s, axes, kernel, stride, padding, 1, 1), bool(more[0])
+    return Pool(_window(s, axes, kernel, stride, padding), bool(counts_padding))
 
 
-def max_window(s: Site) -> Any:
+def max_window(s: Site) -> Struct:
     """The `struct window` of a max pool; ValueError for one that is not supported."""
     if s.call.settings.get("return_indices"):
         raise s.refuse("return_indices is not supported")
-    if (window := pool_window(s)) is None:
+    pool = pool_window(s)
+    if pool is None:
         raise s.refuse("windows that divide the image unevenly are not supported")
-    return window[0]
+    return pool.window
 
 
 def _max_pool(s: Site) -> Value:
-    return s.r.made("max_pool", s.input(0), ..., max_window(s), shape=s.call.outputs[0].shape)
+    return s.routine.made("max_pool", s.input(0), ..., max_window(s), shape=s.call.outputs[0].shape)
 
 
-def _max_pool_backward(s: Site, dy: Value, *_: Any) -> Gradients:
+def _max_pool_backward(s: Site, dy: Value, *gradient_of_indices: Value | None) -> Gradients:
     x = s.input(0)
-    return [s.r.made("max_pool_backward", dy, x, ..., max_window(s), shape=x.shape)]
+    return [s.routine.made("max_pool_backward", dy, x, ..., max_window(s), shape=x.shape)]
 
 
 def _avg_pool(s: Site) -> Value:
-    if (window := pool_window(s)) is None:
+    pool = pool_window(s)
+    if pool is None:
         return linear(s)
-    return s.r.made("avg_pool", s.input(0), ..., *window, shape=s.call.outputs[0].shape)
+    shape = s.call.outputs[0].shape
+    return s.routine.made("avg_pool", s.input(0), ..., pool.window, pool.counts_padding, shape=shape)
 
 
 def _avg_pool_backward(s: Site, dy: Value) -> Gradients:
-    if (window := pool_window(s)) is None:
+    pool = pool_window(s)
+    if pool is None:
         return linear_backward(s, dy)
-    return [s.r.made("avg_pool_backward", dy, ..., *window, shape=s.input(0).shape)]
+    shape = s.input(0).shape
+    return [s.routine.made("avg_pool_backward", dy, ..., pool.window, pool.counts_padding, shape=shape)]
 
 
-for _name in ("", "Adaptive"):
-    rule(f"{_name}MaxPool1d", f"{_name}MaxPool2d")(Rule(_max_pool, _max_pool_backward))
-    rule(f"{_name}AvgPool1d", f"{_name}AvgPool2d")(Rule(_avg_pool, _avg_pool_backward))
+_max_rule = Rule(_max_pool, _max_pool_backward)
+_average_rule = Rule(_avg_pool, _avg_pool_backward)
+rule("MaxPool1d", "MaxPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d")(_max_rule)
+rule("AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d")(_average_rule)
 
 
 # --- softmax and losses of classes
@@ -273,35 +365,41 @@ for _name in ("", "Adaptive"):
 def _softmax(s: Site) -> Value:
     x = s.input(0)
     name = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}[s.call.kind]
-    return s.r.made(name, x, ..., *s.channels(s.get("dim")), shape=x.shape, replaced=[x])
+    return s.routine.made(name, x, ..., *s.channels(s.get("dim")), shape=x.shape, replaced=[x])
 
 
 def _softmax_backward(s: Site, dy: Value) -> Gradients:
     y = s.outputs[0]
     name = {"Softmax": "softmax_backward", "LogSoftmax": "log_softmax_backward"}[s.call.kind]
-    return [s.r.made(name, dy, y, ..., *s.channels(s.get("dim")), shape=y.shape, replaced=[dy])]
+    return [s.routine.made(name, dy, y, ..., *s.channels(s.get("dim")), shape=y.shape, replaced=[dy])]
 
 
 rule("Softmax", "LogSoftmax")(Rule(_softmax, _softmax_backward))
 
 
 def _class_loss(s: Site) -> Value:
-    """A loss of scores (N, C) and class indices (N)."""
-    settings = s.get("settings")
-    reduction, weight, ignored = settings[:3]
+    """A loss of scores (N, C) and class indices (N). Its helper computes the gradient, too."""
+    reduction, weight, ignored, *smoothing = s.get("settings")
     x = s.input(0)
     target = s.input(1)
     if len(x.shape) != 2 or not target.buffer.integer or reduction not in ("mean", "sum"):
         raise s.refuse("only scores (N, C), class indices (N) and the reductions mean and sum are supported")
-    if weight is not None or (len(settings) > 3 and settings[3]):
+    if weight is not None or any(smoothing[:1]):
         raise s.refuse("weights of classes and label smoothing are not supported")
-    y = s.r.new(())
+    y = s.routine.new(())
     dx = _new_if(s, 0)
     s.saved = [dx]
     name = {"CrossEntropy": "cross_entropy", "Nll": "nll"}[s.call.kind]
-    args = x, target, y, dx, *x.shape, int(ignored), reduction == "mean"
-    s.r.call(name, *args, writes=_present(y, dx))
+    samples, classes = x.shape
+    is_mean = reduction == "mean"
+    args = x, target, y, dx, samples, classes, int(ignored), is_mean
+    s.routine.call(name, *args, writes=_present(y, dx))
     return y
 
 
-rule("CrossEntropy", "Nll")(Rule(_class_loss, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
+def _class_loss_backward(s: Site, dy: Value) -> Gradients:
+    (dx,) = s.saved
+    return [s.scaled(dx, dy), None]
+
+
+rule("CrossEntropy", "Nll")(Rule(_class_loss, _class_loss_backward))

@@ -1,4 +1,12 @@
-"""Rules for views, joins, padding and reductions."""
+"""Rules for views, joins, padding and reductions.
+
+A view in C order is the same memory and needs no instruction. Another, such as x (2, 3) transposed, is a
+copy. It has the sizes of four axes, and the elements from one entry to the next in the result and in x:
+
+    copy(ram + 0, x, (const int[]){1, 1, 3, 2}, (const int[]){6, 6, 2, 1}, (const int[]){0, 0, 1, 3});
+
+In `made(helper, arguments ...)` the argument `...` is the place of the result.
+"""
 
 from __future__ import annotations
 
@@ -101,12 +109,9 @@ def _places(s: Site) -> list[_Place]:
 
 
 def _concatenate(s: Site) -> Value:
-    y = s.r.new(s.call.outputs[0].shape)
+    y = s.routine.new(s.call.outputs[0].shape)
     for place in _places(s):
-        shape, offset, n, steps = s._walk(y, place.view)
-        x = s.input(place.number)
-        dense = tuple(int(np.prod(n[k + 1 :])) for k in range(4))
-        s.r.call("copy", y.as_shape(shape, offset), x, tuple(n), tuple(steps), dense, writes=y)
+        s.copied_into(y, place.view, s.input(place.number))
     return y
 
 
@@ -124,12 +129,10 @@ rule("Concatenate")(Rule(_concatenate, _concatenate_backward))
 def _pad(s: Site) -> Value:
     if s.get("mode") != "constant":
         return linear(s)
-    x = s.input(0)
     shape = s.call.outputs[0].shape
-    y = s.r.made("fill", ..., int(np.prod(shape)), float(s.get("value") or 0.0), shape=shape)
-    inner, offset, n, steps = s._walk(y, _inside(s))
-    dense = tuple(int(np.prod(n[k + 1 :])) for k in range(4))
-    s.r.call("copy", y.as_shape(inner, offset), x, tuple(n), tuple(steps), dense, writes=y)
+    value = float(s.get("value") or 0.0)
+    y = s.routine.made("fill", ..., int(np.prod(shape)), value, shape=shape)
+    s.copied_into(y, _inside(s), s.input(0))
     return y
 
 
@@ -182,7 +185,7 @@ def _factor(s: Site) -> float:
 
 def _sum(s: Site) -> Value:
     along = _with_adjacent_axes(s, s.input(0), _reduced_axes(s))
-    return s.r.made("sum_axis", along.x, ..., *along.sizes, _factor(s), shape=s.call.outputs[0].shape)
+    return s.routine.made("sum_axis", along.x, ..., *along.sizes, _factor(s), shape=s.call.outputs[0].shape)
 
 
 class _Along(NamedTuple):
@@ -218,13 +221,13 @@ def _extreme(s: Site) -> Value:
     along = _with_adjacent_axes(s, s.input(0), _reduced_axes(s))
     s.saved = [along]
     sign = 1.0 if s.get("reduce").__name__ == "max" else -1.0
-    return s.r.made("extreme", along.x, ..., *along.sizes, sign, shape=s.call.outputs[0].shape)
+    return s.routine.made("extreme", along.x, ..., *along.sizes, sign, shape=s.call.outputs[0].shape)
 
 
 def _extreme_backward(s: Site, dy: Value) -> Gradients:
     (along,) = s.saved
     args = (dy, along.x, s.outputs[0], ..., *along.sizes, int(s.get("spread_nan")))
-    dx = s.r.made("extreme_backward", *args, shape=along.x.shape)
+    dx = s.routine.made("extreme_backward", *args, shape=along.x.shape)
     if along.view is None:
         return [dx]
     return [s.scattered(dx, s.input(0), along.view)]
@@ -244,7 +247,7 @@ def _sum_backward(s: Site, dy: Value | None) -> Gradients:
     factor = _factor(s)
     if factor == 1.0:
         return [dx]
-    return [s.r.made("map_mul_number", dx, ..., dx.size, factor, shape=shape, replaced=[dx])]
+    return [s.routine.made("map_mul_number", dx, ..., dx.size, factor, shape=shape, replaced=[dx])]
 
 
 rule("Sum")(Rule(_sum, _sum_backward))

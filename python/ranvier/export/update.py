@@ -1,5 +1,11 @@
-"""The updates of SGD, Adam and AdamW as instructions; the helpers `sgd` and `adam` are in
-kernels/update.c."""
+"""The updates of SGD, Adam and AdamW as instructions; the helpers `sgd` and `adam` are in kernels/update.c.
+
+For each parameter of 32 elements, and once for each parameter group before the instructions:
+
+    net_state.steps++;
+    const float fix1_1 = -expm1f((float)net_state.steps * -0.10536052f), fix2_1 = ...; /* 1 - beta^steps */
+    adam(net_state.w_0_weight, ram + 0, net_state.w_0_weight_exp_avg, ..., 32, ...);
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,7 @@ from ranvier.export.instructions import Instruction, Routine, Value, literal
 from ranvier.optim import Optimizer
 
 if TYPE_CHECKING:
-    from ranvier.export.c_source import FileArrays
+    from ranvier.export.file_arrays import FileArrays
 
 _RATE = "learning_rate"
 _STATES = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
@@ -36,7 +42,9 @@ def updates(
         for value in (*one.operands(), *one.writes):
             used[id(value.buffer)] = i
     placed = [((i, 0), one) for i, one in enumerate(routine.instructions)]
-    groups = [(optimizer, group) for optimizer in optimizers for group in optimizer.param_groups]
+    groups: list[tuple[Optimizer, Group]] = []
+    for optimizer in optimizers:
+        groups += [(optimizer, group) for group in optimizer.param_groups]
     for number, (optimizer, group) in enumerate(groups, 1):
         kind = _kind(optimizer, group)
         rate = f"state.{memory.scalar(_RATE, 'float', float(group['lr']), number)}"
