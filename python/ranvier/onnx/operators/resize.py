@@ -7,6 +7,7 @@ Each axis is resized by a product with a matrix of weights, which NumPy makes fr
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from ranvier.onnx.operators.windows import elements_along, geometry
 from ranvier.onnx.patching import has_size
 from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import number
-from ranvier.onnx.values import Value, array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
+from ranvier.onnx.values import Array, Value, array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
+from ranvier.tensors.types import Shape
 
 
 class _Filter(NamedTuple):
@@ -34,8 +36,11 @@ class _Filter(NamedTuple):
 
 @operator("Upsample")
 def upsample_images(x: Value, *, height_scale: float, width_scale: float, mode: str = "nearest") -> Any:
+    """Version 1, in which linear interpolation is called "bilinear"."""
     scales = np.array([1, 1, height_scale, width_scale], np.float32)
-    return resize_10(x, scales, mode="linear" if mode == "bilinear" else mode)
+    if mode == "bilinear":
+        mode = "linear"
+    return resize_10(x, scales, mode=mode)
 
 
 @operator("Upsample", since=7)
@@ -83,7 +88,7 @@ def resize(
     factors, outs = sizes_of(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
     transformation = coordinate_transformation_mode
     if from_pytorch and transformation == "align_corners":
-        factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
+        factors = [_ratio(outs[a], shape[a]) for a in chosen]
     crops = transformation == "tf_crop_and_resize"
     if crops and roi is not None:
         window = _decimals(array_of(roi))
@@ -91,7 +96,9 @@ def resize(
         window = None
     kernel = _own_kernel(shape, outs, chosen, factors, transformation, filter)
     if kernel is not None:
-        return in_float(lambda x: ops.interpolate(x, outs[2:], None, *kernel), x)
+        mode, align_corners = kernel
+        interpolate = partial(ops.interpolate, size=outs[2:], mode=mode, align_corners=align_corners)
+        return in_float(interpolate, x)
 
     def of_tensors(x: Tensor) -> Any:
         for i, axis in enumerate(chosen):
@@ -106,7 +113,9 @@ def resize(
                 continue
             places = _coordinates(transformation, n, out, factor, part)
             weights = _weights(places, n, factor, filter)
-            outside = (places < 0) | (places > n - 1) if crops else None
+            outside = None
+            if crops:
+                outside = (places < 0) | (places > n - 1)
             x = _along(x, axis, weights, outside, extrapolation_value)
         return x
 
@@ -121,7 +130,14 @@ def _decimals(numbers: Any) -> list[float]:
     return [float(str(number)) for number in numbers.reshape(-1)]
 
 
-def _factor(f: Any) -> Any:
+def _ratio(new: int, old: int) -> float:
+    """The factor from the old size to the new one; 1 for an axis without elements."""
+    if not old:
+        return 1.0
+    return new / old
+
+
+def _factor(f: float | np.float32) -> float | np.float32:
     """A factor, as an int where it is whole: its product with a size is one, too."""
     if float(f).is_integer():
         return int(f)
@@ -129,7 +145,7 @@ def _factor(f: Any) -> Any:
 
 
 def sizes_of(
-    shape: Any, chosen: list[int], scales: Any, sizes: Any, policy: str
+    shape: Shape, chosen: list[int], scales: Value | None, sizes: Value | None, policy: str
 ) -> tuple[list[float], tuple[int, ...]]:
     """The factor of each chosen axis, and the resulting sizes of all axes.
 
@@ -143,9 +159,12 @@ def sizes_of(
         wanted = [math.floor(shape[a] * _factor(f)) for a, f in zip(chosen, numbers, strict=False)]
     elif sizes is not None:
         wanted = list(ints(sizes))
-        factors = [w / shape[a] if shape[a] else 1.0 for a, w in zip(chosen, wanted, strict=False)]
+        factors = [_ratio(w, shape[a]) for a, w in zip(chosen, wanted, strict=False)]
         if policy in ("not_larger", "not_smaller"):
-            factor = min(factors) if policy == "not_larger" else max(factors)
+            if policy == "not_larger":
+                factor = min(factors)
+            else:
+                factor = max(factors)
             factors = [factor] * len(factors)
             wanted = [math.floor(shape[a] * factor + 0.5) for a in chosen]
     else:
@@ -206,7 +225,9 @@ def _to_sizes(
         raise ValueError(
             f"[onnx Resize] got sizes {outs} for a value of shape {shape}; expected the first two"
         )
-    return in_float(lambda x: F.interpolate(x, tuple(outs[2:]), None, *kernel), x)
+    mode, align_corners = kernel
+    interpolate = partial(F.interpolate, size=tuple(outs[2:]), mode=mode, align_corners=align_corners)
+    return in_float(interpolate, x)
 
 
 def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:
@@ -220,22 +241,43 @@ def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, fl
         return o + sum(part) / 2 * (n - 1)
     if (how == "pytorch_half_pixel" and out <= 1) or (how == "align_corners" and scale * n <= 1):
         return o * 0
-    first, last = part
-    places = {  # functions, because some of the formulas divide by a number that may be 0
-        "half_pixel": lambda: (o + 0.5) / scale - 0.5,
-        "half_pixel_symmetric": lambda: (o + 0.5) / scale - 0.5 + n / 2 * (1 - out / (scale * n)),
-        "pytorch_half_pixel": lambda: (o + 0.5) / scale - 0.5,
-        "align_corners": lambda: o * (n - 1) / (scale * n - 1),
-        "asymmetric": lambda: o / scale,
-        "tf_half_pixel_for_nn": lambda: (o + 0.5) / scale,
-        "tf_crop_and_resize": lambda: first * (n - 1) + o * (last - first) * (n - 1) / (out - 1),
-    }
-    if how not in places:
-        raise ValueError(f"[onnx Resize] got coordinate_transformation_mode {how!r}")
-    return places[how]()
+    if how in ("half_pixel", "pytorch_half_pixel"):
+        return (o + 0.5) / scale - 0.5
+    if how == "half_pixel_symmetric":
+        return (o + 0.5) / scale - 0.5 + n / 2 * (1 - out / (scale * n))
+    if how == "align_corners":
+        return o * (n - 1) / (scale * n - 1)
+    if how == "asymmetric":
+        return o / scale
+    if how == "tf_half_pixel_for_nn":
+        return (o + 0.5) / scale
+    if how == "tf_crop_and_resize":
+        first, last = part
+        return first * (n - 1) + o * (last - first) * (n - 1) / (out - 1)
+    raise ValueError(f"[onnx Resize] got coordinate_transformation_mode {how!r}")
 
 
-def _weights(places: Value, n: int, factor: float, filter: _Filter) -> Any:
+def _nearest(places: Array, nearest_mode: str, factor: float) -> Array:
+    """The index of the nearest input element for each place. Raises KeyError for another mode.
+
+    "version 10" is this library's name for the rule of operator set 10, which depends on the factor.
+    """
+    if nearest_mode == "version 10":
+        nearest_mode = "floor"
+        if factor < 1:
+            nearest_mode = "ceil"
+    if nearest_mode == "floor":
+        return np.floor(places)
+    if nearest_mode == "ceil":
+        return np.ceil(places)
+    if nearest_mode == "round_prefer_floor":
+        return np.ceil(places - 0.5)
+    if nearest_mode == "round_prefer_ceil":
+        return np.floor(places + 0.5)
+    raise KeyError(nearest_mode)
+
+
+def _weights(places: Array, n: int, factor: float, filter: _Filter) -> Array:
     """(out, n): the share of each of n input elements in each output element, for places (out,).
 
     Elements outside the input are those at its edge. With antialias, a factor below 1 makes the filter wider.
@@ -244,19 +286,17 @@ def _weights(places: Value, n: int, factor: float, filter: _Filter) -> Any:
     mode = filter.mode
     a = filter.cubic_coeff_a
     if mode == "nearest":
-        rounding: Any = {
-            "floor": np.floor,
-            "ceil": np.ceil,
-            "round_prefer_floor": lambda p: np.ceil(p - 0.5),
-            "round_prefer_ceil": lambda p: np.floor(p + 0.5),
-            "version 10": np.ceil if factor < 1 else np.floor,
-        }[filter.nearest_mode]
-        chosen = rounding(places)[:, None]
+        chosen = _nearest(places, filter.nearest_mode, factor)[:, None]
         return (np.clip(chosen, 0, n - 1) == np.arange(n)).astype(np.float64)
     if mode not in ("linear", "cubic"):
         raise ValueError(f"[onnx Resize] got mode {mode!r}")
-    narrow = min(factor, 1.0) if filter.antialias else 1.0
-    reach = math.ceil((1 if mode == "linear" else 2) / narrow)  # input elements on each side
+    narrow = 1.0  # distances in the filter are this much shorter than in the input
+    if filter.antialias:
+        narrow = min(factor, 1.0)
+    radius = 2  # of the filter
+    if mode == "linear":
+        radius = 1
+    reach = math.ceil(radius / narrow)  # input elements on each side
     around = np.floor(places)[:, None] + np.arange(1 - reach, reach + 1)  # (out, 2 reach)
     distance = np.abs(places[:, None] - around) * narrow
     if mode == "linear":
@@ -264,7 +304,8 @@ def _weights(places: Value, n: int, factor: float, filter: _Filter) -> Any:
     else:
         near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
         far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-        share = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+        beyond_one = np.where(distance < 2, far, 0)
+        share = np.where(distance <= 1, near, beyond_one)
     if filter.exclude_outside:
         share = np.where((around >= 0) & (around < n), share, 0)
     share = share / share.sum(axis=1, keepdims=True)
@@ -274,17 +315,20 @@ def _weights(places: Value, n: int, factor: float, filter: _Filter) -> Any:
     return weights
 
 
-def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Tensor:
+def _along(x: Tensor, axis: int, weights: Array, outside: Array | None, value: float) -> Tensor:
     """The product of x with weights (out, n) along an axis of n elements.
 
     outside: (out,) which elements of the result become `value`, or None.
     """
     last = ops.movedim(x, axis, -1)
-    y = ops.movedim(ops.matmul(last, tensor_of(weights.T.astype(x.dtype))), -1, axis)
+    factors = tensor_of(weights.T.astype(x.dtype))
+    y = ops.movedim(ops.matmul(last, factors), -1, axis)
     if outside is None or not outside.any():
         return y
-    mask = outside.reshape([-1 if d == axis else 1 for d in range(x.ndim)])
-    return ops.where(tensor_of(np.broadcast_to(mask, y.shape)), tensor_of(np.full((), value, x.dtype)), y)
+    mask_shape = [1] * x.ndim
+    mask_shape[axis] = -1
+    mask = np.broadcast_to(outside.reshape(mask_shape), y.shape)
+    return ops.where(tensor_of(mask), tensor_of(np.full((), value, x.dtype)), y)
 
 
 @operator("GridSample", since=16)
@@ -292,13 +336,14 @@ def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Te
 def grid_sample(
     x: Tensor, grid: Tensor, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
 ) -> Any:
-    kind = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
-    return F.grid_sample(x, grid, kind, padding_mode, bool(align_corners))
+    library_mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
+    return F.grid_sample(x, grid, library_mode, padding_mode, bool(align_corners))
 
 
 @operator("AffineGrid", since=20)
 def affine_grid(theta: Value, size: Value, *, align_corners: int = 0) -> Any:
-    return in_float(lambda t: F.affine_grid(t, ints(size), bool(align_corners)), theta)
+    grid = partial(F.affine_grid, size=ints(size), align_corners=bool(align_corners))
+    return in_float(grid, theta)
 
 
 @operator("Col2Im", since=18)

@@ -16,7 +16,7 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
-from ranvier.onnx.registry import operator, operators
+from ranvier.onnx.registry import operator
 from ranvier.onnx.values import (
     Value,
     array_of,
@@ -66,8 +66,9 @@ class Window(NamedTuple):
         axes = zip(shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True)
         for n, low, high, s, reach in axes:
             total = n + low + high
-            last = -(-(total - reach) // s) * s
-            last -= s if last >= n + low else 0
+            last = -(-(total - reach) // s) * s  # where the last window begins: rounded up to a multiple of s
+            if last >= n + low:  # in the padding after the image
+                last -= s
             after.append(high + max(last + reach - total, 0))
         return self._replace(after=tuple(after))
 
@@ -114,14 +115,17 @@ def geometry(
     if auto_pad.startswith("SAME"):
         sizes = zip(shape_of(x)[2:], strides, window.reach, strict=True)
         totals = [max((-(-n // s) - 1) * s + reach - n, 0) for n, s, reach in sizes]
-        less = tuple(t // 2 for t in totals)
-        more = tuple(t - t // 2 for t in totals)
-        before, after = (less, more) if auto_pad == "SAME_UPPER" else (more, less)
-        window = window._replace(before=before, after=after)
+        smaller = tuple([total // 2 for total in totals])
+        larger = tuple([total - total // 2 for total in totals])
+        if auto_pad == "SAME_UPPER":
+            window = window._replace(before=smaller, after=larger)
+        else:
+            window = window._replace(before=larger, after=smaller)
     return window
 
 
-def _pair(sizes: Sizes) -> Any:
+def _pair(sizes: Sizes) -> int | Sizes:
+    """The setting as the library's ops take it: a number for one axis, else a tuple."""
     if len(sizes) == 1:
         return sizes[0]
     return sizes
@@ -129,7 +133,9 @@ def _pair(sizes: Sizes) -> Any:
 
 def elements_along(x: Value, axis: int, window: Window) -> list[Any]:
     """For each place of the window along an axis: the elements of x at this place of all windows."""
-    k, s, d = (sizes[axis - 2] for sizes in (window.kernel, window.strides, window.dilations))
+    k = window.kernel[axis - 2]
+    s = window.strides[axis - 2]
+    d = window.dilations[axis - 2]
     last = (shape_of(x)[axis] - d * (k - 1) - 1) // s * s
     if last < 0:
         raise ValueError(f"[onnx] got a window of {window.kernel} for a padded image of {shape_of(x)[2:]}")
@@ -169,11 +175,16 @@ def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Tensor | Non
         x = window.padded(x)
         window = window._replace(before=(0,) * len(window.kernel))
     if len(window.kernel) <= 2:
-        function: Any = ops.conv1d if len(window.kernel) == 1 else ops.conv2d
-        return function(x, w, b, *map(_pair, (window.strides, window.before, window.dilations)), group)
-    inner = partial(_convolved, group, _inner(window)._replace(after=(0,) * (len(window.kernel) - 1)))
+        function: Any = ops.conv2d
+        if len(window.kernel) == 1:
+            function = ops.conv1d
+        strides = _pair(window.strides)
+        padding = _pair(window.before)
+        dilations = _pair(window.dilations)
+        return function(x, w, b, strides, padding, dilations, group)
+    inner = _inner(window)._replace(after=(0,) * (len(window.kernel) - 1))
     images = elements_along(x, 2, window)
-    parts = [inner(_slices(image), w[:, :, i], None) for i, image in enumerate(images)]
+    parts = [_convolved(group, inner, _slices(image), w[:, :, i], None) for i, image in enumerate(images)]
     y = _joined(reduce(ops.add, parts), x.shape[0], images[0].shape[2])
     if b is None:
         return y
@@ -200,8 +211,11 @@ def _conv_transpose(
     halved: values of auto_pad. Where the pads follow from output_shape, with these values the start gets
     total // 2 and the end the rest, and with other values the end gets total // 2.
     """
-    same = auto_pad if auto_pad.startswith("SAME") else ""
-    settings |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
+    same = auto_pad.startswith("SAME")
+    if same:
+        settings["pads"] = None  # they follow from the sizes below
+    else:
+        settings["auto_pad"] = auto_pad
     window = geometry("ConvTranspose", x, shape_of(w)[2:], **settings)
     axes = len(window.kernel)
     strides = window.strides
@@ -214,7 +228,10 @@ def _conv_transpose(
         pairs = zip(sizes, wanted[-axes:], strict=True)
         totals = [(n - 1) * s + reach + m - out for (n, s, reach, m), out in pairs]
         cuts = [max(t, 0) for t in totals]
-        before = tuple(c // 2 if auto_pad in halved else c - c // 2 for c in cuts)
+        if auto_pad in halved:
+            before = tuple([cut // 2 for cut in cuts])
+        else:
+            before = tuple([cut - cut // 2 for cut in cuts])
         ends = [m + b - t for m, b, t in zip(more, before, totals, strict=True)]
 
     def of_tensors(x: Tensor, w: Tensor, b: Tensor | None) -> Any:
@@ -239,9 +256,16 @@ def _transposed(
     With more than two axes the result is a sum over the indices of the kernel's first axis.
     """
     if len(window.kernel) <= 2:
-        function: Any = ops.conv_transpose1d if len(window.kernel) == 1 else ops.conv_transpose2d
-        return function(x, w, b, *map(_pair, (window.strides, cut, extra)), group, _pair(window.dilations))
-    s, d, reach, none = window.strides[0], window.dilations[0], window.reach[0], (0,) * (len(cut) - 1)
+        function: Any = ops.conv_transpose2d
+        if len(window.kernel) == 1:
+            function = ops.conv_transpose1d
+        strides = _pair(window.strides)
+        dilations = _pair(window.dilations)
+        return function(x, w, b, strides, _pair(cut), _pair(extra), group, dilations)
+    s = window.strides[0]
+    d = window.dilations[0]
+    reach = window.reach[0]
+    none = (0,) * (len(cut) - 1)
     total: Any = 0
     for i in range(window.kernel[0]):
         y = _transposed(group, _inner(window), _slices(x), w[:, :, i], None, none, none)
@@ -296,13 +320,21 @@ def max_pool(
     if _fits(at) and not (ceil_mode and set(at.dilations) != {1}):
         settings = (*map(_pair, (at.kernel, at.strides, at.before, at.dilations)), bool(ceil_mode))
         if outputs == 1:
-            wide = cast(x, np.dtype(np.float32)) if is_exact(dtype) else x
-            return cast(in_float(lambda x: function(x, *settings), wide), dtype)
+            images = x
+            if is_exact(dtype):
+                images = cast(x, np.dtype(np.float32))
+
+            def by_kernel(x: Tensor) -> Tensor:
+                return function(x, *settings)
+
+            return cast(in_float(by_kernel, images), dtype)
         y, where = function(tensor_of(x), *settings, return_indices=True)
         return y, _in_batch(raw(where), shape_of(x), storage_order)
     if ceil_mode:
         at = at.beyond(x)
-    least = int(np.iinfo(dtype).min) if is_exact(dtype) else -math.inf
+    least = -math.inf
+    if is_exact(dtype):
+        least = int(np.iinfo(dtype).min)
 
     def of_tensors(x: Tensor) -> Any:
         if function is None or is_exact(dtype):
@@ -322,7 +354,9 @@ def max_pool(
 
 def _larger(a: Value, b: Value) -> Any:
     """The pair (value, index) with the larger value; of equal values the first that is no padding."""
-    return np.where((b["f0"] > a["f0"]) | ((a["f1"] < 0) & (b["f0"] == a["f0"])), b, a)
+    is_larger = b["f0"] > a["f0"]
+    is_behind_padding = (a["f1"] < 0) & (b["f0"] == a["f0"])
+    return np.where(is_larger | is_behind_padding, b, a)
 
 
 def _in_batch(places: Value, shape: Sizes, column_major: int) -> Any:
@@ -340,14 +374,35 @@ def average_pool(
 ) -> Any:
     at = geometry("AveragePool", x, kernel_shape, **window)
     if _fits(at) and set(at.dilations) == {1}:
-        function: Any = ops.avg_pool1d if len(at.kernel) == 1 else ops.avg_pool2d
-        settings = (*map(_pair, (at.kernel, at.strides, at.before)), bool(ceil_mode), bool(count_include_pad))
-        return in_float(lambda x: function(x, *settings), x)
-    counted = at.padded(np.ones((1, 1, *shape_of(x)[2:]), np.float32), 1 if count_include_pad else 0)
-    whole = at.beyond(x) if ceil_mode else at
-    more = [w - a for w, a in zip(whole.after, at.after, strict=True)]
-    counts = _pooled(ops.add, tensor_of(padded(counted, (0,) * (2 + len(more)) + (0, 0, *more))), at)
-    return in_float(lambda x: _pooled(ops.add, whole.padded(x), at) / counts.to(x.dtype), x)
+        function: Any = ops.avg_pool2d
+        if len(at.kernel) == 1:
+            function = ops.avg_pool1d
+
+        def by_kernel(x: Tensor) -> Tensor:
+            return function(
+                x,
+                _pair(at.kernel),
+                _pair(at.strides),
+                _pair(at.before),
+                bool(ceil_mode),
+                bool(count_include_pad),
+            )
+
+        return in_float(by_kernel, x)
+    # 1 for the elements that count, 0 for others: the image, its padding if that counts, and what ceil_mode
+    # adds after the padding
+    counted = at.padded(np.ones((1, 1, *shape_of(x)[2:]), np.float32), int(bool(count_include_pad)))
+    widened = at
+    if ceil_mode:
+        widened = at.beyond(x)
+    more = [w - a for w, a in zip(widened.after, at.after, strict=True)]
+    no_pads = (0,) * (2 + len(more))
+    counts = _pooled(ops.add, tensor_of(padded(counted, (*no_pads, 0, 0, *more))), at)
+
+    def by_sums(x: Tensor) -> Tensor:
+        return _pooled(ops.add, widened.padded(x), at) / counts.to(x.dtype)
+
+    return in_float(by_sums, x)
 
 
 @operator("LpPool", more=WINDOW)
@@ -355,20 +410,31 @@ def lp_pool(x: Value, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **wi
     at = geometry("LpPool", x, kernel_shape, **window)
     if ceil_mode:
         at = at.beyond(x)
-    return in_float(
-        lambda x: ops.pow(_pooled(ops.add, ops.pow(ops.abs(at.padded(x)), float(p)), at), 1.0 / p), x
-    )
+
+    def root_of_sums(x: Tensor) -> Tensor:
+        powers = ops.pow(ops.abs(at.padded(x)), float(p))
+        return ops.pow(_pooled(ops.add, powers, at), 1.0 / p)
+
+    return in_float(root_of_sums, x)
 
 
 def _image_axes(x: Tensor) -> Sequence[int]:
+    """All axes after the first two. Raises ValueError for a value without these."""
     if raw(x).ndim < 3:
         raise ValueError(f"[onnx global pooling] got a value of shape {shape_of(x)}")
     return tuple(range(2, raw(x).ndim))
 
 
-_average = on_tensors(lambda x: ops.mean(x, _image_axes(x), True))
-_greatest = on_tensors(lambda x: ops.amax(x, _image_axes(x), True))
-operators({("GlobalAveragePool", 1): _average, ("GlobalMaxPool", 1): _greatest})
+@operator("GlobalAveragePool")
+@on_tensors
+def global_average_pool(x: Tensor) -> Tensor:
+    return ops.mean(x, _image_axes(x), True)
+
+
+@operator("GlobalMaxPool")
+@on_tensors
+def global_max_pool(x: Tensor) -> Tensor:
+    return ops.amax(x, _image_axes(x), True)
 
 
 @operator("MaxUnpool")
@@ -388,7 +454,9 @@ def max_unpool(
     window = geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
     sizes = zip(shape_of(x)[2:], window.strides, window.kernel, window.before, window.after, strict=True)
     inner = (*shape_of(x)[:2], *[(n - 1) * s + k - low - high for n, s, k, low, high in sizes])
-    outer = inner if size is None else tuple(raw(size).tolist())
+    outer = inner
+    if size is not None:
+        outer = tuple(raw(size).tolist())
     places = raw(where).reshape(-1)
     if outer != inner:
         places = np.ravel_multi_index(np.unravel_index(places, inner), outer)
