@@ -1,4 +1,8 @@
-"""Checks of the benchmarks' harness: answers, peers, ratios, errors, steps by hand, the sweep's cases."""
+"""Checks of the benchmarks' harness: answers, peers, ratios, errors, steps by hand, the sweep's cases.
+
+A peer is a library that is timed beside ranvier, in its own process. Figures are compared with some that are
+worked out here, gradients with differences, products with NumPy's.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,17 @@ def test_a_wrong_answer_is_refused() -> None:
     refused(AssertionError, "answer 0 is wrong", check, "ours", right * np.nan, right, 1e-6)
 
 
+def find_nothing(name: str) -> None:
+    """In place of `importlib.util.find_spec`, where no package is installed."""
+
+
+def levels() -> list[str]:
+    """In place of `supported_isas`, on a machine with all levels."""
+    return ["x86-64-v4", "x86-64-v3", "x86-64-v2"]
+
+
 def test_a_missing_peer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(process.importlib.util, "find_spec", find_nothing)
     monkeypatch.delenv("RANVIER_PEER_TORCH", raising=False)
     with pytest.raises(PeerMissing, match="torch is not installed here and RANVIER_PEER_TORCH names no"):
         process.interpreter("torch")
@@ -40,7 +53,7 @@ def test_a_missing_peer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_peers_run_the_code_of_our_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ranvier._core.supported_isas", lambda: ["x86-64-v4", "x86-64-v3", "x86-64-v2"])
+    monkeypatch.setattr("ranvier._core.supported_isas", levels)
     peer = Peer("torch", {"groups": 2}, {"A": "b"})
     assert at_level(peer, "x86-64-v4") is peer
     lowered = at_level(peer, "x86-64-v3")
@@ -138,14 +151,17 @@ class Gradients(by_hand.HandSteps):
 
 
 def first_step(network: networks.Network, arrays: dict[str, np.ndarray]) -> tuple[float, list[np.ndarray]]:
+    """The loss and the gradients of a step in float64."""
     steps = Gradients(network, arrays, np.float64)
     return steps(), steps.gradients
 
 
 def small(name: str) -> tuple[networks.Network, dict[str, np.ndarray]]:
+    """A network of the benchmarks without dropout, and its parameters with one sample, in float64."""
     network = networks.NETWORKS[name].without_dropout()
     arrays = {key: value.astype(np.float64) for key, value in networks.case(network, 4).items()}
-    arrays["x"], arrays["y"] = arrays["x"][:1], arrays["y"][:1]
+    arrays["x"] = arrays["x"][:1]
+    arrays["y"] = arrays["y"][:1]
     if network.loss == "classes":
         arrays["y"] = arrays["y"].astype(np.int64)
     return network, arrays
@@ -185,7 +201,8 @@ def test_losses_fall() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_gives_the_same_cases(kind: str) -> None:
-    first, second = (list(KINDS[kind](np.random.default_rng([3, 1]))) for _ in range(2))
+    first = list(KINDS[kind](np.random.default_rng([3, 1])))
+    second = list(KINDS[kind](np.random.default_rng([3, 1])))
     assert [case.name for case in first] == [case.name for case in second]
     assert len({case.name for case in first}) == len(first)
     for case in first:

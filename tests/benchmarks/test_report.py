@@ -1,4 +1,7 @@
-"""The report: every row is visible, with its ratio or with the reason that it has none."""
+"""The report: every row is visible, with its ratio or with the reason that it has none.
+
+Pages are written from a made-up run (`results`); their lines are compared with texts that stand here.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,8 @@ def results() -> dict[str, Any]:
 
 
 def test_tables_of_other_pages_are_written_between_their_marks(tmp_path: Path) -> None:
-    mark, other = "<!-- physics errors: python -m benchmarks.report -->", "<!-- physics times: x -->"
+    mark = "<!-- physics errors: python -m benchmarks.report -->"
+    other = "<!-- physics times: x -->"
     page = tmp_path / "physics.md"
     page.write_text(f"before\n{mark}\nold\n<!-- end -->\nafter\n{other}\nkept\n<!-- end -->\n")
     run = results()

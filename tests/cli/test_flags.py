@@ -1,4 +1,8 @@
-"""Flags of the commands, their help, summary and export."""
+"""Flags of the commands, their help, summary and export.
+
+What a command prints, its exit code and its files are compared with texts and figures that stand here. The
+fixtures `works` and `refused` (conftest.py) run a command that has to succeed, or to fail with one line.
+"""
 
 import os
 import re
@@ -19,7 +23,8 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2)).round(3)
-    rows = [f"{a},{b},{'up' if a - b > 0 else 'down'}" for a, b in x]
+    kinds = np.where(x[:, 0] > x[:, 1], "up", "down")
+    rows = [f"{a},{b},{kind}" for (a, b), kind in zip(x, kinds, strict=True)]
     (folder / "table.csv").write_text("\n".join(["a,b,kind", *rows]) + "\n")
     (folder / "values.csv").write_text(
         "\n".join(["a,b,y", *(f"{a},{b},{2 * a - b:.4f}" for a, b in x)]) + "\n"
@@ -34,7 +39,9 @@ def files(tmp_path_factory):
 
 
 def test_flags_of_train(files, tmp_path, refused):
-    table, archive, images = files / "table.csv", files / "arrays.npz", files / "images"
+    table = files / "table.csv"
+    archive = files / "arrays.npz"
+    images = files / "images"
     out = ["--out", tmp_path / "m.safetensors"]
     for arguments, message in (
         (["digits", "--label", "y"], "--label is for a .csv or .npz file, not for digits"),
@@ -66,7 +73,9 @@ def test_init_without_layers_to_initialise(files, tmp_path, refused):
 
 
 def test_flags_of_evaluate_and_predict(files, refused):
-    model, values, table = files / "table.safetensors", files / "values.safetensors", files / "table.csv"
+    model = files / "table.safetensors"
+    values = files / "values.safetensors"
+    table = files / "table.csv"
     for arguments, message in (
         (["evaluate", model, table, "--label", "kind", "--seed", "1"], "--seed is for digits and iris"),
         (["evaluate", model, table, "--size", "8x8"], "--size is for a folder of images"),
@@ -80,6 +89,7 @@ def test_flags_of_evaluate_and_predict(files, refused):
 
 def test_columns_are_known_by_their_names(files, tmp_path, capsys):
     def output(command, name, text, *more):
+        """The exit code, what is printed and the errors of a command on a file with this text."""
         path = tmp_path / name
         path.write_text(text)
         code = cli.main([command, str(files / "values.safetensors"), str(path), *more])
@@ -90,9 +100,11 @@ def test_columns_are_known_by_their_names(files, tmp_path, capsys):
     code, expected, error = output("predict", "ab.csv", "a,b\n0.5,-2\n1,3\n")
     assert (code, error) == (0, "")
     assert output("predict", "ba.csv", "b,a\n-2,0.5\n3,1\n") == (0, expected, "")
-    labelled = [output("evaluate", n, t, "--label", "y")[:2] for n, t in (
-        ("1.csv", "a,b,y\n0.5,-2,2.5\n1,3,-0.5\n"), ("2.csv", "y,b,a\n2.5,-2,0.5\n-0.5,3,1\n"))]  # fmt: skip
-    assert labelled[0] == labelled[1]
+    in_order = "a,b,y\n0.5,-2,2.5\n1,3,-0.5\n"
+    reordered = "y,b,a\n2.5,-2,0.5\n-0.5,3,1\n"
+    first_code, first_printed, _ = output("evaluate", "1.csv", in_order, "--label", "y")
+    second_code, second_printed, _ = output("evaluate", "2.csv", reordered, "--label", "y")
+    assert (first_code, first_printed) == (second_code, second_printed)
     code, printed, error = output("predict", "none.csv", "0.5,-2\n1,3\n")
     assert (code, printed) == (0, expected)
     assert error == "ranvier: the columns have no names; they are taken to be a, b\n"
@@ -108,7 +120,8 @@ def test_columns_are_known_by_their_names(files, tmp_path, capsys):
 
 def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, works):
     """Also words; of `evaluate`, the labels are in the column of the training, or in the only other one."""
-    model, path = str(files / "values.safetensors"), tmp_path / "more.csv"
+    model = str(files / "values.safetensors")
+    path = tmp_path / "more.csv"
     path.write_text("a,b\n0.5,-2\n1,3\n")
     expected = works("predict", model, path).out
     path.write_text("a,y,b,c\n0.5,1.5,-2,red\n1,2,3,blue\n")
@@ -123,14 +136,17 @@ def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, work
 
 def archive_of(path, **more):
     rng = np.random.default_rng(1)
-    x, xt = (rng.normal(size=(n, 3)).astype(np.float32) for n in (80, 20))
-    y, yt = ((part[:, 0] > 0).astype(int) for part in (x, xt))
+    x = rng.normal(size=(80, 3)).astype(np.float32)
+    xt = rng.normal(size=(20, 3)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(int)
+    yt = (xt[:, 0] > 0).astype(int)
     np.savez(path, x_train=x, y_train=y, x_test=xt, y_test=yt, **more)
     return str(path)
 
 
 def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, refused, works):
-    path, out = archive_of(tmp_path / "a.npz", extra=np.ones(3)), str(tmp_path / "m.safetensors")
+    path = archive_of(tmp_path / "a.npz", extra=np.ones(3))
+    out = str(tmp_path / "m.safetensors")
     printed = works("train", path, "--epochs", "2", "--out", out).out
     assert "a: 72 training, 8 validation and 20 test samples" in printed
     assert f"not used of {path}: extra\nthe test part is x_test and y_test of {path}\n" in printed
@@ -225,7 +241,10 @@ def test_arrays_whose_names_say_nothing(tmp_path, refused):
 
 
 def test_a_file_as_checkpoint_folder_is_refused_before_the_data_is_read(tmp_path, monkeypatch, refused):
-    monkeypatch.setattr("ranvier.cli.train.open_problem", lambda *_: pytest.fail("read the data"))
+    def fail(*arguments):
+        pytest.fail("read the data")
+
+    monkeypatch.setattr("ranvier.cli.train.open_problem", fail)
     (tmp_path / "state").write_text("")
     expected = f"'{tmp_path / 'state'}' is a file; expected a folder, which may be new"
     assert refused("train", "iris", "--checkpoint", tmp_path / "state" / "run").endswith(expected)
@@ -267,7 +286,8 @@ def test_help_ends_with_examples(command, capsys):
 def model_file(tmp_path):
     path = tmp_path / "model.safetensors"
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
-    names, steps = ["cat", "dog"], [rv.data.MinMaxScaler(0, 16)]
+    names = ["cat", "dog"]
+    steps = [rv.data.MinMaxScaler(0, 16)]
     rv.save(model, path, input_shape=(2, 3), class_names=names, preprocessing=steps, link="softmax")
     return path
 
@@ -287,7 +307,9 @@ def test_another_input(model_file, refused):
 
 
 def test_mistakes(tmp_path, refused):
-    state, bare, text = (tmp_path / name for name in ("state", "bare", "text"))
+    state = tmp_path / "state"
+    bare = tmp_path / "bare"
+    text = tmp_path / "text"
     rv.save({"w": np.ones(2)}, state)
     rv.save(nn.Sequential(nn.ReLU()), bare)
     text.write_text("no model")
@@ -312,13 +334,16 @@ def test_the_network_and_what_is_around_it(model_file, tmp_path, works):
         f"before it   MinMaxScaler (low 0, high 16)\nafter it    softmax\nwritten to  {file}\n"
     )
     x = np.random.default_rng(0).random((5, 2, 3), np.float32)
-    found, model = rv.onnx.load(file), rv.load(model_file)
+    found = rv.onnx.load(file)
+    model = rv.load(model_file)
     np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
 
 
 def test_a_network_with_two_results(tmp_path, works):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    code, weights, file = tmp_path / "code.py", tmp_path / "m.safetensors", tmp_path / "m.onnx"
+    code = tmp_path / "code.py"
+    weights = tmp_path / "m.safetensors"
+    file = tmp_path / "m.onnx"
     code.write_text(
         "from ranvier import nn\n\n"
         "class Two(nn.Module):\n"
@@ -336,7 +361,8 @@ def test_a_network_with_two_results(tmp_path, works):
 
 
 def test_a_network_as_c(model_file, tmp_path, works):
-    samples, own = np.random.default_rng(0).random((40, 6), np.float32), tmp_path / "own"
+    samples = np.random.default_rng(0).random((40, 6), np.float32)
+    own = tmp_path / "own"
     np.save(tmp_path / "x.npy", samples)
     own.mkdir()
     for more, given in (([], None), (["--int8", tmp_path / "x.npy"], samples.reshape(-1, 2, 3) / 16)):

@@ -1,4 +1,7 @@
-"""Files of users: Python files with networks and data, and inputs, which commands leave as they are."""
+"""Files of users: Python files with networks and data, and inputs, which commands leave as they are.
+
+Scores of known data must be reached; what is read must have the same bytes after a command as before.
+"""
 
 import csv
 import importlib.util
@@ -24,9 +27,8 @@ def folder(tmp_path_factory):
     with open(path / "flowers.csv", "w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow([*rv.data.datasets.IRIS_FEATURES, "species"])
-        rows.writerows(
-            [*map(float, row), rv.data.datasets.IRIS_CLASSES[k]] for row, k in zip(x, y, strict=True)
-        )
+        for row, label in zip(x, y, strict=True):
+            rows.writerow([*map(float, row), rv.data.datasets.IRIS_CLASSES[label]])
     images, labels = rv.data.datasets.load_digits()
     pixels = np.rint(images[:600, 0] * 255).astype(np.uint8)
     np.savez(path / "numbers.npz", x=pixels, y=labels[:600])
@@ -34,7 +36,8 @@ def folder(tmp_path_factory):
 
 
 def test_a_table(folder, tmp_path, works, refused):
-    out, results = tmp_path / "run", tmp_path / "results.json"
+    out = tmp_path / "run"
+    results = tmp_path / "results.json"
     table = folder / "flowers.csv"
     printed = works("train", table, "--label", "species", "--out", out, "--epochs", 20).out
     assert "flowers: 105 training, 15 validation and 30 test samples; mlp of" in printed
@@ -88,7 +91,8 @@ def test_an_archive_and_a_network_of_ones_own(folder, tmp_path, works, refused):
             """
         )
     )
-    out, archive = tmp_path / "own.safetensors", folder / "numbers.npz"
+    out = tmp_path / "own.safetensors"
+    archive = folder / "numbers.npz"
     arguments = ("train", archive, "--model", code_file, "--epochs", 15, "--lr", 0.01, "--out", out)
     printed = works(*arguments).out
     assert "numbers: 420 training, 60 validation and 120 test images; net of 2,410 parameters" in printed
@@ -113,7 +117,8 @@ def test_named_data_and_an_image(tmp_path, works, refused):
     printed = works("evaluate", out, "digits").out
     assert printed.startswith(f"accuracy {trained}, loss ")  # the same 360 images
 
-    bare, wide = tmp_path / "bare.safetensors", tmp_path / "wide.safetensors"
+    bare = tmp_path / "bare.safetensors"
+    wide = tmp_path / "wide.safetensors"
     rv.save(rv.nn.Sequential(*rv.load(out)), bare)  # the file does not say what the outputs are
     rv.save(rv.nn.Linear(4, 4), wide)
     assert works("evaluate", bare, "digits").out.startswith(f"accuracy {trained}, ")
@@ -154,7 +159,9 @@ def test_a_folder_of_images(tmp_path, works):
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_files_are_written_though_nobody_reads_what_is_printed(tmp_path, works, command):
-    out, table, written = tmp_path / "m.safetensors", tmp_path / "houses.csv", tmp_path / "written.json"
+    out = tmp_path / "m.safetensors"
+    table = tmp_path / "houses.csv"
+    written = tmp_path / "written.json"
     houses(table)
     works("train", table, "--epochs", 1, "--out", out)
     line = [sys.executable, "-u", "-m", "ranvier", command, out, table, "--label", "price", "--json", written]
@@ -167,7 +174,8 @@ def test_files_are_written_though_nobody_reads_what_is_printed(tmp_path, works, 
 def houses(path, whole=False):
     """A table whose last column follows from the others, far from 0 and 1; returns that column."""
     rng = np.random.default_rng(0)
-    rooms, age = rng.integers(1, 7, 400), rng.uniform(0, 90, 400)
+    rooms = rng.integers(1, 7, 400)
+    age = rng.uniform(0, 90, 400)
     price = 40_000 * rooms - 900 * age + 6000 * np.sin(age / 15) + 150_000
     price = np.rint(price) if whole else price
     rows = (f"{a},{b:.3f},{c}" for a, b, c in zip(rooms, age, price.tolist(), strict=True))
@@ -177,7 +185,9 @@ def houses(path, whole=False):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_table_of_values(tmp_path, whole, works):
-    table, out, figures = tmp_path / "houses.csv", tmp_path / "houses.safetensors", tmp_path / "run.json"
+    table = tmp_path / "houses.csv"
+    out = tmp_path / "houses.safetensors"
+    figures = tmp_path / "run.json"
     price = houses(table, whole)
     settings = ["--label", "price", "--epochs", 60, "--out", out, "--json", figures]
     printed = works("train", table, *settings).out
@@ -198,7 +208,8 @@ def test_a_table_of_values(tmp_path, whole, works):
 
 
 def test_values_where_classes_are_expected(folder, tmp_path, works, refused):
-    table, out = tmp_path / "houses.csv", tmp_path / "houses.safetensors"
+    table = tmp_path / "houses.csv"
+    out = tmp_path / "houses.safetensors"
     houses(table)
     error = refused("train", table, "--class-weight", "balanced")
     assert error == "--class-weight is for classes, and the labels are values"
@@ -215,7 +226,9 @@ def test_values_and_columns_of_any_offset(tmp_path, offset, deviation, works):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 30, 300)
     labels = offset + deviation * np.rint(3e3 * np.sin(x / 9) + 10 * rng.standard_normal(300)) / 1e3
-    table, one, out = tmp_path / "t.csv", tmp_path / "one.csv", tmp_path / "t.safetensors"
+    table = tmp_path / "t.csv"
+    one = tmp_path / "one.csv"
+    out = tmp_path / "t.safetensors"
     rows = [f"{1_700_000_000 + a},7,{b!r}" for a, b in zip(x, labels.tolist(), strict=True)]
     table.write_text("\n".join(["second,constant,when", *rows]))
     one.write_text("\n".join(["second,constant,when", rows[0]]))
@@ -230,11 +243,13 @@ def test_values_and_columns_of_any_offset(tmp_path, offset, deviation, works):
     printed = works("predict", out, one, "--label", "when").out
     assert float(printed.split()[1]) == pytest.approx(values[0], abs=deviation * 1e-4)
     if importlib.util.find_spec("onnx"):
-        assert ("float64" if offset else "float32") in works("export", out, tmp_path / "t.onnx").out
+        dtype = "float64" if offset else "float32"
+        assert dtype in works("export", out, tmp_path / "t.onnx").out
 
 
 def test_whole_numbers_and_columns_left_out(tmp_path, works, refused):
-    table, out = tmp_path / "houses.csv", tmp_path / "houses.safetensors"
+    table = tmp_path / "houses.csv"
+    out = tmp_path / "houses.safetensors"
     houses(table, whole=True)
     train = ("train", table, "--epochs", 1, "--out", out, "--task", "regression")
     assert "the labels are in column 'age' (values)" in works(*train, "--without", "price").out
@@ -248,7 +263,8 @@ def test_whole_numbers_and_columns_left_out(tmp_path, works, refused):
 # What is read is not written, and data of which no usable model can be made is refused in one line.
 
 
-ROWS = "\n".join(f"{i % 7},{i % 5},{'up' if i % 7 > 3 else 'down'}" for i in range(40))
+KINDS = ("down", "down", "down", "down", "up", "up", "up")  # of the numbers 0 to 6 in the first column
+ROWS = "\n".join(f"{i % 7},{i % 5},{KINDS[i % 7]}" for i in range(40))
 
 
 @pytest.fixture
@@ -259,9 +275,11 @@ def table(tmp_path):
 
 
 def test_an_output_in_the_place_of_an_input(table, tmp_path, refused):
-    model, before = tmp_path / "m.safetensors", table.read_bytes()
+    model = tmp_path / "m.safetensors"
+    before = table.read_bytes()
     rv.save(rv.nn.Linear(2, 2), model, class_names=["up", "down"], feature_names=["a", "b"])
-    weights, unlabelled = model.read_bytes(), tmp_path / "new.csv"
+    weights = model.read_bytes()
+    unlabelled = tmp_path / "new.csv"
     unlabelled.write_text("a,b\n1,2\n")
     link = tmp_path / "link.csv"
     link.symlink_to(table)
@@ -277,7 +295,8 @@ def test_an_output_in_the_place_of_an_input(table, tmp_path, refused):
 
 
 def test_archives_that_are_no_samples(tmp_path, refused):
-    path, model = tmp_path / "a.npz", tmp_path / "m.safetensors"
+    path = tmp_path / "a.npz"
+    model = tmp_path / "m.safetensors"
     rv.save(rv.nn.Linear(3, 2), model, class_names=["0", "1"])
     np.savez(path, x=np.zeros((0, 3)), y=np.zeros(0, int))
     message = f"[load_npz] '{path}' has no samples in 'x'; expected at least one"
@@ -292,7 +311,8 @@ def test_archives_that_are_no_samples(tmp_path, refused):
 
 
 def test_a_model_that_gives_nan(tmp_path, refused):
-    model, new = rv.nn.Linear(2, 2), tmp_path / "new.csv"
+    model = rv.nn.Linear(2, 2)
+    new = tmp_path / "new.csv"
     with rv.no_grad():
         model.weight[0, 0] = float("nan")
     rv.save(model, tmp_path / "m.safetensors", class_names=["0", "1"])

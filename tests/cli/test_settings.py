@@ -1,4 +1,7 @@
-"""Each flag of each command has an effect, or is refused."""
+"""Each flag of each command has an effect, or is refused.
+
+A command runs without and with a flag: the exit code, what is printed and the files must differ.
+"""
 
 import argparse
 import hashlib
@@ -29,17 +32,17 @@ def files(tmp_path_factory):
     kinds = np.where(x[:, 0] > 0.8, "up", "down")
     colours = np.array(["red", "blue", "green"])[rng.integers(0, 3, 90)]
     table = ["a,b,colour,kind,other"]
-    table += [f"{a},{b},{c},{k},{int(a > b)}" for (a, b), c, k in zip(x, colours, kinds, strict=True)]
-    (folder / "table.csv").write_text("\n".join(table) + "\n")
-    plain = ["a,b,kind", *(f"{a},{b},{k}" for (a, b), k in zip(x, kinds, strict=True))]
-    (folder / "plain.csv").write_text("\n".join(plain) + "\n")
-    gaps = [
-        "a,b,kind",
-        *(f"{a if i % 5 else ''},{b},{k}" for i, ((a, b), k) in enumerate(zip(x, kinds, strict=True))),
-    ]
-    (folder / "gaps.csv").write_text("\n".join(gaps) + "\n")
-    whole = ["a,b,y", *(f"{a},{b},{i % 3}" for i, (a, b) in enumerate(x))]
-    (folder / "whole.csv").write_text("\n".join(whole) + "\n")
+    plain = ["a,b,kind"]
+    gaps = ["a,b,kind"]  # each fifth line lacks `a`
+    whole = ["a,b,y"]
+    for i, (a, b) in enumerate(x):
+        table.append(f"{a},{b},{colours[i]},{kinds[i]},{int(a > b)}")
+        plain.append(f"{a},{b},{kinds[i]}")
+        known = "" if i % 5 == 0 else a
+        gaps.append(f"{known},{b},{kinds[i]}")
+        whole.append(f"{a},{b},{i % 3}")
+    for name, lines in (("table", table), ("plain", plain), ("gaps", gaps), ("whole", whole)):
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
     (folder / "net.py").write_text(NETWORK)
     rv.manual_seed(0)
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -139,7 +142,9 @@ FLAGS = {
         "--skip-broken": (["{}/pictures.safetensors", "{}/net.c", "--int8", "{}/broken"], []),
     },
 }
-ROWS = [(command, flag) for command, rows in FLAGS.items() for flag in rows]
+ROWS = []
+for _command, _rows in FLAGS.items():
+    ROWS += [(_command, _flag) for _flag in _rows]
 
 
 def test_each_flag_has_a_row():
@@ -155,31 +160,37 @@ def test_a_flag(command, flag, files, tmp_path, capsys, monkeypatch):
     if isinstance(row, Exempt):
         pytest.skip(row.why)
     monkeypatch.chdir(tmp_path)
-    given, value = ([text.replace("{}", str(files)) for text in part] for part in row)
+    without, value = row
+    without = [text.replace("{}", str(files)) for text in without]
+    value = [text.replace("{}", str(files)) for text in value]
     more = []
-    if command == "train" and "--epochs" not in given:
-        more = ["--epochs", "5"] if flag != "--epochs" else []
+    if command == "train" and "--epochs" not in (*without, flag):
+        more = ["--epochs", "5"]
 
     def outcome(arguments):
+        """All that can be seen of a run of the command, but for times."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             code = cli.main([command, *arguments, *more])
         printed = capsys.readouterr()
         shown = re.sub(r"[0-9.]+ s\b", "", printed.out + printed.err)
         made = sorted((tmp_path, *files.rglob("net.*")), key=str)
-        weights = [np.asarray(p) for f in tmp_path.rglob("*.safetensors") for p in state(f)]
+        weights = [state(path) for path in tmp_path.rglob("*.safetensors")]
         sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in made if path.is_file()]
         names = sorted(str(path) for path in (*tmp_path.rglob("*"), *files.rglob("*")))
         return code, shown, repr(weights), sums, names
 
-    before = outcome(given)
-    after = outcome([*given, flag, *value])
+    before = outcome(without)
+    after = outcome([*without, flag, *value])
     assert before != after, f"ranvier {command} {flag} has no effect"
 
 
 def state(path):
+    """The parameters of a model file; empty for a file without a model."""
     model = rv.load(path)
-    return [p.detach().numpy() for p in model.parameters()] if hasattr(model, "parameters") else []
+    if not hasattr(model, "parameters"):
+        return []
+    return [p.detach().numpy() for p in model.parameters()]
 
 
 def test_a_label_among_the_categories_is_refused(files, refused, tmp_path):

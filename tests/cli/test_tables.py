@@ -1,4 +1,8 @@
-"""Tables with missing values and categories, folders with broken images, and predictions to files."""
+"""Tables with missing values and categories, folders with broken images, and predictions to files.
+
+The tables have a known effect (the kind follows from the colour, a price from the town), which predictions
+must show; notes and errors are compared with texts that stand here.
+"""
 
 import csv
 import re
@@ -10,24 +14,29 @@ from ranvier import cli
 
 
 def write_table(path, rows, names=("id", "size", "colour", "kind")):
-    path.write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    """Write a .csv file with a line of names; returns its path as a text."""
+    lines = [",".join(names)]
+    lines += [",".join(map(str, row)) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
     return str(path)
 
 
 @pytest.fixture
 def rows():
+    """(id, size, colour, kind) of 120 things: each tenth lacks its size; the kind of red ones is "yes"."""
     rng = np.random.default_rng(0)
     colours = rng.choice(["red", "green", "blue"], 120)
-    sizes = [("" if i % 10 == 3 else f"{size:.3f}") for i, size in enumerate(rng.normal(size=120))]
-    return [
-        (f"n{i}", s, c, "yes" if c == "red" else "no")
-        for i, (s, c) in enumerate(zip(sizes, colours, strict=True))
-    ]
+    sizes = [f"{size:.3f}" for size in rng.normal(size=120)]
+    sizes[3::10] = [""] * 12
+    kinds = np.where(colours == "red", "yes", "no").tolist()
+    ids = [f"n{i}" for i in range(120)]
+    return list(zip(ids, sizes, colours, kinds, strict=True))
 
 
 @pytest.mark.parametrize("missing", ["mean", "median", "drop"])
 def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys, works):
-    path, model = write_table(tmp_path / "t.csv", rows), str(tmp_path / "m.safetensors")
+    path = write_table(tmp_path / "t.csv", rows)
+    model = str(tmp_path / "m.safetensors")
     how = ["--missing", missing, "--without", "id"]
     said = works("train", path, *how, "--epochs", "8", "--out", model)
     assert "columns of categories, one-hot: colour (3)" in said.out
@@ -49,7 +58,8 @@ def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys, 
     captured = works("evaluate", model, path, "--label", "kind")
     assert (lines in captured.err) == (missing == "drop")
     assert "accuracy 1.0000" in captured.out
-    valid, test = (round(share * len(kept)) for share in (0.1, 0.2))
+    valid = round(0.1 * len(kept))
+    test = round(0.2 * len(kept))
     trained = f"{len(kept) - valid - test} of these samples trained the model and {valid} validated it"
     assert f"ranvier: {trained}; accuracy 1.0000 of the {test} others\n" in captured.err
     new = write_table(tmp_path / "new.csv", [("1", "pink")], ("size", "colour"))
@@ -64,11 +74,13 @@ def test_many_categories_have_an_embedding(tmp_path, works, refused):
     effect = dict(zip(towns, rng.normal(size=120), strict=True))
     chosen = [*rng.choice(towns, 1200), "hapax"]
     values = rng.normal(size=1201) / 10
-    rows = [
-        (town, f"{v:.4f}", f"{effect.get(town, 0) + v:.5f}") for town, v in zip(chosen, values, strict=True)
-    ]
+    rows = []
+    for town, value in zip(chosen, values, strict=True):
+        price = effect.get(town, 0) + value
+        rows.append((town, f"{value:.4f}", f"{price:.5f}"))
     path = write_table(tmp_path / "t.csv", rows, ("town", "area", "price"))
-    model, out = str(tmp_path / "m.safetensors"), tmp_path / "p.csv"
+    model = str(tmp_path / "m.safetensors")
+    out = tmp_path / "p.csv"
     said = works("train", path, "--epochs", "25", "--out", model).out
     assert "columns of categories, embedded: town (121)" in said
     assert float(said.partition("test r2 ")[2].split(",")[0]) > 0.9
@@ -156,7 +168,8 @@ def test_broken_images_and_plain_folders(tmp_path, works, refused):
 
 
 def test_early_stopping_and_more_epochs(tmp_path, works, refused):
-    state, out = str(tmp_path / "state"), str(tmp_path / "m.safetensors")
+    state = str(tmp_path / "state")
+    out = str(tmp_path / "m.safetensors")
     run = ["train", "iris", "--checkpoint", state, "--out", out]
     assert cli.main([*run, "--epochs", "4"]) == 0
     for epochs, more in (
@@ -220,7 +233,9 @@ def test_remedies_are_flags_of_the_command(text, flags, message, tmp_path, refus
 
 def test_the_model_remembers_how_its_table_is_read(tmp_path, works):
     """Separator, header and marks of the training are those of predict and evaluate; flags change them."""
-    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table = tmp_path / "t.csv"
+    model = str(tmp_path / "m.safetensors")
+    new = tmp_path / "new.csv"
     table.write_text("0^1^y\n" + "\n".join(lines_of(60, ("None", "q"))).replace(",", "^") + "\nlost^1^q\n")
     marks = ["--read", "keep_default_na=False", "--read", "na_values=lost,gone", "--missing", "mean"]
     how = ["--read", "sep=^", "--read", "header=0", *marks]
@@ -241,7 +256,9 @@ def test_the_model_remembers_how_its_table_is_read(tmp_path, works):
 
 
 def test_the_model_remembers_the_order_of_dates(tmp_path, works):
-    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table = tmp_path / "t.csv"
+    model = str(tmp_path / "m.safetensors")
+    new = tmp_path / "new.csv"
     table.write_text("d,y\n" + "".join(f"{day}.03.2021,{day * 1.5}\n" for day in range(28, 0, -1)))
     works("train", table, "--read=parse_dates=d", "--read=dayfirst=True", "--epochs", "1", "--out", model)
     new.write_text("d\n02.03.2021\n")
@@ -252,7 +269,9 @@ def test_the_model_remembers_the_order_of_dates(tmp_path, works):
 
 def test_columns_whose_names_are_numbers(tmp_path, works):
     """pandas names them so; a new table of them is known by all names, and a sample is not taken for them."""
-    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table = tmp_path / "t.csv"
+    model = str(tmp_path / "m.safetensors")
+    new = tmp_path / "new.csv"
     table.write_text("0,1,kind\n" + "\n".join(lines_of(60)))
     works("train", table, "--read", "header=0", "--epochs", "1", "--out", model)
     new.write_text("1,0\n5,7\n0,1\n")
@@ -260,17 +279,22 @@ def test_columns_whose_names_are_numbers(tmp_path, works):
 
 
 def test_words_among_numbers(tmp_path, works):
-    table, model = tmp_path / "t.csv", str(tmp_path / "m.safetensors")
-    table.write_text(
-        "age,y\n" + "\n".join(f"{'old' if i % 4 == 0 else i % 7},{'pq'[i % 2]}" for i in range(60))
-    )
-    assert "45 numbers and 15 words, such as 'old': all are read as categories; --read na_values names" in (
-        works("train", table, "--epochs", "1", "--out", model).err
-    )
+    table = tmp_path / "t.csv"
+    model = str(tmp_path / "m.safetensors")
+    lines = ["age,y"]
+    for i in range(60):
+        age = "old" if i % 4 == 0 else i % 7
+        lines.append(f"{age},{'pq'[i % 2]}")
+    table.write_text("\n".join(lines))
+    said = works("train", table, "--epochs", "1", "--out", model).err
+    note = "45 numbers and 15 words, such as 'old': all are read as categories; --read na_values names"
+    assert note in said
 
 
 def test_a_gap_where_training_had_none(tmp_path, works, refused):
-    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table = tmp_path / "t.csv"
+    model = str(tmp_path / "m.safetensors")
+    new = tmp_path / "new.csv"
     table.write_text("a,b,y\n" + "\n".join(lines_of(60)))
     new.write_text("a,b,y\n0.5,,p\n")
     works("train", table, "--epochs", "1", "--out", model)
@@ -306,12 +330,14 @@ def test_a_wrong_name_is_two_lines(command, said, capsys):
 @pytest.mark.parametrize("missing", ["error", "drop", "median"])
 def test_an_empty_column_is_named(missing, tmp_path, refused):
     path = write_table(tmp_path / "t.csv", [(i, "", "xy"[i % 2]) for i in range(30)], ("a", "void", "kind"))
-    assert "column 'void'" in (text := refused("train", path, "--label", "kind", "--missing", missing))
+    text = refused("train", path, "--label", "kind", "--missing", missing)
+    assert "column 'void'" in text
     assert "--without void leaves" in text
 
 
 def test_a_table_without_labels_is_not_evaluated(rows, tmp_path, works, refused):
-    path, model = write_table(tmp_path / "t.csv", rows), str(tmp_path / "m.safetensors")
+    path = write_table(tmp_path / "t.csv", rows)
+    model = str(tmp_path / "m.safetensors")
     works("train", path, "--missing", "median", "--without", "id", "--epochs", "1", "--out", model)
     other = write_table(tmp_path / "u.csv", [row[1:3] for row in rows], ("size", "colour"))
     text = refused("evaluate", model, other)

@@ -1,4 +1,7 @@
-"""The command line: options, mistakes in one line, Ctrl-C, and the little that it may import for help."""
+"""`ranvier train`: options, mistakes in one line, Ctrl-C, and the little that it may import for help.
+
+What is printed and written is compared with figures that stand here, and with the model in the file.
+"""
 
 import json
 import os
@@ -26,7 +29,8 @@ def run(*arguments, **more):
 
 
 def test_a_short_run(tmp_path, works):
-    out, results = tmp_path / "run", tmp_path / "results" / "run.json"
+    out = tmp_path / "run"
+    results = tmp_path / "results" / "run.json"
     printed = works(*QUICK, "--out", out, "--json", results, "--threads", "1", "--seed", "7").out
     assert "1257 training, 180 validation and 360 test images; mlp of 17,226 parameters" in printed
     assert ", 1 thread\n" in printed
@@ -167,7 +171,8 @@ def test_wrong_arguments(arguments, message, capsys):
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):
-    file, locked = tmp_path / "file", tmp_path / "locked"
+    file = tmp_path / "file"
+    locked = tmp_path / "locked"
     file.write_text("")
     locked.mkdir()
     (tmp_path / "folder.safetensors").mkdir()
@@ -248,9 +253,12 @@ def test_help_imports_neither_numpy_random_nor_extras():
 def test_overfitting_is_said_with_the_best_epoch(tmp_path, works):
     """Noise that a network learns by heart."""
     rng = np.random.default_rng(0)
-    noise = (",".join(f"{v:.3f}" for v in rng.normal(size=20)) for _ in range(60))
-    rows = [f"{values},{rng.choice(['a', 'b'])}" for values in noise]
-    (tmp_path / "noise.csv").write_text("\n".join([",".join([*(f"x{i}" for i in range(20)), "y"]), *rows]))
+    names = [f"x{i}" for i in range(20)]
+    lines = [",".join([*names, "y"])]
+    for _ in range(60):
+        values = [f"{v:.3f}" for v in rng.normal(size=20)]
+        lines.append(",".join([*values, rng.choice(["a", "b"])]))
+    (tmp_path / "noise.csv").write_text("\n".join(lines))
     model = tmp_path / "m.safetensors"
     how = ["train", str(tmp_path / "noise.csv"), "--epochs", "60", "--out", str(model)]
     printed = works(*how, "--early-stopping", "off", "--json", tmp_path / "run.json").out
@@ -275,7 +283,9 @@ def test_the_best_epoch_of_a_table_predicts_better(tmp_path, works):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 8))
     y = x[:, 0] + 2 * rng.normal(size=300)
-    lines = [",".join(f"{v:.3f}" for v in (*row, value)) for row, value in zip(x, y, strict=True)]
+    lines = []
+    for row in np.column_stack([x, y]):
+        lines.append(",".join(f"{v:.3f}" for v in row))
     scores = {}
     for count, more in ((300, []), (300, ["--early-stopping", "off"]), (30, [])):
         table = tmp_path / f"t{count}.csv"
@@ -288,7 +298,9 @@ def test_the_best_epoch_of_a_table_predicts_better(tmp_path, works):
 
 def test_names_that_the_encoding_of_stdout_lacks(tmp_path):
     """They are escaped; the files have UTF-8."""
-    table, model, found = tmp_path / "käse.csv", tmp_path / "m.safetensors", tmp_path / "p.csv"
+    table = tmp_path / "käse.csv"
+    model = tmp_path / "m.safetensors"
+    found = tmp_path / "p.csv"
     names = ["Käfer", "Öl", "中"]
     lines = [f"{i / 60},{names[i % 3]}" for i in range(60)]
     table.write_text("größe,art\n" + "\n".join(lines), encoding="utf-8")

@@ -1,5 +1,9 @@
-"""`ranvier train --checkpoint DIR --resume`: killed, interrupted and resumed in separate processes."""
+"""`ranvier train --checkpoint DIR --resume`: killed, interrupted and resumed in separate processes.
 
+The model at the end must have the bytes of the model of a run that nobody stopped (`whole`).
+"""
+
+import itertools
 import os
 import shlex
 import signal
@@ -14,11 +18,13 @@ ARGUMENTS = ["train", "digits", "--model", "mlp", "--epochs", "5", "--batch-size
 
 
 def command(folder, *more):
+    """The arguments of a run with its model, figures and checkpoints in this folder."""
     run = [*ARGUMENTS, "--out", str(folder / "model.safetensors"), "--json", str(folder / "run.json")]
     return [*run, "--checkpoint", str(folder / "state"), *more]
 
 
 def start(arguments, threads=1):
+    """Start `ranvier` in its own process."""
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "ranvier", *arguments],
         stdout=subprocess.PIPE,
@@ -50,8 +56,11 @@ def whole(tmp_path_factory):
 
 def test_killed_and_resumed(tmp_path, whole, works):
     """Killed twice; then the newest checkpoint is damaged, too, which is said on stderr."""
-    for i, epoch in enumerate((1, 4)):
-        process = start(command(tmp_path, *(["--resume"] if i else [])), threads=1 + i % 2)
+    for arguments, epoch, threads in (
+        (command(tmp_path), 1, 1),
+        (command(tmp_path, "--resume"), 4, 2),
+    ):
+        process = start(arguments, threads)
         stop_after(process, epoch, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         assert not (tmp_path / "model.safetensors").exists()
@@ -83,7 +92,7 @@ def test_interrupted_and_resumed(tmp_path, whole):
 def test_interrupted_without_checkpoints(tmp_path, capsys, works):
     """The command for continuing continues, to the bits of a run that was not stopped."""
     table = tmp_path / "values.csv"
-    rows = (f"{a},{b},{a * 3.5 - b * b + 0.25}" for a in range(20) for b in range(20))
+    rows = [f"{a},{b},{a * 3.5 - b * b + 0.25}" for a, b in itertools.product(range(20), range(20))]
     table.write_text("\n".join(["a,b,y", *rows]) + "\n")
 
     def train(out):
@@ -102,10 +111,8 @@ def test_interrupted_without_checkpoints(tmp_path, capsys, works):
     assert "Traceback" not in error
 
     capsys.readouterr()
-    values = [
-        float(value)
-        for value in works("predict", kept / "values.safetensors", table, "--label", "y").out.split()[1::2]
-    ]
+    predicted = works("predict", kept / "values.safetensors", table, "--label", "y").out
+    values = list(map(float, predicted.split()[1::2]))  # of "0: 1.25", "1: 3" ...
     assert -130 < sum(values) / len(values) < -50  # in the table's units: their mean is -90
 
     printed, error = works(*shlex.split(words))

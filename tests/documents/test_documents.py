@@ -1,4 +1,7 @@
-"""Documents: files and links that they name, and pages with programs, which run."""
+"""Documents: files and links that they name, and pages with programs, which run.
+
+The texts are compared with the files of the repository, the names of the package, and what programs write.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,20 @@ MADE_UP = re.compile(r"\bx\.|_x\.|NN_name|net\.py|_core\.pyi")  # of a user, of 
 def missing_files(text: str) -> list[str]:
     """Names such as `threads.h` or `ops/matmul.py` that are the end of no file's path."""
     named = set(re.findall(r"`([\w/.]+\.(?:py|pyi|cpp|h|cmake|json|toml))(?::[^`]*)?`", text))
-    paths = [path for folder in SOURCES for path in (ROOT / folder).rglob("*")] + list(ROOT.iterdir())
+    paths = list(ROOT.iterdir())
+    for folder in SOURCES:
+        paths += (ROOT / folder).rglob("*")
     ends = [f"/{path.relative_to(ROOT)}" for path in paths]
-    return sorted(n for n in named if not MADE_UP.search(n) and not any(e.endswith(f"/{n}") for e in ends))
+    missing = []
+    for name in sorted(named):
+        exists = any(end.endswith(f"/{name}") for end in ends)
+        if not exists and not MADE_UP.search(name):
+            missing.append(name)
+    return missing
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 def missing_targets(document: Path, text: str) -> list[str]:
@@ -35,7 +49,7 @@ def missing_targets(document: Path, text: str) -> list[str]:
     return [target for target in LINKED.findall(text) if not (document.parent / target).exists()]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=page_id)
 def test_names_files_that_exist(document: Path) -> None:
     text = document.read_text()
     assert missing_files(text) == []
@@ -45,7 +59,7 @@ def test_names_files_that_exist(document: Path) -> None:
 @pytest.mark.parametrize("folder", ["python/ranvier", "cpp"])
 def test_the_architecture_names_every_folder(folder: str) -> None:
     heads = re.findall(r"^\| (`.*?) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.M)
-    named = {name for head in heads for name in re.findall(r"`([\w/]+)`", head)}
+    named = set(re.findall(r"`([\w/]+)`", "\n".join(heads)))
     there = {path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert there <= named
 
@@ -55,11 +69,13 @@ def test_a_figure_stands_on_the_page_that_its_row_links(page: str) -> None:
     for line in re.findall(r"^\|.*\|$", (ROOT / page).read_text(), re.M):
         cell = line.split("|")[-2]
         linked = [((ROOT / page).parent / target).read_text() for target in LINKED.findall(cell)]
-        for figure in re.findall(r"\d+\.\d+|\d+,\d+", cell) if linked else ():
+        if not linked:
+            continue
+        for figure in re.findall(r"\d+\.\d+|\d+,\d+", cell):
             assert any(figure in text for text in linked), f"{figure} of {line}"
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", DOCUMENTS, ids=page_id)
 def test_a_page_that_names_a_processor_links_the_list_of_machines(page: Path) -> None:
     text = page.read_text()
     named = re.search(r"\b(Xeon|EPYC|Zen [45]|Rapids)\b", text)
@@ -100,7 +116,8 @@ def test_the_programs_run(page, tmp_path, monkeypatch):
 # README.md; docs/reproducibility.md has the sums of what its command writes.
 
 
-README, SUMS = ROOT / "README.md", DOCS / "reproducibility.md"
+README = ROOT / "README.md"
+SUMS = DOCS / "reproducibility.md"
 
 
 TRAINS = "pip install '.[plot]' && ranvier train digits"
@@ -162,12 +179,16 @@ def test_the_sum_with_products_of_bfloat16(tmp_path, kind):
 
 
 TOPICS = (ROOT / "docs" / "topics.md").read_text()
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split("|")]
-    for line in TOPICS.splitlines()
-    if line.startswith("|") and not line.startswith(("| topic", "|---"))
-]
-NAMES = sorted({name for row in ROWS for cell in row for name in re.findall(r"`([^`]+)`", cell)})
+LINES = [line for line in TOPICS.splitlines() if line.startswith("|")]
+LINES = [line for line in LINES if not line.startswith(("| topic", "|---"))]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+ROWS = [cells(line) for line in LINES]
+NAMES = sorted(set(re.findall(r"`([^`]+)`", "\n".join(LINES))))
 LINKS = sorted(set(re.findall(r"\]\(([^)#]+)\)", TOPICS)))
 
 
@@ -243,12 +264,14 @@ SHOWN = {  # job -> its name on the page, where that is another
 
 
 def normalized(name: str) -> str:
+    """A name as package indexes compare it: in small letters, with - for other signs."""
     return re.sub(r"[-_. ]+", "-", name).lower()
 
 
 def library_jobs() -> list[str]:
+    """The names of the functions without arguments in the files of the jobs."""
     sources = [path.read_text() for path in sorted((LIBRARIES / "jobs").glob("*.py"))]
-    return [job for source in sources for job in re.findall(r"^def ([a-z]\w*)\(\):", source, re.M)]
+    return re.findall(r"^def ([a-z]\w*)\(\):", "\n".join(sources), re.M)
 
 
 def test_every_job_of_a_library_runs_in_ci() -> None:

@@ -12,8 +12,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def extension(monkeypatch):
+    """A function that imports a module of docs/extension."""
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    return lambda name: importlib.import_module(f"extension.{name}")
+
+    def load(name):
+        return importlib.import_module(f"extension.{name}")
+
+    return load
 
 
 @pytest.mark.parametrize(
@@ -34,16 +39,15 @@ def test_a_link_leads_to_the_page_of_its_file(extension, file, page, link, led):
 
 def test_every_page_is_in_the_contents(extension):
     pages = extension("pages")
-    below = {
-        (Path(page).parent / entry.rpartition("<")[2].rstrip(">")).as_posix()
-        for page, entries in pages.CONTENTS.items()
-        for entry in entries
-    }
-    written = {
-        path.relative_to(pages.DOCS).with_suffix("").as_posix()
-        for folder in (".", "design", "benchmarks")
-        for path in (pages.DOCS / folder).glob("*.md")
-    }
+    below = set()
+    for page, entries in pages.CONTENTS.items():
+        for entry in entries:
+            target = entry.rpartition("<")[2].rstrip(">")
+            below.add((Path(page).parent / target).as_posix())
+    written = set()
+    for folder in (".", "design", "benchmarks"):
+        for path in (pages.DOCS / folder).glob("*.md"):
+            written.add(path.relative_to(pages.DOCS).with_suffix("").as_posix())
     assert sorted(written - below) == ["index"]
 
 

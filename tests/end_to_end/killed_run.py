@@ -14,14 +14,17 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset, augment
 
-EPOCHS, SAMPLES, BATCH_SIZE = 10, 60, 8
+EPOCHS = 10
+SAMPLES = 60
+BATCH_SIZE = 8
 
 
 class Decay:
     """A schedule with its own state."""
 
     def __init__(self, optimizer):
-        self.group, self.steps = optimizer.param_groups[0], 0
+        self.group = optimizer.param_groups[0]
+        self.steps = 0
 
     def step(self):
         self.steps += 1
@@ -39,6 +42,7 @@ def noisy(x):
 
 
 def data(kind):
+    """The positional and the named arguments of `Trainer.fit` that say what it trains on."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SAMPLES, 1, 4, 4)).astype(np.float32)
     y = (x[:, 0, 0, 0] * x[:, 0, 0, 1] > 0).astype(np.int64)
@@ -52,9 +56,12 @@ def data(kind):
 
 
 def run(folder, kind):
+    """Train, from the newest checkpoint in the folder if there is one; returns trainer and early stopping."""
     rv.manual_seed(5)
+    stage = []
+    if kind == "images":
+        stage = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     # wide, so that writing a checkpoint takes long enough to be killed within
-    stage = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)] if kind == "images" else []
     body = [nn.Flatten(), nn.Linear(16, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.3)]
     model = nn.Sequential(*stage, *body, nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 2))
     optimizer = optim.Adam(model.parameters(), lr=0.05)
@@ -63,7 +70,8 @@ def run(folder, kind):
     stopping = rv.EarlyStopping("val_accuracy", patience=8)
     arrays, arguments = data(kind)
     checkpoint = rv.Checkpoint(folder, every_batches=1, best=kind != "loader")
-    schedule = rv.Schedule(Decay(optimizer), per="batch" if kind != "loader" else "epoch")
+    per = "epoch" if kind == "loader" else "batch"
+    schedule = rv.Schedule(Decay(optimizer), per=per)
     callbacks = [checkpoint, stopping, schedule, Report(folder)]
     trainer.fit(*arrays, epochs=EPOCHS, **arguments, callbacks=callbacks, resume=folder)
     return trainer, stopping
@@ -79,7 +87,8 @@ class Report(rv.Callback):
     def on_train_begin(self):
         origin = self.trainer.resumed_from
         with open(Path(self.folder, "lives.txt"), "a") as stream:
-            print(origin.name if origin else "", file=stream)
+            name = origin.name if origin else ""
+            print(name, file=stream)
 
 
 def main(folder, result, kind):

@@ -21,9 +21,9 @@ from ranvier.serialization.files import read, read_checkpoint
 from ranvier.train import checkpoints
 
 KILLS = max(6, int(os.environ.get("RANVIER_KILLS", "0")))
-KINDS = (
-    ["loader", "arrays", "images"] if "RANVIER_KILLS" in os.environ else ["loader"]
-)  # which has most to keep
+KINDS = ["loader"]  # which has most to keep
+if "RANVIER_KILLS" in os.environ:
+    KINDS += ["arrays", "images"]
 SCRIPT = Path(__file__).parent / "killed_run.py"
 
 
@@ -33,6 +33,7 @@ def start():
     processes = []
 
     def started(folder, result, kind, threads=1):
+        """A process of killed_run.py: checkpoints go to the folder, the state at the end to `result`."""
         package = str(Path(rv.__file__).parents[1])
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": package}
         command = [sys.executable, str(SCRIPT), str(folder), str(result), kind]
@@ -55,7 +56,11 @@ def names(folder, kind):
 
 
 def wait_for(process, folder, moment):
-    """Returns at the moment, or when the process has ended."""
+    """Return at the moment, or when the process has ended.
+
+    moment: ("seconds", s) from now on, ("seconds after", s) from the first checkpoint on, or when a number of
+    new files is there: ("writing", n) of files that are being written, ("written", n) of checkpoints.
+    """
     what, amount = moment
     if what == "seconds":
         until = time.monotonic() + amount
@@ -66,10 +71,12 @@ def wait_for(process, folder, moment):
         wait_for(process, folder, ("written", 1))
         wait_for(process, folder, ("seconds", amount))
         return
-    seen = before = names(folder, what)
+    before = names(folder, what)
+    seen = set(before)
     while process.poll() is None:
         now = names(folder, what)
-        seen, before = seen | now, before & now  # a part of an earlier life may come again under its name
+        seen |= now
+        before &= now  # what an earlier life left may go, and come again under the same name
         if len(seen - before) >= amount:
             return
         time.sleep(0.0002)
@@ -91,10 +98,13 @@ def moments(seed):
 def test_killed_at_any_moment(tmp_path, start, kind):
     expected = tmp_path / "expected.safetensors"
     whole = start(tmp_path / "whole", expected, kind)
-    folder, result = tmp_path / "killed", tmp_path / "result.safetensors"
-    killed = cut_off = 0
+    folder = tmp_path / "killed"
+    result = tmp_path / "result.safetensors"
+    killed = 0
+    cut_off = 0  # kills during the writing of a file
     for moment in itertools.islice(moments(kind), KILLS):
-        known, parts = [path.name for path in checkpoints.listed(folder)], names(folder, "writing")
+        known = [path.name for path in checkpoints.listed(folder)]  # newest first
+        parts = names(folder, "writing")
         process = start(folder, result, kind, threads=1 + killed % 2)
         wait_for(process, folder, moment)
         process.send_signal(signal.SIGKILL)

@@ -1,10 +1,11 @@
 """The tables, labels and targets that estimators take: limits of numbers; errors with a remedy.
 
-Each input is given to an estimator of each kind, which must refuse it with this text, or fit as with plain
-numbers.
+Each input is given to an estimator of each kind (MLP..., NeuralNet..., Tabular...), which must refuse it with
+the text that stands beside it, or fit as with plain numbers.
 """
 
 import datetime
+import operator
 from decimal import Decimal
 
 import numpy as np
@@ -30,21 +31,46 @@ X = np.random.default_rng(0).normal(size=(N, 3))
 WORDS = np.where(X[:, 0] > 0, "yes", "no").astype(object)
 VALUES = 2 * X[:, 0] + 1
 DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(N)]
-CLASSIFIERS = {
-    "MLP": lambda: MLPClassifier((4,), max_iter=300, learning_rate_init=0.05, random_state=0),
-    "Net": lambda: NeuralNetClassifier(rv.nn.Linear(3, 2), max_epochs=1, random_state=0),
-    "Tabular": lambda: TabularClassifier(max_iter=20, n_members=2, random_state=0),
-}
-REGRESSORS = {
-    "MLP": lambda: MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0),
-    "Net": lambda: NeuralNetRegressor(lambda: rv.nn.Linear(3, 1), max_epochs=1, random_state=0),
-    "Tabular": lambda: TabularRegressor(max_iter=2, n_members=2, random_state=0),
-}
+
+
+def mlp_classifier():
+    return MLPClassifier((4,), max_iter=300, learning_rate_init=0.05, random_state=0)
+
+
+def net_classifier():
+    return NeuralNetClassifier(rv.nn.Linear(3, 2), max_epochs=1, random_state=0)
+
+
+def tabular_classifier():
+    return TabularClassifier(max_iter=20, n_members=2, random_state=0)
+
+
+def mlp_regressor():
+    return MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+
+
+def one_output():
+    return rv.nn.Linear(3, 1)
+
+
+def net_regressor():
+    return NeuralNetRegressor(one_output, max_epochs=1, random_state=0)
+
+
+def tabular_regressor():
+    return TabularRegressor(max_iter=2, n_members=2, random_state=0)
+
+
+# functions that make a new estimator of each kind
+CLASSIFIERS = {"MLP": mlp_classifier, "Net": net_classifier, "Tabular": tabular_classifier}
+REGRESSORS = {"MLP": mlp_regressor, "Net": net_regressor, "Tabular": tabular_regressor}
+# the ends of messages, as regular expressions
 MISSING = r"got y without a label at row 3 \(1 such rows\); expected a label for each sample"
 DATE = "expected numbers: pass parts of dates"
 
 
 def put(y, value, row=3):
+    """A copy of the array with another value in this row."""
     y = y.copy()
     y[row] = value
     return y
@@ -71,7 +97,8 @@ BAD_LABELS = {
 @pytest.mark.parametrize("labels", BAD_LABELS)
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_labels_that_are_refused(kind, labels):
-    (y, message), model = BAD_LABELS[labels], CLASSIFIERS[kind]()
+    y, message = BAD_LABELS[labels]
+    model = CLASSIFIERS[kind]()
     owner = rf"\[{type(model).__name__}\] got .*"
     with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
         model.fit(X, y)
@@ -125,7 +152,8 @@ BAD_VALUES = {
 @pytest.mark.parametrize("values", BAD_VALUES)
 @pytest.mark.parametrize("kind", REGRESSORS)
 def test_values_that_are_refused(kind, values):
-    (y, message), model = BAD_VALUES[values], REGRESSORS[kind]()
+    y, message = BAD_VALUES[values]
+    model = REGRESSORS[kind]()
     for call in (model.fit, getattr(model, "partial_fit", model.fit)):
         with pytest.raises((TypeError, ValueError), match=rf"\[{type(model).__name__}\] .*{message}"):
             call(X, y)
@@ -166,11 +194,13 @@ def columns_of_dates():
 
 
 def refused_dates(table):
-    trainer = rv.Trainer(rv.nn.Linear(3, 2), "cross_entropy", "adam")
-    fits = [make().fit for make in CLASSIFIERS.values()]
-    for fit in (*fits, lambda x, y: trainer.fit(x, y, epochs=1)):
+    """Require that all classifiers and a Trainer refuse the table for its dates."""
+    for make in CLASSIFIERS.values():
         with pytest.raises(TypeError, match=DATE):
-            fit(table, WORDS)
+            make().fit(table, WORDS)
+    trainer = rv.Trainer(rv.nn.Linear(3, 2), "cross_entropy", "adam")
+    with pytest.raises(TypeError, match=DATE):
+        trainer.fit(table, WORDS, epochs=1)
 
 
 @pytest.mark.parametrize("column", range(10))
@@ -220,76 +250,105 @@ def test_words_in_a_column(kind, dtype):
 
 def test_a_table_or_labels_of_pytorch():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    x, y = torch.tensor(X, requires_grad=True), torch.tensor((WORDS == "yes").astype(int))
+    x = torch.tensor(X, requires_grad=True)
+    y = torch.tensor((WORDS == "yes").astype(int))
     for make in CLASSIFIERS.values():
         assert set(make().fit(x, y).predict(x).tolist()) <= {0, 1}
 
 
-def test_what_of_pytorch_is_refused():
+def refused_of_pytorch(function, *args, **settings):
+    """Require the TypeError for something of PyTorch that ranvier has itself."""
+    with pytest.raises(TypeError, match=r"of PyTorch .*; expected ranvier's: the same program with"):
+        function(*args, **settings)
+
+
+def test_what_of_pytorch_is_refused_by_estimators():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    layer, Linear, y = torch.nn.Linear(3, 2), rv.nn.Linear(3, 2), (WORDS == "yes").astype(int)
+    layer = torch.nn.Linear(3, 2)
     own = type("Own", (torch.nn.Module,), {})
     weight = torch.zeros(2, 3)
-    calls = [
-        *(lambda m=m: NeuralNetClassifier(m, max_epochs=1).fit(X, y) for m in (layer, own, lambda: layer)),
-        lambda: NeuralNetClassifier(Linear, torch.nn.CrossEntropyLoss).fit(X, y),
-        lambda: NeuralNetClassifier(Linear, torch.nn.CrossEntropyLoss()).fit(X, y),
-        lambda: NeuralNetClassifier(Linear, optimizer=torch.optim.Adam).fit(X, y),
-        lambda: NeuralNetRegressor(rv.nn.Linear(3, 1), torch.nn.MSELoss).fit(X, VALUES),
-        lambda: MLPClassifier((4,), loss=torch.nn.CrossEntropyLoss).fit(X, y),
-        lambda: TabularClassifier(activation=torch.nn.ReLU()).fit(X, y),
-        lambda: NeuralNetClassifier(Linear, optimizer=lambda p: torch.optim.Adam([weight])).fit(X, y),
-        lambda: MLPClassifier((4,), solver=torch.optim.Adam).fit(X, y),
-        lambda: MLPClassifier((4,), activation=torch.nn.ReLU).fit(X, y),
-        lambda: rv.Trainer(own, "mse", "adam"),
-        lambda: rv.Trainer(Linear, "cross_entropy", "adam", metrics=[torch.nn.functional.l1_loss]),
-        lambda: rv.optim.SGD(layer.parameters(), 0.1),
-        lambda: rv.Schedule(torch.optim.lr_scheduler.StepLR(torch.optim.SGD(layer.parameters(), 0.1), 1)),
-        lambda: rv.optim.lr_scheduler.StepLR(torch.optim.SGD(layer.parameters(), 0.1), 1),
-        lambda: rv.nn.Sequential(layer),
-        lambda: rv.nn.functional.linear(rv.zeros(1, 3), weight),
-        lambda: rv.nn.ModuleList([layer]),
-        lambda: rv.nn.ModuleList().append(layer),
-        lambda: rv.nn.ModuleDict({"a": layer}),
-        lambda: rv.nn.ParameterList([weight]),
-        lambda: Linear.register_module("a", layer),
-        lambda: rv.nn.utils.clip_grad_norm_(layer.parameters(), 1.0),
-        lambda: rv.nn.utils.parameters_to_vector(layer.parameters()),
-        lambda: rv.nn.init.zeros_(weight),
-        lambda: rv.summary(layer, (3,)),
-        lambda: rv.summary(Linear, (3,), dtype=torch.float32),
-        lambda: rv.compile(layer),
-        lambda: rv.zeros(3, dtype=torch.float32),
-        lambda: Linear.to(torch.float32),
-        lambda: rv.zeros(2, 3) + weight,
-        lambda: rv.sum(weight),
-        lambda: rv.func.functional_call(layer, {}, (weight,)),
-        lambda: rv.mlp([2, 3, 1], activation=torch.nn.ReLU),
-        lambda: rv.save(layer.state_dict(), "unused"),
-        lambda: rv.export.c(layer, "unused.c", rv.zeros(1, 3)),
-    ]
-    for call in calls:
-        with pytest.raises(TypeError, match=r"of PyTorch .*; expected ranvier's: the same program with"):
-            call()
+    linear = rv.nn.Linear(3, 2)
+    y = (WORDS == "yes").astype(int)
+
+    def make_layer():
+        return layer
+
+    def make_optimizer(parameters):
+        return torch.optim.Adam([weight])
+
+    for module in (layer, own, make_layer):
+        refused_of_pytorch(NeuralNetClassifier(module, max_epochs=1).fit, X, y)
+    for estimator in (
+        NeuralNetClassifier(linear, torch.nn.CrossEntropyLoss),
+        NeuralNetClassifier(linear, torch.nn.CrossEntropyLoss()),
+        NeuralNetClassifier(linear, optimizer=torch.optim.Adam),
+        NeuralNetClassifier(linear, optimizer=make_optimizer),
+        MLPClassifier((4,), loss=torch.nn.CrossEntropyLoss),
+        MLPClassifier((4,), solver=torch.optim.Adam),
+        MLPClassifier((4,), activation=torch.nn.ReLU),
+        TabularClassifier(activation=torch.nn.ReLU()),
+    ):
+        refused_of_pytorch(estimator.fit, X, y)
+    refused_of_pytorch(NeuralNetRegressor(rv.nn.Linear(3, 1), torch.nn.MSELoss).fit, X, VALUES)
+
+
+def test_what_of_pytorch_is_refused_by_functions():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layer = torch.nn.Linear(3, 2)
+    own = type("Own", (torch.nn.Module,), {})
+    weight = torch.zeros(2, 3)
+    linear = rv.nn.Linear(3, 2)
+    scheduler = torch.optim.lr_scheduler.StepLR
+    l1_loss = torch.nn.functional.l1_loss
+    refused_of_pytorch(rv.Trainer, own, "mse", "adam")
+    refused_of_pytorch(rv.Trainer, linear, "cross_entropy", "adam", metrics=[l1_loss])
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    refused_of_pytorch(rv.optim.SGD, layer.parameters(), 0.1)
+    refused_of_pytorch(rv.Schedule, scheduler(optimizer, 1))
+    refused_of_pytorch(rv.optim.lr_scheduler.StepLR, optimizer, 1)
+    refused_of_pytorch(rv.nn.Sequential, layer)
+    refused_of_pytorch(rv.nn.functional.linear, rv.zeros(1, 3), weight)
+    refused_of_pytorch(rv.nn.ModuleList, [layer])
+    refused_of_pytorch(rv.nn.ModuleList().append, layer)
+    refused_of_pytorch(rv.nn.ModuleDict, {"a": layer})
+    refused_of_pytorch(rv.nn.ParameterList, [weight])
+    refused_of_pytorch(linear.register_module, "a", layer)
+    refused_of_pytorch(rv.nn.utils.clip_grad_norm_, layer.parameters(), 1.0)
+    refused_of_pytorch(rv.nn.utils.parameters_to_vector, layer.parameters())
+    refused_of_pytorch(rv.nn.init.zeros_, weight)
+    refused_of_pytorch(rv.summary, layer, (3,))
+    refused_of_pytorch(rv.summary, linear, (3,), dtype=torch.float32)
+    refused_of_pytorch(rv.compile, layer)
+    refused_of_pytorch(rv.zeros, 3, dtype=torch.float32)
+    refused_of_pytorch(linear.to, torch.float32)
+    refused_of_pytorch(operator.add, rv.zeros(2, 3), weight)
+    refused_of_pytorch(rv.sum, weight)
+    refused_of_pytorch(rv.func.functional_call, layer, {}, (weight,))
+    refused_of_pytorch(rv.mlp, [2, 3, 1], activation=torch.nn.ReLU)
+    refused_of_pytorch(rv.save, layer.state_dict(), "unused")
+    refused_of_pytorch(rv.export.c, layer, "unused.c", rv.zeros(1, 3))
 
 
 def test_saving_a_trainer_names_its_own_method(tmp_path):
     refused(TypeError, "trainer.save", rv.save, rv.Trainer(rv.nn.Linear(1, 1), "mse", "adam"), tmp_path / "a")
 
 
-def frames_of_arrow(kind, columns):
-    """The same table for pandas and for another library."""
+def arrow_table(kind, columns):
+    """The columns as a table of another library than pandas: "polars", or a type of pyarrow."""
     if kind == "polars":
         return pytest.importorskip("polars", reason="polars is not installed").DataFrame(columns)
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    return {"Table": lambda: table, "RecordBatch": lambda: table.to_batches()[0]}[kind]()
+    if kind == "Table":
+        return table
+    return table.to_batches()[0]  # "RecordBatch"
 
 
 @pytest.mark.parametrize("kind", ["Table", "RecordBatch", "polars"])
 def test_tables_of_arrow_are_frames(kind):
     columns = {"a": [*X[:-1, 0].tolist(), None], "b": X[:, 1].tolist(), "town": WORDS.tolist()}
-    table, frame = frames_of_arrow(kind, columns), pd.DataFrame(columns)
+    table = arrow_table(kind, columns)
+    frame = pd.DataFrame(columns)
     tabular = CLASSIFIERS["Tabular"]().fit(table, WORDS)
     assert tabular.feature_names_in_.tolist() == ["a", "b", "town"]
     expected = CLASSIFIERS["Tabular"]().fit(frame, WORDS).predict_proba(frame)

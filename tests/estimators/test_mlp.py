@@ -33,11 +33,17 @@ def values(n=200, outputs=1):
     return X, y / np.abs(y).max()
 
 
+OURS = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
+
+
 def same_fit(kind, X, y, rtol=1e-5, **settings):
-    """Fit both libraries' estimators in float64 and in the given order; compare what they learnt."""
+    """Fit both libraries' estimators in float64, without shuffling; compare what they learnt.
+
+    kind: the name of the class. Returns both estimators, ours first.
+    """
     common = {"shuffle": False, "random_state": 3, "batch_size": 50, "max_iter": 8, "epsilon": 1e-14}
     settings = {**common, **settings}  # epsilon is added at another place
-    ours = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}[kind](**settings, dtype="float64")
+    ours = OURS[kind](**settings, dtype="float64")
     theirs = getattr(peer, kind)(**settings)
     ours.fit(X, y)
     theirs.fit(X, y)
@@ -49,12 +55,10 @@ def same_fit(kind, X, y, rtol=1e-5, **settings):
     if "loss_curve_" in vars(theirs):
         np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol)
         assert (ours.best_loss_ is None) == (theirs.best_loss_ is None)
-    np.testing.assert_allclose(
-        ours.predict_proba(X) if "Class" in kind else ours.predict(X),
-        theirs.predict_proba(X) if "Class" in kind else theirs.predict(X),
-        1e-4,
-        1e-5,
-    )
+    method = "predict_proba" if "Class" in kind else "predict"
+    answers = getattr(ours, method)(X)
+    expected = getattr(theirs, method)(X)
+    np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
     return ours, theirs
 
 
@@ -123,7 +127,9 @@ def test_lbfgs_reaches_scikit_learns_loss(weighted):
     with pytest.raises(AttributeError):
         ours.partial_fit(X, y)
     if weighted:  # a weight of two is two samples
-        once, twice = (MLPClassifier(**{**settings, "max_iter": 10}) for _ in range(2))
+        settings["max_iter"] = 10
+        once = MLPClassifier(**settings)
+        twice = MLPClassifier(**settings)
         once.fit(X, y, sample_weight=weights)
         twice.fit(np.repeat(X, weights, 0), np.repeat(y, weights))
         np.testing.assert_allclose(twice.loss_, once.loss_, 1e-6)
@@ -132,19 +138,23 @@ def test_lbfgs_reaches_scikit_learns_loss(weighted):
 def test_the_same_random_state_gives_the_same_weights():
     X, y = classes()
     settings = {"max_iter": 5, "dropout": 0.2, "early_stopping": True}
-    a, b, c, d = (MLPClassifier(**settings, random_state=s).fit(X, y).coefs_ for s in (1, 1, 2, None))
-    assert all(map(np.array_equal, a, b))
-    assert not any(map(np.array_equal, (a[0], a[0], c[0]), (c[0], d[0], d[0])))
+    first = MLPClassifier(**settings, random_state=1).fit(X, y).coefs_
+    same_seed = MLPClassifier(**settings, random_state=1).fit(X, y).coefs_
+    other_seed = MLPClassifier(**settings, random_state=2).fit(X, y).coefs_
+    no_seed = MLPClassifier(**settings, random_state=None).fit(X, y).coefs_
+    assert all(map(np.array_equal, first, same_seed))
+    assert not np.array_equal(first[0], other_seed[0])
+    assert not np.array_equal(first[0], no_seed[0])
+    assert not np.array_equal(other_seed[0], no_seed[0])
 
 
 def test_a_sparse_matrix_gives_the_weights_of_a_dense_one():
     X, y = classes()
     X[np.abs(X) < 1] = 0
     valid = (csr_matrix(X[:50]), y[:50])
-    dense, sparse = (
-        MLPClassifier(random_state=0, max_iter=5).fit(data, y, validation_data=valid)
-        for data in (X, csr_matrix(X))
-    )
+    settings = {"random_state": 0, "max_iter": 5}
+    dense = MLPClassifier(**settings).fit(X, y, validation_data=valid)
+    sparse = MLPClassifier(**settings).fit(csr_matrix(X), y, validation_data=valid)
     assert all(map(np.array_equal, dense.coefs_, sparse.coefs_))
     assert np.array_equal(dense.predict(X), sparse.predict(csr_array(X)))
     np.testing.assert_allclose(dense.validation_loss_curve_, sparse.validation_loss_curve_, 1e-6)
@@ -168,10 +178,8 @@ def test_validation_data_and_its_loss():
 
 def test_class_weights():
     X, y = make_classification(600, 8, weights=[0.95], flip_y=0.1, class_sep=0.5, random_state=0)
-    plain, balanced = (
-        MLPClassifier(max_iter=30, random_state=0, class_weight=weight).fit(X, y)
-        for weight in (None, "balanced")
-    )
+    plain = MLPClassifier(max_iter=30, random_state=0).fit(X, y)
+    balanced = MLPClassifier(max_iter=30, random_state=0, class_weight="balanced").fit(X, y)
     assert (balanced.predict(X) == 1).sum() > 2 * (plain.predict(X) == 1).sum()
     named = MLPClassifier(max_iter=30, random_state=0, class_weight={"rare": 1e3, "frequent": 1e-3})
     labels = named.fit(X, np.where(y == 1, "rare", "frequent")).predict(X)
@@ -215,14 +223,22 @@ def test_warm_start_continues():
     refused(ValueError, "warm_start", model.fit, X, np.where(y == "no", "other", y))
 
 
+def make_sgd(parameters):
+    return optim.SGD(parameters, lr=0.05, momentum=0.9)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        {"activation": "gelu", "dropout": 0.1}, {"activation": nn.SiLU}, {"loss": nn.CrossEntropyLoss},
-        {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)}, {"solver": "AdamW"},
-        {"solver": optim.RMSprop}, {"solver": lambda p: optim.SGD(p, lr=0.05, momentum=0.9)},
+        {"activation": "gelu", "dropout": 0.1},
+        {"activation": nn.SiLU},
+        {"loss": nn.CrossEntropyLoss},
+        {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)},
+        {"solver": "AdamW"},
+        {"solver": optim.RMSprop},
+        {"solver": make_sgd},
     ],
-)  # fmt: skip
+)
 def test_other_activations_losses_and_optimizers(settings):
     X, y = classes(300)
     model = MLPClassifier(max_iter=100, learning_rate_init=0.01, batch_size=32, random_state=0, **settings)
@@ -281,36 +297,36 @@ def test_a_fit_in_float64_forgets_the_mean_of_one_in_float32():
 @pytest.mark.parametrize("whole", [False, True])
 def test_predictions_follow_weights_that_are_assigned(kind, whole):
     X, y = make_classification(60, 6, random_state=0)
-    rng, models = np.random.default_rng(0), []
-    for library in (peer, None):
-        model = (
-            getattr(library, kind)(hidden_layer_sizes=(4,), max_iter=3)
-            if library
-            else globals()[kind](hidden_layer_sizes=(4,), max_iter=3)
-        )
-        with warnings.catch_warnings(action="ignore"):
-            models.append(model.fit(X, y))
+    rng = np.random.default_rng(0)
+    theirs = getattr(peer, kind)(hidden_layer_sizes=(4,), max_iter=3)
+    ours = OURS[kind](hidden_layer_sizes=(4,), max_iter=3)
+    with warnings.catch_warnings(action="ignore"):
+        theirs.fit(X, y)
+        ours.fit(X, y)
+    methods = ["predict"]
+    if kind == "MLPClassifier":
+        methods.append("predict_proba")
     for _ in range(3):
-        weights, biases = (
-            [rng.standard_normal(x.shape) for x in models[0].coefs_],
-            [0.5 * np.ones(4), np.ones(1)],
-        )
-        for model in models:
+        weights = [rng.standard_normal(x.shape) for x in theirs.coefs_]
+        biases = [0.5 * np.ones(4), np.ones(1)]
+        for model in (theirs, ours):
             model.predict(X[:1])
             if whole:
-                model.coefs_, model.intercepts_ = [x.copy() for x in weights], [x.copy() for x in biases]
+                model.coefs_ = [x.copy() for x in weights]
+                model.intercepts_ = [x.copy() for x in biases]
             else:
                 for i, x in enumerate(weights):
                     model.coefs_[i] = x.copy()
                 model.intercepts_[:] = [x.copy() for x in biases]
             model.coefs_[0][1] = 2.0
             model.coefs_[1] *= 3
-        models[1] = pickle.loads(pickle.dumps(models[1]))
-        for call in ("predict", "predict_proba") if kind == "MLPClassifier" else ("predict",):
+        ours = pickle.loads(pickle.dumps(ours))
+        for method in methods:
             for x in (X, X[:1]):
-                ours, theirs = (getattr(model, call)(x) for model in (models[1], models[0]))
-                np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    model = models[1]
+                answers = getattr(ours, method)(x)
+                expected = getattr(theirs, method)(x)
+                np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
+    model = ours
     before = model.coefs_[0].copy()
     model.partial_fit(X, y)
     assert 0 < np.abs(model.coefs_[0] - before).max() < 0.1

@@ -1,5 +1,9 @@
-"""One row at a time: answers, steps, warnings and errors of the full path, after any change. A program
-answers a row without that path: scikit-learn's checks, and the Trainer. Copies have no program."""
+"""One row at a time: `predict` and `partial_fit` give what the full path gives, after any change.
+
+The full path is scikit-learn's checks and the Trainer. After some calls an estimator answers a row, or learns
+from it, by a program in its place (`ranvier.sklearn.one_row`). A deep copy has no program, and takes the full
+path: answers, states, warnings and errors are compared with those of a copy, to the bit.
+"""
 
 import copy
 import functools
@@ -56,7 +60,7 @@ ESTIMATORS = [
 
 
 def count_replays(monkeypatch):
-    """The number of rows that programs alone will have answered or learnt, in a list."""
+    """A list of one number, which grows with each row that a program alone answers or learns from."""
     counts = [0]
     run = one_row._run
 
@@ -70,7 +74,7 @@ def count_replays(monkeypatch):
 
 
 def warm(estimator, times=3000):
-    """Predict until a program does it."""
+    """Predict with a fitted estimator until a program does it; returns the estimator."""
     for _ in range(times):
         estimator.predict(X[:1])
         if estimator._one_row is not None and "predict" in estimator._one_row._latest:
@@ -91,6 +95,10 @@ def on_full_path(estimator, method, *args, **settings):
 
 
 def outcome(estimator, method, *args, **settings):
+    """What a call gives, in a form that can be compared: (result, warnings).
+
+    The result is None for the estimator itself, (dtype, values) for an array, (type, text) for an error.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -106,7 +114,9 @@ def test_a_row_is_predicted_as_on_the_full_path(estimator, y, monkeypatch):
     rows = count_replays(monkeypatch)
     model = warm(clone(estimator).fit(X, y))
     before = rows[0]
-    methods = ["predict", "predict_proba"] if hasattr(model, "predict_proba") else ["predict"]
+    methods = ["predict"]
+    if hasattr(model, "predict_proba"):
+        methods.append("predict_proba")
     for method in methods:
         for row in (X[5:6], X[6:7].astype(np.float32), np.asfortranarray(X)[7:8], X[8:9].copy("F")):
             assert outcome(model, method, row) == on_full_path(model, method, row)
@@ -115,6 +125,7 @@ def test_a_row_is_predicted_as_on_the_full_path(estimator, y, monkeypatch):
     assert rows[0] > before + 2 * len(methods)  # now and then a program is compared with an eager call
 
 
+# rows that no program takes: of another type, dtype, shape or memory order, or with values that are refused
 ODD = {
     "list": X[:1].tolist(), "sparse": csr_matrix(X[:1]), "int": np.ones((1, 6), int),
     "half": X[:1].astype(np.float16), "big-endian": X[:1].astype(">f8"), "object": X[:1].astype(object),
@@ -154,25 +165,124 @@ def test_feature_names_are_asked_for():
 
 
 LAYER = nn.Linear(6, 100)
+
+# Changes of a fitted estimator that the program of a row has to notice. Each is applied to one model or, in
+# the tests of steps, to two equal models, so that what it makes is made anew for each.
+
+
+def with_settings(**settings):
+    """A change by `set_params`."""
+
+    def change(model):
+        model.set_params(**settings)
+
+    return change
+
+
+def with_attributes(**attributes):
+    """A change of attributes of the estimator."""
+
+    def change(model):
+        for name, value in attributes.items():
+            setattr(model, name, value)
+
+    return change
+
+
+def with_trainer_attributes(**attributes):
+    """A change of attributes of the estimator's Trainer."""
+
+    def change(model):
+        for name, value in attributes.items():
+            setattr(model.trainer_, name, value)
+
+    return change
+
+
+def negate_weights(model):
+    weights = model.coefs_[0]
+    weights *= -1
+
+
+def shift_biases(model):
+    biases = model.intercepts_[-1]
+    biases += 3
+
+
+def fit_with_another_seed(model):
+    model.set_params(random_state=3).fit(X, TWO)
+
+
+def fit_other_labels(model):
+    model.fit(X, THREE)
+
+
+def fit_a_batch(model):
+    model.partial_fit(X[:9], TWO[:9])
+
+
+def load_negated_state(model):
+    state = model.module_.state_dict()
+    model.module_.load_state_dict({name: -np.asarray(value) for name, value in state.items()})
+
+
+def replace_first_layer(model):
+    model.module_[0] = copy.deepcopy(LAYER)
+
+
+def replace_first_weight(model):
+    model.module_[0].weight = nn.Parameter(rv.zeros(100, 6))
+
+
+def zeros(layer, inputs, output):
+    return output * 0
+
+
+def register_hook(model):
+    model.module_[0].register_forward_hook(zeros)
+
+
+def rename_first_class(model):
+    model.classes_[0] = -7
+
+
+def replace_loss(model):
+    model.trainer_.loss = nn.BCELoss()
+
+
+def replace_model(model):
+    model.trainer_.model = rv.mlp([6, 3, 1], init="zeros")
+
+
+def switch_to_evaluation(model):
+    model.module_.eval()
+
+
+def delete_trainer(model):
+    del model.trainer_
+
+
 CHANGES = {
-    "coefs_": lambda m: m.coefs_[0].__imul__(-1), "intercepts_": lambda m: m.intercepts_[-1].__iadd__(3),
-    "fit": lambda m: m.set_params(random_state=3).fit(X, TWO),
-    "fit of other labels": lambda m: m.fit(X, THREE), "partial_fit": lambda m: m.partial_fit(X[:9], TWO[:9]),
-    "load_state_dict": lambda m: m.module_.load_state_dict(
-        {k: -np.asarray(v) for k, v in m.module_.state_dict().items()},
-    ),
-    "a layer": lambda m: m.module_.__setitem__(0, copy.deepcopy(LAYER)),
-    "a weight": lambda m: setattr(m.module_[0], "weight", nn.Parameter(rv.zeros(100, 6))),
-    "a hook": lambda m: m.module_[0].register_forward_hook(lambda layer, inputs, output: output * 0),
-    "classes_": lambda m: m.classes_.__setitem__(0, -7), "dtype": lambda m: m.set_params(dtype="float64"),
-    "a wrong dtype": lambda m: m.set_params(dtype="float8"),
-    "the trainer's loss": lambda m: setattr(m.trainer_, "loss", nn.BCELoss()),
-    "the trainer's model": lambda m: setattr(m.trainer_, "model", rv.mlp([6, 3, 1], init="zeros")),
-    "eval": lambda m: m.module_.eval(), "compile": lambda m: setattr(m.trainer_, "compile", False),
-    "n_features_in_": lambda m: setattr(m, "n_features_in_", 4),
-    "feature_names_in_": lambda m: setattr(m, "feature_names_in_", np.array(list("abcdef"), object)),
-    "no trainer": lambda m: delattr(m, "trainer_"),
-}  # fmt: skip
+    "coefs_": negate_weights,
+    "intercepts_": shift_biases,
+    "fit": fit_with_another_seed,
+    "fit of other labels": fit_other_labels,
+    "partial_fit": fit_a_batch,
+    "load_state_dict": load_negated_state,
+    "a layer": replace_first_layer,
+    "a weight": replace_first_weight,
+    "a hook": register_hook,
+    "classes_": rename_first_class,
+    "dtype": with_settings(dtype="float64"),
+    "a wrong dtype": with_settings(dtype="float8"),
+    "the trainer's loss": replace_loss,
+    "the trainer's model": replace_model,
+    "eval": switch_to_evaluation,
+    "compile": with_trainer_attributes(compile=False),
+    "n_features_in_": with_attributes(n_features_in_=4),
+    "feature_names_in_": with_attributes(feature_names_in_=np.array(list("abcdef"), object)),
+    "no trainer": delete_trainer,
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -219,7 +329,9 @@ def test_threads_get_the_same():
     def work(k):
         for i in [*range(50)] * 20:
             row = X[i : i + 1]
-            p = model.predict_proba(row.tolist() if k % 4 == i % 10 == 0 else row)  # the full path beside it
+            if k % 4 == i % 10 == 0:
+                row = row.tolist()  # takes the full path, beside the program
+            p = model.predict_proba(row)
             assert (p == rows[i]).all()
 
     in_threads(8, work)
@@ -249,14 +361,29 @@ def state_of(model):
     own |= {"history": model.history_.to_dict(), "samples": model.history_.samples}
     own |= {str(k): np.asarray(v).tolist() for k, v in model.module_.state_dict().items()}
     own["stream"] = model._stream().state.tolist()
-    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in own.items()}
+    for name, value in own.items():
+        if isinstance(value, np.ndarray):
+            own[name] = value.tolist()
+    return own
 
 
-def stream_of_rows(model, y, n=150):
-    known = {"classes": np.unique(y)} if y.dtype.kind in "iU" else {}
+def classes_of(y):
+    """The argument `classes` of `partial_fit`, for labels; none for values."""
+    if y.dtype.kind in "iU":
+        return {"classes": np.unique(y)}
+    return {}
+
+
+def learn_rows(model, y, n=150):
+    """Fit the model to n rows, one by one, with some that are given in other ways; returns the model."""
     for i in range(n):
-        row = X[i : i + 1] if i % 7 else X[i : i + 1].astype(np.float32)
-        model.partial_fit(row, y[i : i + 1], **({} if i % 3 else known))
+        row = X[i : i + 1]
+        if i % 7 == 0:
+            row = row.astype(np.float32)
+        if i % 3 == 0:
+            model.partial_fit(row, y[i : i + 1], **classes_of(y))
+        else:
+            model.partial_fit(row, y[i : i + 1])
         if i == 100:
             model.partial_fit(X[:5], y[:5])  # a batch, and a list
             model.partial_fit(X[:1].tolist(), y[:1].tolist())
@@ -266,24 +393,29 @@ def stream_of_rows(model, y, n=150):
 @pytest.mark.parametrize(("kind", "settings", "y"), STEPS)
 def test_rows_are_learnt_as_on_the_full_path(kind, settings, y, monkeypatch):
     rows = count_replays(monkeypatch)
-    ours = stream_of_rows(kind(random_state=0, **settings), y)
+    ours = learn_rows(kind(random_state=0, **settings), y)
     assert rows[0] > 30
-    monkeypatch.setattr(kind, "_learn_row", lambda *args: False)
-    assert state_of(ours) == state_of(stream_of_rows(kind(random_state=0, **settings), y))
+    monkeypatch.setattr(kind, "_learn_row", never)
+    on_path = learn_rows(kind(random_state=0, **settings), y)
+    assert state_of(ours) == state_of(on_path)
+
+
+def never(*args):
+    """In place of `_learn_row`, which returns whether a program learnt the row."""
+    return False
 
 
 def learner(y=TWO, kind=MLPClassifier, **settings):
-    """One that learns rows by a program."""
+    """An estimator that learns rows by a program."""
     model = kind(random_state=0, **settings)
-    known = {"classes": np.unique(y)} if y.dtype.kind in "iU" else {}
     for i in range(80):
-        model.partial_fit(X[i : i + 1], y[i : i + 1], **known)
+        model.partial_fit(X[i : i + 1], y[i : i + 1], **classes_of(y))
     assert learns_rows(model)
     return model
 
 
 def learns_rows(model):
-    """By a program, from finite weights."""
+    """True if the model learns by a program, and its weights are finite."""
     by_program = model._one_row is not None and "fit" in model._one_row._latest
     return by_program and np.isfinite(model.coefs_[0]).all()
 
@@ -291,18 +423,26 @@ def learns_rows(model):
 @functools.cache
 def pair():
     """A learner, and one that never learns by a program; steps that change nothing else share them."""
-    ours, other = learner(), learner()
-    other._learn_row = lambda *_: False
+    ours = learner()
+    other = learner()
+    other._learn_row = never
     return ours, other
 
 
-def same_step(change, *args, **settings):
-    """A step after a change beside one on the full path; then two more, and a prediction."""
-    if change or not learns_rows(pair()[0]):
+def require_same_step(change, *args, **settings):
+    """Compare a step after a change with one on the full path; then two more steps, and a prediction.
+
+    change: a function of the model, or None. args, settings: those of `partial_fit`.
+    """
+    if change:
         pair.cache_clear()
     ours, other = pair()
+    if not learns_rows(ours):  # an earlier step ended the program
+        pair.cache_clear()
+        ours, other = pair()
     if change:
-        change(ours), change(other)
+        change(ours)
+        change(other)
         pair.cache_clear()
     assert outcome(ours, "partial_fit", *args, **settings) == outcome(other, "partial_fit", *args, **settings)
     for x in (X[95:96], X[96:97]):
@@ -326,51 +466,77 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_noticed(name):
-    same_step(lambda model: model.set_params(**SETTINGS[name]), X[90:91], TWO[90:91])
+    require_same_step(with_settings(**SETTINGS[name]), X[90:91], TWO[90:91])
 
 
 def test_a_list_of_callbacks_that_grows_is_noticed():
-    seen, callbacks = [], []
+    seen = []
+    callbacks = []
     model = learner(callbacks=callbacks)
-    callbacks.append(rv.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch)))
+
+    def keep(epoch, logs):
+        seen.append(epoch)
+
+    callbacks.append(rv.LambdaCallback(on_epoch_end=keep))
     model.partial_fit(X[90:91], TWO[90:91])
     assert len(seen) == 1
 
 
-OF_PREDICTIONS = ("no trainer", "fit of other labels", "a hook")
+def raise_learning_rate(model):
+    model.trainer_.optimizer.param_groups[0].update(lr=0.5)
+
+
+def add_parameter_group(model):
+    model.trainer_.optimizer.add_param_group({"params": [nn.Parameter(rv.zeros(2))]})
+
+
+def replace_optimizer(model):
+    model.trainer_.optimizer = optim.SGD(model.module_.parameters(), lr=0.1)
+
+
+def freeze_first_layer(model):
+    model.module_[0].requires_grad_(False)
+
+
+ONLY_FOR_PREDICTIONS = ("no trainer", "fit of other labels", "a hook")
 STEP_CHANGES = {
-    **{name: change for name, change in CHANGES.items() if name not in OF_PREDICTIONS},
-    "the rate": lambda m: m.trainer_.optimizer.param_groups[0].update(lr=0.5),
-    "a group": lambda m: m.trainer_.optimizer.add_param_group({"params": [nn.Parameter(rv.zeros(2))]}),
-    "l1": lambda m: setattr(m.trainer_, "l1", 0.1), "l2": lambda m: setattr(m.trainer_, "l2", 0.1),
-    "clip": lambda m: setattr(m.trainer_, "clip_grad_norm", 1e-3),
-    "metrics": lambda m: setattr(m.trainer_, "metrics", {"accuracy": rv.metrics.METRICS["accuracy"]}),
-    "on_nonfinite": lambda m: setattr(m.trainer_, "on_nonfinite", "warn"),
-    "optimizer": lambda m: setattr(m.trainer_, "optimizer", optim.SGD(m.module_.parameters(), lr=0.1)),
-    "frozen": lambda m: m.module_[0].requires_grad_(False), "offset": lambda m: setattr(m, "_offset", 3.0),
-}  # fmt: skip
+    **{name: change for name, change in CHANGES.items() if name not in ONLY_FOR_PREDICTIONS},
+    "the rate": raise_learning_rate,
+    "a group": add_parameter_group,
+    "l1": with_trainer_attributes(l1=0.1),
+    "l2": with_trainer_attributes(l2=0.1),
+    "clip": with_trainer_attributes(clip_grad_norm=1e-3),
+    "metrics": with_trainer_attributes(metrics={"accuracy": rv.metrics.METRICS["accuracy"]}),
+    "on_nonfinite": with_trainer_attributes(on_nonfinite="warn"),
+    "optimizer": replace_optimizer,
+    "frozen": freeze_first_layer,
+    "offset": with_attributes(_offset=3.0),
+}
 
 
 @pytest.mark.parametrize("name", STEP_CHANGES)
 def test_a_step_notices_a_change(name):
-    same_step(STEP_CHANGES[name], X[90:91], TWO[90:91])
+    require_same_step(STEP_CHANGES[name], X[90:91], TWO[90:91])
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "more"),
-    [(x, TWO[:1], {}) for x in ODD.values()]
-    + [(X[:1], y, {}) for y in (
-        [1], ["1"], [True], [1.0], [np.nan], [None], 1, [[1]], [[0, 1]], np.array([7]), np.array([1.0]),
-        np.array([np.inf]), np.array([1], np.uint8), np.array([1], object), np.array(["1"]), [], None, (1,),
-    )]
-    + [(X[:1], TWO[:1], more) for more in (
-        {"sample_weight": [2.0]}, {"sample_weight": [0.0]}, {"classes": [0, 1]}, {"classes": [1, 0]},
-        {"classes": np.array([0, 1])}, {"classes": np.array([0, 1, 2])}, {"classes": [0, "1"]},
-        {"classes": 3},
-    )],
-)  # fmt: skip
-def test_a_step_with_anything_else_takes_the_full_path(x, y, more):
-    same_step(None, x, y, **more)
+ODD_LABELS = [
+    [1], ["1"], [True], [1.0], [np.nan], [None], 1, [[1]], [[0, 1]], np.array([7]), np.array([1.0]),
+    np.array([np.inf]), np.array([1], np.uint8), np.array([1], object), np.array(["1"]), [], None, (1,),
+]  # fmt: skip
+FURTHER_ARGUMENTS = [
+    {"sample_weight": [2.0]}, {"sample_weight": [0.0]}, {"classes": [0, 1]}, {"classes": [1, 0]},
+    {"classes": np.array([0, 1])}, {"classes": np.array([0, 1, 2])}, {"classes": [0, "1"]}, {"classes": 3},
+]  # fmt: skip
+ODD_STEPS = [
+    *((x, TWO[:1], {}) for x in ODD.values()),
+    *((X[:1], y, {}) for y in ODD_LABELS),
+    *((X[:1], TWO[:1], further) for further in FURTHER_ARGUMENTS),
+]
+
+
+@pytest.mark.parametrize(("x", "y", "further"), ODD_STEPS)
+def test_a_step_with_anything_else_takes_the_full_path(x, y, further):
+    require_same_step(None, x, y, **further)
 
 
 @pytest.mark.parametrize("y", [
@@ -379,8 +545,9 @@ def test_a_step_with_anything_else_takes_the_full_path(x, y, more):
 ])  # fmt: skip
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 def test_values_as_on_the_full_path(y, loss):
-    model, other = (learner(np.abs(VALUES), MLPRegressor, loss=loss) for _ in range(2))
-    other._learn_row = lambda *_: False
+    model = learner(np.abs(VALUES), MLPRegressor, loss=loss)
+    other = learner(np.abs(VALUES), MLPRegressor, loss=loss)
+    other._learn_row = never
     assert outcome(model, "partial_fit", X[:1], y) == outcome(other, "partial_fit", X[:1], y)
     assert repr(state_of(model)) == repr(state_of(other))
 
@@ -390,7 +557,7 @@ def test_errors_of_numbers_are_the_same():
     model = learner(VALUES, MLPRegressor, solver="sgd", nesterovs_momentum=False, learning_rate_init=1e-3)
     model.trainer_.optimizer.param_groups[0]["lr"] = 1e30
     other = copy.deepcopy(model)
-    other._learn_row = lambda *_: False
+    other._learn_row = never
     failed = 0
     for i in range(20):
         ours = outcome(model, "partial_fit", X[i : i + 1], VALUES[i : i + 1])

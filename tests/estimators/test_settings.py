@@ -1,4 +1,8 @@
-"""Each setting of an estimator has an effect on what it learns, or is refused."""
+"""Each setting of an estimator has an effect on what it learns, or is refused.
+
+An estimator is fitted without and with a setting: answers, dtype, epochs or what it prints must differ.
+`With` (support/effects.py) is a value that needs other settings to have its effect.
+"""
 
 import contextlib
 import io
@@ -108,6 +112,7 @@ NET = {
     "random_state": 7,
     "module__units": 9,
 }
+# name: (class, settings of all its fits, a value of each setting that has to change the fit)
 ESTIMATORS = {
     "MLPClassifier": (MLPClassifier, {"max_iter": 5}, {**MLP, "loss": "hinge", "class_weight": {0: 5.0}}),
     "MLPRegressor": (MLPRegressor, {"max_iter": 5}, {**MLP, "loss": "absolute_error"}),
@@ -128,7 +133,9 @@ ESTIMATORS = {
         {**NET, "criterion": nn.L1Loss()},
     ),
 }
-ROWS = [(name, setting) for name, (_, _, rows) in ESTIMATORS.items() for setting in rows]
+ROWS = []
+for _name, (_, _, _values) in ESTIMATORS.items():
+    ROWS += [(_name, _setting) for _setting in _values]
 
 
 def learned(kind, fits=1, **settings):
@@ -144,7 +151,10 @@ def learned(kind, fits=1, **settings):
         model = kind(**{"random_state": 0, **settings})
         for _ in range(fits):
             model.fit(x, y)
-        answers = model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)
+        if hasattr(model, "predict_proba"):
+            answers = model.predict_proba(x)
+        else:
+            answers = model.predict(x)
     return np.asarray(answers), answers.dtype.name, len(model.history_["loss"]), bool(out.getvalue())
 
 

@@ -70,7 +70,9 @@ def test_categories_by_index_in_an_array():
     X = np.stack([columns["city"], columns["kind"], columns["size"].astype(object)], axis=1)
     model = TabularRegressor(categorical_features=[0, 1], **FAST).fit(X[:300], price[:300])
     assert model.score(X[300:], price[300:]) > 0.8
-    X[300, 0], X[301, 1] = "elsewhere", None  # unknown and missing
+    # unknown and missing
+    X[300, 0] = "elsewhere"
+    X[301, 1] = None
     assert np.isfinite(model.predict(X[300:])).all()
 
 
@@ -94,7 +96,8 @@ def test_nullable_columns_and_columns_of_objects():
     columns, price = table()
     plain = pandas.DataFrame(columns)
     plain["large"] = plain["size"] > 100
-    y, model = price > 150, TabularClassifier(**FAST)
+    y = price > 150
+    model = TabularClassifier(**FAST)
     expected = model.fit(plain, y).predict_proba(plain)
     other = plain.astype({"size": object, "city": "string", "large": "boolean"})
     np.testing.assert_array_equal(TabularClassifier(**FAST).fit(other, y).predict_proba(other), expected)
@@ -160,7 +163,8 @@ def test_dispersed_targets_are_learnt_as_logarithms():
 def test_automatic_dropout_is_for_noisy_targets():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3))
-    clean, noisy = x[:, 0], x[:, 0] + 2 * rng.normal(size=400)
+    clean = x[:, 0]
+    noisy = x[:, 0] + 2 * rng.normal(size=400)
     for chosen, rows, y, expected in [
         ("auto", 400, clean, 0.0),
         ("auto", 400, noisy, 0.1),
@@ -209,7 +213,17 @@ def test_strings_that_are_not_marked():
 
 def test_one_hidden_layer_by_its_size():
     model = TabularClassifier(hidden_layer_sizes=7, max_iter=1).fit([[1.0], [2.0]], [0, 1])
-    assert 7 in {n for p in model.module_.parameters() for n in p.shape}
+    assert any(7 in parameter.shape for parameter in model.module_.parameters())
+
+
+WRONG_SIZES = ([0], None, True, [[4]], math.nan, "100", 2.5)
+
+
+@pytest.mark.parametrize("sizes", WRONG_SIZES, ids=repr)
+def test_wrong_sizes_of_hidden_layers(sizes):
+    message = f"{re.escape(repr(sizes))}; expected whole numbers of at least 1"
+    with pytest.raises(ValueError, match=message):
+        TabularClassifier(hidden_layer_sizes=sizes).fit([[1.0], [2.0]], [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -219,10 +233,6 @@ def test_one_hidden_layer_by_its_size():
         ({"dropout": -1}, "dropout -1"),
         ({"dropout": "none"}, "dropout 'none'"),
         ({"hidden_layer_sizes": ()}, r"hidden_layer_sizes \(\); expected whole numbers of at least 1, one"),
-        *(
-            ({"hidden_layer_sizes": sizes}, f"{re.escape(repr(sizes))}; expected whole numbers of at least 1")
-            for sizes in ([0], None, True, [[4]], math.nan, "100", 2.5)
-        ),
         ({"learning_rate": 0}, "learning_rate 0"),
         ({"max_iter": 0}, "max_iter 0"),
         ({"bins": -1}, "bins -1"),
@@ -254,7 +264,7 @@ def seeded_network():
         MLPRegressor(max_iter=20, random_state=0, learning_rate_init=0.01),
         NeuralNetRegressor(seeded_network(), optimizer="adam", lr=0.02, max_epochs=20, random_state=0),
     ],
-    ids=lambda model: type(model).__name__,
+    ids=["Tabular", "MLP", "NeuralNet"],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_targets_of_float64_keep_their_digits(model, offset):
@@ -271,7 +281,8 @@ def test_targets_of_float64_keep_their_digits(model, offset):
 def test_the_held_out_part_stops_the_training_and_all_rows_end_it():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 4))
-    noise, clean = rng.integers(2, size=600), (x[:, 0] * x[:, 1] > 0).astype(int)
+    noise = rng.integers(2, size=600)
+    clean = (x[:, 0] * x[:, 1] > 0).astype(int)
     lengths = {}
     for name, y in (("noise", noise), ("clean", clean)):
         history = TabularClassifier(random_state=0, n_iter_no_change=8).fit(x, y).history_
@@ -305,7 +316,8 @@ def test_every_step_runs_the_captured_program():
 def test_feature_importances():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 4))
-    x[:, 1], x[:, 2] = rng.integers(12, size=500), rng.integers(3, size=500)
+    x[:, 1] = rng.integers(12, size=500)
+    x[:, 2] = rng.integers(3, size=500)
     x[rng.random(500) < 0.2, 3] = np.nan
     y = rng.normal(size=12)[x[:, 1].astype(int)] + 2 * np.isnan(x[:, 3])
     model = TabularRegressor(categorical_features=[1, 2], random_state=0)

@@ -5,6 +5,7 @@ effects.
 """
 
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,23 +29,30 @@ pd = pytest.importorskip("pandas", reason="pandas is not installed")
 
 
 def reference(model, edges, x):
-    """The scores (N, outputs, members) of a TabularNetwork over numbers, in NumPy."""
+    """The scores (N, outputs, members) of a TabularNetwork over numbers, in NumPy.
+
+    edges: (columns, bins + 1), ascending. x: (N, columns).
+    """
     state = {name: value.detach().numpy().astype(float) for name, value in model.state_dict().items()}
-    w, v, b = (state[f"embedding.{name}"] for name in ("weight", "linear", "bias"))
+    weight = state["embedding.weight"]  # (columns, bins, width)
+    linear = state["embedding.linear"]  # (columns, width)
+    bias = state["embedding.bias"]
     embedded = []
-    for i, e in enumerate(edges):
-        shares = np.zeros((len(x), len(e) - 1))
-        for t in range(len(e) - 1):
-            if e[t + 1] > e[t]:
-                shares[:, t] = np.clip((x[:, i] - e[t]) / (e[t + 1] - e[t]), 0, 1)
-        embedded.append(shares @ w[i] + x[:, i : i + 1] * v[i] + b[i])
-    z = np.concatenate(embedded, axis=1)
+    for i, column_edges in enumerate(edges):
+        column = x[:, i]
+        shares = np.zeros((len(x), len(column_edges) - 1))  # of each bin: how much of it lies below x
+        for t, (low, high) in enumerate(pairwise(column_edges)):
+            if high > low:
+                shares[:, t] = np.clip((column - low) / (high - low), 0, 1)
+        embedded.append(shares @ weight[i] + column[:, None] * linear[i] + bias[i])
+    inputs = np.concatenate(embedded, axis=1)
     members = []
     for k in range(len(state["head"])):
-        h = z * state["scale"][k]
+        hidden = inputs * state["scale"][k]
         for layer in (0, 2):
-            h = np.maximum(h @ state[f"body.{layer}.weight"].T + state[f"body.{layer}.bias"], 0)
-        members.append(h @ state["head"][k] + state["bias"][k])
+            hidden = hidden @ state[f"body.{layer}.weight"].T + state[f"body.{layer}.bias"]
+            hidden = np.maximum(hidden, 0)
+        members.append(hidden @ state["head"][k] + state["bias"][k])
     return np.stack(members, axis=2)
 
 
@@ -58,7 +66,8 @@ def test_the_network_follows_its_formula():
     np.testing.assert_allclose(edges[0], np.quantile(x[:, 0], [0, 0.25, 0.5, 0.75, 1]))
     model = TabularNetwork(3, 0, [], 2, edges=edges, hidden=(6, 5), members=3, probabilities=True)
     model.embedding.weight.detach().numpy()[...] = rng.normal(size=(3, 4, 8))
-    x[0], x[1] = 9, -9  # beyond the edges
+    x[0] = 9  # beyond the edges
+    x[1] = -9
     scores = reference(model, edges, x)
     np.testing.assert_allclose(model(rv.tensor(x)).detach().numpy(), scores, 1e-4, 1e-4)
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -112,7 +121,11 @@ def test_edges_on_both_sides_of_a_jump(classes):
     x = rng.normal(size=(2000, 4)).astype(np.float32)
     values = 4.0 * (x[:, 1] > 0.3) - 2 + 0.5 * x[:, 2]
     chosen = rng.random(2000) < 1 / (1 + np.exp(-values))
-    splits = splits_of(x, chosen.astype(int) if classes else (values + rng.normal(size=2000))[:, None])
+    if classes:
+        targets = chosen.astype(int)
+    else:
+        targets = (values + rng.normal(size=2000))[:, None]
+    splits = splits_of(x, targets)
     edges = step_edges(x, splits)
     assert set(edges) == {1}  # none for the smooth column, nor for those without effect
     ordered = np.sort(x[:, 1])
@@ -143,7 +156,8 @@ def test_splits_follow_the_weights_and_none_are_made_without_a_target():
 
 def test_shares_of_splits_say_how_much_the_forest_explains():
     rng = np.random.default_rng(0)
-    x, noise = rng.normal(size=(1000, 2)), rng.normal(size=1000)
+    x = rng.normal(size=(1000, 2))
+    noise = rng.normal(size=1000)
     step = (x[:, 0] > 0.0).astype(float)
     assert splits_of(x, step[:, None])[:, 2].sum() == pytest.approx(1, abs=0.01)
     assert splits_of(x, 1e-3 * step[:, None], np.full(1000, 5.0))[:, 2].sum() == pytest.approx(1, abs=0.01)
@@ -158,7 +172,7 @@ def test_shares_scale_the_columns_at_the_start():
         rv.manual_seed(0)
         edges = np.array([[0.0, 1.0]])
         networks.append(TabularNetwork(1, 2, [3, 5], 1, edges=edges, members=2, shares=given))
-    plain, scaled = (network.scale.detach().numpy() for network in networks)
+    plain, scaled = [network.scale.detach().numpy() for network in networks]
     factor = np.sqrt(0.1 + 2.7 * np.append(np.repeat(shares, [8, 1, 1]), [1 / 3] * 5))
     np.testing.assert_allclose(scaled[:, 0], plain[:, 0] * factor, 1e-6)
 
@@ -245,7 +259,8 @@ def test_what_is_no_table():
 
 
 def test_weights_of_held_out_rows_only():
-    table, weights = np.random.default_rng(0).standard_normal((400, 3)), np.zeros(400)
+    table = np.random.default_rng(0).standard_normal((400, 3))
+    weights = np.zeros(400)
     weights[np.random.RandomState(0).permutation(400)[:60]] = 1
     fitted = TabularRegressor(**FAST).fit(table, table[:, 0], sample_weight=weights)
     assert np.isfinite(fitted.predict(table)).all()

@@ -162,7 +162,11 @@ SAMPLE_WEIGHTS = (
 
 
 def expected(estimator):
-    reason = ROUNDING if type(estimator) in (MLPClassifier, MLPRegressor) else BATCHES
+    """{name of a check that fails: why}, for `parametrize_with_checks`."""
+    if type(estimator) in (MLPClassifier, MLPRegressor):
+        reason = ROUNDING
+    else:
+        reason = BATCHES
     return dict.fromkeys(SAMPLE_WEIGHTS, reason)
 
 

@@ -1,4 +1,8 @@
-"""Runs scripts, each in a fork of this process, which has loaded matplotlib and ranvier."""
+"""Runs scripts, each in a fork of this process, which has loaded matplotlib and ranvier.
+
+It reads a line for each script: its path, the value of --out, the folder to run in, and the file for what it
+prints, with tabs between them. It answers with the path and the exit status.
+"""
 
 import os
 import runpy
@@ -10,6 +14,7 @@ import ranvier  # noqa: F401
 
 
 def run(script: str, out: str, folder: str, printed: str) -> None:
+    """Run a script in this process, which ends after it: its folder, arguments and output are changed."""
     file = os.open(printed, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -18,7 +23,7 @@ def run(script: str, out: str, folder: str, printed: str) -> None:
     runpy.run_path(script, run_name="__main__")
 
 
-for line in sys.stdin:  # script, --out, the folder to run in, the file for what it prints
+for line in sys.stdin:
     process = os.fork()
     if process == 0:
         code = 1
@@ -29,4 +34,6 @@ for line in sys.stdin:  # script, --out, the folder to run in, the file for what
             traceback.print_exc()
         sys.stdout.flush()
         os._exit(code)
-    print(line.partition("\t")[0], os.waitpid(process, 0)[1], sep="\t", flush=True)
+    script, _, _ = line.partition("\t")
+    _, status = os.waitpid(process, 0)
+    print(script, status, sep="\t", flush=True)

@@ -34,7 +34,12 @@ def extra_packages(example: Path) -> list[str]:
     """The packages of the extras in the example's line of the README: `pip install '.[plot,onnx]'`."""
     (line,) = re.findall(rf"^\| \[`{example.name}`\].*$", (FOLDER / "README.md").read_text(), re.MULTILINE)
     extras = re.search(r"pip install '\.\[plot,([\w,]+)\]'", line)
-    return [package for extra in extras[1].split(",") for package in PACKAGES[extra]] if extras else []
+    if extras is None:
+        return []
+    packages = []
+    for extra in extras[1].split(","):
+        packages += PACKAGES[extra]
+    return packages
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,9 @@ def scripts() -> Iterator[subprocess.Popen[str]]:
 def test_runs(example: Path, tmp_path: Path, scripts: subprocess.Popen[str]) -> None:
     for package in extra_packages(example):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    here, out, printed = tmp_path / "here", tmp_path / "made" / "pictures", tmp_path / "printed"
+    here = tmp_path / "here"
+    out = tmp_path / "made" / "pictures"
+    printed = tmp_path / "printed"
     here.mkdir()
     assert scripts.stdin
     assert scripts.stdout
@@ -95,7 +102,8 @@ def test_the_readme_lists_every_example_once_in_order() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_is_short_and_begins_with_what_it_shows(example: Path) -> None:
     text = example.read_text()
-    assert len(text.splitlines()) <= (190 if "class CartPole" in text else 130)
+    most_lines = 190 if "class CartPole" in text else 130
+    assert len(text.splitlines()) <= most_lines
     said = ast.get_docstring(ast.parse(text))
     assert said, "an example begins with a docstring"
     assert len(said.splitlines()[0]) > 20
@@ -107,7 +115,8 @@ def test_is_short_and_begins_with_what_it_shows(example: Path) -> None:
 # --- control
 
 
-PPO, DQN = imported(FOLDER / "45_ppo.py"), imported(FOLDER / "46_dqn.py")
+PPO = imported(FOLDER / "45_ppo.py")
+DQN = imported(FOLDER / "46_dqn.py")
 
 
 @pytest.mark.parametrize("module", [PPO, DQN], ids=["ppo", "dqn"])
@@ -116,19 +125,25 @@ def test_a_cart_obeys_the_equations_of_motion(module):
 
     (M + m) a + m l cos w' = F + m l v^2 sin,   m l cos a + 4/3 m l^2 w' = m g l sin.
     """
-    carts, rng = module.CartPole(6, 0), np.random.default_rng(1)
-    big, small, half, gravity = 1.0, 0.1, 0.5, 9.8
+    carts = module.CartPole(6, 0)
+    rng = np.random.default_rng(1)
+    # kg
+    big = 1.0
+    small = 0.1
+    # m, m/s^2
+    half = 0.5
+    gravity = 9.8
     for _ in range(60):
-        before, actions = carts.state.copy(), rng.integers(0, 2, 6)
+        before = carts.state.copy()
+        actions = rng.integers(0, 2, 6)
         seen, ended, _ = carts.step(actions)
         for i in range(6):
             x, v, angle, turning = before[:, i]
-            sin, cos = np.sin(angle), np.cos(angle)
+            sin = np.sin(angle)
+            cos = np.cos(angle)
             mass = [[big + small, small * half * cos], [small * half * cos, 4 / 3 * small * half**2]]
-            force = [
-                (10 if actions[i] else -10) + small * half * turning**2 * sin,
-                small * gravity * half * sin,
-            ]
+            push = 10 if actions[i] else -10
+            force = [push + small * half * turning**2 * sin, small * gravity * half * sin]
             a, w = np.linalg.solve(mass, force)
             after = np.array([x + 0.02 * v, v + 0.02 * a, angle + 0.02 * turning, turning + 0.02 * w])
             assert ended[i] == (abs(after[0]) > 2.4 or abs(after[2]) > np.radians(12))
@@ -152,7 +167,8 @@ def test_an_episode_ends_after_500_steps(module):
 
 def test_advantages_are_the_sums_of_discounted_errors():
     rng = np.random.default_rng(0)
-    values, ended = rng.standard_normal((7, 3)), rng.random((6, 3)) < 0.3
+    values = rng.standard_normal((7, 3))
+    ended = rng.random((6, 3)) < 0.3
     expected = np.zeros((6, 3))
     for i in range(3):
         for t in range(6):
@@ -169,8 +185,10 @@ def test_advantages_are_the_sums_of_discounted_errors():
 def test_losses_of_ppo():
     rng = np.random.default_rng(0)
     n = 50
-    scores, values = rng.standard_normal((n, 2)), rng.standard_normal(n)
-    actions, old = rng.integers(0, 2, n), -rng.random(n)
+    scores = rng.standard_normal((n, 2))
+    values = rng.standard_normal(n)
+    actions = rng.integers(0, 2, n)
+    old = -rng.random(n)
     advantage, returns, old_values = rng.standard_normal((3, n))
     p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     a = (advantage - advantage.mean()) / (advantage.std(ddof=1) + 1e-8)
@@ -189,7 +207,8 @@ def test_losses_of_ppo():
 def test_loss_of_dqn():
     rng = np.random.default_rng(0)
     values, after, target = 3 * rng.standard_normal((3, 40, 2))
-    actions, going = rng.integers(0, 2, 40), (rng.random(40) < 0.7).astype(float)
+    actions = rng.integers(0, 2, 40)
+    going = (rng.random(40) < 0.7).astype(float)
     rows = np.arange(40)
     best = target[rows, after.argmax(1)]
     error = np.abs(values[rows, actions] - DQN.REWARD - DQN.DISCOUNT * going * best)
@@ -199,7 +218,8 @@ def test_loss_of_dqn():
 
 
 def test_updates_of_dqn_move_the_target_network_slowly():
-    agent, rng = DQN.Agent(0), np.random.default_rng(0)
+    agent = DQN.Agent(0)
+    rng = np.random.default_rng(0)
     before, after = rng.standard_normal((2, 50, 4)).astype(np.float32)
     arrays = before, rng.integers(0, 2, 50), after, np.ones(50, np.float32)
     target = [p.numpy().copy() for p in agent.target.state_dict().values()]

@@ -1,6 +1,8 @@
-"""rv.diagnose: every rule where it must fire, and where it must not."""
+"""rv.diagnose: every rule where it must fire, and where it must not.
 
-import itertools
+Healthy networks and data are changed so that they have one fault; the names of the rules that find something
+are compared with that fault.
+"""
 
 import numpy as np
 import pytest
@@ -14,18 +16,24 @@ CROSS = nn.CrossEntropyLoss()
 
 
 def data(n=200, features=8, classes=3, seed=0):
+    """Samples (n, features), and as the label of each its largest feature of the first ones."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, features)).astype(np.float32)
     return x, np.argmax(x[:, :classes], axis=1)
 
 
 def network(*hidden, activation=nn.ReLU, end=()):
-    sizes = [8, *hidden, 3]
-    parts = [p for a, b in itertools.pairwise(sizes) for p in (nn.Linear(a, b), activation())]
-    return nn.Sequential(*parts[:-1], *end)
+    """Linear layers from 8 features over the hidden sizes to 3 scores, with activations between them."""
+    layers = []
+    inputs = 8
+    for units in hidden:
+        layers += [nn.Linear(inputs, units), activation()]
+        inputs = units
+    return nn.Sequential(*layers, nn.Linear(inputs, 3), *end)
 
 
 def found(*args, **kwargs):
+    """The names of the rules that find something, worst first."""
     return [finding.rule for finding in rv.diagnose(*args, **kwargs)]
 
 
@@ -101,7 +109,9 @@ def test_output_and_loss(end, loss, fires):
     model = network(16, end=[end])
     assert ("output and loss" in found(model, loss=loss)) == fires
     x, y = data()
-    targets = y if diagnosis_rules.link_of(loss) == "softmax" else np.eye(3, dtype=np.float32)[y]
+    targets = y
+    if diagnosis_rules.link_of(loss) != "softmax":  # one number for each output
+        targets = np.eye(3, dtype=np.float32)[y]
     assert ("output and loss" in found(model, data=(x, targets), loss=loss)) == fires
 
 
@@ -209,7 +219,10 @@ def test_saturation(activation):
 def test_depth(scale, expected):
     model = network(*[32] * 8)
     for p in model.parameters():
-        (nn.init.kaiming_normal_ if p.ndim == 2 else nn.init.zeros_)(p)
+        if p.ndim == 2:
+            nn.init.kaiming_normal_(p)
+        else:
+            nn.init.zeros_(p)
     assert found(model, data=data(), loss=CROSS) == []
     for p in model.parameters():
         p.data *= scale
@@ -319,10 +332,12 @@ def test_batches_of_different_lengths(rng):
 
 @pytest.mark.parametrize("kind", ["attention", "autoencoder"])
 def test_other_networks(kind, rng):
-    x, y = rng.standard_normal((40, 6, 8)).astype(np.float32), np.arange(40) % 3
+    x = rng.standard_normal((40, 6, 8)).astype(np.float32)
+    y = np.arange(40) % 3
     if kind == "attention":
         layer = nn.TransformerEncoderLayer(8, 2, 32, batch_first=True)
-        model, loss = nn.Sequential(layer, nn.Flatten(), nn.Linear(48, 3)), CROSS
+        model = nn.Sequential(layer, nn.Flatten(), nn.Linear(48, 3))
+        loss = CROSS
     else:
         x = y = x[:, 0]
         model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 8))

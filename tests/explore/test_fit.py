@@ -1,4 +1,7 @@
-"""judge_fit: each verdict where it must fall, and where it must not; sizes of layers before they are made."""
+"""judge_fit: each verdict where it must fall, and where it must not; sizes of layers before they are made.
+
+The curves are short lists whose verdict is plain; sizes are compared with those of layers that are made.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Errors of the build where something that it needs is missing, and the levels that it compiles."""
+"""Errors of the build where something that it needs is missing, and the levels that it compiles.
+
+CMake runs on the sources with a compiler that is missing or a script; its messages must have known texts.
+"""
 
 import os
 import shutil
@@ -17,7 +20,8 @@ exec "{compiler}" "$@"
 
 def first_error(folder, compiler):
     """The text of CMake's first error, on one line."""
-    cmake, ninja = (shutil.which(name, path=_path()) for name in ("cmake", "ninja"))
+    cmake = shutil.which("cmake", path=_path())
+    ninja = shutil.which("ninja", path=_path())
     if cmake is None or ninja is None:
         pytest.skip("needs cmake and ninja")
     arguments = ["-S", SOURCES, "-B", folder / "build", "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
@@ -29,6 +33,7 @@ def first_error(folder, compiler):
 
 
 def _path():
+    """The search path of programs, first the folder of Python, where pip installs cmake and ninja."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
@@ -74,11 +79,15 @@ def test_levels(tmp_path, levels, macros, chosen):
     if cmake is None:
         pytest.skip("needs cmake")
     compiler = tmp_path / "c++"
-    lines = [f"echo '#define {macro} 1'" for macro in macros.split()] if macros else ["exit 1"]
+    if macros is None:
+        lines = ["exit 1"]
+    else:
+        lines = [f"echo '#define {macro} 1'" for macro in macros.split()]
     compiler.write_text("\n".join(["#!/bin/sh", *lines]))
     compiler.chmod(0o755)
     settings = {"CMAKE_SYSTEM_PROCESSOR": "x86_64", "CMAKE_CXX_COMPILER": compiler, "RANVIER_LEVELS": levels}
     command = [cmake, *(f"-D{name}={value}" for name, value in settings.items()), "-P", ISA]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     said = " ".join((done.stdout + done.stderr).split()) + " "
-    assert (f"-- Levels: {chosen} " if done.returncode == 0 else chosen) in said
+    expected = f"-- Levels: {chosen} " if done.returncode == 0 else chosen
+    assert expected in said

@@ -3,6 +3,7 @@
 import ast
 import pickle
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_stub_is_of_this_build():
 def test_types_and_defaults_of_a_function():
     assert "def softmax(x: Array, axis: int = -1, out: Array | None = None) -> Array: ...\n" in TEXT
     assert "def add(a: Number, b: Number, out: Array | None = None) -> Array: ...\n" in TEXT
-    for argument in [a for n in STUB.body if isinstance(n, ast.FunctionDef) for a in n.args.args]:
+    functions = [node for node in STUB.body if isinstance(node, ast.FunctionDef)]
+    for argument in chain.from_iterable(function.args.args for function in functions):
         assert argument.annotation is not None
         assert ast.unparse(argument.annotation) != "object"
 

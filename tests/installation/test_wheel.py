@@ -1,4 +1,4 @@
-"""What packaging/check.py refuses of a wheel."""
+"""What packaging/check.py refuses of a wheel: small archives with one fault each, and the message for it."""
 
 import zipfile
 from pathlib import Path

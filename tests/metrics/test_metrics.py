@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import warnings
@@ -51,7 +52,8 @@ def test_r2_of_constant_targets():
     assert math.isnan(metrics.r2_score([1], [1]))
 
 
-FEW, THREE = np.array([0, 1, 1]), np.array([0, 1, 2])
+FEW = np.array([0, 1, 1])
+THREE = np.array([0, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,7 @@ def test_columns_and_probabilities_as_labels():
 
 
 def trained(loss, outputs, y, *names, last=None):
+    """A Trainer with metrics of these names after an epoch, its samples, and what it measures on them."""
     x = np.random.default_rng(0).normal(size=(len(y), 3)).astype(np.float32)
     rv.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, outputs), last or nn.Identity())
@@ -100,7 +103,8 @@ def test_in_a_trainer_of_classes():
     """Labels and probabilities are given to those that want them."""
     names = ("accuracy", "f1_macro", "top_2_accuracy", "roc_auc", "log_loss", "recall_micro")
     trainer, x, measured = trained(nn.CrossEntropyLoss(), 4, FOUR, *names)
-    labels, p = trainer.predict(x), trainer.predict_proba(x)
+    labels = trainer.predict(x)
+    p = trainer.predict_proba(x)
     assert measured["f1_macro"] == metrics.f1_score(FOUR, labels, average="macro")
     assert measured["recall_micro"] == measured["accuracy"] == metrics.accuracy_score(FOUR, labels)
     assert measured["top_2_accuracy"] == metrics.top_k_accuracy_score(FOUR, p, k=2)
@@ -130,23 +134,26 @@ def test_losses_that_give_labels(loss):
 EXPECTED = Path(__file__).with_name("expected.json")
 RNG = np.random.default_rng(5)
 N = 60
-TWO, TWO_FOUND = RNG.integers(0, 2, N), RNG.integers(0, 2, N)
+TWO = RNG.integers(0, 2, N)
+TWO_FOUND = RNG.integers(0, 2, N)
 FOUR = RNG.integers(0, 4, N)
 FOUR_FOUND = np.where(RNG.random(N) < 0.6, FOUR, RNG.integers(0, 4, N))
 WORDS = np.array(["cat", "dog", "emu", "fox"])
 TIED = np.round(RNG.random(N), 1)  # ten different values
 PROBA = RNG.dirichlet(np.ones(4), N)
 ROUGH = np.round(PROBA * 4) / 4  # ties; rows of any sum
-REAL, REAL_FOUND = RNG.normal(size=N), RNG.normal(size=N)
-TABLE, TABLE_FOUND = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+REAL = RNG.normal(size=N)
+REAL_FOUND = RNG.normal(size=N)
+TABLE = RNG.normal(size=(N, 3))
+TABLE_FOUND = RNG.normal(size=(N, 3))
 NEVER = (np.array([0, 1, 2, 2]), np.array([0, 0, 0, 1]))  # 2 is never predicted
 DISJOINT = (np.array([0, 0, 1]), np.array([2, 3, 3]))
 ONE = (np.ones(5, int), np.ones(5, int))
 
-Case = tuple[str, tuple[Any, ...], dict[str, Any]]
+Case = tuple[str, tuple[Any, ...], dict[str, Any]]  # metric, its arrays, its settings
 
 
-def _of_labels() -> list[Case]:
+def label_cases() -> list[Case]:
     cases: list[Case] = []
     for arrays in (
         (TWO, TWO_FOUND),
@@ -171,7 +178,7 @@ def _of_labels() -> list[Case]:
     return cases
 
 
-def _of_scores() -> list[Case]:
+def score_cases() -> list[Case]:
     cases: list[Case] = []
     for true in (TWO, 2 * TWO - 1, np.array(["no", "yes"])[TWO]):
         cases += [("roc_auc_score", (true, score), {}) for score in (REAL, TIED, np.zeros(N))]
@@ -191,14 +198,14 @@ def _of_scores() -> list[Case]:
     return cases
 
 
-def _of_values() -> list[Case]:
+def value_cases() -> list[Case]:
     flat = np.full(4, 2.0)
     pairs = ((REAL, REAL_FOUND), (TABLE, TABLE_FOUND), (flat, flat), (flat, np.arange(4.0)), ([1.0], [2.0]))
     names = ("mean_squared_error", "root_mean_squared_error", "mean_absolute_error", "r2_score")
-    return [(name, pair, {}) for name in names for pair in pairs]
+    return [(name, pair, {}) for name, pair in itertools.product(names, pairs)]
 
 
-CASES: list[Case] = [*_of_labels(), *_of_scores(), *_of_values()]
+CASES: list[Case] = [*label_cases(), *score_cases(), *value_cases()]
 
 
 def plain(value: Any) -> Any:
@@ -207,16 +214,19 @@ def plain(value: Any) -> Any:
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, (tuple, list, np.ndarray)):
         return [plain(part) for part in value]
-    return value if value is None or isinstance(value, str) else float(value)
+    if value is None or isinstance(value, str):
+        return value
+    return float(value)
 
 
 def theirs(case: Case) -> Any:
     """scikit-learn's answer."""
     from sklearn import metrics
 
+    name, arrays, settings = case
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return plain(getattr(metrics, case[0])(*case[1], **case[2]))
+        return plain(getattr(metrics, name)(*arrays, **settings))
 
 
 STORED = json.loads(EXPECTED.read_text())

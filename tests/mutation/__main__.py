@@ -22,13 +22,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="another one draws other places")
     arguments = parser.parse_args()
-    files = [
-        file
-        for source in arguments.sources
-        for file in ([source] if source.is_file() else sorted(source.rglob("*")))
-        if file.suffix in (".cpp", ".h")
-    ]
-    if changed := _run("git", "status", "--porcelain", "--", *map(str, files)).stdout:
+    files: list[Path] = []
+    for source in arguments.sources:
+        below = [source] if source.is_file() else sorted(source.rglob("*"))
+        files += [file for file in below if file.suffix in (".cpp", ".h")]
+    changed = _run("git", "status", "--porcelain", "--", *map(str, files)).stdout
+    if changed:
         sys.exit(f"these files differ from the last commit, which they are set back to:\n{changed}")
     test = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments.tests]
     if not _built():
@@ -55,7 +54,9 @@ def _outcome(place: Place, test: list[str], limit: float) -> str:
     try:
         if not _built():
             return "does not compile"
-        return "found" if _run(*test, limit=limit).returncode else "SURVIVED"
+        if _run(*test, limit=limit).returncode:
+            return "found"
+        return "SURVIVED"
     except subprocess.TimeoutExpired:
         return "found"
     finally:
@@ -63,10 +64,12 @@ def _outcome(place: Place, test: list[str], limit: float) -> str:
 
 
 def _built() -> bool:
+    """Compile the sources as they are; whether that succeeds."""
     return _run("cmake", "--build", "--preset", "dev").returncode == 0
 
 
 def _run(*command: str, limit: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command with its output as text; TimeoutExpired after `limit` seconds."""
     return subprocess.run(command, capture_output=True, text=True, timeout=limit)
 
 

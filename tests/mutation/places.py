@@ -1,4 +1,9 @@
-"""The places of a C++ file that can be changed. clang-format puts blanks about binary operators alone."""
+"""The places of a C++ file that can be changed, and what each becomes ("mutants" of the program).
+
+A place is found by a regular expression: an operator, a number, the condition of an `if`, or a statement that
+calls something. clang-format puts blanks on both sides of binary operators only, so that these are known from
+pointers and templates.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAIRS = ("< <=", "> >=", "== !=", "+ -", "* /", "&& ||", "& |", "<< >>", "+= -=", "*= /=", "|= &=", "% /")
-OPERATORS = {a: b for pair in PAIRS for a, b in (pair.split(), pair.split()[::-1])} | {"/": "*"}
+OPERATORS: dict[str, str] = {}  # what each operator becomes
+for _pair in PAIRS:
+    _first, _second = _pair.split()
+    OPERATORS[_first] = _second
+    OPERATORS[_second] = _first
+OPERATORS["/"] = "*"  # not %, which doubles do not have
+# comments, lines of the preprocessor and texts
 SKIPPED = re.compile(r'//[^\n]*|/\*.*?\*/|^[ \t]*#[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL | re.MULTILINE)
 PLACE = re.compile(
     r"(?<= )(?P<operator>[-+*/%&|<>=!]{1,2})(?= )|(?<![\w.'])(?P<number>\d+)(?![\w.'])"
     r"|\bif \((?=(?P<condition>[^(){};]+)\))|^ +(?P<statement>[\w:.>-]+\([^{};]*\);)$",
     re.MULTILINE,
 )
+# the rest of a line after one of these is left alone: a change would not compile, or have no effect
 FIXED = re.compile(r"\b(constexpr|static_assert|case|using|enum|template|alignas|namespace)\b")
 
 
 @dataclass(frozen=True)
 class Place:
+    """One change: the text from `start` to `end` of the file, which is `before`, becomes `after`."""
+
     file: Path
     start: int
     end: int
@@ -34,24 +48,36 @@ class Place:
 
 def places(file: Path, text: str) -> Iterator[Place]:
     """All places of a file, each with one change."""
-    code = SKIPPED.sub(lambda match: re.sub(r"[^\n]", "_", match.group()), text)
+    code = SKIPPED.sub(_blanked, text)
     for match in PLACE.finditer(code):
-        kind, before = str(match.lastgroup), str(match[match.lastgroup or 0])
-        start, line = match.start(kind), code.count("\n", 0, match.start(kind)) + 1
-        if kind == "operator" and before not in OPERATORS:
+        group = str(match.lastgroup)  # the name of the alternative that matched
+        before = str(match[group])
+        start = match.start(group)
+        line_start = code.rfind("\n", 0, start) + 1
+        if FIXED.search(code, line_start, start):
             continue
-        if FIXED.search(code, code.rfind("\n", 0, start) + 1, start):
-            continue
-        after = {
-            "operator": OPERATORS.get(before, ""),
-            "number": str(int(before) + 1) if kind == "number" else "",
-            "condition": f"!({before})",
-            "statement": "",
-        }[kind]
+        if group == "operator":
+            if before not in OPERATORS:
+                continue
+            after = OPERATORS[before]
+        elif group == "number":
+            after = str(int(before) + 1)
+        elif group == "condition":
+            after = f"!({before})"
+        else:
+            after = ""  # the statement is dropped
+        line = code.count("\n", 0, start) + 1
         yield Place(file, start, start + len(before), before, after, line)
+
+
+def _blanked(match: re.Match[str]) -> str:
+    """As many characters in the same lines, in which no place is found."""
+    return re.sub(r"[^\n]", "_", match.group())
 
 
 def drawn(files: Iterable[Path], count: int, seed: int) -> list[Place]:
     """`count` places of these files."""
-    every = [place for file in files for place in places(file, file.read_text())]
-    return random.Random(seed).sample(every, min(count, len(every)))
+    all_places: list[Place] = []
+    for file in files:
+        all_places += places(file, file.read_text())
+    return random.Random(seed).sample(all_places, min(count, len(all_places)))

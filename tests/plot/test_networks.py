@@ -1,4 +1,7 @@
-"""Pictures of networks: the graph of a run, layers of units, images and filters."""
+"""Pictures of networks: the graph of a run, layers of units, images and filters.
+
+What matplotlib holds (texts, patches, lines, pixels) is compared with the values of small networks.
+"""
 
 import numpy as np
 import pytest
@@ -17,9 +20,8 @@ def boxes(ax):
 
 @pytest.fixture
 def leaves():
-    return {
-        name: rv.tensor(value, requires_grad=True) for name, value in (("w", 3.0), ("x", 2.0), ("b", 1.0))
-    }
+    values = {"w": 3.0, "x": 2.0, "b": 1.0}
+    return {name: rv.tensor(value, requires_grad=True) for name, value in values.items()}
 
 
 def test_values_and_gradients_of_every_node(leaves):
@@ -63,7 +65,11 @@ def test_after_backward_the_leaves_keep_their_gradients(leaves):
 def test_a_model_gives_its_names_and_large_arrays_their_range():
     model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
     x = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
-    found = boxes(rv.plot.graph(lambda: nn.CrossEntropyLoss()(model(x), np.array([0, 1, 2, 0, 1])), model))
+
+    def loss():
+        return nn.CrossEntropyLoss()(model(x), np.array([0, 1, 2, 0, 1]))
+
+    found = boxes(rv.plot.graph(loss, model))
     assert list(found)[:3] == ["0.weight", "0.bias", "linear"]
     assert {"2.weight", "2.bias", "relu", "cross_entropy"} < set(found)
     w = model[0].weight.detach().numpy()
@@ -78,8 +84,11 @@ def test_several_outputs_are_separate_nodes():
             return x[:1].copy(), x[1:].copy()
 
         def backward(self, first, second):
-            parts = [np.zeros(1, np.float32) if part is None else part for part in (first, second)]
-            return np.concatenate(parts)
+            if first is None:  # no gradient for this output
+                first = np.zeros(1, np.float32)
+            if second is None:
+                second = np.zeros(1, np.float32)
+            return np.concatenate([first, second])
 
     x = rv.tensor([1.0, 2.0], requires_grad=True)
 
@@ -101,11 +110,12 @@ def test_a_node_stands_right_of_its_inputs_and_arrows_pass_between_boxes(leaves)
         return (h * rv.sigmoid(h + b) + w).exp() * b
 
     ax = rv.plot.graph(loss, leaves)
-    centres = [
-        (p.get_x() + p.get_width() / 2, p.get_y() + p.get_height() / 2)
-        for p in ax.patches
-        if hasattr(p, "get_x")
-    ]
+    centres = []
+    for patch in ax.patches:
+        if hasattr(patch, "get_x"):  # a box, not an arrow
+            x_centre = patch.get_x() + patch.get_width() / 2
+            y_centre = patch.get_y() + patch.get_height() / 2
+            centres.append((x_centre, y_centre))
     assert len(set(centres)) == len(centres) == 11  # no two in one place
     arrows = [p._path_original.vertices for p in ax.patches if type(p).__name__ == "FancyArrowPatch"]
     assert len(arrows) == 13
@@ -140,18 +150,23 @@ def test_wrong_arguments():
 
 
 def test_too_large_a_graph(leaves):
+    def product():
+        return leaves["w"] * leaves["x"]
+
     with pytest.raises(ValueError, match="graph of 3 nodes; expected at most 2"):
-        rv.plot.graph(lambda: leaves["w"] * leaves["x"], limit=2)
+        rv.plot.graph(product, limit=2)
 
 
 # The diagram of a network: how many units and weights are drawn, and what is written beside them.
 
 
 def texts(ax):
+    """What is written in the picture, in the order of drawing."""
     return [text.get_text() for text in ax.texts]
 
 
 def lines(ax):
+    """How many lines each collection has: one for each pair of layers, or for each sign of the weights."""
     return [len(collection.get_segments()) for collection in ax.collections]
 
 
@@ -198,7 +213,8 @@ def test_convolutions_have_channels():
 
 
 def test_wrong_arguments_of_network():
-    draw, layer = rv.plot.network, nn.Linear(3, 2)
+    draw = rv.plot.network
+    layer = nn.Linear(3, 2)
     refused(TypeError, "got model of type list; expected a Module", draw, [3])
     refused(ValueError, "without a Linear or convolution layer", draw, nn.ReLU())
     refused(ValueError, "3 output_names; expected 2", draw, layer, output_names="abc")
@@ -245,7 +261,9 @@ def test_limit_and_columns():
 
 
 def tile(ax, row, column, size):
-    top, left = row * (size + 1), column * (size + 1)
+    """The pixels of one of the square maps of a panel; there is one pixel between neighbours."""
+    top = row * (size + 1)
+    left = column * (size + 1)
     return ax.images[0].get_array()[top : top + size, left : left + size]
 
 

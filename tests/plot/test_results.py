@@ -1,4 +1,7 @@
-"""Pictures of training: decision boundaries, histories, matrices."""
+"""Pictures of training: decision boundaries, histories, matrices.
+
+What matplotlib holds (lines, texts, pixels) is compared with models and numbers whose picture is known.
+"""
 
 import math
 import sys
@@ -21,7 +24,7 @@ def right_half(*end):
     return model
 
 
-def of_scores(count):
+def three_classes(count):
     """Three classes: the middle, the right and the left, from scores 1, 2x and -2x."""
     model = nn.Linear(2, count)
     weight = np.array([[0.0, 0.0], [2.0, 0.0], [-2.0, 0.0]])
@@ -32,7 +35,11 @@ def of_scores(count):
 def boundaries(ax):
     """x of the lines that are solid."""
     solid = [c for c in ax.collections if hasattr(c, "levels") and list(c.levels) == [0]]
-    return sorted({round(float(x), 1) for c in solid for path in c.get_paths() for x in path.vertices[:, 0]})
+    found = set()
+    for contours in solid:
+        for path in contours.get_paths():
+            found.update(np.round(path.vertices[:, 0], 1).tolist())
+    return sorted(found)
 
 
 def legend(ax):
@@ -56,7 +63,7 @@ def test_two_classes(model):
 
 
 def test_three_classes_of_which_one_has_no_sample():
-    ax = rv.plot.decision_boundary(of_scores(3), X, [2, 1, 1, 2])
+    ax = rv.plot.decision_boundary(three_classes(3), X, [2, 1, 1, 2])
     assert legend(ax)[:3] == ["0", "1", "2"]
     assert boundaries(ax) == [-0.5, 0.5]
     assert ax.get_title() == "4 of 4 right (100.0%)"
@@ -93,7 +100,8 @@ def test_a_trainer_and_modes_are_left_as_they_were():
 
 
 def test_wrong_arguments():
-    draw, layer = rv.plot.decision_boundary, nn.Linear(2, 1)
+    draw = rv.plot.decision_boundary
+    layer = nn.Linear(2, 1)
     refused(ValueError, "x of shape (4, 3); expected finite", draw, nn.Linear(3, 1), np.ones((4, 3)), [0] * 4)
     refused(ValueError, "expected finite values", draw, layer, np.full((1, 2), np.nan), [0])
     refused(ValueError, "y of shape (2,); expected (4,)", draw, layer, X, [0, 1])

@@ -1,4 +1,4 @@
-"""Each setting of a picture changes it, or is refused."""
+"""Each setting of a picture changes it, or is refused: pixels are compared with those without the setting."""
 
 import inspect
 import io
@@ -36,7 +36,12 @@ def loss():
     return NETWORK(rv.tensor(X)).square().mean()
 
 
+def larger_loss():
+    return loss() + 1
+
+
 PLACES = {"ax": WHERE, "figure": WHERE, "path": WHERE}
+# name: (the arguments of the first picture, a value of each argument that has to change it)
 PICTURES = {
     "confusion_matrix": (
         {"y_true": Y, "y_pred": 1 - Y},
@@ -53,7 +58,7 @@ PICTURES = {
         {"model": CNN, "x": IMAGES[0]},
         {"model": CNN[:1], "x": IMAGES[1], "layers": ["2"], "limit": 3},
     ),
-    "graph": ({"loss": loss}, {"loss": lambda: loss() + 1, "names": {"w": NETWORK[0].weight}, "limit": 3}),
+    "graph": ({"loss": loss}, {"loss": larger_loss, "names": {"w": NETWORK[0].weight}, "limit": 3}),
     "heatmap": (
         {"matrix": X[:4]},
         {
@@ -74,15 +79,17 @@ PICTURES = {
         },
     ),
 }  # fmt: skip
-ROWS = [(name, setting) for name, (_, rows) in PICTURES.items() for setting in rows]
+ROWS = []
+for _name, (_, _values) in PICTURES.items():
+    ROWS += [(_name, _setting) for _setting in _values]
 
 
 def test_each_picture_has_rows():
-    drawing = {
-        n
-        for n in rv.plot.__all__
-        if callable(getattr(rv.plot, n)) and not isinstance(getattr(rv.plot, n), type)
-    }
+    drawing = set()
+    for name in rv.plot.__all__:
+        thing = getattr(rv.plot, name)
+        if callable(thing) and not inspect.isclass(thing):
+            drawing.add(name)
     assert drawing - {"program", "require_matplotlib"} == set(PICTURES)
     for name, (_, rows) in PICTURES.items():
         function = getattr(rv.plot, name)
@@ -95,7 +102,12 @@ def test_a_setting_of_a_picture(name, setting):
     base, rows = PICTURES[name]
     function = getattr(rv.plot, name)
     row = rows[setting]
-    if setting in base:
-        value, more = row[:2] if isinstance(row, With) else (row, {})
-        row = With(value, more, base[setting])
-    require_effect(lambda **settings: pixels(function(**{**base, **settings})), setting, row)
+    if setting in base:  # it is compared with the value there
+        if not isinstance(row, With):
+            row = With(row, {})
+        row = row._replace(before=base[setting])
+
+    def draw(**settings):
+        return pixels(function(**{**base, **settings}))
+
+    require_effect(draw, setting, row)
