@@ -24,13 +24,16 @@ constexpr int kClasses = 4 * 48;  // enough: allocate() takes at most 2^46 bytes
 
 // Memory of kDivideFrom bytes and more is divided among requests, and neighbouring unused parts are joined
 // again. No part of less than kLeastPart bytes is split off.
-constexpr size_t kDivideFrom = size_t{1} << 20, kLeastPart = size_t{64} << 10;
+constexpr size_t kDivideFrom = size_t{1} << 20;
+constexpr size_t kLeastPart = size_t{64} << 10;
 
 // Large blocks begin at different offsets within a page: 16 offsets, nine cache lines apart. A loop over
 // several arrays of equal size and equal offset would use the same sets of the caches for all of them, and a
 // load would wait for a store to another array whose address differs in the upper bits only. (That is a sixth
 // of Adam's time on arrays in the L3.)
-constexpr size_t kStaggerFrom = size_t{64} << 10, kStaggerStep = 9 * kAlign, kStaggerPlaces = 16;
+constexpr size_t kStaggerFrom = size_t{64} << 10;  // bytes of a block
+constexpr size_t kStaggerStep = 9 * kAlign;
+constexpr size_t kStaggerPlaces = 16;
 
 // discarded: unused, and its pages are given back to the system, so that its bytes do not count as cached. An
 // unused part that is split off a discarded one, or joined with it, counts as cached again as a whole; the
@@ -177,13 +180,16 @@ void give_back(Header* h) {
 
 // Gives back unused blocks, the largest first, until at most this many bytes are cached.
 void keep_at_most(uint64_t bytes) {
-  for (int c = kClasses; c-- > 0;)
-    for (auto& lists : {g_free[1], g_free[0]})
-      for (Header *h = lists[c], *next; h && g_stats.bytes_cached > bytes; h = next) {
-        next = h->next;
-        g_given_back[c] += h->is_whole();  // give_back() frees such a block, with its header
+  for (int c = kClasses - 1; c >= 0; --c)
+    for (auto& lists : {g_free[1], g_free[0]}) {
+      Header* h = lists[c];
+      while (h && g_stats.bytes_cached > bytes) {
+        Header* const next = h->next;  // read before give_back(), which frees a whole block with its header
+        g_given_back[c] += h->is_whole();
         give_back(h);
+        h = next;
       }
+    }
 }
 
 // A block of new memory from the system, for a request that no cached block can serve. The cache may then
@@ -207,7 +213,8 @@ Header* more_memory(int size_class, size_t capacity) {
   const uint64_t most = std::max(g_most, used);
   const uint64_t room = std::max(most + most / 4, kKeepAtLeast) - used + g_room;
   if (g_stats.bytes_cached > room) keep_at_most(room - room / 4);
-  if (Header* h = new_block(capacity)) return h;
+  Header* const h = new_block(capacity);
+  if (h) return h;
   keep_at_most(0);  // the system has no memory: give it the cached blocks, and try again
   return new_block(capacity);
 }
@@ -312,7 +319,8 @@ void pin(void* block, bool discard) {
 void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
-  if (--h->pins || !h->released) return;
+  --h->pins;
+  if (h->pins > 0 || !h->released) return;
   // Large blocks that a recording used are seldom allocated again, so their pages are given back to the
   // system; the block itself goes to the cache (see State). Small blocks keep their pages: the next recording
   // allocates them again.

@@ -1,6 +1,7 @@
 // A caching allocator of blocks that are aligned to 64 bytes. Arrays and workspaces of the same sizes are
 // allocated and freed in every step, and new memory from the system for each would take longer than the
-// kernel that fills it.
+// kernel that fills it. NumPy's memory handler (bindings/binder/new_array.cpp), programs and kernels use it,
+// from any thread, with or without the GIL. A block belongs to its caller until deallocate().
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,9 +11,9 @@ namespace ranvier {
 
 void* allocate(size_t bytes);  // uninitialised, aligned to 64 bytes; null if there is no memory
 void deallocate(void* block);  // any thread; null is ignored
-uint64_t allocation_serial(
-    const void* block);  // never repeats, so a reused address is told from the old block
-uint64_t next_serial();  // greater than the serial of any block so far
+// A number that never repeats: it tells a block from an earlier one at the same address.
+uint64_t allocation_serial(const void* block);
+uint64_t next_serial();                         // greater than the serial of any block so far
 size_t allocation_capacity(const void* block);  // bytes that may be used
 
 // The address of a pinned block is not given to another block, even after its deallocation, until it has been
@@ -41,18 +42,20 @@ void unlock_allocator();
 // Memory for one kernel call: on the stack of the caller if it is small.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes)
-      : block_(bytes > sizeof near_ ? allocate(bytes) : nullptr),
-        data_(bytes > sizeof near_ ? block_ : near_) {}
+  explicit Workspace(size_t bytes) {
+    if (bytes <= sizeof near_) return;
+    block_ = allocate(bytes);
+    data_ = block_;
+  }
   ~Workspace() { deallocate(block_); }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
-  void* data() const { return data_; }
+  void* data() const { return data_; }  // uninitialised; null if there is no memory
 
  private:
   alignas(64) char near_[4096];
-  void* block_;
-  void* data_;
+  void* block_ = nullptr;  // owned; null if near_ is enough
+  void* data_ = near_;
 };
 
 // Owners of a block and of a pin, which give it back, also if a constructor ends with an exception.

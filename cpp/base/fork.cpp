@@ -33,11 +33,13 @@ void leave_run() { g_runs.fetch_sub(1, std::memory_order_release); }
 }  // namespace
 
 NoFork::NoFork() {
-  if (t_held++ == 0) enter_run();
+  ++t_held;
+  if (t_held == 1) enter_run();
 }
 
 NoFork::~NoFork() {
-  if (--t_held == 0) leave_run();
+  --t_held;
+  if (t_held == 0) leave_run();
 }
 
 ForkAllowed::ForkAllowed() : held_(t_held) {

@@ -19,8 +19,11 @@ struct BFloat16 {
   RANVIER_ALWAYS explicit BFloat16(float x) {
     uint32_t b;
     std::memcpy(&b, &x, sizeof b);
+    const uint32_t last_bit = b >> 16 & 1;                   // of the result before rounding
+    const uint32_t rounded = (b + 0x7fff + last_bit) >> 16;  // half a step is rounded up if last_bit is set
+    const uint32_t quiet = b >> 16 | 0x40;                   // of a NaN
     const bool nan = (b & INT32_MAX) > 0x7f800000;
-    bits = uint16_t(nan ? b >> 16 | 0x40 : (b + 0x7fff + (b >> 16 & 1)) >> 16);
+    bits = uint16_t(nan ? quiet : rounded);
   }
   RANVIER_ALWAYS operator float() const {
     const uint32_t b = uint32_t{bits} << 16;
@@ -57,12 +60,16 @@ struct Float16 {
   RANVIER_ALWAYS operator float() const {
     const uint32_t sign = (bits & 0x8000u) << 16;
     const uint32_t size = bits & 0x7fffu;
-    uint32_t b = (size << 13) + ((size >= 0x7c00 ? 224u : 112u) << 23);
-    if (size < 0x400) {
+    // Exponents are stored with 15 added in float16, and with 127 in float. That of infinity and NaN, 31,
+    // becomes 255.
+    const uint32_t more = size >= 0x7c00 ? 224 : 112;
+    uint32_t b = (size << 13) + (more << 23);
+    if (size < 0x400) {  // 0, or a subnormal number of float16
       const float small = float(size) * 0x1p-24f;
       std::memcpy(&b, &small, sizeof b);
     }
-    b |= sign | (size > 0x7c00 ? 1u << 22 : 0);
+    const uint32_t quiet = size > 0x7c00 ? 1u << 22 : 0;  // of a NaN
+    b |= sign | quiet;
     float x;
     std::memcpy(&x, &b, sizeof x);
     return x;

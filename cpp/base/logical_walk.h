@@ -9,7 +9,8 @@ namespace ranvier {
 template <class T>
 struct LogicalWalk {
   const TensorView<T>& v;
-  int64_t index[kMaxDims], offset = 0;
+  int64_t index[kMaxDims];
+  int64_t offset = 0;
 
   __attribute__((always_inline)) LogicalWalk(const TensorView<T>& view, int64_t first) : v(view) {
     for (int d = v.ndim - 1; d >= 0; --d) {
@@ -21,7 +22,8 @@ struct LogicalWalk {
   __attribute__((always_inline)) void next() {
     for (int d = v.ndim - 1; d >= 0; --d) {
       offset += v.strides[d];
-      if (++index[d] < v.shape[d]) return;
+      ++index[d];
+      if (index[d] < v.shape[d]) return;
       offset -= index[d] * v.strides[d];
       index[d] = 0;
     }

@@ -5,7 +5,8 @@
 namespace ranvier {
 
 struct LongTotal {
-  double total = 0, lost = 0;  // lost: what the additions have lost
+  double total = 0;
+  double lost = 0;  // what the additions have lost to rounding: Neumaier's or Knuth's two-sum
 
   void add(double x) {
     const double sum = total + x;
@@ -13,7 +14,10 @@ struct LongTotal {
     lost += (total - (sum - added)) + (x - added);
     total = sum;
   }
-  double value() const { return lost == lost ? total + lost : total; }  // lost: NaN after an infinite total
+  double value() const {
+    const bool is_infinite = lost != lost;  // inf - inf is NaN
+    return is_infinite ? total : total + lost;
+  }
 };
 
 }  // namespace ranvier

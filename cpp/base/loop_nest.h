@@ -20,20 +20,25 @@ struct LoopNest {
   int64_t shape[kMaxDims];
   int64_t strides[kTensors][kMaxDims];
 
+  // strides_in[t]: the strides of tensor t, in elements. All tensors have the shape shape_in.
   LoopNest(int ndim_in, const int64_t* shape_in, const int64_t* const (&strides_in)[kTensors])
       : ndim(0), size(1) {
     const int64_t* last = strides_in[kTensors - 1];
-    int order[kMaxDims], count = 0;
+    int order[kMaxDims];  // the dimensions of more than one element, the slowest of the last tensor first
+    int count = 0;
     for (int d = 0; d < ndim_in; ++d) {
       size *= shape_in[d];
       if (shape_in[d] == 1) continue;
-      int i = count++;  // insertion keeps the given order among equals, and allocates nothing
+      // A sort by insertion keeps the given order among equals, and allocates nothing.
+      int i = count;
       for (; i > 0 && std::llabs(last[order[i - 1]]) < std::llabs(last[d]); --i) order[i] = order[i - 1];
       order[i] = d;
+      ++count;
     }
     for (int i = 0; i < count; ++i) append(shape_in[order[i]], strides_in, order[i]);
     if (ndim == 0) {  // one element
-      shape[ndim++] = size;
+      shape[0] = size;
+      ndim = 1;
       for (int t = 0; t < kTensors; ++t) strides[t][0] = 1;
     }
   }
@@ -43,10 +48,13 @@ struct LoopNest {
   template <class F>
   void walk(int64_t begin, int64_t end, const F& f) const {
     const int inner = ndim - 1;
-    int64_t index[kMaxDims], offsets[kTensors] = {}, rest = begin;
+    int64_t index[kMaxDims];         // of the present element, along each dimension
+    int64_t offsets[kTensors] = {};  // of the present element in each tensor
     if (begin >= end) return;
-    for (int d = inner; d >= 0; rest /= shape[d], --d) {
+    int64_t rest = begin;
+    for (int d = inner; d >= 0; --d) {
       index[d] = rest % shape[d];
+      rest /= shape[d];
       for (int t = 0; t < kTensors; ++t) offsets[t] += index[d] * strides[t][d];
     }
     for (;;) {
@@ -65,8 +73,10 @@ struct LoopNest {
   // True if the elements of tensor t are stored one after another in the order of the loops.
   bool is_dense(int t) const {
     int64_t expected = 1;
-    for (int d = ndim - 1; d >= 0; expected *= shape[d], --d)
+    for (int d = ndim - 1; d >= 0; --d) {
       if (strides[t][d] != expected) return false;
+      expected *= shape[d];
+    }
     return true;
   }
 
@@ -79,7 +89,8 @@ struct LoopNest {
     if (joins) {
       shape[ndim - 1] *= extent;
     } else {
-      shape[ndim++] = extent;
+      shape[ndim] = extent;
+      ++ndim;
     }
     for (int t = 0; t < kTensors; ++t) strides[t][ndim - 1] = strides_in[t][d];
   }

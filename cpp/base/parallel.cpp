@@ -59,7 +59,12 @@ void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
   // This thread counts itself first and then reads the flag; meet() raises the flag first and then reads the
   // count. So either this thread sees the new round, or the other one sees a sleeper and wakes it.
   g_sleepers.fetch_add(1);
-  for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) sleep_while(flag, seen);
+  uint32_t seen = flag.load();
+  while (is_behind(seen)) {
+    sleep_while(flag, seen);
+    interrupted(team);  // runs the check for signals, if it is due
+    seen = flag.load();
+  }
   g_sleepers.fetch_sub(1);
 }
 
@@ -137,7 +142,11 @@ bool g_has_team = false;  // true if the thread that forks has got g_team
 // fork, so that the child can unlock them, and gets no data that another thread has changed only in part.
 void before_fork() {
   hold_runs();
-  while (!(g_has_team = g_team.try_lock()) && !is_fork_allowed()) nap();
+  for (;;) {
+    g_has_team = g_team.try_lock();
+    if (g_has_team || is_fork_allowed()) break;
+    nap();
+  }
   lock_allocator();
   if (!omp_in_parallel()) omp_pause_resource_all(omp_pause_soft);
   t_placement = Placement{};
@@ -164,7 +173,8 @@ void after_fork_in_child() {
 
 int default_num_threads() {
   const char* setting = std::getenv("OMP_NUM_THREADS");
-  return setting && *setting ? std::min(omp_get_max_threads(), kMostThreads) : usable_cpus();
+  if (!setting || !*setting) return usable_cpus();
+  return std::min(omp_get_max_threads(), kMostThreads);
 }
 
 void init_parallel() {
@@ -216,8 +226,9 @@ void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&),
         const FpEnvironment environment;
         enter_team();
         const int index = omp_get_thread_num();
+        const bool leads = index == 0;
         detail::Progress progress;
-        call(body, OpenTeam(*this, index, omp_get_num_threads(), &progress, cost_ns, index == 0));
+        call(body, OpenTeam(*this, index, omp_get_num_threads(), &progress, cost_ns, leads));
       }
       return;
     }
@@ -229,7 +240,8 @@ void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&),
 void Team::share(int64_t n, double cost_ns, void (*call)(const void*, const OpenTeam&, int64_t, int64_t),
                  const void* body) const {
   const double cost = std::max(cost_ns, cost_ns_);
-  const bool alone = open_ ? size_ == 1 : threads_ <= 1 || cost_ns < kParallelPays;
+  const bool stays_alone = threads_ <= 1 || cost_ns < kParallelPays;  // if no region is open
+  const bool alone = open_ ? size_ == 1 : stays_alone;
   if (alone && cost < kLong) {  // one chunk, and nobody to meet
     if (n > 0) call(body, OpenTeam(*this, index_, size_, progress_, cost, leads_), 0, n);
     return;
@@ -249,7 +261,8 @@ void OpenTeam::meet() const {
 #pragma omp barrier
     return;
   }
-  const uint32_t round = ++progress_->barriers;
+  ++progress_->barriers;
+  const uint32_t round = progress_->barriers;
   std::atomic<uint32_t>& own = g_flags[index_].round;
   own.store(round);
   if (g_sleepers.load() > 0) wake_all(own);
@@ -270,7 +283,8 @@ void Chunks::enter(int thread) {
   thread_ = thread;
   share_begin_ = n_ * thread / team_.size_;
   share_end_ = n_ * (thread + 1) / team_.size_;
-  count_ = share_begin_ < share_end_ ? (share_end_ - 1) / chunk_ + 1 - share_begin_ / chunk_ : 0;
+  count_ = 0;
+  if (share_begin_ < share_end_) count_ = (share_end_ - 1) / chunk_ + 1 - share_begin_ / chunk_;
 }
 
 // Claims the next chunk of the share for this thread, and returns its number; count_ if none is left.

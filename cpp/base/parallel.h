@@ -38,7 +38,8 @@ namespace detail {
 
 // The progress of a thread in a region.
 struct Progress {
-  uint32_t barriers = 0, loops = 0;
+  uint32_t barriers = 0;  // that it has come to
+  uint32_t loops = 0;     // shared loops (Chunks) that it has begun
 };
 
 }  // namespace detail
@@ -79,7 +80,9 @@ class Team {
   StopSignal* stop_;
   detail::Progress* progress_ = nullptr;  // the progress of this thread in the region
   double cost_ns_ = 0;                    // the cost of the loops that this thread works on
-  int threads_, index_ = 0, size_ = 1;
+  int threads_;
+  int index_ = 0;  // of this thread, and the number of threads, in the region
+  int size_ = 1;
   bool open_ = false;  // in a region
   bool leads_ = true;  // on the thread that made the call
 };
@@ -94,7 +97,7 @@ class OpenTeam : public Team {
     if (size_ > 1) meet();
   }
   // A team of this thread alone, for work that the other threads do not share.
-  OpenTeam alone() const { return {*this, 0, 1, nullptr, cost_ns_, leads_}; }
+  OpenTeam alone() const { return {*this, /*index=*/0, /*size=*/1, /*progress=*/nullptr, cost_ns_, leads_}; }
   // The same, with threads() = 1: for calls whose workspace is made for one thread.
   OpenTeam single() const {
     OpenTeam one = alone();
@@ -104,8 +107,14 @@ class OpenTeam : public Team {
 
   // This thread's share of [0, n). A team of one does not divide: a division takes as long as a row of a
   // small product.
-  int64_t share_begin(int64_t n) const { return index_ == 0 ? 0 : n * index_ / size_; }
-  int64_t share_end(int64_t n) const { return index_ + 1 == size_ ? n : n * (index_ + 1) / size_; }
+  int64_t share_begin(int64_t n) const {
+    if (index_ == 0) return 0;  // without a division: most teams of short calls have one thread
+    return n * index_ / size_;
+  }
+  int64_t share_end(int64_t n) const {
+    if (index_ + 1 == size_) return n;
+    return n * (index_ + 1) / size_;
+  }
 
  private:
   friend class Team;
@@ -134,7 +143,8 @@ class Chunks {
  public:
   Chunks(const OpenTeam& team, int64_t n, int64_t chunk);
   bool next();
-  int64_t begin = 0, end = 0;
+  int64_t begin = 0;  // the chunk that next() has found
+  int64_t end = 0;
   // How many items a chunk should have in a loop over n items, by the cost of the team.
   static int64_t size(const OpenTeam& team, int64_t n);
 
@@ -145,8 +155,11 @@ class Chunks {
   const OpenTeam& team_;
   const int64_t n_, chunk_;
   const bool shared_;
-  int thread_, entered_ = 0;  // whose share is being worked on; how many shares are used up
-  int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // the range of this share; how many chunks it has
+  int thread_;       // whose share is being worked on
+  int entered_ = 0;  // how many shares are used up
+  int64_t share_begin_ = 0;
+  int64_t share_end_ = 0;
+  int64_t count_ = 0;  // how many chunks the share has
 };
 
 // All bodies share the code of regions and loops, which calls them through a pointer; that takes a

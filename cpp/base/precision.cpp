@@ -26,7 +26,9 @@ std::atomic<int> g_byte_products{-1};  // a ByteProducts, or -1
 #if RANVIER_HAS_V4
 bool is_at_v4() { return active_isa() == Isa::v4; }
 
-constexpr unsigned kAmxBfloat16 = 1u << 22, kAmxInt8 = 1u << 25;  // bits of CPUID
+// Bits of CPUID.
+constexpr unsigned kAmxBfloat16 = 1u << 22;
+constexpr unsigned kAmxInt8 = 1u << 25;
 
 // True if the processor has AMX for this type, and the system saves the tiles (XCR0) and permits the process
 // to use them.
@@ -132,7 +134,8 @@ ByteProducts fastest_of_bytes() {
 
 Bfloat16 fastest() {
   if (has(Bfloat16::tiles) && tiles_pay()) return Bfloat16::tiles;
-  return has(Bfloat16::pairs) && pairs_pay() ? Bfloat16::pairs : Bfloat16::none;
+  if (has(Bfloat16::pairs) && pairs_pay()) return Bfloat16::pairs;
+  return Bfloat16::none;
 }
 #else
 bool is_at_v4() { return false; }

@@ -6,7 +6,8 @@
 namespace ranvier {
 namespace detail {
 
-constexpr int64_t kChunk = 16, kShort = 256;  // bytes
+constexpr int64_t kChunk = 16;   // bytes: one register of every level
+constexpr int64_t kShort = 256;  // bytes; longer runs are left to memcpy
 
 // Calls chunk(i) for chunks of kChunk bytes, at byte i, that cover [0, n), n >= kChunk; the last may overlap
 // the one before.

@@ -109,7 +109,8 @@ void read_cache_sizes(int64_t (&sizes)[3]) {
 
 bool may_use_tiles() {
 #if defined(__x86_64__)
-  constexpr int kAsk = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: for all threads
+  constexpr int kAsk = 0x1023;   // ARCH_REQ_XCOMP_PERM: for all threads
+  constexpr int kTileData = 18;  // XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, kAsk, kTileData) == 0;
 #else
   return false;

@@ -17,6 +17,12 @@
 // Declares what every kernel call has: its name, run(), and buffers(), which lists the views in the
 // arguments. Views of constant elements are read, others are written; in_place() marks a view that is both,
 // views() an array of views.
+//
+//   struct Copy {
+//     RANVIER_CALL("copy", x, y);  // run() is defined in a .cpp file
+//     TensorView<const T> x;       // read
+//     TensorView<T> y;             // written
+//   };
 #define RANVIER_CALL(call_name, ...)                      \
   static constexpr const char* name = call_name;          \
   void buffers(ViewList& v) const { v.add(__VA_ARGS__); } \
@@ -58,7 +64,8 @@ Views<T> views(const TensorView<T>* first, int count) {
 }
 
 // The argument of buffers() of a call, which adds each view that the call reads or writes; views without data
-// are left out.
+// are left out. call: the struct of the call, of `size` bytes; the views found are appended to `found`.
+// Kernels are compiled without exceptions, so `found` must have room for all of them (program/recording.cpp).
 class ViewList {
  public:
   ViewList(const void* call, size_t size, std::vector<View>& found)
@@ -74,8 +81,10 @@ class ViewList {
   template <class T>
   void add_one(const TensorView<T>& v, bool reads = std::is_const_v<T>, bool writes = !std::is_const_v<T>) {
     static_assert(sizeof v == sizeof(AnyView));
-    const char type = v.stored == Stored::float16 ? 'e' : v.stored == Stored::bfloat16 ? 'E' : 0;
-    note(&v, uint16_t(item_of(v)), type ? type : type_of<std::remove_const_t<T>>(), reads, writes);
+    char type = type_of<std::remove_const_t<T>>();
+    if (v.stored == Stored::float16) type = type_of<Float16>();
+    if (v.stored == Stored::bfloat16) type = type_of<BFloat16>();
+    note(&v, uint16_t(item_of(v)), type, reads, writes);
   }
   template <class T, class... Uses>
   void add_one(const Views<T>& list, Uses... uses) {
@@ -90,7 +99,7 @@ class ViewList {
     add_one(v.views, v.reads, v.writes);
   }
   template <class T>
-  static constexpr char type_of() {
+  static constexpr char type_of() {  // the letter of View::type
     if constexpr (std::is_same_v<T, float>) return 'f';
     if constexpr (std::is_same_v<T, double>) return 'd';
     if constexpr (std::is_same_v<T, bool>) return '?';

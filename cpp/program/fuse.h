@@ -32,18 +32,22 @@ class Graph {
   // bfloat16.
   template <class Call>
   Call* as(int i) {
-    return i >= 0 && code_[i].type && !code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
+    if (i < 0 || !code_[i].type || code_[i].has_halves()) return nullptr;
+    return code_[i].as<Call>();
   }
   // The same for an instruction that works on arrays of float16 or bfloat16.
   template <class Call>
   Call* of_halves(int i) {
-    return i >= 0 && code_[i].type && code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
+    if (i < 0 || !code_[i].type || !code_[i].has_halves()) return nullptr;
+    return code_[i].as<Call>();
   }
   // f(i, call) for each instruction i that is one of these calls.
   template <class... Calls, class F>
   void each(F f) {
-    const auto take = [&](int i, auto* call) { return call && (f(i, *call), true); };
-    for (int i = 0; i < size(); ++i) (void)(take(i, as<Calls>(i)) || ...);
+    for (int i = 0; i < size(); ++i) {
+      const bool found = (call_if<Calls>(i, f) || ...);
+      (void)found;
+    }
   }
 
   // The producer: the instruction that makes x for instruction i alone; -1 if there is none. x is then a
@@ -51,7 +55,8 @@ class Graph {
   // nothing before i uses their memory.
   template <class T>
   int producer(const TensorView<T>& x, int i) const {
-    return is_whole(x) ? producer_of_buffer(buffer(x), i) : -1;
+    if (!is_whole(x)) return -1;
+    return producer_of_buffer(buffer(x), i);
   }
 
   // The index of the buffer into which a view points, or -1.
@@ -130,6 +135,14 @@ class Graph {
   void mark_prepared();  // sets Instruction::prepared where makes_fixed()
 
  private:
+  // Calls f(i, call) if instruction i is a Call; returns whether it is.
+  template <class Call, class F>
+  bool call_if(int i, F& f) {
+    Call* const call = as<Call>(i);
+    if (!call) return false;
+    f(i, *call);
+    return true;
+  }
   template <class Call>
   void set_call(Instruction& in, const Call& call) const {
     in.type = &call_type<Call>();

@@ -6,6 +6,10 @@
 //   an activation, or its backward        into a product, conv2d or batch norm
 //   a max-pool                            into a conv2d or batch norm, which may include a ReLU
 //   a copy, or a sum in place             into a product
+//
+// Terms of fuse.h: a producer makes its result for one reader alone; a view is "whole" if it is all of its
+// buffer. The merged call gets the output view of instruction i in place of its own, and merged(p, i) removes
+// instruction i.
 #include <algorithm>
 
 #include "kernels/activation/activation.h"
@@ -43,8 +47,9 @@ bool is_rows(const Graph& graph, const TensorView<T>& v, int channel) {
 // True if the statistics, weight and bias of the norm are fixed (Graph::is_fixed) or absent.
 template <class T>
 bool is_fixed(const Graph& graph, const BatchNormForward<T>& norm) {
-  for (const TensorView<const T>& v :
-       {as_const(norm.running_mean), as_const(norm.running_var), norm.weight, norm.bias})
+  const TensorView<const T> numbers[] = {as_const(norm.running_mean), as_const(norm.running_var), norm.weight,
+                                         norm.bias};
+  for (const TensorView<const T>& v : numbers)
     if (v.data && !graph.is_fixed(v)) return false;
   return true;
 }
@@ -71,15 +76,16 @@ template <class T>
 void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
   if (norm.training || !norm.columns || numel(norm.x) == 0 || !is_fixed(graph, norm)) return;
   if (graph.is_read(norm.mean) || graph.is_read(norm.rstd)) return;
-  if (!is_rows(graph, norm.x, 1) || !is_rows(graph, norm.y, 1)) return;
+  if (!is_rows(graph, norm.x, /*channel=*/1) || !is_rows(graph, norm.y, /*channel=*/1)) return;
   const int p = graph.producer(norm.x, i);
   if (auto* c = graph.as<Conv2dForward<T>>(p)) {
-    if (c->activation != Conv2dActivation::none || c->norm.data || !is_rows(graph, c->y, 1)) return;
+    if (c->activation != Conv2dActivation::none || c->norm.data) return;
+    if (!is_rows(graph, c->y, /*channel=*/1)) return;
     c->norm = prepare_line(graph, p, norm);
     c->y.data = norm.y.data;
   } else if (auto* m = graph.as<Matmul<T>>(p)) {
     if (m->activation.kind != Activation::none || m->norm.data || m->saved.data || m->parts > 1) return;
-    if (m->c.shape[0] != 1 || !is_rows(graph, m->c, 2)) return;
+    if (m->c.shape[0] != 1 || !is_rows(graph, m->c, /*channel=*/2)) return;
     m->norm = prepare_line(graph, p, norm);
     m->c.data = norm.y.data;
   } else {
@@ -102,17 +108,21 @@ void fuse(Graph& graph, int i, const ActivationForward<T>& f) {
   if (!same_elements(graph, f.x, f.y)) return;
   const int p = graph.producer(f.x, i);
   const bool relu = f.kind == Activation::relu;
-  if (auto* m = graph.as<Matmul<T>>(p); m && m->activation.kind == Activation::none && m->parts == 1) {
+  if (auto* m = graph.as<Matmul<T>>(p)) {
+    if (m->activation.kind != Activation::none || m->parts != 1) return;
     m->activation = {f.kind, f.alpha, f.beta};
     m->c.data = f.y.data;
-  } else if (auto* c = graph.as<Conv2dForward<T>>(p); c && relu && c->activation == Conv2dActivation::none) {
+  } else if (auto* c = graph.as<Conv2dForward<T>>(p)) {
+    if (!relu || c->activation != Conv2dActivation::none) return;
     c->activation = Conv2dActivation::relu;
     c->y.data = f.y.data;
-  } else if (auto* q = graph.as<QuantizedMatmul>(p); q && q->activation.kind == Activation::none) {
+  } else if (auto* q = graph.as<QuantizedMatmul>(p)) {
+    if (q->activation.kind != Activation::none) return;
     q->activation = {f.kind, f.alpha, f.beta};
     q->y.data = reinterpret_cast<float*>(f.y.data);  // T is float: its buffer is that of q
-  } else if (auto* n = graph.as<BatchNormForward<T>>(p); n && relu && !n->relu && n->columns) {
-    if (n->y.shape[2] != 1 && n->y.strides[2] != n->y.shape[1]) return;
+  } else if (auto* n = graph.as<BatchNormForward<T>>(p)) {
+    const bool dense_pixels = n->y.shape[2] == 1 || n->y.strides[2] == n->y.shape[1];
+    if (!relu || n->relu || !n->columns || !dense_pixels) return;
     n->relu = true;
     n->y.data = f.y.data;
   } else {
@@ -171,13 +181,14 @@ void find_again(Graph& graph, int i, const Pool& again) {
   if (!graph.is_temporary(again.y) || !graph.is_whole(again.y) || graph.is_read(again.where)) return;
   const int x = graph.buffer(again.x);
   for (int j : graph.readers(x)) {
-    const Pool* pool = j < i ? graph.as<Pool>(j) : nullptr;
+    if (j >= i) continue;
+    const Pool* pool = graph.as<Pool>(j);
     if (!pool || pool->x.data != again.x.data || !same_layout(pool->x, again.x)) continue;
     if (!same_axis(pool->rows, again.rows) || !same_axis(pool->columns, again.columns)) continue;
     if (!graph.is_whole(pool->y) || !same_layout(pool->y, again.y)) continue;
     if (graph.written_between(x, j, i) || graph.written_after(graph.buffer(pool->y), j)) continue;
     graph.redirect(graph.buffer(again.y), pool->y.data);
-    graph.merged(j, i, false);
+    graph.merged(j, i, /*later=*/false);
     return;
   }
 }
@@ -217,7 +228,8 @@ Conv2dPoolForward pooled(Conv2dForward<float> conv, const Pool& pool, const Tens
 void fuse(Graph& graph, int i, const Pool& pool) {
   if (!are_side_by_side(graph, pool) || !graph.is_temporary(pool.where)) return;
   const std::vector<int> readers = graph.readers(graph.buffer(pool.where));
-  const TensorView<uint8_t> where = readers.empty() ? TensorView<uint8_t>{} : pool.where;
+  TensorView<uint8_t> where{};  // not stored if nothing reads it
+  if (!readers.empty()) where = pool.where;
   const int p = graph.producer(pool.x, i);
   if (const auto* c = graph.as<Conv2dForward<float>>(p)) {
     const Conv2dForward<float> conv = *c;
@@ -225,9 +237,10 @@ void fuse(Graph& graph, int i, const Pool& pool) {
     if (conv.activation == Conv2dActivation::relu && !is_masked(graph, readers, pool)) return;
     graph.replace(p, pooled(conv, pool, where));
   } else if (auto* norm = graph.as<BatchNormForward<float>>(p)) {
-    if (!norm->columns || norm->pool.y.data || !is_rows(graph, norm->x, 1) || !is_rows(graph, norm->y, 1))
-      return;
-    if (norm->y.shape[1] != pool.x.shape[1] || norm->y.shape[2] != pool.rows.in * pool.columns.in) return;
+    if (!norm->columns || norm->pool.y.data) return;
+    if (!is_rows(graph, norm->x, /*channel=*/1) || !is_rows(graph, norm->y, /*channel=*/1)) return;
+    const int64_t pixels = pool.rows.in * pool.columns.in;
+    if (norm->y.shape[1] != pool.x.shape[1] || norm->y.shape[2] != pixels) return;
     if (norm->relu && !is_masked(graph, readers, pool)) return;
     norm->y.data = nullptr;
     norm->pool.y = pool.y;
@@ -293,7 +306,8 @@ int product(Graph& graph, int i, const TensorView<const T>& x, const TensorView<
   if (!graph.is_temporary(x) || graph.readers(buffer) != std::vector<int>{i}) return -1;
   const int p = graph.writer(buffer);
   if (!graph.as<Matmul<T>>(p) || p > i) return -1;
-  return graph.is_untouched(y, p, i) ? p : -1;
+  if (!graph.is_untouched(y, p, i)) return -1;
+  return p;
 }
 
 // Lets product p write to y, and removes instruction i.

@@ -8,6 +8,7 @@
 
 namespace ranvier::bind {
 
+constexpr int kParameters = -1;       // take(): the parameters, not one of their states
 constexpr int64_t kPays = 1 << 15;    // elements of the sum from which a divided update saves time
 constexpr int64_t kAtOnce = 1 << 13;  // elements of a thread that are summed and updated at once, in L2
 
@@ -32,14 +33,16 @@ OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin
   part(s.gradient);
   for (TensorView<float>& state : s.states)
     if (state.data) part(state);
-  for (TensorView<double>* number : {&s.step, &s.number})
-    if (number->data && cells) {
-      *cells = *number->data;
-      number->data = cells++;
-    }
-  if (s.single.data && cells) {
+  if (!cells) return s;
+  for (TensorView<double>* number : {&s.step, &s.number}) {
+    if (!number->data) continue;
+    *cells = *number->data;
+    number->data = cells;
+    ++cells;
+  }
+  if (s.single.data) {  // the number as a float, from which the copy is made
     *cells = *s.single.data;
-    s.number.data = cells++;
+    s.number.data = cells;
     s.single.data = nullptr;
   }
   return s;
@@ -60,14 +63,20 @@ bool RankUpdate::each(Does does) const {
 
 RankUpdate::RankUpdate(const Program& update, RankSum& ranks)
     : ranks_(ranks), all_(update.instructions()), head_(ranks.count()) {
-  pays_ = ranks.ranks() > 1 && ranks.count() >= kPays && ranks.type() == DType::float32 &&
-          each([&](const Step&, const Segment& s) { return fits(s); }) && head_ <= ranks.bound(1);
+  pays_ = false;
+  if (ranks.ranks() <= 1 || ranks.count() < kPays || ranks.type() != DType::float32) return;
+  const bool all_fit =
+      each([&](const Step&, const Segment& s) { return fits(s); });  // sets head_ and states_
+  pays_ = all_fit && head_ <= ranks.bound(1);
 }
 
+// True if the segment's parameter lies in the sum as a whole, in one piece. Notes which states it has, and
+// where the first parameter begins.
 bool RankUpdate::fits(const Segment& s) {
   const int64_t at = place(s);
   if (at < 0 || at + numel(s.parameter) > ranks_.count()) return false;
-  for (int i = 0; i < kMaxStates; ++i) states_ |= (s.states[i].data != nullptr) << i;
+  for (int i = 0; i < kMaxStates; ++i)
+    if (s.states[i].data) states_ |= 1 << i;
   head_ = std::min(head_, at);
   return is_contiguous(as_const(s.parameter)) && is_contiguous(s.gradient);
 }
@@ -77,7 +86,7 @@ void RankUpdate::run(const Step& step, const Segment& segment, const Team& team)
   one_.settings = step.settings;
   one_.count = 1;
   one_.segments[0] = segment;
-  one_.run(team, nullptr);
+  one_.run(team, /*workspace=*/nullptr);
 }
 
 // Sums, updates and publishes the elements [begin, end). The parameters' counts of steps do not change.
@@ -98,7 +107,8 @@ void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
 // Counts one step of each parameter: runs the update on no elements, with the parameter's own counts.
 void RankUpdate::count(const Team& team) {
   each([&](const Step& step, const Segment& s) {
-    run(step, cut(s, 0, 0, 0, nullptr), team);
+    const Segment empty = cut(s, /*at=*/0, /*begin=*/0, /*end=*/0, /*cells=*/nullptr);
+    run(step, empty, team);
     return true;
   });
 }
@@ -111,21 +121,28 @@ bool RankUpdate::run(const Team& team, bool last) {
     for (int64_t i = ranks_.begin_own(head_); i < end; i += step) update(i, std::min(i + step, end), team);
     count(team);
   }
-  return ranks_.take([&](int64_t rank) { take(0, rank); }) && (!last || gather_state());
+  const bool taken = ranks_.take([&](int64_t rank) { take(kParameters, rank); });
+  if (!taken) return false;
+  return !last || gather_state();
 }
 
-// Copies a rank's elements of all parameters (which = 0) or of their state which - 1: see RankSum::move().
+// Copies a rank's elements of all parameters (which = kParameters) or of their state `which`: see
+// RankSum::move().
 void RankUpdate::take(int which, int64_t rank) const {
   each([&](const Step&, const Segment& s) {
-    float* const data = which ? s.states[which - 1].data : s.parameter.data;
+    float* const data = which == kParameters ? s.parameter.data : s.states[which].data;
     if (data) ranks_.move(rank, place(s), numel(s.parameter), reinterpret_cast<char*>(data));
     return true;
   });
 }
 
 bool RankUpdate::gather_state() {
-  for (int i = 1; i <= kMaxStates; ++i)
-    if (states_ & 1 << (i - 1) && !ranks_.exchange([&](int64_t rank) { take(i, rank); }, true)) return false;
+  for (int i = 0; i < kMaxStates; ++i) {
+    const bool has_state = (states_ & 1 << i) != 0;
+    if (!has_state) continue;
+    const bool done = ranks_.exchange([&](int64_t rank) { take(i, rank); }, /*begins=*/true);
+    if (!done) return false;
+  }
   return true;
 }
 
@@ -133,8 +150,9 @@ bool RankUpdate::complete() {
   ranks_.sum(ranks_.begin_own(head_), ranks_.end_own());
   const int64_t size = ranks_.count() - head_;
   char* const values = ranks_.values() + head_ * sizeof(float);
-  return ranks_.exchange([&](int64_t rank) { ranks_.move(rank, head_, size, values); }, false) &&
-         gather_state();
+  const bool done =
+      ranks_.exchange([&](int64_t rank) { ranks_.move(rank, head_, size, values); }, /*begins=*/false);
+  return done && gather_state();
 }
 
 }  // namespace ranvier::bind

@@ -19,7 +19,9 @@ namespace {
 
 // Counts of runs: the times of the first kWarm runs are thrown away; up to kTeam runs the team is measured,
 // then up to kMeasured one thread.
-constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
+constexpr int kWarm = 3;
+constexpr int kTeam = kWarm + 8;
+constexpr int kMeasured = kTeam + 6;
 
 // Clears a container of the program at the end of a block. The container keeps its memory for the next call.
 // It must be used within a Turn.
@@ -95,15 +97,17 @@ void ArrayProgram::add_to_programs() {
 void ArrayProgram::set_up() {
   // A forked child does not have the threads that had a Turn, so it resets the locks. No run is half done at
   // a fork (base/fork.h).
-  at_fork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
-          [] {
-            for (ArrayProgram* program : g_programs) {
-              if (program->runner_.load() == std::this_thread::get_id()) continue;
-              new (&program->mutex_) std::mutex;
-              program->runner_.store(std::thread::id());
-            }
-            g_mutex.unlock();
-          });
+  const auto before = [] { g_mutex.lock(); };
+  const auto after_in_parent = [] { g_mutex.unlock(); };
+  const auto after_in_child = [] {
+    for (ArrayProgram* program : g_programs) {
+      if (program->runner_.load() == std::this_thread::get_id()) continue;
+      new (&program->mutex_) std::mutex;
+      program->runner_.store(std::thread::id());
+    }
+    g_mutex.unlock();
+  };
+  at_fork(before, after_in_parent, after_in_child);
 }
 
 ArrayProgram::~ArrayProgram() {
@@ -120,13 +124,15 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
     return found == list.end() ? -1 : static_cast<int>(found - list.begin());
   };
   const int kept = place_in(regions.kept);
-  int output = kept < 0 ? place_in(regions.outputs) : -1;
+  int output = -1;  // of a kept gradient
+  if (kept < 0) output = place_in(regions.outputs);
   if (kept < 0 && output < 0) {
-    output = settings_.outputs++;
+    output = settings_.outputs;
+    ++settings_.outputs;
     regions.outputs.push_back(region);
   }
   const Region& memory = recording.regions[region];
-  ResultForm form{{result, memory.begin}, output, kept, false};
+  ResultForm form{{result, memory.begin}, output, kept, /*whole=*/false};
   PyArrayObject* a = as_array(result);
   bool shares = false;
   for (ResultForm& other : settings_.results)
@@ -135,10 +141,11 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
       shares = true;
     }
   if (output >= 0 && !shares && PyArray_SIZE(a) > 0) {
+    // The result fills its memory: then a run can make its array, and no view of it.
     const auto [first, last] = reach_of(a);
-    form.whole = first == memory.begin && PyArray_BYTES(a) == first && last == first + memory.bytes &&
-                 PyArray_NBYTES(a) == static_cast<npy_intp>(memory.bytes) && PyArray_ISNOTSWAPPED(a) &&
-                 is_number_type(PyArray_TYPE(a));
+    const bool fills = first == memory.begin && PyArray_BYTES(a) == first && last == first + memory.bytes &&
+                       PyArray_NBYTES(a) == static_cast<npy_intp>(memory.bytes);
+    form.whole = fills && PyArray_ISNOTSWAPPED(a) && is_number_type(PyArray_TYPE(a));
   }
   settings_.results.push_back(std::move(form));
 }
@@ -168,7 +175,11 @@ void ArrayProgram::set_call(const Signature& signature, const py::list& gradient
   for (py::handle item : gradients) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const py::object tensor = t[1];
-    const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
+    const void* data = nullptr;
+    if (!tensor.is_none()) {
+      const py::object array = tensor.attr("_array");
+      data = PyArray_DATA(as_array(array));
+    }
     new_gradients.push_back({t[0], tensor, static_cast<int>(whole_number(t[2])), data});
   }
   std::vector<std::pair<py::object, py::object>> new_changed;
@@ -241,8 +252,9 @@ bool ArrayProgram::meets(const Signature& call) const {
   const auto is_reached = [&](PyObject* x) {
     return std::binary_search(reached_.begin(), reached_.end(), x);
   };
-  return std::any_of(call.sources.begin(), call.sources.end(), is_reached) ||
-         std::any_of(call.arrays.begin(), call.arrays.end(), [&](py::handle a) { return writes_into(a); });
+  if (std::any_of(call.sources.begin(), call.sources.end(), is_reached)) return true;
+  const auto is_written = [&](py::handle array) { return writes_into(array); };
+  return std::any_of(call.arrays.begin(), call.arrays.end(), is_written);
 }
 
 bool ArrayProgram::meets(const py::tuple& arguments, const py::dict& keywords) {
@@ -255,7 +267,8 @@ py::object ArrayProgram::call(const py::tuple& arguments, PyObject* keywords) {
   const Turn turn(*this);
   Signature& call = spare_call_;
   const Emptied<Signature> emptied{call};
-  if (checks_left == 0 || !fits(call, arguments, keywords) || !holds() || meets(call)) return py::none();
+  if (checks_left == 0 || !fits(call, arguments, keywords)) return py::none();
+  if (!holds() || meets(call)) return py::none();
   const py::object results = run_on(call.arrays);
   checks_left -= !results.is_none();
   return results;
@@ -304,8 +317,10 @@ ArrayProgram::Turn::~Turn() {
 }
 
 void ArrayProgram::prepare(const std::vector<py::object>& arrays, std::vector<py::object>& memory) {
-  for (size_t i = 0; i < arguments_.size(); ++i)
-    program_->set_argument(static_cast<int>(i), PyArray_BYTES(as_array(arguments_[i].aligned(arrays[i]))));
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    const py::handle array = arguments_[i].aligned(arrays[i]);
+    program_->set_argument(static_cast<int>(i), PyArray_BYTES(as_array(array)));
+  }
   memory.reserve(settings_.outputs);
   for (int i = 0; i < settings_.outputs; ++i) {
     memory.push_back(new_output(i));
@@ -324,7 +339,8 @@ bool ArrayProgram::run() {
   without_team_ |= without_team;
   const bool solo = without_team || settings_.runs >= kTeam;
   if (program_->run_measured(solo)) return false;  // later instructions were not measured
-  if (++settings_.runs == kWarm) program_->forget_times();
+  ++settings_.runs;
+  if (settings_.runs == kWarm) program_->forget_times();
   if (settings_.runs == kMeasured) {
     program_->choose_threads();
     if (shared_) shared_->take_times(*this);

@@ -34,8 +34,9 @@ bool Gradient::is_held() const {
   const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
   const bool in_cell = changed_last(cell.ptr()).is(now);
   constexpr int kOwn = 1 + kHeldReferences;
-  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now.ptr()) > kOwn + in_cell ||
-         Py_REFCNT(cell.ptr()) > kOwn;
+  if (Py_REFCNT(tensor.ptr()) > 1 + in_leaf) return true;
+  if (Py_REFCNT(now.ptr()) > kOwn + in_cell) return true;
+  return Py_REFCNT(cell.ptr()) > kOwn;
 }
 
 py::list ArrayProgram::gradients() {
@@ -59,7 +60,8 @@ void ArrayProgram::release_held_gradients() {
 void ArrayProgram::renew(Gradient& g) {
   py::object renewed = checked(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
   g.tensor = std::move(renewed);
-  char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
+  const py::object array = g.tensor.attr("_array");
+  char* data = static_cast<char*>(PyArray_DATA(as_array(array)));
   g.data = data;
   program_->set_kept(g.kept, data);
 }
@@ -84,8 +86,9 @@ bool ArrayProgram::gradients_are_apart() const {
   if (movable_.empty()) return true;
   std::vector<char*> all;
   for (const MovableGradient& f : movable_) {
-    all.push_back(address_of_gradient(f.leaf));
-    if (std::binary_search(fixed_.begin(), fixed_.end(), all.back())) return false;
+    char* const address = address_of_gradient(f.leaf);
+    if (std::binary_search(fixed_.begin(), fixed_.end(), address)) return false;
+    all.push_back(address);
   }
   std::sort(all.begin(), all.end());
   return std::adjacent_find(all.begin(), all.end()) == all.end();
@@ -106,8 +109,10 @@ std::vector<py::object> ArrayProgram::find_gradients() {
   for (const MovableGradient& f : movable_) {
     const Held tensor = slot_of(f.leaf.ptr(), tensor_slots().grad);
     if (tensor.is_none()) break;
-    arrays.push_back(py::object(py::reinterpret_borrow<py::object>(tensor.ptr()).attr("_array")));
-    char* data = static_cast<char*>(PyArray_DATA(as_array(arrays.back())));
+    const auto owned = py::reinterpret_borrow<py::object>(tensor.ptr());
+    const py::object array = owned.attr("_array");
+    char* data = static_cast<char*>(PyArray_DATA(as_array(array)));
+    arrays.push_back(array);
     for (Gradient& g : gradients_)
       if (g.kept >= 0 && g.data == data) renew(g);
     program_->set_kept(f.kept, data);

@@ -12,14 +12,19 @@ namespace {
 // The bytes that the array's elements lie in, from the first to the last.
 Block block_of(py::handle array) {
   const auto [first, last] = reach_of(as_array(array));
-  return {first, PyArray_SIZE(as_array(array)) ? static_cast<size_t>(last - first) : 0};
+  const bool empty = PyArray_SIZE(as_array(array)) == 0;
+  const size_t bytes = empty ? 0 : static_cast<size_t>(last - first);
+  return {first, bytes};
 }
 
 // True if two of the blocks have bytes in common.
 bool share_memory(std::vector<Block> blocks) {
-  std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.begin < b.begin; });
-  for (size_t i = 0; i + 1 < blocks.size(); ++i)
-    if (blocks[i].begin + blocks[i].bytes > blocks[i + 1].begin) return true;
+  const auto begins_before = [](const Block& a, const Block& b) { return a.begin < b.begin; };
+  std::sort(blocks.begin(), blocks.end(), begins_before);
+  for (size_t i = 0; i + 1 < blocks.size(); ++i) {
+    const char* const end = blocks[i].begin + blocks[i].bytes;
+    if (end > blocks[i + 1].begin) return true;
+  }
   return false;
 }
 
@@ -74,7 +79,9 @@ bool ProgramForm::add_lasting(py::handle array) {
 bool ProgramForm::add_gradients(const ArrayProgram& program) {
   for (size_t i = 0; i < program.gradients_.size(); ++i) {
     const Gradient& g = program.gradients_[i];
-    if (g.kept != static_cast<int>(i) || !add_lasting(py::object(g.tensor.attr("_array")))) return false;
+    if (g.kept != static_cast<int>(i)) return false;
+    const py::object array = g.tensor.attr("_array");
+    if (!add_lasting(array)) return false;
   }
   return true;
 }
@@ -84,10 +91,12 @@ void ProgramForm::add_constants(const ArrayProgram& program) {
   for (const py::object& owner : program.owners_) {
     if (!PyArray_Check(owner.ptr()) || PyArray_ISWRITEABLE(as_array(owner))) continue;
     blocks_.push_back(block_of(owner));
-    if (share_memory(blocks_))  // the constant is one of the arrays added before
+    const bool added_before = share_memory(blocks_);
+    if (added_before) {
       blocks_.pop_back();
-    else
+    } else {
       constants_.push_back(owner);
+    }
   }
 }
 
@@ -129,9 +138,12 @@ ArrayProgram::ArrayProgram(const std::shared_ptr<ProgramForm>& form, const Progr
 // Keeps memory from being freed while the program lives: a block of ranvier's allocator by a pin, any other
 // by a reference to its owner.
 void ArrayProgram::hold(const OwnedMemory& memory) {
-  if (!memory.ours) return owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
-  pins_.emplace_back();
-  pin(memory.begin, false);
+  if (!memory.ours) {
+    owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
+    return;
+  }
+  pins_.emplace_back();  // before pin(), as it may throw
+  pin(memory.begin, /*discard=*/false);
   pins_.back().reset(memory.begin);
 }
 

@@ -20,8 +20,11 @@ namespace {
 
 PyTypeObject* g_deferred;  // the class Deferred (tape/deferred.py)
 // Dicts, mostly empty: of Tensors with other memory (tensors/replaced.py), and of hooks (tape/hooks.py).
+// g_before and g_after: hooks of leaves by id(leaf), g_of_nodes: hooks of nodes.
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
-PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
+PyObject* g_own_release;  // Function.release itself: a class that overrides it is called by Python
+// Interned names of attributes.
+PyObject *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
 
 py::object attribute(PyObject* owner, PyObject* name) { return checked(PyObject_GetAttr(owner, name)); }
 py::object kept(Held held) { return py::reinterpret_borrow<py::object>(held); }
@@ -32,8 +35,10 @@ py::object called(const py::object& f, const A&... arguments) {
 bool is_function(PyObject* node) { return PyObject_TypeCheck(node, g_nodes.function); }
 
 py::object edges_of(PyObject* node) {
-  if (is_function(node))
-    if (const Held edges = slot_of(node, g_nodes.edges)) return kept(edges);
+  if (is_function(node)) {
+    const Held edges = slot_of(node, g_nodes.edges);
+    if (edges) return kept(edges);
+  }
   return attribute(node, g_edges);
 }
 
@@ -74,10 +79,13 @@ struct Entry {
   bool is_wanted() const { return needed || captured; }
 };
 
+// One call of backward. Made and used with the GIL held; it owns references to all that it keeps, except to
+// captures_ and rules_, which the caller holds.
 class Backward {
  public:
-  // retain: nodes keep what forward saved. by_steps: steps[1] runs every node. rules: the rules by the
-  // classes of nodes (tape/higher_order.py) if gradients are Tensors (create_graph=True), else None.
+  // steps: the Python functions for rare cases, in the order of _STEPS (tape/backpropagation.py). retain:
+  // nodes keep what forward saved. by_steps: steps[1] runs every node. rules: the rules by the classes of
+  // nodes (tape/higher_order.py) if gradients are Tensors (create_graph=True), else None.
   Backward(PyObject* steps, bool retain, bool by_steps, PyObject* rules)
       : retain_(retain), by_steps_(by_steps), on_tensors_(rules != Py_None), rules_(rules) {
     py::object* const all[] = {&add_, &gradients_, &hooks_, &accumulate_, &hooked_leaf_};
@@ -124,10 +132,13 @@ class Backward {
   template <class F>  // f(entry) for the nodes in an iterable that have an entry
   void for_each(PyObject* nodes, const F& f) {
     const py::object list = checked(PySequence_List(nodes));
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.ptr()); ++i)
-      if (const auto at = entries_.find(PyList_GET_ITEM(list.ptr(), i)); at != entries_.end()) f(at->second);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.ptr()); ++i) {
+      const auto at = entries_.find(PyList_GET_ITEM(list.ptr(), i));
+      if (at != entries_.end()) f(at->second);
+    }
   }
 
+  // Visits all nodes that the roots lead to, and counts in Entry::waits the edges to each of them.
   void count_uses() {
     std::vector<Entry*> stack = starts_;
     while (!stack.empty()) {
@@ -172,10 +183,13 @@ class Backward {
       to.own = !on_tensors_;
       return;
     }
-    if (on_tensors_ || PyArray_CheckExact(gradient) || PyObject_TypeCheck(gradient, g_deferred))
+    const bool stays =
+        on_tensors_ || PyArray_CheckExact(gradient) || PyObject_TypeCheck(gradient, g_deferred);
+    if (stays) {
       to.gradient = py::reinterpret_borrow<py::object>(gradient);
-    else
+    } else {  // such as a NumPy scalar: the step makes an array of it
       to.gradient = called(add_, py::none(), py::handle(gradient), py::bool_(false));
+    }
   }
 
   // Replaces a Deferred (a gradient not computed yet) by its array, unless the node's Function takes one.
@@ -206,33 +220,40 @@ class Backward {
     }
   }
 
+  // Calls the hooks of a node on its gradient, which they may replace.
   void call_hooks(Entry& entry, bool leaf) {
     PyObject* node = entry.node.ptr();
-    py::object seen_by;
-    if (leaf) {
-      if (PyDict_GET_SIZE(g_before))  // by id(node)
-        seen_by = kept(value_of(g_before, checked(PyLong_FromVoidPtr(node)).ptr()));
-    } else {
-      seen_by = is_function(node) ? kept(slot_of(node, g_nodes.hooks)) : attribute(node, g_hooks);
+    py::object hooks;
+    if (!leaf && is_function(node)) {
+      hooks = kept(slot_of(node, g_nodes.hooks));
+    } else if (!leaf) {
+      hooks = attribute(node, g_hooks);
+    } else if (PyDict_GET_SIZE(g_before)) {
+      const py::object id = checked(PyLong_FromVoidPtr(node));
+      hooks = kept(value_of(g_before, id.ptr()));
     }
-    if (!seen_by || seen_by.is_none() || !is_true(seen_by)) return;
-    entry.gradient = called(hooks_, seen_by, entry.gradient);
+    if (!hooks || hooks.is_none() || !is_true(hooks)) return;
+    entry.gradient = called(hooks_, hooks, entry.gradient);
     entry.own = false;
   }
 
+  // Stores the node's gradient, or None if it got none, as a result of a restricted backward.
   void capture(Entry& entry) {
     py::object value = entry.gradient ? entry.gradient : py::none();
     if (PyObject_TypeCheck(value.ptr(), g_deferred)) value = called(value.attr("array"));
     if (PyDict_SetItem(captures_, entry.node.ptr(), value.ptr()) < 0) throw py::error_already_set();
   }
 
+  // Adds the gradient to the leaf's grad. The array itself becomes the grad where that is allowed.
   void add_to(PyObject* leaf, Entry& entry) {
     const bool hooked = PyDict_GET_SIZE(g_of_nodes) || PyDict_GET_SIZE(g_after);
     py::object gradient = std::move(entry.gradient);
     if (!hooked) {
       if (kept(slot_of(leaf, tensor_slots().requires_grad)).ptr() != Py_True) return;
-      if (!on_tensors_ && is_alone() && becomes_grad(leaf, gradient.ptr()))
-        return set_slot(leaf, tensor_slots().grad, new_tensor(gradient.ptr()).ptr());
+      if (!on_tensors_ && is_alone() && becomes_grad(leaf, gradient.ptr())) {
+        const py::object grad = new_tensor(gradient.ptr());
+        return set_slot(leaf, tensor_slots().grad, grad.ptr());
+      }
     }
     const py::object holder = checked(PyList_New(1));  // the step counts other references
     PyList_SET_ITEM(holder.ptr(), 0, gradient.release().ptr());
@@ -250,11 +271,12 @@ class Backward {
     if (!PyArray_CheckExact(gradient) || Py_REFCNT(gradient) != 1) return false;
     PyArrayObject* g = as_array(gradient);
     PyArrayObject* own = as_array(held);
+    if (PyArray_NDIM(g) != PyArray_NDIM(own) || PyArray_DESCR(g) != PyArray_DESCR(own)) return false;
     const size_t size = sizeof(npy_intp) * PyArray_NDIM(g);
-    return PyArray_NDIM(g) == PyArray_NDIM(own) && !std::memcmp(PyArray_DIMS(g), PyArray_DIMS(own), size) &&
-           !std::memcmp(PyArray_STRIDES(g), PyArray_STRIDES(own), size) &&
-           PyArray_DESCR(g) == PyArray_DESCR(own) &&
-           !(PyArray_BASE(g) && PyArray_CheckExact(PyArray_BASE(g)));
+    if (std::memcmp(PyArray_DIMS(g), PyArray_DIMS(own), size) != 0) return false;
+    if (std::memcmp(PyArray_STRIDES(g), PyArray_STRIDES(own), size) != 0) return false;
+    const bool is_view_of_array = PyArray_BASE(g) && PyArray_CheckExact(PyArray_BASE(g));
+    return !is_view_of_array;
   }
 
   // Runs a node and gives its gradients to the nodes at its edges. If it got none, it only lowers the counts.
@@ -274,11 +296,13 @@ class Backward {
       PyObject* edge = PyTuple_GET_ITEM(edges.ptr(), i);
       if (edge == Py_None) continue;
       Entry& to = entry_of(edge);
-      if (gradients)
-        if (PyObject* gradient = PyTuple_GET_ITEM(gradients.ptr(), i);
-            gradient != Py_None && (!restricted_ || to.is_wanted()))
-          receive(to, gradient);
-      if (--to.waits == 0) ready_.push_back(&to);
+      if (gradients) {
+        PyObject* gradient = PyTuple_GET_ITEM(gradients.ptr(), i);
+        const bool wanted = !restricted_ || to.is_wanted();
+        if (gradient != Py_None && wanted) receive(to, gradient);
+      }
+      --to.waits;
+      if (to.waits == 0) ready_.push_back(&to);
     }
   }
 
@@ -292,10 +316,12 @@ class Backward {
       for (Py_ssize_t i = 0; i < PyList_GET_SIZE(to.gradient.ptr()); ++i)
         PyList_SET_ITEM(to.gradient.ptr(), i, Py_NewRef(Py_None));
     }
-    const auto index = static_cast<Py_ssize_t>(whole_number(py::object(py::handle(output).attr("index"))));
+    const py::object place = py::handle(output).attr("index");
+    const auto index = static_cast<Py_ssize_t>(whole_number(place));
     // Not None if a second Output of the same index exists, as a rule of higher_order.py may make one.
     const py::object before = kept(item_of(to.gradient.ptr(), index));
-    py::object sum = before.is_none() ? dy : called(add_, before, dy, py::bool_(false));
+    py::object sum = dy;
+    if (!before.is_none()) sum = called(add_, before, dy, py::bool_(false));
     if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
   }
 
@@ -308,9 +334,11 @@ class Backward {
       PyObject* const edge = PyTuple_GET_ITEM(edges.ptr(), i);
       const bool wanted = edge != Py_None && entry_of(edge).is_wanted();
       all = all && (wanted || edge == Py_None);
-      return Py_NewRef(wanted ? Py_True : Py_False);
+      PyObject* const answer = wanted ? Py_True : Py_False;
+      return Py_NewRef(answer);
     });
-    return all ? py::object() : needs;
+    if (all) return {};
+    return needs;
   }
 
   // The gradients of a node's inputs: by its backward or rule, in rare cases by steps[1].
@@ -325,8 +353,10 @@ class Backward {
     PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
     py::object rule;
     if (on_tensors_) rule = kept(value_of(rules_, kind));
-    if (by_steps_ || on_tensors_ != static_cast<bool>(rule) || PyDict_GET_SIZE(g_replaced) ||
-        PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
+    const bool has_rule_if_needed = on_tensors_ == static_cast<bool>(rule);
+    const bool is_rare = by_steps_ || !has_rule_if_needed || PyDict_GET_SIZE(g_replaced) ||
+                         PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node);
+    if (is_rare) {
       made = called(gradients_, py::handle(node), dy);
     } else if (PyList_CheckExact(dy.ptr())) {
       std::vector<PyObject*> arguments = {node};
@@ -338,17 +368,19 @@ class Backward {
       made = call_node(rule, arguments, 2);
     }
     if (!PyTuple_CheckExact(made.ptr())) made = checked(PyTuple_Pack(1, made.ptr()));
-    if (const Py_ssize_t given = PyTuple_GET_SIZE(made.ptr()); given != count) {
+    const Py_ssize_t given = PyTuple_GET_SIZE(made.ptr());
+    if (given != count) {
       PyErr_Format(PyExc_RuntimeError, "[%s] backward gave %zd gradients for %zd inputs",
                    Py_TYPE(node)->tp_name, given, count);
       throw py::error_already_set();
     }
     return made;
   }
-  // arguments: the node and its gradients.
+  // Calls the rule, or without one the node's method `backward`. arguments: the node and its gradients.
   static py::object call_node(const py::object& rule, PyObject* const* arguments, size_t n) {
-    return checked(rule ? PyObject_Vectorcall(rule.ptr(), arguments, n, nullptr)
-                        : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
+    PyObject* const no_keywords = nullptr;
+    if (rule) return checked(PyObject_Vectorcall(rule.ptr(), arguments, n, no_keywords));
+    return checked(PyObject_VectorcallMethod(g_backward, arguments, n, no_keywords));
   }
 
   // True if it is not released, and its inputs and outputs (cells: node.versions) have not changed in place.
@@ -364,6 +396,7 @@ class Backward {
     return true;
   }
 
+  // Function.release for a node that has run, without a call of Python if its class has that of Function.
   static void drop_saved(PyObject* node) {
     if (is_function(node) && class_attribute(Py_TYPE(node), g_release).ptr() == g_own_release)
       release(node);

@@ -23,19 +23,23 @@ struct Settings {
 template <class T>
 void run_row(const ElementRow& r) {
   const auto& s = *static_cast<const Settings<T>*>(r.attributes);
-  s.function({r.n, static_cast<const T*>(r.x[0]), static_cast<const T*>(r.x[1]), static_cast<T*>(r.y),
-              r.step[0], r.step[1], 1, s.alpha, s.beta});
+  const T* x = static_cast<const T*>(r.x[0]);
+  const T* dy = static_cast<const T*>(r.x[1]);
+  T* y = static_cast<T*>(r.y);
+  s.function({r.n, x, dy, y, r.step[0], r.step[1], /*stride_y=*/1, s.alpha, s.beta});
 }
 
-// y = f(x), or with dy (null in the forward) y = dy f'(x). Elements of double count 2.5 times the time of
-// floats.
+// y = f(x), or with dy (null in the forward) y = dy f'(x). x: in the backward the saved tensor.
 template <class T, class Call>
 void run_rows(const Team& team, const Call& call, typename ActivationKernels<T>::Function function,
               const TensorView<const T>& x, const TensorView<const T>* dy, const TensorView<T>& y) {
   const Settings<T> settings{function, static_cast<T>(call.alpha), static_cast<T>(call.beta)};
-  const elementwise::Array arrays[] = {array_of(x), array_of(dy ? *dy : x)};
-  const double ns = kNsPerElement[static_cast<int>(call.kind)] * (sizeof(T) == 8 ? 2.5 : 1);
-  elementwise::run_loops(team, dy ? 2 : 1, arrays, y, run_row<T>, ns, &settings);
+  const int operands = dy ? 2 : 1;
+  const TensorView<const T>& second = dy ? *dy : x;  // in the forward it is not read
+  const elementwise::Array arrays[] = {array_of(x), array_of(second)};
+  constexpr double kTimesFloat = sizeof(T) == 8 ? 2.5 : 1;
+  const double ns = kNsPerElement[static_cast<int>(call.kind)] * kTimesFloat;
+  elementwise::run_loops(team, operands, arrays, y, run_row<T>, ns, &settings);
 }
 
 }  // namespace
@@ -43,12 +47,13 @@ void run_rows(const Team& team, const Call& call, typename ActivationKernels<T>:
 template <class T>
 void ActivationForward<T>::run(const Team& team, void*) const {
   const auto function = activation_kernels<T>().forward[static_cast<int>(kind)];
-  run_rows<T>(team, *this, function, x, nullptr, y);
+  run_rows<T>(team, *this, function, x, /*dy=*/nullptr, y);
 }
 
 template <class T>
 void ActivationBackward<T>::run(const Team& team, void*) const {
-  run_rows(team, *this, activation_kernels<T>().backward[static_cast<int>(kind)], saved, &dy, dx);
+  const auto function = activation_kernels<T>().backward[static_cast<int>(kind)];
+  run_rows(team, *this, function, saved, &dy, dx);
 }
 
 RANVIER_INSTANTIATE(ActivationForward);

@@ -32,6 +32,7 @@ template <class T>
 __attribute__((noinline)) static void run_line(const ActivationLine<T>& line, int operands, VectorLoop loop) {
   const ActivationAttributes<T> attributes{line.alpha, line.beta};
   ElementRow row{line.n, {line.x, line.dy}, {1, 1}, line.y, &attributes};
+  const T* const operand[] = {line.x, line.dy};
   const int64_t steps[] = {line.stride_x, line.stride_dy};
   if (steps[0] == 1 && line.stride_y == 1 && (operands < 2 || steps[1] == 1))
     return run_row<T, T, T, T>(row, operands, loop);
@@ -39,7 +40,7 @@ __attribute__((noinline)) static void run_line(const ActivationLine<T>& line, in
   for (int64_t i = 0; i < line.n; i += kChunk) {
     row.n = line.n - i < kChunk ? line.n - i : kChunk;
     for (int k = 0; k < operands; ++k) {
-      const T* from = (k == 0 ? line.x : line.dy) + i * steps[k];
+      const T* from = operand[k] + i * steps[k];
       for (int64_t j = 0; j < row.n; ++j) dense[k][j] = from[j * steps[k]];
       row.x[k] = dense[k];
     }
@@ -58,6 +59,7 @@ static void backward(const ActivationLine<T>& line) {
   run_line(line, 2, backward_loop<Op, T>);
 }
 
+// The functions of all activations, in the order of the enum.
 #define RANVIER_X(name, op, ...) forward<op, T>,
 #define RANVIER_Y(name, op, ...) backward<op, T>,
 template <class T>

@@ -1,6 +1,7 @@
 // The activations and their derivatives on vectors. forward(x) returns y; backward(dy, saved) returns dy
-// f'(x), where `saved` is x, or y for those marked "saves y". The settings alpha and beta are a.alpha and
-// a.beta.
+// f'(x), where `saved` is x, or y for those marked "saves y". The settings alpha and beta (activation.h says
+// which activation has them) are a.alpha and a.beta. For activation.isa.cpp, and for the epilogues of
+// products (kernels/matmul/epilogue.h), which apply a forward to their sums in registers.
 #pragma once
 #include "simd/math.h"
 
@@ -11,6 +12,8 @@ struct ActivationAttributes {
   T alpha, beta;
 };
 
+// Declares a static function of an activation, on vectors V of elements T, with the settings as last
+// argument.
 #define RANVIER_ACTIVATION(direction, ...) \
   template <class V, class T>              \
   RANVIER_INLINE V direction(__VA_ARGS__, [[maybe_unused]] ActivationAttributes<T> a)
@@ -58,7 +61,8 @@ struct Gelu {
 
 // x (1 + tanh(u)) / 2 = x sigmoid(2 u), 2 u = sqrt(8 / pi) (x + 0.044715 x^3).
 struct GeluTanh {
-  static constexpr double slope = 1.59576912160573071176, cubic = 0.044715;
+  static constexpr double slope = 1.59576912160573071176;  // sqrt(8 / pi)
+  static constexpr double cubic = 0.044715;
   RANVIER_ACTIVATION(forward, V x) {
     const V y = x * sigmoid(x * T(slope) * fma(x * x, broadcast(T(cubic)), broadcast(T(1))));
     return select(x == -Limits<T>::infinity, V{}, y);
@@ -87,8 +91,9 @@ struct Silu {  // x sigmoid(x)
 struct Softplus {
   RANVIER_ACTIVATION(forward, V x) {
     const V z = x * a.alpha;
-    const V y = at_least(z, T(0)) + log1p_of_part(exp_of_minus_size(z));
-    return select(z > a.beta, x, a.alpha == T(1) ? y : y / a.alpha);
+    V y = at_least(z, T(0)) + log1p_of_part(exp_of_minus_size(z));
+    if (a.alpha != T(1)) y = y / a.alpha;
+    return select(z > a.beta, x, y);
   }
   RANVIER_ACTIVATION(backward, V dy, V x) {
     const V z = x * a.alpha;
@@ -111,8 +116,10 @@ struct Hardtanh {  // x limited to [alpha, beta]
 // scale x where x > 0, else scale alpha (exp(x) - 1). The constants keep mean 0 and variance 1 (Klambauer et
 // al. 2017).
 struct Selu {
-  static constexpr double scale = 1.05070098735548049342, alpha = 1.67326324235437728482;
-  static constexpr double product = 0x1.c212cc640f031p+0, product_lo = 1.41535193800845e-17;  // scale alpha
+  static constexpr double scale = 1.05070098735548049342;
+  static constexpr double alpha = 1.67326324235437728482;
+  static constexpr double product = 0x1.c212cc640f031p+0;     // scale alpha, rounded to double
+  static constexpr double product_lo = 1.41535193800845e-17;  // scale alpha - product
   RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x * T(scale), below_0(x)); }
   RANVIER_INLINE vec<float> below_0(vec<float> x) { return expm1(x) * float(scale * alpha); }
   RANVIER_INLINE vec<double> below_0(vec<double> x) {  // one rounding fewer
@@ -137,7 +144,8 @@ struct Celu {  // x where x > 0, else alpha (exp(x / alpha) - 1)
 struct Mish {
   template <class T, class V>
   RANVIER_INLINE V limited(V x) {  // for larger x, tanh is 1; with the limit squares of exp(x) stay finite
-    return at_most(x, T(sizeof(T) == 4 ? 20 : 40));
+    constexpr T limit = sizeof(T) == 4 ? 20 : 40;
+    return at_most(x, limit);
   }
   RANVIER_ACTIVATION(forward, V x) {
     const V e = exp(limited<T>(x));

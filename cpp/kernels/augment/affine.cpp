@@ -54,7 +54,7 @@ void take(const Plane<T>& x, const Block<real<T>>& block, real<T> (*taps)[kPixel
       taps[2][k] = real<T>(p[below]);
       taps[3][k] = real<T>(p[both]);
     } else if (row < -1) {  // no tap is in x
-      taps[0][k] = taps[1][k] = taps[2][k] = taps[3][k] = x.fill;
+      for (int tap = 0; tap < 4; ++tap) taps[tap][k] = x.fill;
     } else {
       taps[0][k] = x.at(row, column);
       taps[1][k] = x.at(row, column + 1);
@@ -79,9 +79,12 @@ void locate(const AffineImages<T>& call, int64_t n, int64_t i, int64_t j, Block<
   for (int k = 0; k < 6; ++k)
     matrix[k] = call.matrix.data[n * call.matrix.strides[0] + k * call.matrix.strides[1]];
   const auto& x = call.x;
-  augment_kernels<real<T>>().locate(matrix, call.interpolation == Interpolation::nearest,
-                                    static_cast<double>(x.shape[2]), static_cast<double>(x.shape[3]),
-                                    static_cast<double>(i), static_cast<double>(j), block.count, block);
+  const bool nearest = call.interpolation == Interpolation::nearest;
+  const auto h = static_cast<double>(x.shape[2]);
+  const auto w = static_cast<double>(x.shape[3]);
+  const auto row_of_y = static_cast<double>(i);
+  const auto first_column = static_cast<double>(j);
+  augment_kernels<real<T>>().locate(matrix, nearest, h, w, row_of_y, first_column, block.count, block);
   for (int k = 0; k < block.count; ++k) {
     const int64_t row = block.row[k];
     const int64_t column = block.column[k];
@@ -142,7 +145,10 @@ void AffineImages<T>::run(const Team& team, void*) const {
   const int64_t all = y.shape[0] * rows;
   team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all, [&](int64_t begin, int64_t end) {
     Room<real<T>> room{};
-    for (int64_t r = begin; r < end; ++r) affine_row(*this, r / rows, r % rows, room);
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t image = r / rows;
+      affine_row(*this, image, r % rows, room);
+    }
   });
 }
 

@@ -60,7 +60,7 @@ static void mix(int64_t n, T weight, const T* a, const T* b, T* y) {
   const vec<T> of_a = broadcast(weight);
   const vec<T> of_b = broadcast(T(1) - weight);
   for (int64_t i = 0; i < n; i += lanes<T>) {
-    const int some = n - i < lanes<T> ? static_cast<int>(n - i) : lanes<T>;
+    const int some = lanes_used<T>(n - i);
     store_lanes(y + i, fma(of_a, load_lanes(a + i, some), of_b * load_lanes(b + i, some)), some);
   }
 }

@@ -63,9 +63,12 @@ void fill_items(int64_t n, int64_t width, T value, T* y, int64_t step_y) {
   for (int64_t i = 0; i < n; ++i) fill_run(value, width, y + i * step_y);
 }
 
-constexpr double kNsPerByte = 0.15, kNsPerRow = 5;  // on one thread, roughly
+constexpr double kNsPerByte = 0.15;  // on one thread, roughly
+constexpr double kNsPerRow = 5;
 
-template <class T, class F>  // calls f(image, first, last) for rows [first, last) of each image of y
+// Calls f(image, first, last) for rows [first, last) of each image of y. Threads share all rows of all
+// images.
+template <class T, class F>
 void for_each_row(const Team& team, const TensorView<T>& y, const F& f) {
   const int64_t rows = y.shape[2];
   const int64_t all = y.shape[0] * rows;
@@ -89,13 +92,14 @@ int64_t seen_at(int64_t i, int64_t n, Border border) {
     case Border::constant:
       return -1;
     case Border::edge:
-      return i < 0 ? 0 : n - 1;
-    case Border::reflect: {
+      if (i < 0) return 0;
+      return n - 1;
+    case Border::reflect: {  // 0 1 ... n-2 n-1 n-2 ... 1 0 1 ...
       const int64_t period = std::max<int64_t>(2 * (n - 1), 1);
       const int64_t at = modulo(i, period);
       return at < n ? at : period - at;
     }
-    case Border::symmetric: {
+    case Border::symmetric: {  // 0 1 ... n-1 n-1 ... 1 0 0 1 ...
       const int64_t at = modulo(i, 2 * n);
       return at < n ? at : 2 * n - 1 - at;
     }
@@ -103,7 +107,9 @@ int64_t seen_at(int64_t i, int64_t n, Border border) {
   return -1;
 }
 
-// One line of y, `to`, from the line of x that begins at `from`.
+// One line of y, `to`, from the line of x that begins at `from`. Column k of y, or counted from the end if it
+// is mirrored, shows column left + k of x. Columns inside x are copied together; those beyond its edges are
+// copied or filled one by one.
 template <class T>
 void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t left, bool mirrored,
                const T* from, T* to) {
@@ -113,11 +119,17 @@ void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t le
   const int64_t first = std::clamp<int64_t>(-left, 0, n);
   const int64_t last = std::clamp<int64_t>(w - left, first, n);
   const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
-  const int64_t begin = mirrored ? last - 1 : first;  // the first column of x in the order of y
-  if (first < last)
-    copy_items(last - first, lines.width, from + (left + begin) * lines.step_x,
-               mirrored ? -lines.step_x : lines.step_x, to + column_of_y(begin) * lines.step_y, lines.step_y);
-  for (int64_t k = first == 0 ? last : 0; k < n; k = k + 1 == first ? last : k + 1) {
+  if (first < last) {
+    // The first column of x in the order of y, and the distance to the next.
+    const int64_t begin = mirrored ? last - 1 : first;
+    const int64_t step_x = mirrored ? -lines.step_x : lines.step_x;
+    const T* const source = from + (left + begin) * lines.step_x;
+    T* const target = to + column_of_y(begin) * lines.step_y;
+    copy_items(last - first, lines.width, source, step_x, target, lines.step_y);
+  }
+  for (int64_t k = 0; k < n; ++k) {
+    if (k == first) k = last;  // the columns inside x are done
+    if (k >= n) break;
     const int64_t column = seen_at(left + k, w, call.border);
     T* pixel = to + column_of_y(k) * lines.step_y;
     if (column < 0)
@@ -141,7 +153,8 @@ void MoveImages<T>::run(const Team& team, void*) const {
     const bool mirrored = at[3 * step] != 0;
     for (int64_t c = 0; c < lines.count; ++c)
       for (int64_t i = first; i < last; ++i) {
-        const int64_t row = seen_at(top + (upside ? y.shape[2] - 1 - i : i), x.shape[2], border);
+        const int64_t from_top = upside ? y.shape[2] - 1 - i : i;
+        const int64_t row = seen_at(top + from_top, x.shape[2], border);
         T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2];
         if (row < 0) {
           fill_items(y.shape[3], lines.width, static_cast<T>(fill), to, lines.step_y);

@@ -50,7 +50,8 @@ bool is_float(DType x) {
 // The wide type of a dtype.
 Wide wide_of(DType from) {
   if (is_float(from)) return Wide::float64;
-  return from == DType::int64 || from == DType::uint32 ? Wide::int64 : Wide::int32;
+  if (from == DType::int64 || from == DType::uint32) return Wide::int64;
+  return Wide::int32;
 }
 
 constexpr Load kLoads[] = {  // by DType
@@ -62,19 +63,19 @@ static_assert(std::size(kLoads) == static_cast<size_t>(DType::bfloat16) + 1);
 template <class To>
 Store store_of(Wide wide) {
   if (wide == Wide::float64) return store<double, To>;
-  return wide == Wide::int64 ? store<int64_t, To> : store<int32_t, To>;
+  if (wide == Wide::int64) return store<int64_t, To>;
+  return store<int32_t, To>;
 }
 
 using Dense = void (*)(const void* x, int64_t n, void* y);
 
 // The loop of cast.isa.cpp for these dtypes, or null.
 Dense dense_of(DType from, DType to) {
-  const auto place = [](const auto& dtypes, DType dtype) {
-    return std::find(std::begin(dtypes), std::end(dtypes), dtype) - std::begin(dtypes);
-  };
-  const auto row = place(kCastFrom, from == DType::boolean ? DType::uint8 : from);
-  return row == std::end(kCastFrom) - std::begin(kCastFrom) ? nullptr
-                                                            : cast_kernels().dense[row][place(kCastTo, to)];
+  if (from == DType::boolean) from = DType::uint8;  // a byte that is 0 or 1
+  const auto* const row = std::find(std::begin(kCastFrom), std::end(kCastFrom), from);
+  if (row == std::end(kCastFrom)) return nullptr;
+  const auto* const column = std::find(std::begin(kCastTo), std::end(kCastTo), to);
+  return cast_kernels().dense[row - std::begin(kCastFrom)][column - std::begin(kCastTo)];
 }
 
 void copy_of_16(const void* x, int64_t n, void* y) { std::memcpy(y, x, 2 * static_cast<size_t>(n)); }
@@ -113,7 +114,8 @@ constexpr DType dtype_of() {
   if (std::is_same_v<T, int64_t>) return DType::int64;
   if (std::is_same_v<T, Float16>) return DType::float16;
   if (std::is_same_v<T, BFloat16>) return DType::bfloat16;
-  return std::is_same_v<T, int32_t> ? DType::int32 : DType::boolean;
+  if (std::is_same_v<T, int32_t>) return DType::int32;
+  return DType::boolean;
 }
 
 }  // namespace
@@ -127,8 +129,10 @@ void Cast<From, To>::run(const Team& team, void*) const {
   if (from == dtype_of<To>() && sizeof(To) == 2)
     return cast(team, load<uint16_t, int32_t>, store<int32_t, uint16_t>, copy_of_16, x.ndim, x.shape, in,
                 out);
-  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide_of(from)), dense_of(from, dtype_of<To>()),
-       x.ndim, x.shape, in, out);
+  const Load load_from = kLoads[static_cast<int>(from)];
+  const Store store_to = store_of<To>(wide_of(from));
+  const Dense dense = dense_of(from, dtype_of<To>());  // or null
+  cast(team, load_from, store_to, dense, x.ndim, x.shape, in, out);
 }
 
 #define RANVIER_CAST(From)             \

@@ -14,11 +14,12 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerByte = 0.06;        // of a copy on one thread, roughly
-constexpr int64_t kPixels = 1024;          // pixels of three channels that a thread converts at a time
-constexpr int64_t kManyRows = 16;          // from so many rows on, each thread copies whole rows
-constexpr int64_t kJoinedBytes = 1 << 14;  // join_rows: bytes of y for which each x is read in one go
-// join_rows: bytes of a large y that are made in a buffer, then copied.
+constexpr double kNsPerByte = 0.06;  // of a copy on one thread, roughly
+constexpr int64_t kPixels = 1024;    // pixels of three channels that a thread converts at a time
+constexpr int64_t kManyRows = 16;    // from so many rows on, each thread copies whole rows
+// join_rows: the bytes of y for which each x is read in one go, and those of a large y that are made in a
+// buffer and then copied.
+constexpr int64_t kJoinedBytes = 1 << 14;
 constexpr int64_t kBufferBytes = 1 << 14;
 // Longer rows go to memcpy, which stores without reading the line first.
 constexpr int64_t kLongBytes = 1 << 13;
@@ -43,7 +44,10 @@ void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) 
   team.walk(nest, kNsPerByte * sizeof(T) * nest.size, [&](int64_t n, const int64_t* offsets) {
     const T* x = c.x.data + offsets[0];
     T* y = c.y.data + offsets[1];
-    if (step_x == 1 && step_y == 1) return static_cast<void>(std::memcpy(y, x, n * sizeof(T)));
+    if (step_x == 1 && step_y == 1) {
+      std::memcpy(y, x, n * sizeof(T));
+      return;
+    }
     if (step_x == -1 && step_y == 1) {
       if constexpr (sizeof(T) > 2) return copy_kernels<T>().reverse(n, x, y);
       if constexpr (sizeof(T) == 1)
@@ -57,7 +61,8 @@ void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) 
 LoopNest<2> without(const LoopNest<2>& nest, int d, int other) {
   int64_t shape[kMaxDims];
   std::copy(nest.shape, nest.shape + nest.ndim, shape);
-  shape[d] = shape[other] = 1;
+  shape[d] = 1;
+  shape[other] = 1;
   return LoopNest<2>(nest.ndim, shape, {nest.strides[0], nest.strides[1]});
 }
 
@@ -166,7 +171,10 @@ void JoinRows<T>::run(const Team& team, void*) const {
     for (int64_t i = begin; i < end; i += block) {
       const int64_t last = std::min(end, i + block);
       T* to = buffered ? buffer : y.data + i * step;
-      for (int64_t k = i; k < last; k += at_once) join(k, std::min(last, k + at_once), to + (k - i) * step);
+      for (int64_t k = i; k < last; k += at_once) {
+        const int64_t end = std::min(last, k + at_once);
+        join(k, end, to + (k - i) * step);
+      }
       if (buffered) std::memcpy(y.data + i * step, buffer, size_t((last - i) * row_bytes));
     }
   });
@@ -245,14 +253,18 @@ namespace {
 // step: that of x.
 template <class T>
 void triangle_row(const Triangle<T>& c, int64_t i, int64_t n, const T* x, int64_t step, T* y) {
-  const int64_t edge = std::clamp<int64_t>(i + c.diagonal + !c.upper, 0, n);
+  // The first element right of the diagonal, or with `upper` the one on it.
+  const int64_t past = c.upper ? 0 : 1;
+  const int64_t edge = std::clamp<int64_t>(i + c.diagonal + past, 0, n);
   const int64_t first = c.upper ? edge : 0;
   const int64_t last = c.upper ? n : edge;
+  const int64_t zeros = n - (last - first);
+  T* const zeros_at = c.upper ? y : y + edge;
   if (step == 1)
     std::memcpy(y + first, x + first, size_t(last - first) * sizeof(T));
   else
     for (int64_t j = first; j < last; ++j) y[j] = x[j * step];
-  std::memset(y + (c.upper ? 0 : edge), 0, size_t(c.upper ? edge : n - edge) * sizeof(T));
+  std::memset(zeros_at, 0, size_t(zeros) * sizeof(T));
 }
 
 }  // namespace
@@ -265,8 +277,11 @@ void Triangle<T>::run(const Team& team, void*) const {
   team.parallel_for(rows, kNsPerByte * sizeof(T) * double(numel(y)), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const T* from = x.data;
-      for (int64_t d = last - 1, rest = row; d >= 0; rest /= x.shape[d--])
+      int64_t rest = row;
+      for (int d = last - 1; d >= 0; --d) {
         from += rest % x.shape[d] * x.strides[d];
+        rest /= x.shape[d];
+      }
       triangle_row(*this, row % x.shape[last - 1], n, from, x.strides[last], y.data + row * n);
     }
   });

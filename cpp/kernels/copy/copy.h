@@ -106,10 +106,12 @@ RANVIER_TABLE(CastKernels, cast_kernels)
 // widen: n contiguous elements that are stored in 16 bits, as `stored` says, become floats. round: the
 // inverse.
 static inline void widen(Stored stored, const void* x, int64_t n, float* y) {
-  cast_kernels().dense[stored == Stored::float16 ? 4 : 5][0](x, n, y);
+  const int from = stored == Stored::float16 ? 4 : 5;  // in kCastFrom
+  cast_kernels().dense[from][0](x, n, y);
 }
 static inline void round(const float* x, int64_t n, Stored stored, void* y) {
-  cast_kernels().dense[0][stored == Stored::float16 ? 5 : 6](x, n, y);
+  const int to = stored == Stored::float16 ? 5 : 6;  // in kCastTo
+  cast_kernels().dense[0][to](x, n, y);
 }
 static_assert(kCastFrom[0] == DType::float32 && kCastFrom[4] == DType::float16 &&
               kCastTo[0] == kCastFrom[0] && kCastTo[5] == kCastFrom[4]);

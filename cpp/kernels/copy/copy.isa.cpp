@@ -12,7 +12,7 @@ template <class T>
 static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y) {
   constexpr int L = lanes<T>;
   for (int64_t j = 0; j < n; j += L) {
-    const int columns = n - j < L ? static_cast<int>(n - j) : L;
+    const int columns = lanes_used<T>(n - j);
     vec<T> square[L];
     for (int k = 0; k < L; ++k) {
       const T* from = x + (j + k) * stride_x;
@@ -24,34 +24,42 @@ static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T
   }
 }
 
-// A vector of lanes of a and b: an index i < lanes means lane i of a, lanes + i means lane i of b.
+// A vector of some lanes of a and b: an index i < lanes means lane i of a, lanes + i means lane i of b.
 template <class V, int... index>
 RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
   return __builtin_shufflevector(a, b, index...);
 }
-// The next two functions shuffle three vectors. Processors shuffle two at a time: first lanes of a and b are
-// placed, then those of c between them.
+// join_three() and part_three() shuffle three vectors. Processors shuffle two at a time: first lanes of a and
+// b are placed (ab), then those of c between them.
 //
+// The indices for pick() by which join_three() places an element: channel element % 3 of pixel element / 3.
+static constexpr int from_a_or_b(int n, int element) {
+  const int pixel = element / 3;
+  return element % 3 == 1 ? n + pixel : pixel;
+}
+static constexpr int from_ab_or_c(int n, int element, int lane) {
+  return element % 3 == 2 ? n + element / 3 : lane;
+}
 // a, b and c are n elements of each of three channels; interleaved they are n pixels in three vectors.
-// Returns vector v of these three. Its lane is element e = v * n + lane: channel e % 3 of pixel e / 3.
+// Returns vector v of these three. Its lane is element v * n + lane.
 template <int v, class V, int... lane>
 RANVIER_INLINE V join_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
-  const V ab = pick(a, b,
-                    std::integer_sequence<int, ((v * n + lane) % 3 == 1 ? n + (v * n + lane) / 3
-                                                                        : (v * n + lane) / 3)...>());
-  return pick(ab, c,
-              std::integer_sequence<int, ((v * n + lane) % 3 == 2 ? n + (v * n + lane) / 3 : lane)...>());
+  const V ab = pick(a, b, std::integer_sequence<int, from_a_or_b(n, v * n + lane)...>());
+  return pick(ab, c, std::integer_sequence<int, from_ab_or_c(n, v * n + lane, lane)...>());
+}
+// The indices for part_three(), which places an element of the three vectors in a row.
+static constexpr int in_first_two(int n, int element) { return element < 2 * n ? element : 0; }
+static constexpr int in_third(int n, int element, int lane) {
+  return element < 2 * n ? lane : element - n;  // lane n + i of pick() is lane i of the third vector
 }
 // The inverse: a, b and c hold n pixels of three channels. Returns one channel: lane i is element 3 i +
 // channel of the three vectors in a row.
 template <int channel, class V, int... lane>
 RANVIER_INLINE V part_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
-  const V ab =
-      pick(a, b, std::integer_sequence<int, (3 * lane + channel < 2 * n ? 3 * lane + channel : 0)...>());
-  return pick(ab, c,
-              std::integer_sequence<int, (3 * lane + channel < 2 * n ? lane : 3 * lane + channel - n)...>());
+  const V ab = pick(a, b, std::integer_sequence<int, in_first_two(n, 3 * lane + channel)...>());
+  return pick(ab, c, std::integer_sequence<int, in_third(n, 3 * lane + channel, lane)...>());
 }
 
 template <class T>
@@ -92,11 +100,16 @@ static void part_planes(int64_t n, const T* x, T* y, int64_t stride) {
 template <class T>
 static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y) {
   constexpr int L = lanes<T>;
-  for (; rows > 0; --rows, x += stride_x, y += stride_y) {
-    if (n < L) {
-      store_n(y, load_n(x, static_cast<int>(n)), static_cast<int>(n));
-      continue;
+  if (n < L) {
+    const int few = static_cast<int>(n);
+    for (int64_t row = 0; row < rows; ++row) {
+      store_n(y, load_n(x, few), few);
+      x += stride_x;
+      y += stride_y;
     }
+    return;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
     int64_t i = 0;
     for (; i + 4 * L < n; i += 4 * L) {
       const vec<T> a = load(x + i);
@@ -110,6 +123,8 @@ static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* 
     }
     for (; i + L < n; i += L) store(y + i, load(x + i));
     store(y + n - L, load(x + n - L));  // the last vector overlaps the one before it
+    x += stride_x;
+    y += stride_y;
   }
 }
 
@@ -138,11 +153,20 @@ static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* 
       ivec<T> source[L];
       for (int64_t j = 0; j < n; ++j)
         source[j] = to_int((iota<T>() + (static_cast<T>(j * L) + T(0.5))) / static_cast<T>(n));
-      for (; rows >= L; rows -= L, x += L)
-        for (int64_t j = 0; j < n; ++j, y += L) store(y, permute(load(x), source[j]));
+      while (rows >= L) {
+        for (int64_t j = 0; j < n; ++j) {
+          store(y, permute(load(x), source[j]));
+          y += L;
+        }
+        x += L;
+        rows -= L;
+      }
     }
-  for (; rows > 0; --rows, x += stride, y += n)
+  for (int64_t row = 0; row < rows; ++row) {
     for (int64_t i = 0; i < n; i += L) store(y + i, broadcast(*x));
+    x += stride;
+    y += n;
+  }
 }
 
 template <class T>

@@ -74,19 +74,25 @@ void add_floats(const Team& team, const AnyView& x, const AnyView& y) {
 // The call on one block of images, as a call on floats.
 struct ImageBlock {
   using Place = ImageCall::Place;
-  static constexpr int kMost = ImageCall::kMost, kBytes = ImageCall::kBytes;
+  static constexpr int kMost = ImageCall::kMost;
+  static constexpr int kBytes = ImageCall::kBytes;
   const ImageCall& whole;         // the call on halves
   alignas(16) char call[kBytes];  // a copy of its bytes, with other views
-  int64_t images = 0, size = 0;   // the number of images; the images of a block (the last one may have fewer)
+  int64_t images = 0;             // of the call on halves
+  int64_t size = 0;               // the images of a block; the last block may have fewer
   // By view: its floats; of a sum over images also those of a later block.
   float *floats[kMost] = {}, *more[kMost];
 
   explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {
-    int64_t others = 0;
-    int64_t in_image = 0;
+    int64_t others = 0;    // elements of all views that do not count images
+    int64_t in_image = 0;  // elements of all others for one image
     for_each([&](int, const Place& p, const AnyView& v) {
-      if (p.images) images = v.shape[0];
-      (p.images ? in_image : others) += numel(v) / std::max<int64_t>(p.images ? v.shape[0] : 1, 1);
+      if (p.images) {
+        images = v.shape[0];
+        in_image += numel(v) / std::max<int64_t>(images, 1);
+      } else {
+        others += numel(v);
+      }
     });
     const int64_t most = std::max(kFloats, kTimesOthers * others) / std::max<int64_t>(in_image, 1);
     const int64_t blocks = ceil_div(std::max<int64_t>(images, 1), std::max<int64_t>(most, kLeast));
@@ -96,15 +102,18 @@ struct ImageBlock {
       if (v.stored == Stored::whole) return;
       if (p.images) v.shape[0] = std::min(size, images);
       floats[i] = carver.take<float>(numel(v));
-      more[i] = p.writes && !p.images ? carver.take<float>(numel(v)) : nullptr;
+      more[i] = nullptr;
+      if (p.writes && !p.images) more[i] = carver.take<float>(numel(v));
     });
   }
 
   // Calls f(index, place, view) for each view of the call on halves.
   template <class F>
   void for_each(const F& f) const {
-    for (int i = 0; i < whole.count_; ++i)
-      f(i, whole.places_[i], *reinterpret_cast<const AnyView*>(whole.call_ + whole.places_[i].position));
+    for (int i = 0; i < whole.count_; ++i) {
+      const Place& place = whole.places_[i];
+      f(i, place, *reinterpret_cast<const AnyView*>(whole.call_ + place.position));
+    }
   }
   AnyView& view(const Place& p) { return *reinterpret_cast<AnyView*>(call + p.position); }
 
@@ -149,8 +158,12 @@ struct ImageBlock {
     do {
       set(first);
       for_each([&](int i, const Place& p, const AnyView& v) {
-        if (floats[i] && !p.writes && (p.images || first == 0))
-          widen(team, p.images ? part(v, first) : v, view(p));
+        if (!floats[i] || p.writes) return;
+        if (p.images) {
+          widen(team, part(v, first), view(p));
+        } else if (first == 0) {
+          widen(team, v, view(p));
+        }
       });
       whole.run_(call, team, scratch);
       team.barrier();
@@ -169,9 +182,9 @@ struct ImageBlock {
 };
 
 size_t ImageCall::workspace_bytes(int threads) const {
-  Carver carver(nullptr);
-  ImageBlock block(*this, carver);
-  return carver.used() + block.bytes(threads);
+  Carver counts(nullptr);  // only counts bytes
+  ImageBlock block(*this, counts);
+  return counts.used() + block.bytes(threads);
 }
 
 void ImageCall::run(const Team& team, void* workspace) const {

@@ -41,15 +41,16 @@ class ImageCall {
 
   template <class... T>
   void add_images(const TensorView<T>&... views) {
-    (add(views, true), ...);
+    (add(views, /*images=*/true), ...);
   }
   template <class... T>
   void add_others(const TensorView<T>&... views) {
-    (add(views, false), ...);
+    (add(views, /*images=*/false), ...);
   }
 
  private:
-  static constexpr int kMost = 6, kBytes = 1536;  // views of a call, and bytes of a call, at most
+  static constexpr int kMost = 6;      // views of a call, at most
+  static constexpr int kBytes = 1536;  // bytes of a call, at most
   struct Place {
     int64_t position;     // bytes from the start of the call to the view
     bool images, writes;  // whether it is one of `images`; whether the call writes it
@@ -58,9 +59,13 @@ class ImageCall {
 
   template <class T>
   void add(const TensorView<T>& v, bool images) {
-    if (v.data) places_[count_++] = {reinterpret_cast<const char*>(&v) - call_, images, !std::is_const_v<T>};
+    if (v.data) {
+      const int64_t position = reinterpret_cast<const char*>(&v) - call_;
+      places_[count_] = {position, images, !std::is_const_v<T>};
+      ++count_;
+    }
     if (!std::is_floating_point_v<std::remove_const_t<T>>) offset_ = sizeof(T);
-    if (images) total_ = numel(v) > total_ ? numel(v) : total_;
+    if (images && numel(v) > total_) total_ = numel(v);
   }
 
   const char* const call_;
@@ -68,8 +73,8 @@ class ImageCall {
   size_t (*const bytes_)(const void* call, int threads);
   void (*const run_)(const void* call, const Team& team, void* workspace);
   Place places_[kMost];
-  // The number of views; bytes of an element of a view of offsets (`where` of a max-pool)
-  int count_ = 0, offset_ = 1;
+  int count_ = 0;      // of views
+  int offset_ = 1;     // bytes of an element of a view of offsets (`where` of a max-pool)
   int64_t total_ = 0;  // elements of the largest view of images
 };
 

@@ -38,7 +38,8 @@ RANVIER_INLINE void end_block(OfPairs<T>& sums, LongSum<T>* totals) {
   if constexpr (Body::adds && Body::sums > 0) end_blocks<Body::sums, T>(totals, sums.v);
 }
 
-// o: the numbers of each pair that step() gets as `pairs`.
+// Runs a body over the pairs of lines of a group by tiles, and returns its sums. o: the numbers of each pair
+// that step() gets as `pairs`.
 template <class Body, class T>
 __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const OfPairs<T>& o) {
   const DistanceLines<T>& l = g.l;
@@ -65,7 +66,8 @@ __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const 
 // The same for long contiguous lines, one pair after another.
 template <class Body, class T>
 __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const OfPairs<T>& o) {
-  constexpr int L = lanes<T>, kVectors = 2;  // independent sums
+  constexpr int L = lanes<T>;
+  constexpr int kVectors = 2;  // independent sums
   const DistanceLines<T>& l = g.l;
   alignas(64) T given[3][L], found[3][L];
   for (int s = 0; s < 3; ++s) store(given[s], o.v[s]);
@@ -79,7 +81,8 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
     int64_t k = 0;
     while (k + kVectors * L <= l.n) {
       const int64_t whole = (l.n - k) / (kVectors * L);
-      const int64_t end = k + (whole < kSumBlock ? whole : kSumBlock) * kVectors * L;
+      const int64_t steps = whole < kSumBlock ? whole : kSumBlock;
+      const int64_t end = k + steps * kVectors * L;
       for (; k < end; k += kVectors * L) {
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) {
@@ -91,7 +94,7 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
       for (auto& block : sums) end_block<Body>(block, totals);
     }
     for (; k < l.n; k += L) {
-      const int left = int(l.n - k < L ? l.n - k : L);
+      const int left = lanes_used<T>(l.n - k);
       const vec<T> y =
           Body::step(load_n(x1 + k, left), load_n(x2 + k, left), iota<T>() < T(left), l, pair, sums[0]);
       if (Body::writes) store_n(dx + k, y, left);
@@ -121,7 +124,9 @@ RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o 
 
 // Parts of the bodies below: a body that adds to sums, and one that stores slopes.
 struct Adds {
-  static constexpr bool writes = false, rare = false, adds = true;
+  static constexpr bool writes = false;
+  static constexpr bool rare = false;
+  static constexpr bool adds = true;
   static constexpr int sums = 1;
   template <class V>
   RANVIER_INLINE V join(V a, V b) {
@@ -147,8 +152,10 @@ RANVIER_INLINE ivec<T> is_far(typename VecOf<T>::type squares) {
 template <class T>
 RANVIER_INLINE vec<T> scale_for(typename VecOf<T>::type squares) {
   constexpr T scale = sizeof(T) == 4 ? 0x1p80f : T(0x1p700);
-  return select(is_far<T>(squares), select(squares > T(1), vec<T>{} + T(1) / scale, vec<T>{} + scale),
-                vec<T>{} + T(1));
+  const vec<T> one = vec<T>{} + T(1);
+  const vec<T> smaller = vec<T>{} + T(1) / scale;
+  const vec<T> greater = vec<T>{} + scale;
+  return select(is_far<T>(squares), select(squares > T(1), smaller, greater), one);
 }
 
 // --- The two distances. forward() returns y of each pair of a group, backward() stores dx.
@@ -173,7 +180,8 @@ struct Cosine {
   struct Slope : WritesSlopes {  // (other v[0] - own v[1]) v[2]; own: the line whose gradient is wanted
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
-      return l.of_second ? (a * o.v[0] - b * o.v[1]) * o.v[2] : (b * o.v[0] - a * o.v[1]) * o.v[2];
+      if (l.of_second) return (a * o.v[0] - b * o.v[1]) * o.v[2];
+      return (b * o.v[0] - a * o.v[1]) * o.v[2];
     }
   };
 
@@ -205,9 +213,11 @@ struct Cosine {
   template <class T>
   RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
     const OfPairs<T> of = lengths(g);
-    const vec<T> length = of.v[g.l.of_second ? 2 : 1];
+    const int own_index = g.l.of_second ? 2 : 1;
+    const int other_index = g.l.of_second ? 1 : 2;
+    const vec<T> length = of.v[own_index];
     const vec<T> own = at_least(length, g.l.eps);
-    const vec<T> other = at_least(of.v[g.l.of_second ? 1 : 2], g.l.eps);
+    const vec<T> other = at_least(of.v[other_index], g.l.eps);
     const vec<T> along = select(length < g.l.eps, vec<T>{}, of.v[0] / own);
     over_pairs<Slope>(g, OfPairs<T>{{T(1) / other, along, dy / own}});
   }
@@ -225,7 +235,8 @@ template <Power p>
 struct Norm {
   // The sum of d^p with d = |x1 - x2 + eps|, or the largest d. For Power::any, d is divided by v[0] first.
   struct Sums : Adds {
-    static constexpr bool rare = p == Power::largest, adds = p != Power::largest;
+    static constexpr bool rare = p == Power::largest;
+    static constexpr bool adds = p != Power::largest;
     template <class V>
     RANVIER_INLINE V join(V a, V b) {
       return p == Power::largest ? max(a, b) : a + b;
@@ -274,7 +285,8 @@ struct Norm {
     if constexpr (p == Power::one || p == Power::largest) return sum;
     const vec<T> y = p == Power::two ? sqrt(sum) : power_of<T>(sum, broadcast(T(1) / g.l.p));
     const ivec<T> far = is_far<T>(sum);
-    return any(far) ? select(far, Norm<Power::any>::of_largest(g), y) : y;
+    if (!any(far)) return y;
+    return select(far, Norm<Power::any>::of_largest(g), y);
   }
 
   // The norm computed from d divided by the largest d, so that no power leaves the range of T.
@@ -299,7 +311,7 @@ struct Norm {
 template <class Op, class T>
 static void forward(const DistanceLines<T>& l) {
   for (int64_t i = 0; i < l.count; i += lanes<T>) {
-    const PairGroup<T> g = {l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>)};
+    const PairGroup<T> g = {l, i, lanes_used<T>(l.count - i)};
     store_lanes(l.y.data + i * l.y.line, l.y.line, Op::forward(g), g.count);
   }
 }
@@ -310,7 +322,8 @@ static void backward(const DistanceLines<T>& l) {
   const int64_t near = 1024 / (l.n + 1) + 1;
   const int64_t some = near < lanes<T> && l.n > kTileRows ? near : lanes<T>;
   for (int64_t i = 0; i < l.count; i += some) {
-    const PairGroup<T> g = {l, i, int(l.count - i < some ? l.count - i : some)};
+    const int64_t count = l.count - i < some ? l.count - i : some;
+    const PairGroup<T> g = {l, i, int(count)};
     Op::backward(g, load_lanes(l.dy.data + i * l.dy.line, l.dy.line, g.count));
   }
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/parallel.h"
 #include "kernels/distance/distance.h"
@@ -18,7 +19,10 @@ constexpr int kNorm = static_cast<int>(Distance::pairwise_distance);
 
 PairPower power_of(double p) {
   if (std::isinf(p)) return PairPower::largest;
-  return p == 0 || p == 1 || p == 2 ? static_cast<PairPower>(p) : PairPower::other;
+  if (p == 0) return PairPower::zero;
+  if (p == 1) return PairPower::one;
+  if (p == 2) return PairPower::two;
+  return PairPower::other;
 }
 bool in_tiles(double p) { return power_of(p) != PairPower::other; }
 
@@ -32,8 +36,10 @@ struct Counts {
     for (int axis = 0; axis < x1.ndim - 2; ++axis) batches *= x1.shape[axis];
   }
   double cost_ns(double p, bool of_one) const {
-    const double pairs = double(batches) * double(m) * double(n) * (of_one ? 0.5 : 1);
-    return pairs * (in_tiles(p) ? 0.5 + 0.04 * double(d) : 15 + 0.3 * double(d));
+    const double share = of_one ? 0.5 : 1;  // of all pairs: those with i < j, or all
+    const double pairs = double(batches) * double(m) * double(n) * share;
+    const double ns_of_pair = in_tiles(p) ? 0.5 + 0.04 * double(d) : 15 + 0.3 * double(d);
+    return pairs * ns_of_pair;
   }
 };
 
@@ -87,7 +93,8 @@ void PairDistances<T>::run(const Team& team, void*) const {
     tile.of_one = of_one;
     tile.exact = euclidean<T>;
     tile.begin = begin;
-    for (int64_t j = of_one ? begin + 1 : 0; j < size.n; j += kernels.columns) {
+    const int64_t first = of_one ? begin + 1 : 0;
+    for (int64_t j = first; j < size.n; j += kernels.columns) {
       tile.column = j;
       tile.columns = std::min<int64_t>(kernels.columns, size.n - j);
       tile.end = of_one ? std::min(end, j + tile.columns - 1) : end;
@@ -106,8 +113,10 @@ void PairDistances<T>::run(const Team& team, void*) const {
       }
       for (int64_t row = i; row < i + count; ++row) {
         const int64_t first = of_one ? row + 1 : 0;
-        single(x1.data + (batch * size.m + row) * size.d, x2.data + (batch * size.n + first) * size.d, size.d,
-               p, size.n - first, y.data + batch * of_batch + pair_row(of_one, size.n, row) + first);
+        const T* own = x1.data + (batch * size.m + row) * size.d;
+        const T* others = x2.data + (batch * size.n + first) * size.d;
+        T* to = y.data + batch * of_batch + pair_row(of_one, size.n, row) + first;
+        single(own, others, size.d, p, size.n - first, to);
       }
     }
   };
@@ -131,25 +140,32 @@ struct Block {
   // The index in y and dy of the pair of row i of `own` and row j of `other`.
   int64_t pair(int64_t i, int64_t j) const {
     if (call.of_one) return pair_row(true, rows, std::min(i, j)) + std::max(i, j);
-    return call.of_second ? j * size.n + i : i * size.n + j;
+    if (call.of_second) return j * size.n + i;
+    return i * size.n + j;
   }
 
-  // to[r][k] = the number in `from` (dy or y) of the pair of rows i + r and j + k, for r < count and k <
-  // group.
+  // to[r][k] = the number in `from` (dy or y) of the pair of rows i + r of `own` and j + k of `other`, for
+  // r < count and k < group.
   void read(const T* from, int64_t i, int64_t count, int64_t j, int64_t group, T (*to)[kPairGroup]) const {
     // Numbers of pairs (j + k, i + r), in the order of memory.
     for (int64_t k = 0; k < group && (call.of_one || call.of_second); ++k) {
       const T* line = from + pair_row(call.of_one, size.n, j + k) + i;
-      for (int64_t r = call.of_one ? std::max<int64_t>(0, j + k + 1 - i) : 0; r < count; ++r)
-        to[r][k] = line[r];
+      int64_t first = 0;  // with of_one, only pairs j + k < i + r exist
+      if (call.of_one) first = std::max<int64_t>(0, j + k + 1 - i);
+      for (int64_t r = first; r < count; ++r) to[r][k] = line[r];
     }
     if (call.of_second) return;
     for (int64_t r = 0; r < count; ++r) {
-      const int64_t before = call.of_one ? std::clamp<int64_t>(i + r - j, 0, group) : 0;
-      const int64_t self = call.of_one && before < group && i + r == j + before;
-      if (self) to[r][before] = 0;
-      std::copy_n(from + pair_row(call.of_one, size.n, i + r) + j + before + self, group - before - self,
-                  to[r] + before + self);
+      // The first k whose pair (i + r, j + k) is in `from`: with of_one those with i + r < j + k. A row and
+      // itself have the distance 0.
+      int64_t first = 0;
+      if (call.of_one) first = std::clamp<int64_t>(i + r - j, 0, group);
+      if (call.of_one && first < group && i + r == j + first) {
+        to[r][first] = 0;
+        ++first;
+      }
+      const T* line = from + pair_row(call.of_one, size.n, i + r) + j;
+      std::copy_n(line + first, group - first, to[r] + first);
     }
   }
 
@@ -187,14 +203,15 @@ struct Block {
     slopes.distance = distance + first;
     slopes.weight = weight + first;
     for (int64_t r = 0; r < kPairRows; ++r) {
-      const int64_t place = first + (r < count ? r : 0);
+      const int64_t place = r < count ? first + r : first;
       const int64_t row = i + place;
       slopes.x1[r] = own + row * size.d;
       slopes.to[r] = nullptr;
       if (r >= count || (call.of_one && group == 1 && row == j)) continue;  // no row, or only the row itself
       T* to = dx + place * size.d;
-      if (power == PairPower::two ? pair_kernels<T>().weights(group, distance[place], weight[place])
-                                  : power != PairPower::other) {
+      bool in_tile = power != PairPower::other;
+      if (power == PairPower::two) in_tile = pair_kernels<T>().weights(group, distance[place], weight[place]);
+      if (in_tile) {
         slopes.to[r] = to;
         tiled = true;
         continue;
@@ -225,25 +242,20 @@ void PairGradients<T>::run(const Team& team, void* workspace) const {
     for (int64_t k = begin; k < end && !interrupted(team); ++k) {
       const int64_t batch = k / blocks;
       const int64_t i = k % blocks * kReadRows;
-      const T* first = x1.data + batch * size.m * size.d;
-      const T* second = x2.data + batch * size.n * size.d;
-      Block<T> block{*this,
-                     size,
-                     rows,
-                     of_second ? size.m : size.n,
-                     of_second ? second : first,
-                     of_second ? first : second,
-                     dy.data + batch * of_batch,
-                     y.data + batch * of_batch,
-                     of_pairs,
-                     power_of(p),
-                     {},
-                     {},
-                     {}};
+      const T* own = x1.data + batch * size.m * size.d;
+      const T* other = x2.data + batch * size.n * size.d;
+      if (of_second) std::swap(own, other);
+      const int64_t columns = of_second ? size.m : size.n;
+      const T* dy_of_batch = dy.data + batch * of_batch;
+      const T* y_of_batch = y.data + batch * of_batch;
+      Block<T> block{*this,      size,     rows,        columns, own, other, dy_of_batch,
+                     y_of_batch, of_pairs, power_of(p), {},      {},  {}};
       block.run(i, std::min<int64_t>(kReadRows, rows - i), dx.data + (batch * rows + i) * size.d);
     }
   };
-  const double cost = (of_one ? 2 : 1) * size.cost_ns(p, of_one) * (in_tiles(p) ? 1.5 : 2);
+  const double passes = of_one ? 2 : 1;                // with of_one, each pair adds to two rows
+  const double times_forward = in_tiles(p) ? 1.5 : 2;  // of a pass
+  const double cost = passes * size.cost_ns(p, of_one) * times_forward;
   team.parallel_for(size.batches * blocks, cost, some);
 }
 

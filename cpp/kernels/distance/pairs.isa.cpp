@@ -54,16 +54,22 @@ static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, 
   constexpr T limit = sizeof(T) == 4 ? 0x1p60f : T(0x1p500);
   for (int64_t j = first; j < last; j += lanes<T>) {
     T* to = sums + (j - t.column);
-    const int count = last - j < lanes<T> ? int(last - j) : lanes<T>;
+    const int count = lanes_used<T>(last - j);
     const vec<T> sum = load_n(to, count);
     ivec<T> far = (sum > limit) | (sum < T(1) / limit) | (sum != sum);
     if (count < lanes<T>) far &= iota<T>() < T(count);
-    if (any(far))
-      for (int k = 0; k < count; ++k)
-        to[k] = to[k] <= limit && to[k] >= T(1) / limit ? __builtin_sqrt(to[k])
-                                                        : t.exact(t.x1 + i * t.d, t.x2 + (j + k) * t.d, t.d);
-    else
+    if (!any(far)) {
       store_n(to, sqrt(sum), count);
+      continue;
+    }
+    for (int k = 0; k < count; ++k) {
+      const bool in_range = to[k] <= limit && to[k] >= T(1) / limit;
+      if (in_range) {
+        to[k] = __builtin_sqrt(to[k]);
+      } else {
+        to[k] = t.exact(t.x1 + i * t.d, t.x2 + (j + k) * t.d, t.d);
+      }
+    }
   }
 }
 
@@ -71,12 +77,15 @@ static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, 
 // any number.
 template <class T>
 RANVIER_INLINE T join(PairPower p, T a, T b) {
-  return p != PairPower::largest ? a + b : a > b || a != a ? a : b;
+  if (p != PairPower::largest) return a + b;
+  const bool takes_a = a > b || a != a;
+  return takes_a ? a : b;
 }
 
 template <class T>
 static void distances(const PairTile<T>& t) {
-  constexpr int L = lanes<T>, kColumns = kVectors * L;
+  constexpr int L = lanes<T>;
+  constexpr int kColumns = kVectors * L;
   using AddUp = void (*)(const T* const*, const Tile<T>*, int64_t, T*);
   constexpr AddUp functions[] = {add_up<PairPower::zero, T>, add_up<PairPower::one, T>,
                                  add_up<PairPower::two, T>, add_up<PairPower::largest, T>};
@@ -88,11 +97,14 @@ static void distances(const PairTile<T>& t) {
       // Lanes behind the last column hold other rows, whose sums are not stored.
       const int64_t at = v * L < t.columns ? v * L : 0;
       const int64_t left = t.columns - at;
-      load_tile(x2[v], t.x2 + (t.column + at) * t.d + k0, t.d, 1, left < L ? int(left) : L, n);
+      load_tile(x2[v], t.x2 + (t.column + at) * t.d + k0, t.d, 1, lanes_used<T>(left), n);
     }
     for (int64_t i = t.begin; i < t.end; i += kPairRows) {
       const T* rows[kPairRows];
-      for (int r = 0; r < kPairRows; ++r) rows[r] = t.x1 + (i + r < t.end ? i + r : i) * t.d + k0;
+      for (int r = 0; r < kPairRows; ++r) {
+        const int64_t row = i + r < t.end ? i + r : i;  // rows behind the last one repeat row i; not stored
+        rows[r] = t.x1 + row * t.d + k0;
+      }
       functions[int(t.power)](rows, x2, n, sums);
       for (int r = 0; r < kPairRows && i + r < t.end; ++r) {
         const int64_t first = t.of_one && i + r + 1 > t.column ? i + r + 1 : t.column;
@@ -115,7 +127,7 @@ static bool weights(int64_t count, const T* y, T* dy) {
   const vec<T> zero = {};
   ivec<T> far = zero != zero;
   for (int64_t k = 0; k < count; k += lanes<T>) {
-    const int left = count - k < lanes<T> ? int(count - k) : lanes<T>;
+    const int left = lanes_used<T>(count - k);
     const vec<T> distance = load_n(y + k, left);
     far |= (distance != zero) & ~((distance >= T(1e-15)) & (distance <= T(1e15)));
     store_n(dy + k, select(distance == zero, zero, load_n(dy + k, left) / distance), left);
@@ -131,7 +143,7 @@ static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
   const vec<T> one = zero + T(1);
   Tile<T> x2;
   for (int64_t k = 0; k < s.count; k += L) {
-    const int left = s.count - k < L ? int(s.count - k) : L;
+    const int left = lanes_used<T>(s.count - k);
     vec<T> largest[kPairRows], found[kPairRows] = {};
     for (int r = 0; r < kPairRows; ++r) largest[r] = load_n(s.distance[r] + k, left);
     for (int64_t c = 0; c < s.d; c += kTileRows) {
@@ -144,10 +156,12 @@ static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
           found[r] += select(abs(broadcast(s.x1[r][c + i]) - b) == largest[r], one, zero);
       }
     }
-    for (int r = 0; r < kPairRows; ++r)
-      if (s.to[r])
-        store_n(weight[r] + k,  // no term is the largest one where that is NaN
-                select(largest[r] == zero, zero, load_n(weight[r] + k, left) / max(found[r], one)), left);
+    for (int r = 0; r < kPairRows; ++r) {
+      if (!s.to[r]) continue;
+      const vec<T> count = max(found[r], one);  // where the largest one is NaN, no element equals it
+      const vec<T> share = load_n(weight[r] + k, left) / count;
+      store_n(weight[r] + k, select(largest[r] == zero, zero, share), left);
+    }
   }
 }
 
@@ -157,24 +171,27 @@ static void add_slopes(const PairSlopes<T>& s) {
   const vec<T> zero = {};
   const vec<T> one = zero + T(1);
   for (int64_t c = 0; c < s.d; c += lanes<T>) {
-    const int left = s.d - c < lanes<T> ? int(s.d - c) : lanes<T>;
+    const int left = lanes_used<T>(s.d - c);
     const bool whole = left == lanes<T>;
     vec<T> sums[kPairRows] = {}, rows[kPairRows];
     RANVIER_UNROLL
     for (int r = 0; r < kPairRows; ++r) rows[r] = load_n(s.x1[r] + c, left);
     const T* from = s.x2 + c;
-    for (int64_t k = 0; k < s.count; ++k, from += s.d) {
+    for (int64_t k = 0; k < s.count; ++k) {
       const vec<T> b = whole ? load(from) : load_n(from, left);
       RANVIER_UNROLL
       for (int r = 0; r < kPairRows; ++r) {
         const vec<T> difference = rows[r] - b;
         vec<T> slope = difference;
         if constexpr (p == PairPower::one) slope = select(abs(slope) > zero, copysign(one, slope), slope);
-        if constexpr (p == PairPower::largest)
-          slope = select((abs(slope) == s.distance[r][k]) & (slope != zero), copysign(one, slope),
-                         select(slope == slope, zero, slope));  // NaN stays, as that of infinity - infinity
+        if constexpr (p == PairPower::largest) {
+          const auto is_largest = (abs(slope) == s.distance[r][k]) & (slope != zero);
+          const vec<T> other = select(slope == slope, zero, slope);  // NaN stays: infinity - infinity
+          slope = select(is_largest, copysign(one, slope), other);
+        }
         sums[r] = fma(broadcast(s.weight[r][k]), slope, sums[r]);
       }
+      from += s.d;
     }
     RANVIER_UNROLL
     for (int r = 0; r < kPairRows; ++r)

@@ -10,7 +10,8 @@
 namespace ranvier {
 namespace {
 
-// One row; sums: room for n numbers.
+// Draws the indices of one row: each number of `uniform` is looked up in the running sums of the weights.
+// sums: room for n numbers.
 template <class T>
 void with_replacement(const DrawRows<T>& call, const T* weights, const double* uniform, int64_t* chosen,
                       double* sums) {
@@ -23,11 +24,14 @@ void with_replacement(const DrawRows<T>& call, const T* weights, const double* u
     sums[j] = sum;
     if (weights[j * step] > 0) last = j;
   }
-  for (int64_t k = 0; k < call.chosen.shape[1]; ++k)
-    chosen[k] = std::min<int64_t>(std::upper_bound(sums, sums + n, uniform[k] * sum) - sums, last);
+  for (int64_t k = 0; k < call.chosen.shape[1]; ++k) {
+    const int64_t found = std::upper_bound(sums, sums + n, uniform[k] * sum) - sums;
+    chosen[k] = std::min(found, last);
+  }
 }
 
-// One row; keys and order: room for n numbers each.
+// Draws the indices of one row without repetition: those with the greatest keys log(1 - u) / w (Efraimidis
+// and Spirakis, "Weighted random sampling with a reservoir", 2006). keys and order: room for n numbers each.
 template <class T>
 void without(const DrawRows<T>& call, const T* weights, const double* uniform, int64_t* chosen, double* keys,
              int64_t* order) {

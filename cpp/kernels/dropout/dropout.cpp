@@ -17,7 +17,8 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;  // on one thread, roughly
+constexpr double kNsPerElement = 0.3;  // on one thread, roughly
+constexpr double kNsPerStridedElement = 2;
 
 RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
@@ -36,7 +37,9 @@ template <class F>
 void for_each_group_share(const Team& team, int64_t n, double ns, const F& f) {
   const int64_t groups = ceil_div(n, kRandomGroup);
   team.parallel_for(groups, ns * n, [&](int64_t begin, int64_t end) {
-    f(begin * kRandomGroup, std::min(end * kRandomGroup, n) - begin * kRandomGroup);
+    const int64_t first = begin * kRandomGroup;
+    const int64_t last = std::min(end * kRandomGroup, n);
+    f(first, last - first);
   });
 }
 
@@ -54,27 +57,37 @@ void NextKey::run(const Team& team, void*) const {
 template <class T>
 void Dropout<T>::run(const Team& team, void*) const {
   const bool dense = is_contiguous(x) && is_contiguous(y);
-  const bool none = p >= 1;
-  const auto threshold = static_cast<uint32_t>(none ? 0 : p * 0x1p32);
-  const T scale = none ? T(0) : static_cast<T>(1 / (1 - p));
-  for_each_group_share(team, numel(y), dense ? kNsPerElement : kNsPerStridedElement,
-                       [&](int64_t first, int64_t n) {
-                         const RandomKey k = key_of(key);
-                         const auto kernel = dropout_kernels<T>().dropout;
-                         if (dense && !none)
-                           return kernel(k, threshold, scale, first, n, x.data + first, y.data + first);
-                         LogicalWalk<const T> from(x, first);
-                         LogicalWalk<T> to(y, first);
-                         for (int64_t i = 0; i < n; i += kRandomGroup) {
-                           const int64_t count = std::min<int64_t>(kRandomGroup, n - i);
-                           T group[kRandomGroup] = {};
-                           if (!none) {
-                             for (int64_t j = 0; j < count; ++j, from.next()) group[j] = x.data[from.offset];
-                             kernel(k, threshold, scale, first + i, count, group, group);
-                           }
-                           for (int64_t j = 0; j < count; ++j, to.next()) y.data[to.offset] = group[j];
-                         }
-                       });
+  const bool none = p >= 1;  // no element stays
+  uint32_t threshold = 0;    // an element stays if its random word is at least this
+  T scale(0);                // of the elements that stay
+  if (!none) {
+    threshold = static_cast<uint32_t>(p * 0x1p32);
+    scale = static_cast<T>(1 / (1 - p));
+  }
+  const auto kernel = dropout_kernels<T>().dropout;
+  const double ns = dense ? kNsPerElement : kNsPerStridedElement;
+  for_each_group_share(team, numel(y), ns, [&](int64_t first, int64_t n) {
+    const RandomKey k = key_of(key);
+    if (dense && !none) return kernel(k, threshold, scale, first, n, x.data + first, y.data + first);
+    // Other layouts: a group of elements at a time goes through a buffer, in logical order.
+    LogicalWalk<const T> from(x, first);
+    LogicalWalk<T> to(y, first);
+    for (int64_t i = 0; i < n; i += kRandomGroup) {
+      const int64_t count = std::min<int64_t>(kRandomGroup, n - i);
+      T group[kRandomGroup] = {};
+      if (!none) {
+        for (int64_t j = 0; j < count; ++j) {
+          group[j] = x.data[from.offset];
+          from.next();
+        }
+        kernel(k, threshold, scale, first + i, count, group, group);
+      }
+      for (int64_t j = 0; j < count; ++j) {
+        y.data[to.offset] = group[j];
+        to.next();
+      }
+    }
+  });
 }
 
 template <class T>
@@ -108,9 +121,10 @@ struct SeedHash {
 
 // key = SeedSequence(seed).generate_state(2, uint64).
 void spread(uint64_t seed, uint64_t (&key)[2]) {
+  const uint32_t entropy[4] = {uint32_t(seed), uint32_t(seed >> 32), 0, 0};
   uint32_t pool[4], state[4];
   SeedHash hash{0x43b0d7e5, 0x931e8875};
-  for (int i = 0; i < 4; ++i) pool[i] = hash(i == 0 ? uint32_t(seed) : i == 1 ? uint32_t(seed >> 32) : 0);
+  for (int i = 0; i < 4; ++i) pool[i] = hash(entropy[i]);
   for (int from = 0; from < 4; ++from)
     for (int to = 0; to < 4; ++to) {
       if (from == to) continue;
@@ -140,7 +154,9 @@ class Words {
       block(state_.counter, state_.key, state_.buffer);
       state_.position = 0;
     }
-    return state_.buffer[state_.position++];
+    const uint64_t word = state_.buffer[state_.position];
+    ++state_.position;
+    return word;
   }
 
   // Calls f(words, count), which returns how many of the words it has used. While f uses all, it is called
@@ -159,7 +175,10 @@ class Words {
     saved_ = state_;
     std::copy_n(state_.counter, 4, counter_);
     int n = 0;
-    while (state_.has_half || state_.position < 4) words_[n++] = next();
+    while (state_.has_half || state_.position < 4) {
+      words_[n] = next();
+      ++n;
+    }
     if (n == 0 || n < wanted_) {
       const int64_t some = std::clamp<int64_t>(wanted_, n + 8, kWords - 7) + 7;
       const int64_t most = wanted_ > n + 24 ? kWords : some;  // several blocks are made at once, by vectors
@@ -195,16 +214,16 @@ class Words {
     if (at_ == made_) return;
     state_ = saved_;
     std::copy_n(counter_, 4, state_.counter);
-    const auto step = [&] {
+    while (at_ > 0) {
       const bool whole = at_ > 8 && !state_.has_half && state_.position == 4;
-      if (whole) {
+      if (whole) {  // a block of 8 words, of which none is needed
         advance(state_.counter);
+        at_ -= 8;
       } else {
         static_cast<void>(next());
+        at_ -= 1;
       }
-      return whole ? 8 : 1;
-    };
-    while (at_ > 0) at_ -= step();
+    }
   }
 
   uint32_t next() {
@@ -218,30 +237,40 @@ class Words {
     return static_cast<uint32_t>(word);
   }
 
+  // Adds 1 to the counter of 256 bits, the lowest word first.
   static void advance(uint64_t* counter) {
-    for (int i = 0; i < 4 && ++counter[i] == 0;) ++i;
+    for (int i = 0; i < 4; ++i) {
+      ++counter[i];
+      if (counter[i] != 0) return;  // no carry
+    }
   }
 
   // Raises the counter, and computes its four words of 64 bits.
   __attribute__((noinline)) static void block(uint64_t* counter, const uint64_t* key, uint64_t* to) {
     advance(counter);
-    uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k0 = key[0], k1 = key[1];
+    uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
+    uint64_t k0 = key[0];
+    uint64_t k1 = key[1];
 #pragma GCC unroll 10
-    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
+    for (int round = 0; round < 10; ++round) {
       const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0];
       const Wide p1 = Wide{0xCA5A826395121157u} * c[2];
       c[0] = static_cast<uint64_t>(p1 >> 64) ^ c[1] ^ k0;
       c[1] = static_cast<uint64_t>(p1);
       c[2] = static_cast<uint64_t>(p0 >> 64) ^ c[3] ^ k1;
       c[3] = static_cast<uint64_t>(p0);
+      k0 += 0x9E3779B97F4A7C15u;
+      k1 += 0xBB67AE8584CAA73Bu;
     }
     std::copy_n(c, 4, to);
   }
 
-  PhiloxState &state_, saved_;
+  PhiloxState& state_;
+  PhiloxState saved_;  // the state before words_, with the counter in counter_
   uint64_t counter_[4];
   uint32_t words_[kWords];
-  int at_ = 0, made_ = 0;
+  int at_ = 0;    // the next word of words_
+  int made_ = 0;  // how many there are
   int64_t wanted_;
 };
 
@@ -290,7 +319,10 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
 // A value is the upper half of the 64-bit product of a word and the number of values (Lemire, "Fast random
 // integer generation in an interval", 2019). If the lower half is below too_low, another word is drawn.
 void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y) {
-  if (range == 0) return static_cast<void>(std::fill_n(y, n, low));
+  if (range == 0) {
+    std::fill_n(y, n, low);
+    return;
+  }
   const uint64_t values = uint64_t{range} + 1;
   const uint32_t too_low = static_cast<uint32_t>((UINT32_MAX - range) % values);
   int64_t i = 0;
@@ -301,7 +333,8 @@ void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t
     const uint32_t* next = words;
     const uint32_t* end = words + count;
     while (to < y + n && next < end) {
-      const uint64_t product = *next++ * values;
+      const uint64_t product = *next * values;
+      ++next;
       *to = static_cast<int64_t>(static_cast<uint64_t>(low) + (product >> 32));
       to += static_cast<uint32_t>(product) >= too_low;
     }
@@ -318,13 +351,19 @@ void bernoulli(PhiloxState& state, const Limit* limit, int64_t step, int64_t n, 
   if constexpr (std::is_same_v<Limit, float>) {
     stream.draw([&](const uint32_t* words, int count) {
       const int64_t rest = std::min<int64_t>(count, n - i);
-      for (int64_t k = 0; k < rest; ++k, ++i)
-        y[i] = static_cast<float>(words[k] >> 8) * 0x1p-24f < limit[i * step];
+      for (int64_t k = 0; k < rest; ++k) {
+        const float uniform = static_cast<float>(words[k] >> 8) * 0x1p-24f;
+        y[i] = uniform < limit[i * step];
+        ++i;
+      }
       return static_cast<int>(rest);
     });
   } else {
-    for (; i < n; ++i)
-      y[i] = static_cast<double>(static_cast<int64_t>(stream.next_whole() >> 11)) * 0x1p-53 < limit[i * step];
+    for (; i < n; ++i) {
+      const auto word = static_cast<int64_t>(stream.next_whole() >> 11);
+      const double uniform = static_cast<double>(word) * 0x1p-53;
+      y[i] = uniform < limit[i * step];
+    }
   }
 }
 

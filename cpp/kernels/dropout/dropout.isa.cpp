@@ -35,13 +35,15 @@ RANVIER_INLINE void philox(RandomKey key, wide low, uint32_t high, wide (&out)[4
   uint32_t k0 = static_cast<uint32_t>(key.key);
   uint32_t k1 = static_cast<uint32_t>(key.key >> 32);
 #pragma GCC unroll 10
-  for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+  for (int round = 0; round < 10; ++round) {
     const wide p0 = multiply_low(c0, 0xD2511F53u);
     const wide p1 = multiply_low(c2, 0xCD9E8D57u);
     c0 = (p1 >> 32) ^ c1 ^ k0;
     c1 = p1;
     c2 = (p0 >> 32) ^ c3 ^ k1;
     c3 = p0;
+    k0 += 0x9E3779B9u;  // the constants of Salmon et al., "Parallel random numbers" (2011)
+    k1 += 0xBB67AE85u;
   }
   out[0] = c0;
   out[1] = c1;
@@ -87,7 +89,7 @@ static void dropout(RandomKey key, uint32_t threshold, T scale, int64_t first, i
     const int64_t rest = n - i < kRandomGroup ? n - i : kRandomGroup;
     for (int64_t j = 0; j < rest; j += lanes<T>) {
       const auto keep = (ivec<T>)(lane_words(random + j, T{}) >= threshold);
-      const int count = rest - j < lanes<T> ? static_cast<int>(rest - j) : lanes<T>;
+      const int count = lanes_used<T>(rest - j);
       const vec<T> v = load_lanes(x + i + j, count);
       store_lanes(y + i + j, select(keep, v * broadcast(scale), vec<T>{}), count);
     }
@@ -122,8 +124,9 @@ static void uniform(RandomKey key, T low, T high, int64_t first, int64_t n, T* y
     const int64_t rest = n - i < kNumbers<T> ? n - i : kNumbers<T>;
     for (int64_t j = 0; j < rest; ++j) {
       const T v = low + unit[j] * (high - low);
-      // V may be rounded up to high, which does not belong to [low, high)
-      y[i + j] = v < high || low == high ? v : low;
+      // v may be rounded up to high, which does not belong to [low, high).
+      const bool inside = v < high || low == high;
+      y[i + j] = inside ? v : low;
     }
   }
 }
@@ -135,7 +138,8 @@ static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n,
   alignas(64) uint32_t random[kRandomGroup];
   alignas(64) T unit[kRandomGroup];
   // Numbers j and j + 16 make a pair.
-  constexpr T step = sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53), two_pi = T(6.283185307179586476925);
+  constexpr T step = sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53);
+  constexpr T two_pi = T(6.283185307179586476925);
   for (int64_t i = 0; i < n; i += kNumbers<T>) {
     random_group(key, (first + i) / kNumbers<T>, random);
     unit_numbers(random, unit);
@@ -173,7 +177,7 @@ static void blocks(const uint64_t* counter, const uint64_t* key, uint32_t* words
     for (int lane = 0; lane < L; ++lane) c[0][lane] += uint64_t(first + lane + 1);
     uint64_t k0 = key[0];
     uint64_t k1 = key[1];
-    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
+    for (int round = 0; round < 10; ++round) {
       wide high0, high1;
       const wide low0 = multiply(c[0], 0xD2E7470EE14C6C93u, &high0);
       const wide low1 = multiply(c[2], 0xCA5A826395121157u, &high1);
@@ -181,11 +185,15 @@ static void blocks(const uint64_t* counter, const uint64_t* key, uint32_t* words
       c[1] = low1;
       c[2] = high0 ^ c[3] ^ k1;
       c[3] = low0;
+      k0 += 0x9E3779B97F4A7C15u;
+      k1 += 0xBB67AE8584CAA73Bu;
     }
     uint64_t found[4][L];
     __builtin_memcpy(found, c, sizeof c);
-    for (int lane = 0; lane < L; ++lane)
-      for (int i = 0; i < 4; ++i) __builtin_memcpy(words + 8 * (first + lane) + 2 * i, &found[i][lane], 8);
+    for (int lane = 0; lane < L; ++lane) {
+      uint32_t* const block = words + 8 * (first + lane);  // 8 words of 32 bits
+      for (int i = 0; i < 4; ++i) __builtin_memcpy(block + 2 * i, &found[i][lane], 8);
+    }
   }
 }
 #else

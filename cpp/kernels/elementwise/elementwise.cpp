@@ -32,7 +32,8 @@ ElementwiseFunction row_of_halves(ElementwiseOp op, int operands, const Array* x
   for (int k = 0; k < operands; ++k)
     if (x[k].stored != y.stored) return nullptr;
   const auto& kernels = elementwise_kernels<float>();
-  return (y.stored == Stored::float16 ? kernels.of_float16 : kernels.of_bfloat16)[static_cast<int>(op)];
+  const auto& functions = y.stored == Stored::float16 ? kernels.of_float16 : kernels.of_bfloat16;
+  return functions[static_cast<int>(op)];
 }
 
 }  // namespace
@@ -48,7 +49,8 @@ void Elementwise<T>::run(const Team& team, void*) const {
   const int count = best == op ? operands : operands - 1;  // other ops do not take the exponent
   Array result = array_of(y);
   ElementwiseFunction f = elementwise_kernels<T>().op[static_cast<int>(best)];
-  if (const ElementwiseFunction own = row_of_halves(best, count, arrays, result)) {
+  const ElementwiseFunction own = row_of_halves(best, count, arrays, result);
+  if (own) {
     // This loop converts the 16-bit floats itself. With `stored` whole, run_loops() passes it the arrays as
     // they are; otherwise it would convert blocks of them to float, for a loop of floats (run_halves in
     // loops.cpp).
@@ -56,20 +58,21 @@ void Elementwise<T>::run(const Team& team, void*) const {
     for (Array& a : arrays) a.stored = Stored::whole;
     result.stored = Stored::whole;
   }
-  run_loops(team, count, arrays, result, y.ndim, y.shape, f,
-            kArithmeticNs[static_cast<int>(best)] * (sizeof(T) / sizeof(float)), nullptr);
+  constexpr double kTimesFloat = sizeof(T) / sizeof(float);
+  const double ns = kArithmeticNs[static_cast<int>(best)] * kTimesFloat;
+  run_loops(team, count, arrays, result, y.ndim, y.shape, f, ns, /*attributes=*/nullptr);
 }
 
 template <class T>
 void Compare<T>::run(const Team& team, void*) const {
   const Array arrays[] = {array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  run_loops(team, 2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)], 0.02);
+  run_loops(team, 2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)], /*ns=*/0.02);
 }
 
 template <class T>
 void Where<T>::run(const Team& team, void*) const {
   const Array arrays[] = {array_of(condition), array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  run_loops(team, 3, arrays, y, elementwise_kernels<T>().where, 0.05);
+  run_loops(team, 3, arrays, y, elementwise_kernels<T>().where, /*ns=*/0.05);
 }
 
 RANVIER_INSTANTIATE(Elementwise);

@@ -10,20 +10,23 @@ namespace ranvier::elementwise {
 namespace {
 
 // Nanoseconds on one thread: to read or write a byte, and to convert a 16-bit float.
-constexpr double kNsPerByte = 0.03, kNsPerHalf = 0.1;
+constexpr double kNsPerByte = 0.03;
+constexpr double kNsPerHalf = 0.1;
 
 // Runs f if each array is in C order or repeats one element, else returns false. This short way matters for
 // small calls, in which a loop nest would take as long as the rest.
 bool run_row(const Team& team, int operands, const Array* x, const Array& y, int ndim, const int64_t* shape,
              ElementwiseFunction f, double ns, const void* attributes) {
-  int64_t size = 1;
-  for (int d = ndim - 1; d >= 0; size *= shape[d], --d)
+  int64_t size = 1;  // of the dimensions so far, and so the stride of the next one in C order
+  for (int d = ndim - 1; d >= 0; --d) {
     if (shape[d] != 1 && y.strides[d] != size) return false;
+    size *= shape[d];
+  }
   ElementRow row{};
   row.attributes = attributes;
   for (int k = 0; k < operands; ++k) {
-    bool same = true;
-    bool repeated = true;
+    bool same = true;      // the strides of y
+    bool repeated = true;  // one element
     for (int d = 0; d < ndim; ++d) {
       if (shape[d] == 1) continue;
       same = same && x[k].strides[d] == y.strides[d];

@@ -31,7 +31,8 @@ constexpr int64_t kShortRow = 128;  // elements: shorter rows are joined to bloc
 // Elements of a group (see Repeated); smaller groups are copied row by row.
 constexpr int64_t kLeastGroup = 32;
 // The tile of a transposed operand: whole cache lines in both directions, four of them in a row of floats.
-constexpr int64_t kTileRows = 64, kTileColumns = 64;
+constexpr int64_t kTileRows = 64;
+constexpr int64_t kTileColumns = 64;
 
 // Copies n elements from src to dst; steps are in elements.
 template <class U>
@@ -59,7 +60,11 @@ void copy_rows(int item, int64_t rows, int64_t n, const char* x, int64_t x_row, 
   if (even && item == 8)
     return copy_kernels<double>().copy_rows(rows, n, reinterpret_cast<const double*>(x), x_row,
                                             reinterpret_cast<double*>(y), y_row);
-  for (; rows > 0; --rows, x += x_row * item, y += y_row * item) copy_strided(item, n, x, x_step, y, y_step);
+  for (int64_t i = 0; i < rows; ++i) {
+    copy_strided(item, n, x, x_step, y, y_step);
+    x += x_row * item;
+    y += y_row * item;
+  }
 }
 
 // to[i * n + j] = x[i * step] for i < count, j < n. Up to one vector behind the end of `to` is overwritten.
@@ -70,14 +75,19 @@ void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step
   if (item == 8)
     return copy_kernels<double>().repeat_each(count, n, reinterpret_cast<const double*>(x), step,
                                               reinterpret_cast<double*>(to));
-  for (; count > 0; --count, x += step * item, to += n * item) {
+  for (int64_t i = 0; i < count; ++i) {
     if (item == 1) {
-      static_cast<void>(std::fill_n(to, n, *x));
+      std::fill_n(to, n, *x);
     } else {
-      copy_strided(item, n, x, 0, to, 1);
+      copy_strided(item, n, x, /*src_step=*/0, to, /*dst_step=*/1);
     }
+    x += step * item;
+    to += n * item;
   }
 }
+
+// Operand k of a call, or the first one if the call has fewer operands: the nest needs arrays in all places.
+const Array& operand_or_first(int operands, const Array* x, int k) { return k < operands ? x[k] : x[0]; }
 
 // One call: its arrays, operands first and then y, and the loop nest over them. In the methods k is the index
 // of an array. begin, end: a range of elements, counted in the order of the nest (C order of its dimensions).
@@ -90,7 +100,8 @@ struct Loops {
 
   Loops(int operands_in, const Array* x, const Array& y, int ndim, const int64_t* shape,
         ElementwiseFunction f, const void* attributes_in)
-      : arrays{x[0], x[operands_in > 1 ? 1 : 0], x[operands_in > 2 ? 2 : 0], x[operands_in > 3 ? 3 : 0], y},
+      : arrays{x[0], operand_or_first(operands_in, x, 1), operand_or_first(operands_in, x, 2),
+               operand_or_first(operands_in, x, 3), y},
         nest(ndim, shape,
              {arrays[0].strides, arrays[1].strides, arrays[2].strides, arrays[3].strides, arrays[4].strides}),
         operands(operands_in),
@@ -180,7 +191,8 @@ struct Loops {
     ElementRow r = new_row();
     for (int64_t first = begin; first < end; first += r.n) {
       r.n = std::min(end - first, length);
-      gather(first, first + r.n, first == begin ? dense : kept, block);
+      const bool* const skipped = first == begin ? dense : kept;  // the rows that are kept are gathered once
+      gather(first, first + r.n, skipped, block);
       for (int k = 0; k < operands; ++k) {
         r.step[k] = 1;
         r.x[k] = dense[k] ? at(k, first) : block[k];
@@ -235,24 +247,30 @@ struct Loops {
     const int64_t* strides = nest.strides[k];
     const int64_t* shape = nest.shape;
     const int64_t length = row_length();
-    int outer = std::max(nest.ndim - 2, 0);
-    const int64_t row = nest.ndim > 1 ? strides[outer] : 0;
-    int64_t even = nest.ndim > 1 ? shape[outer] : 1;
+    int outer = std::max(nest.ndim - 2, 0);                  // dimensions [0, outer) count the groups
+    const int64_t row = nest.ndim > 1 ? strides[outer] : 0;  // from one row to the next
+    int64_t even = nest.ndim > 1 ? shape[outer] : 1;         // rows of a group
     for (; outer > 0 && strides[outer - 1] == strides[outer] * shape[outer]; --outer)
       even *= shape[outer - 1];
-    for (int64_t rows, n, done = 0; begin < end; begin += rows * n, done += rows * n) {
+    int64_t done = 0;
+    while (begin < end) {
       const int64_t column = begin % length;
       const int64_t first = begin / length % even;
-      int64_t rest = begin / length / even;
-      int64_t offset = first * row + column * inner_step(k);
-      rows = std::min(even - first, (end - begin) / length);
-      n = length;
-      if (column || !rows) {
+      int64_t rows = std::min(even - first, (end - begin) / length);
+      int64_t n = length;
+      if (column || !rows) {  // the range begins or ends within a row
         rows = 1;
         n = std::min(end - begin, length - column);
       }
-      for (int d = outer - 1; d >= 0; rest /= shape[d], --d) offset += rest % shape[d] * strides[d];
+      int64_t rest = begin / length / even;
+      int64_t offset = first * row + column * inner_step(k);
+      for (int d = outer - 1; d >= 0; --d) {
+        offset += rest % shape[d] * strides[d];
+        rest /= shape[d];
+      }
       f(rows, n, offset, row, done);
+      begin += rows * n;
+      done += rows * n;
     }
   }
 
@@ -274,14 +292,18 @@ struct Loops {
 
   // Copies elements [begin, end) of such an operand k to `to`.
   void repeat_runs(int k, const Repeated& r, int64_t begin, int64_t end, char* to) const {
-    for (int64_t n; begin < end; begin += n, to += n * arrays[k].item) {
+    while (begin < end) {
       const int64_t within = begin % r.group;
-      n = std::min(end - begin, r.group - within);
+      const int64_t n = std::min(end - begin, r.group - within);
       int64_t rest = begin / r.group;
       int64_t offset = 0;
-      for (int d = r.outer - 1; d >= 0; rest /= nest.shape[d], --d)
+      for (int d = r.outer - 1; d >= 0; --d) {
         offset += rest % nest.shape[d] * nest.strides[k][d];
+        rest /= nest.shape[d];
+      }
       repeat_run(k, offset, r.run, within % r.run, n, to);
+      begin += n;
+      to += n * arrays[k].item;
     }
   }
 
@@ -317,15 +339,21 @@ struct Loops {
     for (int k = 0; k < operands; ++k) {
       r.step[k] = inner_step(k) != 0;
       if (moves_evenly(k)) continue;
-      for (int64_t i = 0; i < count; i += kernels.lanes)
-        kernels.transpose_strip(static_cast<int>(std::min<int64_t>(kernels.lanes, count - i)), n,
-                                reinterpret_cast<const T*>(at(k, offsets[k] + i)), inner_step(k),
-                                blocks + (k * kTileRows + i) * kTileColumns, kTileColumns);
+      for (int64_t i = 0; i < count; i += kernels.lanes) {
+        const int rows = static_cast<int>(std::min<int64_t>(kernels.lanes, count - i));
+        const T* from = reinterpret_cast<const T*>(at(k, offsets[k] + i));
+        T* to = blocks + (k * kTileRows + i) * kTileColumns;
+        kernels.transpose_strip(rows, n, from, inner_step(k), to, kTileColumns);
+      }
     }
     for (int64_t i = 0; i < count; ++i) {
-      for (int k = 0; k < operands; ++k)
-        r.x[k] = moves_evenly(k) ? static_cast<const void*>(at(k, offsets[k] + i * nest.strides[k][along]))
-                                 : blocks + (k * kTileRows + i) * kTileColumns;
+      for (int k = 0; k < operands; ++k) {
+        if (moves_evenly(k)) {
+          r.x[k] = at(k, offsets[k] + i * nest.strides[k][along]);
+        } else {
+          r.x[k] = blocks + (k * kTileRows + i) * kTileColumns;
+        }
+      }
       r.y = y_at(offsets[kY] + i * nest.strides[kY][along]);
       function(r);
     }
@@ -362,7 +390,8 @@ struct Loops {
   LoopNest<kArrays> outside(int along) const {
     int64_t shape[kMaxDims];
     std::copy(nest.shape, nest.shape + nest.ndim, shape);
-    shape[along] = shape[nest.ndim - 1] = 1;
+    shape[along] = 1;
+    shape[nest.ndim - 1] = 1;
     return {nest.ndim,
             shape,
             {nest.strides[0], nest.strides[1], nest.strides[2], nest.strides[3], nest.strides[4]}};
@@ -382,8 +411,8 @@ struct Loops {
     if (direct())
       return team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });
     const int along = transposed_along();
-    if (along >= 0)
-      return item == 4 ? run_transposed<float>(team, along, ns) : run_transposed<double>(team, along, ns);
+    if (along >= 0 && item == 4) return run_transposed<float>(team, along, ns);
+    if (along >= 0) return run_transposed<double>(team, along, ns);
     team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { blocks(begin, end); });
   }
 };

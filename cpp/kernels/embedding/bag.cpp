@@ -38,7 +38,8 @@ void add_where_equal(int64_t n, const T* a, const T* b, const T* from, T* to) {
   constexpr int lanes = 16 / sizeof(T);
   int64_t j = 0;
   for (; j + lanes <= n; j += lanes) {
-    Four x, y, sum, more = Four{} + T(1);
+    Four x, y, sum;
+    Four more = Four{} + T(1);
     std::memcpy(&x, a + j, sizeof x);
     std::memcpy(&y, b + j, sizeof y);
     std::memcpy(&sum, to + j, sizeof sum);
@@ -46,7 +47,10 @@ void add_where_equal(int64_t n, const T* a, const T* b, const T* from, T* to) {
     sum += x == y ? more : Four{};
     std::memcpy(to + j, &sum, sizeof sum);
   }
-  for (; j < n; ++j) to[j] += a[j] == b[j] ? (from ? from[j] : T(1)) : T(0);
+  for (; j < n; ++j) {
+    const T more = from ? from[j] : T(1);
+    to[j] += a[j] == b[j] ? more : T(0);
+  }
 }
 
 // Bag b has the indices [begin, end). starts may change while a call runs, so they are limited to the index.
@@ -59,9 +63,8 @@ void bounds(const Call& call, int64_t b, int64_t* begin, int64_t* end) {
     return;
   }
   const auto start = [&](int64_t k) {
-    return k < call.starts.shape[0]
-               ? std::clamp<int64_t>(call.starts.data[k * call.starts.strides[0]], 0, count)
-               : count;
+    if (k >= call.starts.shape[0]) return count;
+    return std::clamp<int64_t>(call.starts.data[k * call.starts.strides[0]], 0, count);
   };
   *begin = start(b);
   *end = std::max(*begin, start(b + 1));
@@ -84,15 +87,17 @@ void BagForward<T>::run(const Team& team, void*) const {
     for (int64_t b = first; b < last && !interrupted(team); ++b) {
       int64_t begin, end;
       bounds(*this, b, &begin, &end);
+      const T* scales = scale.data ? scale.data + begin : nullptr;
       bag_kernels<T>().bag({settings, weight.data, weight.shape[0], width, index.data + begin, end - begin,
-                            count - end, scale.data ? scale.data + begin : nullptr, y.data + b * width});
+                            /*after=*/count - end, scales, y.data + b * width});
     }
   });
 }
 
 namespace {
 
-// Columns [first, last) of dweight, which one thread computes.
+// Columns [first, last) of dweight, which one thread computes. So no two threads write to the same element,
+// and each column is summed in the order of the bags.
 template <class T>
 struct Columns {
   const BagBackward<T>& call;
@@ -107,15 +112,21 @@ struct Columns {
     const T* y = call.y.data + b * width + first;
     const T* dy = call.dy.data + b * width;
     std::fill(shares + first, shares + last, T(0));
-    for (int64_t i = begin; i < end; ++i)
-      if (row(i) != call.settings.padding)
-        add_where_equal(last - first, call.weight.data + row(i) * width + first, y,
-                        static_cast<const T*>(nullptr), shares + first);
-    for (int64_t j = first; j < last; ++j) shares[j] = T(1) / std::max(shares[j], T(1)) * dy[j];
-    for (int64_t i = begin; i < end; ++i)
-      if (row(i) != call.settings.padding)
-        add_where_equal(last - first, call.weight.data + row(i) * width + first, y, shares + first,
-                        call.dweight.data + row(i) * width + first);
+    for (int64_t i = begin; i < end; ++i) {  // counts the rows that share a column
+      if (row(i) == call.settings.padding) continue;
+      const T* weight = call.weight.data + row(i) * width + first;
+      const T* ones = nullptr;
+      add_where_equal(last - first, weight, y, ones, shares + first);
+    }
+    for (int64_t j = first; j < last; ++j) {
+      const T count = std::max(shares[j], T(1));
+      shares[j] = T(1) / count * dy[j];
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      if (row(i) == call.settings.padding) continue;
+      const int64_t at = row(i) * width + first;
+      add_where_equal(last - first, call.weight.data + at, y, shares + first, call.dweight.data + at);
+    }
   }
 
   // For sums and means: adds dy, scaled, to the rows of the bag.
@@ -124,19 +135,22 @@ struct Columns {
     int64_t used = 0;
     for (int64_t i = begin; i < end; ++i) used += row(i) != call.settings.padding;
     const bool mean = call.settings.mode == BagMode::mean && used > 1;
-    for (int64_t j = first; mean && j < last; ++j) shares[j] = dy[j] / static_cast<T>(used);
+    if (mean)
+      for (int64_t j = first; j < last; ++j) shares[j] = dy[j] / static_cast<T>(used);
+    const T* of_row = mean ? shares : dy;  // what each row of the bag gets
     for (int64_t i = begin; i < end; ++i) {
       if (row(i) == call.settings.padding) continue;
       const T scale = call.scale.data ? call.scale.data[i] : T(1);
-      add_scaled(last - first, scale, (mean ? shares : dy) + first,
-                 call.dweight.data + row(i) * width + first);
+      add_scaled(last - first, scale, of_row + first, call.dweight.data + row(i) * width + first);
     }
   }
 
+  // Adds the gradients by bag b. The thread with the first columns also counts the rows.
   void add(int64_t b) const {
     int64_t begin, end;
     bounds(call, b, &begin, &end);
-    for (int64_t i = begin; picked && first == 0 && i < end; ++i) ++picked[row(i)];
+    if (picked && first == 0)
+      for (int64_t i = begin; i < end; ++i) ++picked[row(i)];
     if (call.settings.mode == BagMode::max) {
       add_greatest(b, begin, end);
     } else {
@@ -155,7 +169,8 @@ void BagBackward<T>::run(const Team& team, void* workspace) const {
   const int64_t line = kColumnBytes / int64_t(sizeof(T));
   const int64_t lines = ceil_div(width, line);
   int64_t* picked = by_frequency ? static_cast<int64_t*>(workspace) : nullptr;
-  T* shares = reinterpret_cast<T*>(static_cast<int64_t*>(workspace) + (by_frequency ? rows : 0));
+  const int64_t counted = by_frequency ? rows : 0;
+  T* shares = reinterpret_cast<T*>(static_cast<int64_t*>(workspace) + counted);
   const double cost = 2 * cost_of(*this, width, sizeof(T)) + kNsPerByte * sizeof(T) * double(width * rows);
   team.region(cost, [&](const OpenTeam& team) {
     if (dweight.data)
@@ -163,15 +178,12 @@ void BagBackward<T>::run(const Team& team, void* workspace) const {
         std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
         if (picked) std::fill(picked + begin, picked + end, int64_t{0});
       });
-    const Columns<T> columns = {*this,
-                                team.share_begin(lines) * line,
-                                std::min(team.share_end(lines) * line, width),
-                                rows,
-                                width,
-                                shares,
-                                picked};
-    const int64_t added = dweight.data && columns.first < columns.last ? bags : 0;
-    for (int64_t b = 0; b < added && !interrupted(team); ++b) columns.add(b);
+    const int64_t first = team.share_begin(lines) * line;
+    const int64_t last = std::min(team.share_end(lines) * line, width);
+    if (dweight.data && first < last) {
+      const Columns<T> columns = {*this, first, last, rows, width, shares, picked};
+      for (int64_t b = 0; b < bags && !interrupted(team); ++b) columns.add(b);
+    }
     team.barrier();
     if (dweight.data && picked)
       team.parallel_for(rows, cost, [&](int64_t row) {
@@ -179,15 +191,15 @@ void BagBackward<T>::run(const Team& team, void* workspace) const {
           dweight.data[row * width + j] /= T(picked[row]);
       });
     if (!dscale.data) return;
-    std::fill_n(dscale.data, team.leads() ? numel(index) : 0, T(0));
+    if (team.leads()) std::fill_n(dscale.data, numel(index), T(0));
     team.barrier();
     team.parallel_for(bags, cost, [&](int64_t b) {
       int64_t begin, end;
       bounds(*this, b, &begin, &end);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t row = inside(index.data[i], rows);
-        if (row != settings.padding)
-          dscale.data[i] = bag_kernels<T>().dot(width, dy.data + b * width, weight.data + row * width);
+        if (row == settings.padding) continue;
+        dscale.data[i] = bag_kernels<T>().dot(width, dy.data + b * width, weight.data + row * width);
       }
     });
   });

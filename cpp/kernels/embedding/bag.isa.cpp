@@ -15,10 +15,11 @@ constexpr int64_t kAhead = 8;  // rows are prefetched this many indices ahead
 template <bool greatest, int vectors, class T>
 __attribute__((noinline)) static void columns(const BagRows<T>& b, int64_t column, int n) {
   constexpr int L = lanes<T>;
+  constexpr T initial = greatest ? -Limits<T>::infinity : T(0);
   vec<T> sums[vectors];
-  int64_t used = 0;
+  int64_t used = 0;  // the indices of the bag that are not padding
   RANVIER_UNROLL
-  for (int v = 0; v < vectors; ++v) sums[v] = broadcast(greatest ? -Limits<T>::infinity : T(0));
+  for (int v = 0; v < vectors; ++v) sums[v] = broadcast(initial);
   const auto row = [&](int64_t i) {
     const int64_t at = b.index[i];
     return static_cast<uint64_t>(at) < static_cast<uint64_t>(b.rows) ? at : 0;
@@ -33,7 +34,8 @@ __attribute__((noinline)) static void columns(const BagRows<T>& b, int64_t colum
     if (at == b.settings.padding) continue;
     ++used;
     const T* from = b.weight + at * b.width + column;
-    const vec<T> scale = broadcast(b.scale ? b.scale[i] : T(1));
+    const T factor = b.scale ? b.scale[i] : T(1);
+    const vec<T> scale = broadcast(factor);
     RANVIER_UNROLL
     for (int v = 0; v < vectors; ++v) {
       const vec<T> x = vectors > 1 ? load(from + v * L) : load_lanes(from, n);
@@ -59,8 +61,7 @@ static void rows(const BagRows<T>& b) {
   int64_t column = 0;
   for (; column + 4 * L <= b.width; column += 4 * L) columns<greatest, 4>(b, column, L);
   for (; column + 2 * L <= b.width; column += 2 * L) columns<greatest, 2>(b, column, L);
-  for (; column < b.width; column += L)
-    columns<greatest, 1>(b, column, b.width - column < L ? int(b.width - column) : L);
+  for (; column < b.width; column += L) columns<greatest, 1>(b, column, lanes_used<T>(b.width - column));
 }
 
 template <class T>
@@ -77,7 +78,7 @@ template <class T>
 static T dot(int64_t n, const T* a, const T* b) {
   vec<T> sum = {};
   for (int64_t i = 0; i < n; i += lanes<T>) {
-    const int left = n - i < lanes<T> ? int(n - i) : lanes<T>;
+    const int left = lanes_used<T>(n - i);
     sum += load_lanes(a + i, left) * load_lanes(b + i, left);
   }
   return reduce_add(sum);

@@ -28,8 +28,10 @@ void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_
     if (!dense) {
       int64_t rest = i;
       offset = 0;
-      for (int d = index.ndim - 1; d >= 0; rest /= index.shape[d], --d)
+      for (int d = index.ndim - 1; d >= 0; --d) {
         offset += rest % index.shape[d] * index.strides[d];
+        rest /= index.shape[d];
+      }
     }
     f(i, inside(index.data[offset], rows));
   }

@@ -65,7 +65,8 @@ template <class T>
 struct BagBackward {
   RANVIER_CALL("bag_backward", dy, y, weight, index, starts, scale, dweight, dscale);
   size_t workspace_bytes(int) const {  // for the shares of a bag, and how often each row is picked
-    return sizeof(T) * (weight.shape[1] + 1) + sizeof(int64_t) * (by_frequency ? weight.shape[0] : 0);
+    const int64_t counted = by_frequency ? weight.shape[0] : 0;
+    return sizeof(T) * (weight.shape[1] + 1) + sizeof(int64_t) * counted;
   }
   BagSettings settings;
   bool by_frequency;

@@ -47,7 +47,8 @@ void fill_roots(const Team& team, int64_t n, T* roots) {
   const int64_t blocks = (n + kBlock - 1) / kBlock;
   team.parallel_for(blocks, 3.0 * double(n), [&](int64_t begin, int64_t end) {
     Root first[kBlock];
-    for (int64_t s = 0; s < std::min(kBlock, n); ++s) first[s] = root(s, n);
+    const int64_t known = std::min(kBlock, n);
+    for (int64_t s = 0; s < known; ++s) first[s] = root(s, n);
     for (int64_t q = begin; q < end; ++q) {
       const Root start = root(q * kBlock, n);
       for (int64_t s = 0; s < std::min(kBlock, n - q * kBlock); ++s) {
@@ -63,9 +64,9 @@ void fill_roots(const Team& team, int64_t n, T* roots) {
 
 template <class T>
 size_t Fourier<T>::workspace_bytes(int threads) const {
-  Carver carver(nullptr);
-  carve<T>(carver, n, threads);
-  return carver.used();
+  Carver counts(nullptr);  // only counts bytes
+  carve<T>(counts, n, threads);
+  return counts.used();
 }
 
 template <class T>
@@ -74,13 +75,14 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
   Carver carver(workspace);
   const FourierWorkspace<T> memory = carve<T>(carver, n, team.threads());
   const bool real = kind == FourierKind::rfft;
-  const int outer = x.ndim - (real ? 1 : 2);
+  const int of_row = real ? 1 : 2;  // dimensions of x: its points, and re and im if they are complex
+  const int outer = x.ndim - of_row;
   int64_t count = 1;
   for (int d = 0; d < outer; ++d) count *= x.shape[d];
   if (count == 0) return;
-  const int64_t size = numel(y) / count;
-  const int64_t lanes = kernels.lanes;  // size: of a row of y
-  const int64_t width = real ? 1 : 2;
+  const int64_t size = numel(y) / count;  // elements of a row of y
+  const int64_t lanes = kernels.lanes;
+  const int64_t width = real ? 1 : 2;  // elements of a point of x
   const bool columns = x.strides[outer] != width && x.shape[outer] != 1;
   const double ns = double(n) * (2 + std::log2(double(n))) * 0.1;  // the time of a row, roughly
   team.region(ns * double(count), [&](const OpenTeam& team) {
@@ -103,8 +105,8 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
         rows.count = int(std::min(lanes, count - first));
         rows.y = y.data + first * size;
         rows.adjacent = true;
-        for (int i = 0; i < lanes; ++i) {  // lanes without a row repeat the first row
-          int64_t place = first + (i < rows.count ? i : 0);
+        for (int i = 0; i < lanes; ++i) {
+          int64_t place = i < rows.count ? first + i : first;  // lanes without a row repeat the first row
           int64_t offset = 0;
           for (int d = outer - 1; d >= 0; --d) {
             offset += place % x.shape[d] * x.strides[d];

@@ -53,7 +53,8 @@ RANVIER_INLINE void put(T* p, int64_t at, Complex<T> a, int swapped = 0) {
   store(p + (1 - swapped) * lanes<T>, a.im);
 }
 
-// cos (part 0) or sin (part 1) of 2 pi q / r, for r = 3, 5, 7 and 0 < q < r.
+// cos (part 0) or sin (part 1) of 2 pi q / r, for r = 3, 5, 7 and 0 < q < r. The table has those with q < r /
+// 2, for r = 3, then 5, then 7; the others are their complex conjugates.
 RANVIER_INLINE constexpr double root_part(int r, int q, int part) {
   constexpr double parts[6][2] = {
       {-0.5, 0.86602540378443864676},
@@ -63,8 +64,12 @@ RANVIER_INLINE constexpr double root_part(int r, int q, int part) {
       {-0.22252093395631440429, 0.97492791218182360702},
       {-0.90096886790241912624, 0.43388373911755812048},
   };
-  const int first = r == 3 ? -1 : r == 5 ? 0 : 2;
-  return 2 * q < r ? parts[first + q][part] : (part ? -1 : 1) * parts[first + r - q][part];
+  int before_first = -1;  // the row of the table before that of q = 1
+  if (r == 5) before_first = 0;
+  if (r == 7) before_first = 2;
+  if (2 * q < r) return parts[before_first + q][part];
+  const double of_conjugate = parts[before_first + r - q][part];
+  return part ? -of_conjugate : of_conjugate;
 }
 
 // The Fourier transform of r points, in place.
@@ -129,26 +134,43 @@ static void pass(const T* x, T* y, int64_t done, int64_t left, const T* roots, i
       butterfly<T, r>(a);
       put(y, i + left * k, a[0], swapped);
       RANVIER_UNROLL
-      for (int j = 1; j < r; ++j)
-        put(y, i + left * (k + done * j), i ? times<T>(a[j], roots + 2 * j * done * i * step) : a[j],
-            swapped);
+      for (int j = 1; j < r; ++j) {
+        Complex<T> turned = a[j];
+        if (i) turned = times<T>(a[j], roots + 2 * j * done * i * step);
+        put(y, i + left * (k + done * j), turned, swapped);
+      }
     }
   }
+}
+
+// The radix of the next pass over a row that has `left` points left: m has no prime factor above 7.
+static inline int next_radix(int64_t left) {
+  for (const int r : {4, 2, 3, 5})
+    if (left % r == 0) return r;
+  return 7;
+}
+template <class T>
+using Pass = void (*)(const T* x, T* y, int64_t done, int64_t left, const T* roots, int64_t step,
+                      int swapped);
+template <class T>
+static Pass<T> pass_of(int r) {
+  if (r == 4) return pass<T, 4>;
+  if (r == 2) return pass<T, 2>;
+  if (r == 3) return pass<T, 3>;
+  if (r == 5) return pass<T, 5>;
+  return pass<T, 7>;
 }
 
 // The transform of m points of x, with y as a second buffer. At the end x points to the buffer with the
 // result. step: the distance in `roots` of two neighbouring m-th roots of unity.
 template <class T>
 static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int swapped) {
-  for (int64_t done = 1, left = m; left > 1;) {
-    const int r = left % 4 == 0 ? 4 : left % 2 == 0 ? 2 : left % 3 == 0 ? 3 : left % 5 == 0 ? 5 : 7;
-    const auto run = r == 4   ? pass<T, 4>
-                     : r == 2 ? pass<T, 2>
-                     : r == 3 ? pass<T, 3>
-                     : r == 5 ? pass<T, 5>
-                              : pass<T, 7>;
+  int64_t done = 1;
+  int64_t left = m;
+  while (left > 1) {
+    const int r = next_radix(left);
     left /= r;
-    run(x, y, done, left, roots, step, swapped);
+    pass_of<T>(r)(x, y, done, left, roots, step, swapped);
     done *= r;
     T* const z = x;
     x = y;
@@ -168,7 +190,8 @@ template <class T>
 static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
   const int width = l.kind == FourierKind::rfft ? 1 : 2;
-  for (int64_t t = 0, at = 0; t < count; t += width, at += l.step) {
+  int64_t at = 0;  // of the point in its row
+  for (int64_t t = 0; t < count; t += width) {
     T* const to = a + t * lanes<T>;
     const T* const from = l.rows[0] + at;
     if (!l.adjacent) {
@@ -182,6 +205,7 @@ static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
       store(to, load(from));
     }
     if (l.kind == FourierKind::rfft && l.window) store(to, load(to) * factor<T>(l.window[t]));
+    at += l.step;
   }
 }
 
@@ -192,7 +216,7 @@ static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
   const T* window = l.kind == FourierKind::rfft ? l.window : nullptr;
   if (l.columns) load_columns(l, count, a);
   for (int64_t t = 0; t < count && !l.columns; t += lanes<T>) {
-    const int width = int(count - t < lanes<T> ? count - t : lanes<T>);
+    const int width = lanes_used<T>(count - t);
     vec<T> v[lanes<T>];
     RANVIER_UNROLL
     for (int i = 0; i < lanes<T>; ++i) v[i] = load_lanes(l.rows[i] + t, width);
@@ -214,7 +238,7 @@ static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
   const vec<T> scale = broadcast(l.scale);
   const T* window = l.kind == FourierKind::irfft ? l.window : nullptr;
   for (int64_t t = 0; t < n; t += lanes<T>) {
-    const int width = int(n - t < lanes<T> ? n - t : lanes<T>);
+    const int width = lanes_used<T>(n - t);
     const vec<T> w = window ? scale * load_lanes(window + t, width) : scale;
     vec<T> v[lanes<T>];
     RANVIER_UNROLL
@@ -230,10 +254,12 @@ static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
 template <class T>
 static void scale_edges(const FourierRows<T>& l, T* a) {
   const vec<T> edge = broadcast(l.edge);
-  for (int64_t at = 0; at <= (l.n % 2 ? 0 : l.n / 2); at += l.n % 2 ? 1 : l.n / 2) {
+  const auto scale = [&](int64_t at) {
     const Complex<T> z = get(a, at);
     put<T>(a, at, {z.re * edge, z.im * edge});
-  }
+  };
+  scale(0);
+  if (l.n % 2 == 0) scale(l.n / 2);
 }
 
 // A real row u of n = 2 m elements is transformed as the complex row u[2 t] + i u[2 t + 1] of m points, whose

@@ -1,6 +1,8 @@
-// gather, scatter and its gradient (index.h). They are compiled once, since vectors would gain little.
+// gather, scatter and its gradient (index.h). They are compiled once, since vectors would gain little. Picks
+// has the loops over lines and picks; a functor such as Take or Sum says what a pick does with an element.
 #include "kernels/index/index.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -49,7 +51,8 @@ struct Picks {
   struct Shape {  // without the axis
     int64_t values[kMaxDims];
     Shape(const TensorView<P>& v, int axis) {
-      for (int d = 0; d < v.ndim; ++d) values[d] = d == axis ? 1 : v.shape[d];
+      std::copy_n(v.shape, v.ndim, values);
+      values[axis] = 1;
     }
   };
 
@@ -109,10 +112,11 @@ struct Picks {
     each_pick<backwards>(js, rows, line, [&](int64_t j, int64_t row) {
       const int64_t next = backwards ? j - kPicksAhead : j + kPicksAhead;
       if (ask && next >= js.begin && next < js.end) {
-        const int64_t far = line[next * step];
-        const char* from =
-            reinterpret_cast<const char*>(w + inside(far < 0 ? far + n_rows : far, n_rows) * axis_w);
-        for (int64_t b = 0; b < bytes && b < kBytesAhead; b += 64) __builtin_prefetch(from + b, 1);
+        int64_t far = line[next * step];
+        if (far < 0) far += n_rows;
+        const char* from = reinterpret_cast<const char*>(w + inside(far, n_rows) * axis_w);
+        constexpr int kForWriting = 1;
+        for (int64_t b = 0; b < bytes && b < kBytesAhead; b += 64) __builtin_prefetch(from + b, kForWriting);
       }
       move.row(n, p + j * axis_p, w + row * axis_w);
     });
@@ -200,8 +204,8 @@ struct Picks {
         for (int64_t done = 0; done < all_picks.end && own.begin < own.end && !interrupted(team);
              done += kAtOnce) {
           const int64_t most = std::min(done + kAtOnce, all_picks.end);
-          const Range some =
-              backwards ? Range{all_picks.end - most, all_picks.end - done} : Range{done, most};
+          Range some{done, most};
+          if (backwards) some = {all_picks.end - most, all_picks.end - done};
           each<backwards>(all_lines, some, own, move);
         }
         team.barrier();
@@ -264,7 +268,8 @@ template <int sign>
 struct Extreme {
   template <class T>
   void operator()(const T& picked, T& whole) const {
-    const T better = sign > 0 ? (picked > whole ? picked : whole) : (picked < whole ? picked : whole);
+    const bool is_better = sign > 0 ? picked > whole : picked < whole;
+    const T better = is_better ? picked : whole;
     whole = __builtin_expect(picked != picked, false) ? picked : better;
   }
   template <class T>
@@ -290,7 +295,9 @@ struct TakeOut {
 
 }  // namespace
 
-// y[j] = x[at[j]] for a line of `count` picks; returns false if an index is outside, and skips it.
+// y[j] = x[at[j]] for a line of `count` picks; returns false if an index is outside, and skips it. from_0:
+// negative indices are outside, too; else they count from the end. Elements of `at`, x and y are at_step,
+// x_step and y_step apart; x has `length` of them.
 template <class T>
 bool take_line(int64_t count, const int64_t* at, int64_t at_step, const T* x, int64_t x_step, int64_t length,
                bool from_0, T* y, int64_t y_step) {
@@ -299,7 +306,7 @@ bool take_line(int64_t count, const int64_t* at, int64_t at_step, const T* x, in
     for (int64_t j = 0; j < count; ++j) {
       int64_t row = at[j * at_step];
       if (__builtin_expect(uint64_t(row) >= uint64_t(length), false)) {
-        row += from_0 ? 0 : length;
+        if (!from_0) row += length;
         if (uint64_t(row) >= uint64_t(length)) {
           inside = false;
           continue;
@@ -309,7 +316,9 @@ bool take_line(int64_t count, const int64_t* at, int64_t at_step, const T* x, in
     }
     return inside;
   };
-  return at_step == 1 && x_step == 1 && y_step == 1 ? take(1, 1, 1) : take(at_step, x_step, y_step);
+  const bool contiguous = at_step == 1 && x_step == 1 && y_step == 1;
+  if (contiguous) return take(1, 1, 1);  // with constant steps the loop is faster
+  return take(at_step, x_step, y_step);
 }
 
 template <class T>
@@ -326,10 +335,10 @@ void Gather<T>::run(const Team& team, void*) const {
     const int64_t count = picks.count();
     const PickedRows from = {reinterpret_cast<const char*>(x.data), x.strides[axis] * int64_t(sizeof(T)),
                              x.shape[axis], index.data, index.strides[axis]};
-    return team.parallel_for(count, 0.1 * double(bytes * count) + 2.0 * double(count),
-                             [&](int64_t begin, int64_t end) {
-                               copy_rows(reinterpret_cast<char*>(y.data), bytes, from, begin, end);
-                             });
+    const double ns = 0.1 * double(bytes * count) + 2.0 * double(count);
+    return team.parallel_for(count, ns, [&](int64_t begin, int64_t end) {
+      copy_rows(reinterpret_cast<char*>(y.data), bytes, from, begin, end);
+    });
   }
   const Range lines{0, picks.lines.size};
   const Range js{0, picks.count()};
@@ -344,12 +353,14 @@ void Gather<T>::run(const Team& team, void*) const {
       picks.lines.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
         const int inner = picks.lines.ndim - 1;
         const auto at = [&](int t, int64_t i) { return offsets[t] + i * picks.lines.strides[t][inner]; };
-        for (int64_t i = 0; i < n; ++i)
-          if (!take_line(js.end, index.data + at(0, i), index.strides[axis], x.data + at(2, i),
-                         x.strides[axis], rows.end, from_0 && found.data, y.data + at(1, i),
-                         y.strides[axis]) &&
-              found.data)
-            __atomic_store_n(found.data, 1, __ATOMIC_RELAXED);
+        for (int64_t i = 0; i < n; ++i) {
+          const int64_t* line_index = index.data + at(0, i);
+          T* line_y = y.data + at(1, i);
+          const T* line_x = x.data + at(2, i);
+          const bool all_inside = take_line(js.end, line_index, index.strides[axis], line_x, x.strides[axis],
+                                            rows.end, from_0 && found.data, line_y, y.strides[axis]);
+          if (!all_inside && found.data) __atomic_store_n(found.data, 1, __ATOMIC_RELAXED);
+        }
       });
     });
   } else {
@@ -374,9 +385,9 @@ void Scatter<T>::run(const Team& team, void*) const {
   team.region(cost, [&](const OpenTeam& team) {
     if (base.data != y.data) {
       if (base.data) {
-        Copy<T>{base, y}.run(team, nullptr);
+        Copy<T>{base, y}.run(team, /*workspace=*/nullptr);
       } else {
-        Fill<T>{T(0), y}.run(team, nullptr);
+        Fill<T>{T(0), y}.run(team, /*workspace=*/nullptr);
       }
     }
     if constexpr (sizeof(T) == 2)
@@ -402,7 +413,7 @@ void ScatterBackward<T>::run(const Team& team, void*) const {
   const Picks<T, T> picks(axis, dx, index, dbase);
   const double cost = kNsPerElement * static_cast<double>(numel(dx) + numel(dy));
   team.region(cost, [&](const OpenTeam& team) {
-    Copy<T>{dy, dbase}.run(team, nullptr);
+    Copy<T>{dy, dbase}.run(team, /*workspace=*/nullptr);
     picks.template each_shared<true>(team, cost, TakeOut{});
   });
 }

@@ -53,7 +53,8 @@ void IndexRange::run(const Team& team, void*) const {
   // One thread does the work. parallel_for() is told the cost of long work only, since it then tests for
   // interrupts.
   constexpr int64_t kPiece = 1 << 22;  // indices between two tests for an interrupt
-  team.parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
+  const double ns = nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0;
+  team.parallel_for(1, ns, [&](int64_t, int64_t) {
     bool outside = false;
     const auto look = [&](int64_t n, const int64_t* offsets) {
       const int64_t* p = index.data + offsets[0];
@@ -63,8 +64,11 @@ void IndexRange::run(const Team& team, void*) const {
       else
         for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i * step]);
       if (int64_t(signs) >= 0) return;
-      for (int64_t i = 0; i < n && !outside; ++i)
-        outside = int64_t(signs_of(p[i * step])) < 0 && !(has_also && p[i * step] == also);
+      for (int64_t i = 0; i < n && !outside; ++i) {
+        const int64_t k = p[i * step];
+        const bool is_also = has_also && k == also;  // range.h: one more value that is right
+        outside = int64_t(signs_of(k)) < 0 && !is_also;
+      }
     };
     for (int64_t at = 0; at < nest.size && !outside && !(at > 0 && interrupted(team)); at += kPiece)
       nest.walk(at, std::min(nest.size, at + kPiece), look);
@@ -77,7 +81,8 @@ namespace {
 // True if all n elements are in [low, high]; vectors are written by hand, as above.
 template <class T>
 bool are_inside(const T* p, int64_t n, T low, T high) {
-  constexpr int kSize = 16 / sizeof(T), kVectors = 4;
+  constexpr int kSize = 16 / sizeof(T);  // elements of a vector
+  constexpr int kVectors = 4;
   typedef T Vector __attribute__((vector_size(16)));
   using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
   typedef Bits Mask __attribute__((vector_size(16)));

@@ -16,7 +16,8 @@ void run_lines(const Team& team, typename JetKernels<T>::Function function, cons
   const int rows = static_cast<int>(t.shape[0]);
   const LoopNest<5> nest(saved.ndim, saved.shape,
                          {saved.strides, t.strides + 1, dy.strides + 1, dx.strides, y.strides + 1});
-  const double ns = (sizeof(T) / 4) * (weights.data ? rows : rows * rows) * 0.5;  // the time of an element
+  const int terms = weights.data ? rows : rows * rows;  // of an element: a Laplacian's, or those of series
+  const double ns = (sizeof(T) / 4) * terms * 0.5;
   const int inner = nest.ndim - 1;
   team.parallel_for(nest.size, ns * static_cast<double>(nest.size), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {

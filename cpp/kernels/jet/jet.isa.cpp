@@ -43,12 +43,14 @@ RANVIER_INLINE vec<T> square(const vec<T>* a, int k) {
 }
 template <class T, bool kUnit>
 RANVIER_INLINE vec<T> integral(const Path<T, kUnit>& p, const vec<T>* g, int k) {
-  return (kUnit ? g[k - 1] : product<T>(p.dx + 1, g, k - 1)) * kInverse<T>[k];
+  if (kUnit) return g[k - 1] * kInverse<T>[k];
+  return product<T>(p.dx + 1, g, k - 1) * kInverse<T>[k];
 }
 template <class T, bool kUnit>
 RANVIER_INLINE vec<T> times_x(const Path<T, kUnit>& p, const vec<T>* g, int k) {
   if (!kUnit) return product<T>(p.x, g, k);
-  return k ? fma(p.x[0], g[k], g[k - 1]) : p.x[0] * g[0];
+  if (k == 0) return p.x[0] * g[0];
+  return fma(p.x[0], g[k], g[k - 1]);
 }
 
 // The functions of a series. begin() returns y[0] from x, or from f(x) if that is saved; it may limit x, and
@@ -128,7 +130,8 @@ struct GeluSeries {  // f' = P + x d, where P' = d is the normal density, d' = -
   RANVIER_SLOPE {
     p.a[k] = k ? -integral(p, p.b, k) : p.start[1];
     p.b[k] = times_x(p, p.a, k);
-    return (k ? integral(p, p.a, k) : p.start[0]) + p.b[k];
+    const vec<T> cdf = k ? integral(p, p.a, k) : p.start[0];
+    return cdf + p.b[k];
   }
 };
 
@@ -183,7 +186,7 @@ RANVIER_INLINE void put(const JetArray<T>& y, int64_t i, int k, vec<T> v, int n)
 // Calls f(i, n) for each vector of `size` elements; it begins at element i and has n elements.
 template <class T, class F>
 RANVIER_INLINE void for_vectors(int64_t size, const F& f) {
-  for (int64_t i = 0; i < size; i += lanes<T>) f(i, int(size - i < lanes<T> ? size - i : lanes<T>));
+  for (int64_t i = 0; i < size; i += lanes<T>) f(i, lanes_used<T>(size - i));
 }
 
 // series() and unit_series() as functions that are called through a pointer, so that the loops around them
@@ -284,7 +287,8 @@ __attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, Serie
     function(x, dx, order, y, g);
     for (int j = 0; j <= order; ++j) {
       vec<T> sum{};
-      for (int k = j ? j : 1; k <= order; ++k) sum = fma(dy[k], g[k - j], sum);
+      const int first = j ? j : 1;  // dy has no row of order 0
+      for (int k = first; k <= order; ++k) sum = fma(dy[k], g[k - j], sum);
       if (j) {
         put(l.y, i, j - 1, sum, n);
       } else {
@@ -294,17 +298,25 @@ __attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, Serie
   });
 }
 
+// The Series that a loop of Laplacians is compiled for: in double it is compiled once, and calls a function.
+template <class Series, class T>
+using InlinedSeries = std::conditional_t<sizeof(T) == 4, Series, void>;
+
 template <class Series, class T>
 static void forward(const JetLine<T>& l) {
-  l.weights.data
-      ? laplacian_forward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, unit_series_of<Series, T>)
-      : taylor_forward<T>(l, any_series<Series, T>);
+  if (l.weights.data) {
+    laplacian_forward<InlinedSeries<Series, T>, T>(l, unit_series_of<Series, T>);
+  } else {
+    taylor_forward<T>(l, any_series<Series, T>);
+  }
 }
 template <class Series, class T>
 static void backward(const JetLine<T>& l) {
-  l.weights.data
-      ? laplacian_backward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, unit_series_of<Series, T>)
-      : taylor_backward<T>(l, any_series<Series, T>);
+  if (l.weights.data) {
+    laplacian_backward<InlinedSeries<Series, T>, T>(l, unit_series_of<Series, T>);
+  } else {
+    taylor_backward<T>(l, any_series<Series, T>);
+  }
 }
 
 #define RANVIER_X(name, series) forward<series, T>,

@@ -46,7 +46,8 @@ const T* whole(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
 // The line of v, which is tensor number `tensor` of the nest, at the offsets of a walk.
 template <class E, int kTensors>
 Line<E> line_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor, const int64_t* offsets) {
-  return {v.data ? v.data + offsets[tensor] : nullptr, nest.strides[tensor][nest.ndim - 1]};
+  E* const data = v.data ? v.data + offsets[tensor] : nullptr;
+  return {data, nest.strides[tensor][nest.ndim - 1]};
 }
 
 // The operands of a line of losses. factors: weight, and in the backward dy, by which results are multiplied.
@@ -103,15 +104,18 @@ double divisor(Reduction reduction, const TensorView<const T>& x) {
 template <class T>
 void LossForward<T>::run(const Team& team, void* workspace) const {
   const bool each = reduction == Reduction::none;
-  const LoopNest<5> nest(x.ndim, x.shape,
-                         {target.strides, strides_or_zeros(other), strides_or_zeros(weight),
-                          each ? loss.strides : x.strides, x.strides});
+  const int64_t* const loss_strides = each ? loss.strides : x.strides;  // a sum is no tensor of this shape
+  const LoopNest<5> nest(
+      x.ndim, x.shape,
+      {target.strides, strides_or_zeros(other), strides_or_zeros(weight), loss_strides, x.strides});
   const auto function = loss_kernels<T>().value[static_cast<int>(kind)];
   const auto strips = [&](int64_t begin, int64_t end, const auto& done) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[5]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
       const LossOperands<T> in = {line(x, 4), line(target, 0), line(other, 1), {line(weight, 2), {}}};
-      for_each_strip(count, strip_of<T>(setting, 1), function, in, each ? line(loss, 3) : Line<T>{}, done);
+      Line<T> to{};
+      if (each) to = line(loss, 3);
+      for_each_strip(count, strip_of<T>(setting, /*scale=*/1), function, in, to, done);
     });
   };
   const double cost = cost_ns<T>(kind, nest.size);
@@ -125,8 +129,9 @@ void LossForward<T>::run(const Team& team, void* workspace) const {
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(parts, cost, [&](int64_t part) {
       LongTotal sum;
-      strips(nest.size * part / parts, nest.size * (part + 1) / parts,
-             [&](int64_t n, const T* values) { sum.add(loss_kernels<T>().sum(n, values)); });
+      const int64_t begin = nest.size * part / parts;
+      const int64_t end = nest.size * (part + 1) / parts;
+      strips(begin, end, [&](int64_t n, const T* values) { sum.add(loss_kernels<T>().sum(n, values)); });
       partial[part] = sum.value();
     });
     team.parallel_for(1, 0, [&](int64_t, int64_t) {
@@ -140,16 +145,18 @@ void LossForward<T>::run(const Team& team, void* workspace) const {
 template <class T>
 void LossBackward<T>::run(const Team& team, void*) const {
   const bool each = reduction == Reduction::none;
-  const LoopNest<6> nest(x.ndim, x.shape,
-                         {x.strides, target.strides, strides_or_zeros(other), strides_or_zeros(weight),
-                          each ? dy.strides : kZeros, dx.strides});
+  const int64_t* const dy_strides = each ? dy.strides : kZeros;
+  const LoopNest<6> nest(
+      x.ndim, x.shape,
+      {x.strides, target.strides, strides_or_zeros(other), strides_or_zeros(weight), dy_strides, dx.strides});
   const double cost = cost_ns<T>(kind, nest.size);
   const auto function = loss_kernels<T>().gradient[of_target][static_cast<int>(kind)];
   team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
     const double scale = each ? 1 : static_cast<double>(dy.data[0]) / divisor(reduction, x);
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
-      const Line<const T> dys = each ? line(dy, 4) : Line<const T>{};
+      Line<const T> dys{};
+      if (each) dys = line(dy, 4);
       const LossOperands<T> in = {line(x, 0), line(target, 1), line(other, 2), {line(weight, 3), dys}};
       for_each_strip(count, strip_of<T>(setting, scale), function, in, line(dx, 5), [](int64_t, const T*) {});
     });

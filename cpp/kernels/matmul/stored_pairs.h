@@ -45,6 +45,7 @@ class StoredProduct {
 
     const int64_t panel_a_bytes = kc_ * mr_ * kPairBytes;
     const int64_t panels_in_l2 = caches.l2 / 2 / panel_a_bytes;
+    // The panels of a for each of a thread's tasks; all of them, where one thread computes the product.
     const int64_t even_panels = threads > 1 ? ceil_div(panels_a_, kTasksPerThread * threads) : panels_a_;
     mc_panels_ = std::max<int64_t>(std::min(panels_in_l2, even_panels), 1);
     if (threads == 1) return;
@@ -57,9 +58,9 @@ class StoredProduct {
 
   // The bytes of workspace of one product, for a team of this size.
   size_t bytes(int threads) const {
-    Carver carver(nullptr);
-    const Buffers buffers(*this, carver, threads);
-    return carver.used();
+    Carver counts(nullptr);  // only counts bytes
+    const Buffers buffers(*this, counts, threads);
+    return counts.used();
   }
 
   void run(const OpenTeam& team, int64_t batch, char* workspace) const {
@@ -84,13 +85,15 @@ class StoredProduct {
   static constexpr int64_t kLeastPanelsB = 4;       // the fewest panels of b of a task
   // How many numbers along k are packed for each panel in turn, where panels share cache lines: fewer where
   // the rows of the matrix are so large that they are on separate pages.
-  static constexpr int64_t kTogether = 16, kManyTogether = 128;
+  static constexpr int64_t kTogether = 16;
+  static constexpr int64_t kManyTogether = 128;
 
   // The operands of one product of the batch.
   struct Matrices {
     const BFloat16 *a, *b;
     BFloat16* c = nullptr;    // either c or
     float* floats = nullptr;  // c as float32 (HalfMatmul::wide)
+    // Elements from one row (rs) or column (cs) to the next.
     int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
 
     Matrices(const Call& x, int64_t batch) {
@@ -137,7 +140,8 @@ class StoredProduct {
       a = carver.take<float>(size_a * threads);
       rs_sums = columns;
       const int64_t summed_rows = std::min(x.m_, kSummedPanels * x.mr_);
-      sums = x.has_several_blocks() ? carver.take<float>(summed_rows * rs_sums) : nullptr;
+      sums = nullptr;
+      if (x.has_several_blocks()) sums = carver.take<float>(summed_rows * rs_sums);
     }
   };
 
@@ -178,8 +182,11 @@ class StoredProduct {
   void convert_bias(const OpenTeam& team, const Buffers& buffers, const Block& block) const {
     const TensorView<const BFloat16>& bias = call_.bias;
     if (team.index() != 0 || !bias.data) return;
-    for (int64_t j = 0; j < round_up(block.n, nr_); ++j)
-      buffers.bias[j] = j < block.n ? float(bias.data[(block.jc + j) * bias.strides[0]]) : 0;
+    for (int64_t j = 0; j < block.n; ++j) {
+      const int64_t column = block.jc + j;
+      buffers.bias[j] = float(bias.data[column * bias.strides[0]]);
+    }
+    for (int64_t j = block.n; j < round_up(block.n, nr_); ++j) buffers.bias[j] = 0;
   }
 
   // Packs this thread's share of b of a block: some panels, or, where rows of b are contiguous, some rows of

@@ -1,5 +1,6 @@
 // Statistics and gradients of runs that are longer than a chunk (kNormChunk in norm.h), and the rare cases in
-// which T is too small and double is needed.
+// which T is too small and double is needed. For batch_norm.cpp, group_norm.cpp and layer_norm.cpp. Chunks
+// are added in order, so that results do not depend on the team.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -33,6 +34,7 @@ class RunningMoments {
   void join(Moments m, int64_t count) {
     const double n = double(count);
     const double all = count_ + n;
+    // Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979).
     const double delta = (m.mean - mean_.total) - mean_.lost;
     mean_.add(delta * (n / all));
     m2_.add(m.m2 + delta * delta * (count_ * n / all));
@@ -49,13 +51,15 @@ class RunningMoments {
   double count_ = 0;
 };
 
-// kernels.sums over a line of any length.
+// kernels.sums over a line of any length. weight: of each element, or null.
 template <class T>
 GradientSums line_sums(const NormKernels<T>& kernels, const T* dy, const T* x, int64_t n, T m,
                        const T* weight) {
-  LongTotal all_dy, all_dot;
+  LongTotal all_dy;
+  LongTotal all_dot;
   for_each_chunk(n, [&](int64_t i, int64_t count) {
-    const GradientSums found = kernels.sums(dy + i, x + i, count, m, weight ? weight + i : nullptr);
+    const T* const weights = weight ? weight + i : nullptr;
+    const GradientSums found = kernels.sums(dy + i, x + i, count, m, weights);
     all_dy.add(found.dy);
     all_dot.add(found.dot);
   });
@@ -68,12 +72,14 @@ template <class T>
 bool is_below(double b) {
   return b != 0 && std::fabs(b) < double(std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon());
 }
-// dx = dy weight a + (x - m) b + k in double, for n elements that are sdy, sx and sdx apart.
+// dx = dy weight a + (x - m) b + k in double, for n elements that are sdy, sx and sdx apart. weight: null
+// where the norm has none; f.b is not read.
 template <class T>
 void wide_gradient(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t n, NormGradient<T> f, double b,
                    const T* weight, T* dx, int64_t sdx) {
   for (int64_t i = 0; i < n; ++i) {
-    const double g = double(dy[i * sdy]) * (weight ? double(weight[i]) : 1);
+    const double scale = weight ? double(weight[i]) : 1;
+    const double g = double(dy[i * sdy]) * scale;
     dx[i * sdx] = T(g * double(f.a) + (double(x[i * sx]) - double(f.m)) * b + double(f.k));
   }
 }
@@ -86,13 +92,17 @@ void line_gradient(const NormKernels<T>& kernels, const T* dy, const T* x, int64
   kernels.gradient(dy, x, n, f, weight, dx);
 }
 
-// Called after kernels.gradient_rows: computes dx again for the columns whose b is too small for T.
+// Called after kernels.gradient_rows: computes dx again for the columns whose b is too small for T. dy, x and
+// dx are matrices of `rows` rows and `width` contiguous columns, with rows sdy, sx and sdx elements apart; m,
+// a, b and k have a number for each column.
 template <class T>
 void mend_columns(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t rows, int64_t width, const T* m,
                   const T* a, const double* b, const T* k, T* dx, int64_t sdx) {
-  for (int64_t j = 0; j < width; ++j)
-    if (is_below<T>(b[j]))
-      wide_gradient<T>(dy + j, sdy, x + j, sx, rows, {m[j], a[j], 0, k[j]}, b[j], nullptr, dx + j, sdx);
+  for (int64_t j = 0; j < width; ++j) {
+    if (!is_below<T>(b[j])) continue;
+    const NormGradient<T> function = {m[j], a[j], 0, k[j]};
+    wide_gradient<T>(dy + j, sdy, x + j, sx, rows, function, b[j], /*weight=*/nullptr, dx + j, sdx);
+  }
 }
 
 // to[j] = the sum of column j of `sums`, which has `rows` rows of n numbers, in order. Nothing is done if

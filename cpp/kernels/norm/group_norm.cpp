@@ -28,11 +28,25 @@ struct GroupPlan {
       : samples(x.shape[0]), channels(x.shape[1]), inner(x.shape[2]), groups(groups_) {
     width = groups ? channels / groups : 0;
     panels = groups;
-    if (columns) panels = samples >= kSamplesEnough ? 1 : std::clamp<int64_t>(channels / kPanel, 1, groups);
+    if (!columns) return;
+    panels = 1;
+    if (samples < kSamplesEnough) panels = std::clamp<int64_t>(channels / kPanel, 1, groups);
   }
   int64_t units() const { return samples * panels; }
   int64_t first_group(int64_t panel) const { return groups * panel / panels; }
   double elements() const { return double(width * inner); }  // of a group
+
+  // The groups of a panel, and their channels.
+  struct Panel {
+    int64_t first_group, last_group;      // [first_group, last_group)
+    int64_t first_channel, last_channel;  // likewise
+    int64_t width() const { return last_channel - first_channel; }
+  };
+  Panel panel(int64_t index) const {
+    const int64_t first = first_group(index);
+    const int64_t last = first_group(index + 1);
+    return {first, last, first * width, last * width};
+  }
 };
 
 // The numbers of each channel (channels.h), of one thread while it works on a sample.
@@ -41,15 +55,25 @@ ChannelTables<T> tables_of(const GroupPlan& plan, void* memory) {
   return {plan.channels, plan.channels, memory};
 }
 
-// v[c], or `otherwise` if v has no data. part: the address of v[c], or null.
+// Their bytes; 0 in the layout of planes, which needs none.
 template <class T>
-double value(const TensorView<const T>& v, int64_t c, double otherwise) {
-  return v.data ? double(v.data[c * v.strides[0]]) : otherwise;
+size_t table_bytes(const GroupPlan& plan, bool columns) {
+  if (!columns) return 0;
+  return tables_of<T>(plan, /*memory=*/nullptr).bytes;
 }
 
+// v[c], or `otherwise` if v has no data: of a weight or bias, whose element for a channel is 1 or 0 then.
 template <class T>
-const T* part(const TensorView<const T>& v, int64_t c) {
-  return v.data ? v.data + c : nullptr;
+double value(const TensorView<const T>& v, int64_t c, double otherwise) {
+  if (!v.data) return otherwise;
+  return double(v.data[c * v.strides[0]]);
+}
+
+// The address of v[c], or null if v has no data.
+template <class T>
+const T* address_of(const TensorView<const T>& v, int64_t c) {
+  if (!v.data) return nullptr;
+  return v.data + c;
 }
 
 // planes() computes group g of sample n, columns() the groups of a panel.
@@ -75,7 +99,8 @@ struct GroupForward {
     const T m = T(all.mean);
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
       const double scale = rstd * value(f.weight, c, 1);
-      put(c, Normalize<T>{m, T(scale), T(value(f.bias, c, 0) - (all.mean - double(m)) * scale)});
+      const double shift = value(f.bias, c, 0) - (all.mean - double(m)) * scale;
+      put(c, Normalize<T>{m, T(scale), T(shift)});
     }
   }
 
@@ -84,7 +109,8 @@ struct GroupForward {
     all.add_line(kernels, plane(f.x, n, g * plan.width), plan.width * plan.inner);
     if (plan.inner == 1) return line(n, g, all.moments());
     finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
-      kernels.normalize(plane(f.x, n, c), plan.inner, function, nullptr, nullptr, plane(f.y, n, c));
+      kernels.normalize(plane(f.x, n, c), plan.inner, function, /*weight=*/nullptr, /*bias=*/nullptr,
+                        plane(f.y, n, c));
     });
   }
 
@@ -94,22 +120,25 @@ struct GroupForward {
     const double rstd = keep(n, g, all);
     const int64_t c = g * plan.width;
     const T m = T(all.mean);
-    kernels.normalize(plane(f.x, n, c), plan.width, {m, T(rstd), T(-(all.mean - double(m)) * rstd)},
-                      part(f.weight, c), part(f.bias, c), plane(f.y, n, c));
+    const double shift = -(all.mean - double(m)) * rstd;
+    kernels.normalize(plane(f.x, n, c), plan.width, {m, T(rstd), T(shift)}, address_of(f.weight, c),
+                      address_of(f.bias, c), plane(f.y, n, c));
   }
 
   // The groups of a panel of image n, whose channels are contiguous.
-  void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
-    const int64_t first = plan.first_group(panel) * plan.width;
-    const int64_t last = plan.first_group(panel + 1) * plan.width;
-    const int64_t sx = f.x.strides[2];
+  void columns(int64_t n, int64_t panel_index, const ChannelTables<T>& t) const {
+    const auto panel = plan.panel(panel_index);
+    const int64_t first = panel.first_channel;
+    const int64_t sx = f.x.strides[2];  // from one pixel to the next
     const int64_t sy = f.y.strides[2];
-    std::fill(t.first + first, t.first + last, 0.0);
-    std::fill(t.second + first, t.second + last, 0.0);
-    for (int64_t r = 0; r < plan.inner; r += kNormRows)
-      kernels.column_moments(plane(f.x, n, first) + r * sx, sx, std::min(kNormRows, plan.inner - r),
-                             last - first, r, t.first + first, t.second + first);
-    for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g) {
+    std::fill_n(t.first + first, panel.width(), 0.0);
+    std::fill_n(t.second + first, panel.width(), 0.0);
+    for (int64_t r = 0; r < plan.inner; r += kNormRows) {
+      const int64_t rows = std::min(kNormRows, plan.inner - r);
+      kernels.column_moments(plane(f.x, n, first) + r * sx, sx, rows, panel.width(), r, t.first + first,
+                             t.second + first);
+    }
+    for (int64_t g = panel.first_group; g < panel.last_group; ++g) {
       RunningMoments all;
       for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
         all.join({t.first[c], t.second[c]}, plan.inner);
@@ -119,7 +148,7 @@ struct GroupForward {
         t.b[c] = function.b;
       });
     }
-    kernels.normalize_rows(plane(f.x, n, first), sx, plan.inner, last - first, t.m + first, t.a + first,
+    kernels.normalize_rows(plane(f.x, n, first), sx, plan.inner, panel.width(), t.m + first, t.a + first,
                            t.b + first, plane(f.y, n, first), sy);
   }
 };
@@ -140,7 +169,8 @@ struct GroupBackward {
     const double missing = mean - double(T(mean));
     double sum = 0;
     double dot = 0;
-    for (int64_t c = g * plan.width, i = n * plan.channels + c; c < (g + 1) * plan.width; ++c, ++i) {
+    for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
+      const int64_t i = n * plan.channels + c;
       dots[i] = (dots[i] - missing * dy_sums[i]) * rstd;
       sum += dy_sums[i] * value(f.weight, c, 1);
       dot += dots[i] * value(f.weight, c, 1);
@@ -148,8 +178,10 @@ struct GroupBackward {
     if (!f.dx.data) return;
     const double b = -rstd * rstd * dot / plan.elements();
     const double k = -rstd * sum / plan.elements() - b * missing;
-    for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
-      put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)}, b);
+    for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
+      const double scale = rstd * value(f.weight, c, 1);
+      put(c, NormGradient<T>{T(mean), T(scale), T(b), T(k)}, b);
+    }
   }
 
   // A group whose channels have one pixel each: the sums for dx run along its channels.
@@ -167,10 +199,10 @@ struct GroupBackward {
     if (!f.dx.data) return;
     const T m = T(mean);
     const double missing = mean - double(m);
-    const GradientSums sums = line_sums<T>(kernels, dy, x, plan.width, m, part(f.weight, c));
+    const GradientSums sums = line_sums<T>(kernels, dy, x, plan.width, m, address_of(f.weight, c));
     const double b = -rstd * rstd * rstd * (sums.dot - missing * sums.dy) / plan.elements();
     const double k = -rstd * sums.dy / plan.elements() - b * missing;
-    line_gradient<T>(kernels, dy, x, plan.width, {m, T(rstd), T(b), T(k)}, b, part(f.weight, c),
+    line_gradient<T>(kernels, dy, x, plan.width, {m, T(rstd), T(b), T(k)}, b, address_of(f.weight, c),
                      plane(f.dx, n, c));
   }
 
@@ -179,45 +211,51 @@ struct GroupBackward {
     const T m = T(f.mean.data[n * plan.groups + g]);
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
       const GradientSums found =
-          line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, m, nullptr);
+          line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, m, /*weight=*/nullptr);
       dy_sums[n * plan.channels + c] = found.dy;
       dots[n * plan.channels + c] = found.dot;
     }
     finish(n, g, [&](int64_t c, NormGradient<T> function, double b) {
-      line_gradient<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, function, b, nullptr,
-                       plane(f.dx, n, c));
+      line_gradient<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, function, b,
+                       /*weight=*/nullptr, plane(f.dx, n, c));
     });
   }
 
   // The groups of a panel of image n, whose channels are contiguous.
-  void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
-    const int64_t first = plan.first_group(panel) * plan.width;
-    const int64_t last = plan.first_group(panel + 1) * plan.width;
-    const int64_t sdy = f.dy.strides[2];
+  void columns(int64_t n, int64_t panel_index, const ChannelTables<T>& t) const {
+    const auto panel = plan.panel(panel_index);
+    const int64_t first = panel.first_channel;
+    const int64_t sdy = f.dy.strides[2];  // from one pixel to the next
     const int64_t sx = f.x.strides[2];
-    const int64_t row = n * plan.channels;
-    std::fill(dy_sums + row + first, dy_sums + row + last, 0.0);
-    std::fill(dots + row + first, dots + row + last, 0.0);
-    for (int64_t c = first; c < last; ++c) t.m[c] = T(f.mean.data[n * plan.groups + c / plan.width]);
-    for (int64_t r = 0; r < plan.inner; r += kNormRows)
-      kernels.column_sums(plane(f.dy, n, first) + r * sdy, sdy, plane(f.x, n, first) + r * sx, sx,
-                          std::min(kNormRows, plan.inner - r), last - first, t.m + first,
-                          dy_sums + row + first, dots + row + first);
-    for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g)
+    const T* const dy = plane(f.dy, n, first);
+    const T* const x = plane(f.x, n, first);
+    double* const panel_dy_sums = dy_sums + n * plan.channels + first;
+    double* const panel_dots = dots + n * plan.channels + first;
+    std::fill_n(panel_dy_sums, panel.width(), 0.0);
+    std::fill_n(panel_dots, panel.width(), 0.0);
+    for (int64_t c = first; c < panel.last_channel; ++c) {
+      const int64_t group = c / plan.width;
+      t.m[c] = T(f.mean.data[n * plan.groups + group]);
+    }
+    for (int64_t r = 0; r < plan.inner; r += kNormRows) {
+      const int64_t rows = std::min(kNormRows, plan.inner - r);
+      kernels.column_sums(dy + r * sdy, sdy, x + r * sx, sx, rows, panel.width(), t.m + first, panel_dy_sums,
+                          panel_dots);
+    }
+    for (int64_t g = panel.first_group; g < panel.last_group; ++g)
       finish(n, g, [&](int64_t c, NormGradient<T> function, double b) {
         t.a[c] = function.a;
         t.b[c] = function.b;
         t.k[c] = function.k;
-        t.second[c] = b;
+        t.second[c] = b;  // in double, for mend_columns()
       });
-    if (f.dx.data) {
-      kernels.gradient_rows(plane(f.dy, n, first), sdy, plane(f.x, n, first), sx, plan.inner, last - first,
-                            t.m + first, t.a + first, t.b + first, t.k + first, plane(f.dx, n, first),
-                            f.dx.strides[2]);
-      mend_columns(plane(f.dy, n, first), sdy, plane(f.x, n, first), sx, plan.inner, last - first,
-                   t.m + first, t.a + first, t.second + first, t.k + first, plane(f.dx, n, first),
-                   f.dx.strides[2]);
-    }
+    if (!f.dx.data) return;
+    T* const dx = plane(f.dx, n, first);
+    const int64_t sdx = f.dx.strides[2];
+    kernels.gradient_rows(dy, sdy, x, sx, plan.inner, panel.width(), t.m + first, t.a + first, t.b + first,
+                          t.k + first, dx, sdx);
+    mend_columns(dy, sdy, x, sx, plan.inner, panel.width(), t.m + first, t.a + first, t.second + first,
+                 t.k + first, dx, sdx);
   }
 };
 
@@ -225,7 +263,7 @@ struct GroupBackward {
 
 template <class T>
 size_t GroupNormForward<T>::workspace_bytes(int threads) const {
-  return columns ? threads * tables_of<T>(GroupPlan(columns, groups, x), nullptr).bytes : 0;
+  return threads * table_bytes<T>(GroupPlan(columns, groups, x), columns);
 }
 
 template <class T>
@@ -233,7 +271,7 @@ void GroupNormForward<T>::run(const Team& team, void* workspace) const {
   const GroupPlan plan(columns, groups, x);
   const GroupForward<T> forward{*this, plan, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * 2.0 * double(numel(x)) + 20.0 * double(plan.units());
-  const size_t bytes = columns ? tables_of<T>(plan, nullptr).bytes : 0;
+  const size_t bytes = table_bytes<T>(plan, columns);
   team.parallel_for(plan.units(), cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     const ChannelTables<T> tables = tables_of<T>(plan, static_cast<char*>(workspace) + team.index() * bytes);
     for (int64_t unit = begin; unit < end; ++unit) {
@@ -252,7 +290,7 @@ template <class T>
 size_t GroupNormBackward<T>::workspace_bytes(int threads) const {
   const GroupPlan plan(columns, groups, x);
   const size_t sums = 2 * sizeof(double) * static_cast<size_t>(plan.samples * plan.channels + 8);
-  return sums + (columns ? threads * tables_of<T>(plan, nullptr).bytes : 0);
+  return sums + threads * table_bytes<T>(plan, columns);
 }
 
 template <class T>
@@ -264,7 +302,7 @@ void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
   char* scratch = static_cast<char*>(workspace) + carver.used();
   const GroupBackward<T> backward{*this, plan, norm_kernels<T>(), dy_sums, dots};
   const double cost = kNsPerByte * sizeof(T) * 4.0 * double(numel(x)) + 20.0 * double(plan.units());
-  const size_t bytes = columns ? tables_of<T>(plan, nullptr).bytes : 0;
+  const size_t bytes = table_bytes<T>(plan, columns);
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
       const ChannelTables<T> tables = tables_of<T>(plan, scratch + team.index() * bytes);

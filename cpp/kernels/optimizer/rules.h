@@ -9,8 +9,8 @@
 #pragma once
 #include "kernels/optimizer/rule_parts.h"
 
-// X(name, class, the states that it always has, the states that settings may add, NextNumber (kernels.h) or
-// nullptr)
+// X(name, class, how many states it always has, how many states settings may add, NextNumber (kernels.h) or
+// nullptr). optimizer.h makes the enum of rules of it, optimizer.isa.cpp the table of kernels.
 #define RANVIER_FOR_EACH_OPTIMIZER(X)   \
   X(sgd, Sgd, 0, 1, nullptr)            \
   X(rmsprop, Rmsprop, 1, 2, nullptr)    \
@@ -69,7 +69,7 @@ struct Rmsprop {
       const vec<T> p = load(r.p + i);
       const vec<T> g = gradient(r, i, p);
       vec<T> variance = square.of_squares(r.states[0] + i, g);
-      if (r.states[2]) {
+      if (r.states[2]) {  // centered: the mean of the gradients
         const vec<T> m = mean(r.states[2] + i, g);
         variance = fma(-m, m, variance);
       }
@@ -144,7 +144,7 @@ struct Rprop {
       const vec<T> g = gradient(r, i, p);
       const vec<T> zero{};
       const vec<T> one = broadcast(T(1));
-      const vec<T> product = g * load(r.states[0] + i);
+      const vec<T> product = g * load(r.states[0] + i);  // below 0 where the sign has changed
       const vec<T> old = first ? broadcast(lr) : load(r.states[1] + i);
       const vec<T> grown = select(product > 0, broadcast(etaplus) * old, old);
       vec<T> size = select(product < 0, broadcast(etaminus) * old, grown);
@@ -172,16 +172,19 @@ struct Asgd {
   static auto of(const Asgd& s, const OptimizerPast& past) {
     const Gradient<T> gradient(s.maximize, s.weight_decay);
     const double rate = past.steps == 0 ? s.lr : past.number;
-    const double averaged = past.steps - s.t0;
+    const double averaged = past.steps - s.t0;  // how many steps the mean is of
+    const double share = averaged > 1 ? 1 / averaged : 1;
     const T eta(rate);
-    const T mu(averaged > 1 ? 1 / averaged : 1);
+    const T mu(share);
     const T shrink(1 - s.lambd * rate);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const vec<T> old = load(r.p + i);
       const vec<T> g = gradient(r, i, old);
       const vec<T> p = fma(broadcast(-eta), g, broadcast(shrink) * old);
       const vec<T> mean = load(r.states[0] + i);
-      store(r.states[0] + i, mu == 1 ? p : fma(broadcast(mu), p - mean, mean));
+      const vec<T> moved = fma(broadcast(mu), p - mean, mean);
+      const vec<T> next = mu == 1 ? p : moved;
+      store(r.states[0] + i, next);
       store(r.p + i, p);
     };
   }
@@ -218,7 +221,7 @@ struct Adamax {
   double lr, beta1, beta2, eps, weight_decay, maximize;
 
   static auto of(const Adamax& s, const OptimizerPast& past) {
-    const Moments<T> moments(s, false);
+    const Moments<T> moments(s, /*decoupled=*/false);
     const T beta2(s.beta2);
     const T eps(s.eps);
     const T size(s.lr / (1 - ::pow(s.beta1, past.steps + 1)));
@@ -277,8 +280,9 @@ struct Radam {
     const double share = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length);
     const bool rectified = length > 5;  // the variance is known well enough for a division by its root
     const double rate = s.lr / (1 - ::pow(s.beta1, t));
+    const double rectified_rate = rate * ::sqrt(share) * ::sqrt(correction);  // NaN if not rectified
     const T eps(s.eps);
-    const T size(rectified ? rate * ::sqrt(share) * ::sqrt(correction) : rate);
+    const T size(rectified ? rectified_rate : rate);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
       const auto [p, g, m] = moments.start(r, i);
       const vec<T> v = moments.square.of_squares(r.states[1] + i, g);

@@ -42,7 +42,10 @@ struct Frame {
 
   // The index of a row of y in all dimensions except the last.
   void start_at(int64_t row, int64_t* index) const {
-    for (int d = ndim - 2; d >= 0; row /= y[d], --d) index[d] = row % y[d];
+    for (int d = ndim - 2; d >= 0; --d) {
+      index[d] = row % y[d];
+      row /= y[d];
+    }
   }
 
   // Moves the index on by `count` rows, which do not reach beyond the end of its plane.
@@ -98,13 +101,16 @@ struct PaddedRow {
   void write(const T* x, int64_t stride, int64_t count, T* y) const {
     if (count <= 0) return;
     fill_run(value, begin, y);
-    for (; count > 0; --count, x += stride, y += size) {
+    for (int64_t row = 0; row < count; ++row) {
       if (step == 1) {
         copy_run(x, end - begin, y + begin);
       } else {
         for (int64_t i = begin; i < end; ++i) y[i] = x[(i - begin) * step];
       }
-      fill_run(value, size - end + (count > 1 ? begin : 0), y + end);
+      const int64_t of_next = row + 1 < count ? begin : 0;
+      fill_run(value, size - end + of_next, y + end);
+      x += stride;
+      y += size;
     }
   }
 };
@@ -123,7 +129,8 @@ void Pad<T>::run(const Team& team, void*) const {
   const int64_t begin = std::clamp<int64_t>(b, 0, size);
   const int64_t end = std::clamp(f.x[last] + b, begin, size);
   const PaddedRow<T> row{begin, end, size, step, value};
-  const T* from = x.data + (b < 0 ? -b * step : 0);  // the first element of a row that is not cropped
+  const int64_t cropped = b < 0 ? -b : 0;  // elements of x before those that y has
+  const T* from = x.data + cropped * step;
   // Of a plane: rows of y, rows of x, rows of y before those of x (top), and the stride of rows in x.
   const int64_t rows = last ? f.y[above] : 1;
   const int64_t inside = last ? f.x[above] : 1;

@@ -26,7 +26,8 @@ struct SequenceForward {
       : call(c), rows(c.y.shape[0]), hidden(c.h_n.shape[1]), width(gates_of(c.cell) * hidden) {
     Carver carver(workspace);
     product = carver.take<T>(call.batch * width);
-    packed = carver.take<T>(call.w_hh.data ? recurrent_product(1).elements() : 0);
+    const int64_t packed_elements = call.w_hh.data ? recurrent_product(1).elements() : 0;
+    packed = carver.take<T>(packed_elements);
     bias = carver.take<T>(width);
     const size_t of_x = call.w_ih.data ? input_product().plan_bytes(threads) : 0;
     scratch = carver.take<char>(static_cast<int64_t>(std::max(of_x, threads * own_bytes())));
@@ -43,15 +44,19 @@ struct SequenceForward {
   }
   // A thread's own memory for it.
   size_t own_bytes() const {
+    if (call.w_hh.data) return 0;
     const int64_t most = std::min(call.batch, kIntegerRows);
-    return call.w_hh.data ? 0 : integer_product(nullptr, most, nullptr).workspace_bytes(1);
+    return integer_product(/*h=*/nullptr, most, /*to=*/nullptr).workspace_bytes(1);
   }
   // to = h W_hh^T, on this thread alone.
   void multiply_integers(const OpenTeam& team, const T* h, int64_t count, T* to) const {
-    if constexpr (std::is_same_v<T, float>)
-      for (int64_t i = 0; i < count; i += kIntegerRows)
-        integer_product(h + i * hidden, std::min(kIntegerRows, count - i), to + i * width)
-            .run(team.single(), scratch + static_cast<size_t>(team.index()) * own_bytes());
+    if constexpr (std::is_same_v<T, float>) {
+      char* const own_scratch = scratch + static_cast<size_t>(team.index()) * own_bytes();
+      for (int64_t i = 0; i < count; i += kIntegerRows) {
+        const int64_t some = std::min(kIntegerRows, count - i);
+        integer_product(h + i * hidden, some, to + i * width).run(team.single(), own_scratch);
+      }
+    }
   }
 
   // True if both biases are added to the same sum, so that their sum is added in the loop. In a GRU, r
@@ -62,7 +67,13 @@ struct SequenceForward {
   void add_up_biases() const {
     const T* of_x = has_one_bias() ? call.b_ih.data : nullptr;
     const T* of_h = call.b_hh.data;
-    for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : of_x ? of_x[j] + of_h[j] : of_h[j];
+    if (!of_h) {
+      std::fill_n(bias, width, T(0));
+    } else if (!of_x) {
+      std::copy_n(of_h, width, bias);
+    } else {
+      for (int64_t j = 0; j < width; ++j) bias[j] = of_x[j] + of_h[j];
+    }
   }
 
   // gates = x W_ih^T, and for GRU + b_ih.
@@ -122,11 +133,13 @@ struct SequenceForward {
     const int size = team.size();
     const int64_t begin = team.share_begin(call.batch);
     const int64_t end = team.share_end(call.batch);
-    if (call.w_ih.data)
+    if (call.w_ih.data) {
       input_product().run(team, scratch);
-    else
-      std::copy(call.x.data + team.share_begin(rows) * width, call.x.data + team.share_end(rows) * width,
-                gates() + team.share_begin(rows) * width);
+    } else {  // x is x W_ih^T already
+      const int64_t from = team.share_begin(rows) * width;
+      const int64_t to = team.share_end(rows) * width;
+      std::copy(call.x.data + from, call.x.data + to, gates() + from);
+    }
     const PackedProduct<T> recurrent = recurrent_product(ceil_div(call.batch, size));
     if (call.w_hh.data) recurrent.pack(packed, index, size);
     if (index == 0) add_up_biases();
@@ -141,7 +154,7 @@ struct SequenceForward {
 
 template <class T>
 size_t RecurrentForward<T>::workspace_bytes(int threads) const {
-  return SequenceForward<T>(*this, nullptr, threads).bytes;
+  return SequenceForward<T>(*this, /*workspace=*/nullptr, threads).bytes;  // only counts bytes
 }
 
 template <class T>
@@ -275,7 +288,7 @@ struct SequenceBackward {
 
 template <class T>
 size_t RecurrentBackward<T>::workspace_bytes(int threads) const {
-  return SequenceBackward<T>(*this, nullptr, threads).bytes;
+  return SequenceBackward<T>(*this, /*workspace=*/nullptr, threads).bytes;  // only counts bytes
 }
 
 template <class T>

@@ -29,7 +29,11 @@
 namespace ranvier {
 
 enum class Cell { lstm, gru, rnn_tanh, rnn_relu, count };
-constexpr int64_t gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+constexpr int64_t gates_of(Cell cell) {
+  if (cell == Cell::lstm) return 4;
+  if (cell == Cell::gru) return 3;
+  return 1;
+}
 
 template <class T>
 struct RecurrentForward {

@@ -11,8 +11,7 @@ namespace ranvier::RANVIER_ISA {
 template <class T, class F>
 RANVIER_INLINE void for_each_unit(int64_t rows, int64_t hidden, const F& f) {
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t j = 0; j < hidden; j += lanes<T>)
-      f(r, j, hidden - j < lanes<T> ? static_cast<int>(hidden - j) : lanes<T>);
+    for (int64_t j = 0; j < hidden; j += lanes<T>) f(r, j, lanes_used<T>(hidden - j));
 }
 
 // Not inlined: in five places tanh would be a quarter of the code.
@@ -31,7 +30,8 @@ RANVIER_INLINE vec<T> before(const CellForward<T>& s, int64_t i, int64_t j, int 
 template <class T>
 RANVIER_INLINE vec<T> incoming(const CellBackward<T>& s, int64_t u, int n) {
   const vec<T> dh = load_lanes(s.dh + u, n);
-  return s.dy ? dh + load_lanes(s.dy + u, n) : dh;
+  if (!s.dy) return dh;
+  return dh + load_lanes(s.dy + u, n);
 }
 
 // A loop computes one gate after another. Four gates side by side would take four times the code, and the CPU
@@ -160,7 +160,13 @@ static void rnn_backward(const CellBackward<T>& s) {
     const int64_t u = r * H + j;
     const vec<T> dh = incoming(s, u, n);
     const vec<T> y = load_lanes(s.y + u, n);
-    store_lanes(s.dgates + u, is_tanh ? dh * (T(1) - y * y) : select(y <= T(0), vec<T>{}, dh), n);
+    vec<T> dgate;
+    if constexpr (is_tanh) {
+      dgate = dh * (T(1) - y * y);
+    } else {
+      dgate = select(y <= T(0), vec<T>{}, dh);
+    }
+    store_lanes(s.dgates + u, dgate, n);
   });
 }
 

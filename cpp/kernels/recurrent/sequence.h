@@ -66,8 +66,12 @@ class PackedProduct {
 
   // Packs the strips of thread `index` of `size`.
   void pack(T* packed, int index, int size) const {
-    for (int64_t j = strips_ * index / size; j < strips_ * (index + 1) / size; ++j)
-      kernels_.pack(k_, columns(j), width_, b_ + j * width_ * cs_, rs_, cs_, packed + j * width_ * k_, false);
+    const int64_t end = strips_ * (index + 1) / size;
+    for (int64_t j = strips_ * index / size; j < end; ++j) {
+      const T* from = b_ + j * width_ * cs_;
+      T* to = packed + j * width_ * k_;
+      kernels_.pack(k_, columns(j), width_, from, rs_, cs_, to, /*missing=*/0);
+    }
   }
 
   // c (rows, n) = a (rows, k) B

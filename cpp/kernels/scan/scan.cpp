@@ -23,7 +23,7 @@ void Scan<T>::run(const Team& team, void*) const {
   const auto function = scan_kernels<T>().scan[static_cast<int>(op)][reverse];
   if (n == 0) return;
   const auto scan = [&](const Team& team, int64_t count, const Lines<const T>& from, const Lines<T>& to) {
-    function({&team, count, n, from, {}, false, to});
+    function({&team, count, n, from, /*dy=*/{}, /*only_last=*/false, to});
   };
   for_lines(team, cost_ns<T>(0.3, n), axis, scan, x, y);
 }
@@ -44,22 +44,35 @@ namespace {
 
 constexpr int64_t kLook = 1 << 16;  // elements between two tests for an interrupt
 
-// One line of n elements of x, and the place of each extreme. sx, sy, sp: the distances of elements.
+// True if v takes the place of the extreme so far: it is at least as extreme, or NaN.
+template <class T>
+bool follows(bool greatest, T v, T best) {
+  const bool reaches = greatest ? v >= best : v <= best;
+  return reaches || v != v;
+}
+
+// The running extremes y of one line x of n elements, and the index of each in the line (places). sx, sy, sp:
+// the distances of elements. A NaN replaces any number.
 template <class T>
 void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int64_t sx, T* y, int64_t sy,
                      int64_t* places, int64_t sp) {
-  const auto follows = [greatest](T v, T best) { return (greatest ? v >= best : v <= best) || v != v; };
   T best = *x;
-  for (int64_t k = 0, place = 0; k < n;) {
+  int64_t place = 0;
+  int64_t k = 0;
+  while (k < n) {
     if (k > 0 && interrupted(team)) return;
-    for (const int64_t end = std::min(n, k + kLook); k < end;) {
-      if (follows(x[k * sx], best)) {
+    const int64_t end = std::min(n, k + kLook);
+    while (k < end) {
+      if (follows(greatest, x[k * sx], best)) {
         best = x[k * sx];
         place = k;
       }
       const T same = best;  // the result for all elements up to the next one that replaces it
-      do y[k * sy] = same, places[k * sp] = place;
-      while (++k < end && !follows(x[k * sx], same));
+      do {
+        y[k * sy] = same;
+        places[k * sp] = place;
+        ++k;
+      } while (k < end && !follows(greatest, x[k * sx], same));
     }
   }
 }
@@ -77,23 +90,29 @@ void RunningExtreme<T>::run(const Team& team, void*) const {
   const auto lines = [&](const Team& team, int64_t count, const Lines<const T>& from, const Lines<T>& to,
                          const Lines<int64_t>& places) {
     if (count == 1 || std::abs(from.step) < std::abs(from.line)) {
-      for (int64_t i = 0; i < count && !(i > 0 && interrupted(team)); ++i)
-        running_extreme(team, n, greatest, from.data + i * from.line, from.step, to.data + i * to.line,
-                        to.step, places.data + i * places.line, places.step);
+      for (int64_t i = 0; i < count; ++i) {
+        if (i > 0 && interrupted(team)) return;
+        const T* line_x = from.data + i * from.line;
+        T* line_y = to.data + i * to.line;
+        int64_t* line_places = places.data + i * places.line;
+        running_extreme(team, n, greatest, line_x, from.step, line_y, to.step, line_places, places.step);
+      }
       return;
     }
     T best[kBeside];
     int64_t place[kBeside];
-    for (int64_t first = 0, work = 0; first < count; first += kBeside) {
+    int64_t work = 0;  // elements since the last test for an interrupt
+    for (int64_t first = 0; first < count; first += kBeside) {
       const int64_t some = std::min(kBeside, count - first);
       for (int64_t k = 0; k < n; ++k) {
-        if ((work += some) > kLook) {
+        work += some;
+        if (work > kLook) {
           if (interrupted(team)) return;
           work = 0;
         }
         for (int64_t i = 0; i < some; ++i) {
           const T v = from.data[(first + i) * from.line + k * from.step];
-          if (k == 0 || (greatest ? v >= best[i] : v <= best[i]) || v != v) {
+          if (k == 0 || follows(greatest, v, best[i])) {
             best[i] = v;
             place[i] = k;
           }

@@ -10,16 +10,21 @@ namespace ranvier::RANVIER_ISA {
 
 // Lane i of the result is lane i - distance of v (with `down`, lane i + distance). If v has no such lane, it
 // is lane i of `rest`.
+//
+// shifted_lane(): where lane `lane` of n comes from: lane i < n of v, or lane i - n of `rest`.
+static constexpr int shifted_lane(int lane, int n, int distance, bool down) {
+  const int source = down ? lane + distance : lane - distance;
+  const bool exists = source >= 0 && source < n;
+  return exists ? source : n + lane;
+}
 template <int distance, bool down, class V, int... lane>
 RANVIER_INLINE V shift_lanes_of(V v, V rest, std::integer_sequence<int, lane...>) {
   constexpr int n = lanes_of<V>;
 #if defined(__clang__) || __GNUC__ >= 12
-  return __builtin_shufflevector(v, rest,
-                                 (down ? (lane + distance < n ? lane + distance : n + lane)
-                                       : (lane >= distance ? lane - distance : n + lane))...);
+  return __builtin_shufflevector(v, rest, shifted_lane(lane, n, distance, down)...);
 #else
-  return V{(down ? (lane + distance < n ? v[(lane + distance) % n] : rest[lane])
-                 : (lane >= distance ? v[(lane + n - distance) % n] : rest[lane]))...};
+  const auto at = [&](int i) { return i < n ? v[i] : rest[i - n]; };
+  return V{at(shifted_lane(lane, n, distance, down))...};
 #endif
 }
 
@@ -42,14 +47,16 @@ RANVIER_INLINE V running(V v, V identity) {
 // The ops. The identity changes no element: for sums it is -0, since x + -0 is x even if x is -0. Its sign is
 // a separate number, as an integer cannot hold -0.
 struct RunningSum {
-  static constexpr int identity_sign = -1, identity = 0;
+  static constexpr int identity_sign = -1;
+  static constexpr int identity = 0;
   template <class V>
   RANVIER_INLINE V join(V a, V b) {
     return a + b;
   }
 };
 struct RunningProduct {
-  static constexpr int identity_sign = 1, identity = 1;
+  static constexpr int identity_sign = 1;
+  static constexpr int identity = 1;
   template <class V>
   RANVIER_INLINE V join(V a, V b) {
     return a * b;
@@ -61,7 +68,8 @@ static constexpr double kIdentity = double(Op::identity_sign) * double(Op::ident
 
 // The work between two tests for an interrupt: elements of a line (kPiece), or steps of a vector of lines
 // (kSteps).
-constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
+constexpr int64_t kPiece = 1 << 18;
+constexpr int64_t kSteps = 1 << 14;
 
 // Running results for a vector of T, in double for any T: so rounding errors of a long line stay small, and
 // products may leave the range of float on the way.
@@ -116,7 +124,10 @@ struct Totals {
 // One contiguous line, a vector at a time; `carry` has the total of all vectors before.
 template <class T, class Op, bool reverse>
 static void along(const Team& team, int64_t n, const T* x, T* y) {
-  constexpr int L = lanes<T>, first = reverse ? Totals<T>::parts - 1 : 0, last = Totals<T>::parts - 1 - first;
+  constexpr int L = lanes<T>;
+  // The parts of a Totals, and the lanes of a part, in the order of the scan.
+  constexpr int first = reverse ? Totals<T>::parts - 1 : 0;
+  constexpr int last = Totals<T>::parts - 1 - first;
   constexpr int end_lane = reverse ? 0 : lanes<double> - 1;
   const vec<double> identity = broadcast(kIdentity<Op>);
   vec<double> carry = identity;
@@ -134,7 +145,10 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
       const int64_t end = k > kPiece ? k - kPiece : 0;
       for (; k >= L && k > end; k -= L) step(Totals<T>::load(x + k - L)).save(y + k - L);
     }
-    if (k > 0) store_n(y, step(Totals<T>::of(load_padded(x, int(k), T(kIdentity<Op>)))).rounded(), int(k));
+    if (k > 0) {
+      const vec<T> rest = load_padded(x, int(k), T(kIdentity<Op>));
+      store_n(y, step(Totals<T>::of(rest)).rounded(), int(k));
+    }
   } else {
     int64_t k = 0;
     while (k + L <= n) {
@@ -142,9 +156,11 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
       const int64_t end = n - k > kPiece ? k + kPiece : n;
       for (; k + L <= end; k += L) step(Totals<T>::load(x + k)).save(y + k);
     }
-    if (k < n)
-      store_n(y + k, step(Totals<T>::of(load_padded(x + k, int(n - k), T(kIdentity<Op>)))).rounded(),
-              int(n - k));
+    if (k < n) {
+      const int left = int(n - k);
+      const vec<T> rest = load_padded(x + k, left, T(kIdentity<Op>));
+      store_n(y + k, step(Totals<T>::of(rest)).rounded(), left);
+    }
   }
 }
 
@@ -156,10 +172,12 @@ template <class T, class Op>
 static void across(const Team& team, int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
   constexpr int L = lanes<T>;
   constexpr bool wider = Totals<T>::parts > 1;
-  double totals[wider ? kColumns : 1];
-  int64_t work = 0;
-  for (int64_t k = 0; k < n; ++k, x += sx, y += sy) {
-    if ((work += count) > kPiece) {
+  constexpr int64_t kTotals = wider ? kColumns : 1;
+  double totals[kTotals];
+  int64_t work = 0;  // elements since the last test for an interrupt
+  for (int64_t k = 0; k < n; ++k) {
+    work += count;
+    if (work > kPiece) {
       if (interrupted(team)) return;
       work = 0;
     }
@@ -173,6 +191,8 @@ static void across(const Team& team, int64_t count, int64_t n, const T* x, int64
       if constexpr (wider) t.save(totals + i);
       store_line<true>(y + i, 1, t.rounded(), count - i);
     }
+    x += sx;
+    y += sy;
   }
 }
 
@@ -181,7 +201,7 @@ static void across(const Team& team, int64_t count, int64_t n, const T* x, int64
 template <class T, class Op>
 static void apart(const Team& team, int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T* y,
                   int64_t ly, int64_t sy) {
-  const int count = int(left < lanes<T> ? left : lanes<T>);
+  const int count = lanes_used<T>(left);
   vec<T> v = load_strided(x, lx, count);
   Totals<T> total = Totals<T>::of(v);
   store_strided(y, ly, v, count);
@@ -207,8 +227,10 @@ static void scan(const ScanLines<T>& l) {
       along<T, Op, reverse>(*l.team, l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
   } else if (l.x.line == 1 && l.out.line == 1) {
     const int64_t block = Totals<T>::parts > 1 ? kColumns : l.count;
-    for (int64_t i = 0; i < l.count; i += block)
-      across<T, Op>(*l.team, l.count - i < block ? l.count - i : block, l.n, x + i, sx, y + i, sy);
+    for (int64_t i = 0; i < l.count; i += block) {
+      const int64_t count = l.count - i < block ? l.count - i : block;
+      across<T, Op>(*l.team, count, l.n, x + i, sx, y + i, sy);
+    }
   } else {
     for (int64_t i = 0; i < l.count; i += lanes<T>)
       apart<T, Op>(*l.team, l.count - i, l.n, x + i * l.x.line, l.x.line, sx, y + i * l.out.line, l.out.line,
@@ -240,7 +262,9 @@ static void product_backward(const ScanLines<T>& l, int64_t first) {
   for (int64_t k = n - 1; k >= 0; --k) {
     if (k % kSteps == kSteps - 1 && interrupted(*l.team)) return;
     const bool has_dy = !l.only_last || k == n - 1;
-    const Totals<T> here = has_dy ? load_at(dy, l.dy, l.only_last ? 0 : k) : Totals<T>{};
+    const int64_t dy_place = l.only_last ? 0 : k;
+    Totals<T> here{};
+    if (has_dy) here = load_at(dy, l.dy, dy_place);
     after = k == n - 1 ? here : next.times_plus(after, here);
     next = load_at(x, l.x, k);
     T* p = dx + k * l.out.step;
@@ -339,8 +363,13 @@ static void product_backward(const ScanLines<T>& l) {
       }
       return;
     }
-  for (int64_t i = 0; i < l.count; i += lanes<T>)
-    dense ? product_backward<T, true>(l, i) : product_backward<T, false>(l, i);
+  for (int64_t i = 0; i < l.count; i += lanes<T>) {
+    if (dense) {
+      product_backward<T, true>(l, i);
+    } else {
+      product_backward<T, false>(l, i);
+    }
+  }
 }
 
 template <class T>

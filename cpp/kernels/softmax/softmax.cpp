@@ -25,29 +25,31 @@ void run_halves(const SoftmaxForward<T>& c, const Team& team, T* workspace) {
   // The distances from one line to the next, in x and in y.
   const int64_t* from = nest.strides[0] + nest.ndim - 1;
   const int64_t* to = nest.strides[1] + nest.ndim - 1;
-  team.parallel_for(nest.size, 1.5 * cost_ns<T>(n * nest.size),
-                    [&](const OpenTeam& team, int64_t begin, int64_t end) {
-                      T* block = workspace + team.index() * elements_at_once(n);
-                      nest.walk(begin, end, [&](int64_t all, const int64_t* offsets) {
-                        for (int64_t i = 0, some; i < all; i += some) {
-                          some = std::min(at_once, all - i);
-                          const HalfLines x(c.x, offsets[0] + i * *from, *from, c.x.strides[c.axis]);
-                          const HalfLines y(c.y, offsets[1] + i * *to, *to, c.y.strides[c.axis]);
-                          const bool beside = x.are_beside() && y.are_beside();
-                          const Lines<T> lines{block, beside ? 1 : n, beside ? some : 1};
-                          widen_lines(x, some, n, beside, block);
-                          function({some, n, {block, lines.line, lines.step}, {}, lines});
-                          round_lines(block, some, n, beside, y);
-                        }
-                      });
-                    });
+  const double ns = 1.5 * cost_ns<T>(n * nest.size);
+  team.parallel_for(nest.size, ns, [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    T* block = workspace + team.index() * elements_at_once(n);
+    nest.walk(begin, end, [&](int64_t all, const int64_t* offsets) {
+      for (int64_t i = 0; i < all; i += at_once) {
+        const int64_t some = std::min(at_once, all - i);
+        const HalfLines x(c.x, offsets[0] + i * *from, *from, c.x.strides[c.axis]);
+        const HalfLines y(c.y, offsets[1] + i * *to, *to, c.y.strides[c.axis]);
+        const bool beside = x.are_beside() && y.are_beside();
+        Lines<T> lines{block, /*line=*/n, /*step=*/1};
+        if (beside) lines = {block, /*line=*/1, /*step=*/some};
+        widen_lines(x, some, n, beside, block);
+        function({some, n, {block, lines.line, lines.step}, /*dy=*/{}, lines});
+        round_lines(block, some, n, beside, y);
+      }
+    });
+  });
 }
 
 }  // namespace
 
 template <class T>
 size_t SoftmaxForward<T>::workspace_bytes(int threads) const {
-  return x.stored == Stored::whole ? 0 : sizeof(T) * (elements_at_once(x.shape[axis]) * threads + 64);
+  if (x.stored == Stored::whole) return 0;
+  return sizeof(T) * (elements_at_once(x.shape[axis]) * threads + 64);
 }
 
 template <class T>
@@ -57,7 +59,7 @@ void SoftmaxForward<T>::run(const Team& team, void* workspace) const {
   const int64_t n = x.shape[axis];
   const auto function = softmax_kernels<T>().forward[log];
   const auto forward = [&](const Team&, int64_t count, const Lines<const T>& from, const Lines<T>& to) {
-    function({count, n, from, {}, to});
+    function({count, n, from, /*dy=*/{}, to});
   };
   for_lines(team, cost_ns<T>(n), axis, forward, x, y);
 }

@@ -32,7 +32,8 @@ RANVIER_INLINE int64_t block_of(int64_t vectors) {  // how many of the vectors t
 // One line, with vectors along it.
 template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
-  constexpr int L = lanes<T>, kVectors = 4;  // independent maxima, so that none waits for the one before it
+  constexpr int L = lanes<T>;
+  constexpr int kVectors = 4;  // independent maxima, so that none waits for the one before it
   constexpr T lowest = -Limits<T>::infinity;
   vec<T> tops[kVectors], least[kVectors];
   LongSum<T> sum;
@@ -67,10 +68,13 @@ static void along(int64_t n, const T* x, T* y) {
   };
   // exp_in_range() is faster, but holds only if no element is a NaN, or so far below the maximum, as masked
   // scores are, that its exponential is 0 or subnormal.
-  if (any(~(minimum(minimum(least[0], least[1]), minimum(least[2], least[3])) - top > ExpRange<T>::normal)))
+  const vec<T> bottom = minimum(minimum(least[0], least[1]), minimum(least[2], least[3]));
+  const auto in_range = bottom - top > ExpRange<T>::normal;
+  if (any(~in_range)) {
     whole_vectors([](vec<T> v) RANVIER_INLINED { return exp_or_0(v); });
-  else
+  } else {
     whole_vectors([](vec<T> v) RANVIER_INLINED { return exp_in_range(v); });
+  }
   if (k < n) {
     const vec<T> e = exp_or_0(load_padded(x + k, int(n - k), lowest) - top);
     if (!is_log) store_n(y + k, e, int(n - k));
@@ -80,7 +84,8 @@ static void along(int64_t n, const T* x, T* y) {
   const vec<T> factor = T(1) / total;
   const vec<T> log_total = log(total);
   const auto result = [&](vec<T> v) __attribute__((always_inline)) {
-    return is_log ? (v - top) - log_total : share_of<T>(v, factor, total);
+    if constexpr (is_log) return (v - top) - log_total;
+    return share_of<T>(v, factor, total);
   };
   const T* from = is_log ? x : y;
   for (k = 0; k + L <= n; k += L) store(y + k, result(load(from + k)));
@@ -95,7 +100,10 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   T* y = l.out.data + first * l.out.line;
   Tile<T> tile;
   const auto parts = [&](const auto& use) __attribute__((always_inline)) {
-    for (int64_t k = 0; k < l.n; k += kTileRows) use(k, l.n - k < kTileRows ? l.n - k : kTileRows);
+    for (int64_t k = 0; k < l.n; k += kTileRows) {
+      const int64_t n = l.n - k < kTileRows ? l.n - k : kTileRows;
+      use(k, n);
+    }
   };
   const auto read = [&](const T* from, const auto& lines, int64_t k0, int64_t n)
                         __attribute__((always_inline)) {
@@ -148,7 +156,8 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
     }
     for (int64_t k = 0; k < n; ++k) {
       const vec<T> v = Tile<T>::row(tile, k);
-      Tile<T>::set_row(tile, k, is_log ? (v - top) - log_sum : share_of<T>(v, factor, sum));
+      const vec<T> result = is_log ? (v - top) - log_sum : share_of<T>(v, factor, sum);
+      Tile<T>::set_row(tile, k, result);
     }
     write(k0, n);
   });
@@ -167,37 +176,45 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) top[v] = broadcast(-Limits<T>::infinity);
   const T* from = x;
-  for (int64_t k = 0; k < l.n; ++k, from += step) {
+  for (int64_t k = 0; k < l.n; ++k) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load_lanes(from + v * L, n));
+    from += step;
   }
   from = x;
   T* to = y;
   LongSum<T> totals[kVectors];
   for (int64_t k = 0; k < l.n;) {
     const int64_t end = l.n - k < kTileRows ? l.n : k + kTileRows;
-    for (; k < end; ++k, from += step, to += out_step) {
+    for (; k < end; ++k) {
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         const vec<T> e = exp_or_0(load_lanes(from + v * L, n) - top[v]);
         if (!is_log) store_lanes(to + v * L, e, n);
         sum[v] += e;
       }
+      from += step;
+      to += out_step;
     }
     end_blocks<kVectors, T>(totals, sum);
   }
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) sum[v] = totals[v].value();
+  // From here on `sum` has what the last pass needs: the logarithm, or the factor of the shares.
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) sum[v] = is_log ? log(sum[v]) : T(1) / sum[v];
   from = x;
   to = y;
-  for (int64_t k = 0; k < l.n; ++k, from += step, to += out_step) {
+  for (int64_t k = 0; k < l.n; ++k) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const vec<T> e = load_lanes(is_log ? from + v * L : to + v * L, n);
-      store_lanes(to + v * L, is_log ? (e - top[v]) - sum[v] : e * sum[v], n);
+      const T* const source = is_log ? from + v * L : to + v * L;
+      const vec<T> e = load_lanes(source, n);
+      const vec<T> result = is_log ? (e - top[v]) - sum[v] : e * sum[v];
+      store_lanes(to + v * L, result, n);
     }
+    from += step;
+    to += out_step;
   }
 }
 
@@ -212,14 +229,14 @@ static void forward(const SoftmaxLines<T>& l) {
   // Other types and levels have no such loop, which keeps the code small.
   if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     if (l.count >= lanes<T> && l.x.line == 1 && l.out.line == 1) {
-      constexpr int L = lanes<T>, kVectors = 4;
+      constexpr int L = lanes<T>;
+      constexpr int kVectors = 4;
       int64_t i = 0;
       for (; i + kVectors * L <= l.count; i += kVectors * L) beside<kVectors>(l, i, L, is_log);
-      for (; i < l.count; i += L) beside<1>(l, i, int(l.count - i < L ? l.count - i : L), is_log);
+      for (; i < l.count; i += L) beside<1>(l, i, lanes_used<T>(l.count - i), is_log);
       return;
     }
-  for (int64_t i = 0; i < l.count; i += lanes<T>)
-    across<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
+  for (int64_t i = 0; i < l.count; i += lanes<T>) across<is_log>(l, i, lanes_used<T>(l.count - i));
 }
 
 // The backward: `term` is summed over the line, and `gradient` gives dx from the sum.
@@ -235,7 +252,8 @@ RANVIER_INLINE V gradient(V dy, V y, V sum) {
 // One contiguous line, with vectors along it.
 template <bool is_log, class T>
 static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
-  constexpr int L = lanes<T>, kVectors = 4;
+  constexpr int L = lanes<T>;
+  constexpr int kVectors = 4;
   LongSum<T> sum;
   int64_t k = 0;
   while (k + kVectors * L <= n) {
@@ -249,8 +267,8 @@ static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
     sum.add(term<is_log>(load_line<true>(dy + k, 1, n - k), load_line<true>(y + k, 1, n - k)));
   const vec<T> total = broadcast(reduce_add(sum.value()));
   for (k = 0; k + L <= n; k += L) store(dx + k, gradient<is_log>(load(dy + k), load(y + k), total));
-  if (const int left = int(n - k))
-    store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
+  const int left = int(n - k);
+  if (left > 0) store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
 }
 
 // `count` lines from line `first` on, in the lanes of a vector: up to kTileRows elements of each are
@@ -274,7 +292,8 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
       odd += term<is_log>(Tile<T>::row(dy, k + 1), Tile<T>::row(y, k + 1));
       if (in_short_blocks<T> && k % 16 == 14) {
         total.add(sum + odd);
-        sum = odd = vec<T>{};
+        sum = vec<T>{};
+        odd = vec<T>{};
       }
     }
     if (n % 2) sum += term<is_log>(Tile<T>::row(dy, n - 1), Tile<T>::row(y, n - 1));
@@ -311,7 +330,10 @@ static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, 
       add(sum, k);
       add(odd, k + 1);
     }
-    if (k < end) add(sum, k++);
+    if (k < end) {
+      add(sum, k);
+      ++k;
+    }
     RANVIER_UNROLL
     for (int v = 0; v < kBeside; ++v) {
       sum[v] += odd[v];
@@ -344,8 +366,7 @@ static void backward(const SoftmaxLines<T>& l) {
   if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     if (l.x.line == 1 && l.dy.line == 1 && l.out.line == 1)
       for (; i + kBeside * lanes<T> <= l.count; i += kBeside * lanes<T>) beside_backward<is_log>(l, i);
-  for (; i < l.count; i += lanes<T>)
-    across_backward<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
+  for (; i < l.count; i += lanes<T>) across_backward<is_log>(l, i, lanes_used<T>(l.count - i));
 }
 
 template <class T>

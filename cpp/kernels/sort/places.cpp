@@ -21,13 +21,19 @@ void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
       const T* const next = first[k] + n / 2;
       first[k] = is_before(next[-1], values[k]) ? next : first[k];
     }
-  for (int k = 0; k < kFew; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
+  for (int k = 0; k < kFew; ++k) {
+    const bool is_after = n == 1 && is_before(*first[k], values[k]);
+    places[k] = first[k] - row + is_after;
+  }
 }
 
 // The place of one value, which may be NaN.
 template <class T>
 __attribute__((noinline)) int64_t find_one(const T* row, int64_t n, T v, bool right) {
-  const auto is_before = [&](T x) { return v != v ? right || x == x : right ? x <= v : x < v; };
+  const auto is_before = [&](T x) {
+    if (v != v) return right || x == x;  // NaN is sorted behind all numbers
+    return right ? x <= v : x < v;
+  };
   return std::partition_point(row, row + n, is_before) - row;
 }
 

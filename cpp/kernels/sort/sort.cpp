@@ -50,7 +50,8 @@ typename KeyOf<T>::type key_of(T x, bool descending) {
   x += T(0);  // -0 becomes 0
   Key bits;
   std::memcpy(&bits, &x, sizeof bits);
-  bits = bits & sign ? ~bits : bits | sign;
+  const bool negative = (bits & sign) != 0;
+  bits = negative ? ~bits : bits | sign;
   if (x != x) bits = ~Key(0);
   return descending ? ~bits : bits;
 }
@@ -77,20 +78,27 @@ bool in_pieces(const Team& team, int64_t n, const Body& body) {
 // Sorts n entries, read(0) ... read(n - 1), by one byte of the key after another, from the lowest to the
 // highest. e and `other` are buffers of n entries. Returns the one that holds the result, or null after an
 // interrupt.
+// Byte p of a key.
+template <class Key>
+int byte_of(Key key, int p) {
+  return static_cast<int>(key >> (8 * p) & 255);
+}
+
 template <class E, class Read>
 E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   constexpr int passes = sizeof(e->key);
   int64_t counts[passes][kDigits] = {};
   const bool counted = in_pieces(team, n, [&, to = e](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const E entry = to[i] = read(i);
-      for (int p = 0; p < passes; ++p) ++counts[p][entry.key >> (8 * p) & 255];
+      const E entry = read(i);
+      to[i] = entry;
+      for (int p = 0; p < passes; ++p) ++counts[p][byte_of(entry.key, p)];
     }
   });
   if (!counted) return nullptr;
   for (int p = 0; p < passes; ++p) {
-    if (counts[p][e[0].key >> (8 * p) & 255] == n) continue;  // all keys have the same byte
-    int64_t start = 0;
+    if (counts[p][byte_of(e[0].key, p)] == n) continue;  // all keys have the same byte
+    int64_t start = 0;  // counts[p][byte] becomes the place of the next entry with this byte
     for (int64_t& count : counts[p]) {
       const int64_t size = count;
       count = start;
@@ -98,7 +106,11 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
     }
     const bool moved =
         in_pieces(team, n, [from = e, to = other, at = counts[p], p](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) to[at[from[i].key >> (8 * p) & 255]++] = from[i];
+          for (int64_t i = begin; i < end; ++i) {
+            int64_t& place = at[byte_of(from[i].key, p)];
+            to[place] = from[i];
+            ++place;
+          }
         });
     if (!moved) return nullptr;
     std::swap(e, other);
@@ -122,7 +134,8 @@ bool none_before(const T* x, T last, bool descending) {
 // kPart of them.
 template <class T, class Last, class Use>
 void each_candidate(const T* x, int64_t i, int64_t n, bool descending, const Last& last, const Use& use) {
-  constexpr int kLook = 32, kPart = 8;
+  constexpr int kLook = 32;
+  constexpr int kPart = 8;
   while (i < n) {
     const int64_t end = std::min<int64_t>(i + kLook, n);
     if (i + kLook <= n && none_before<kLook>(x + i, last(), descending)) {
@@ -144,10 +157,10 @@ template <class T, class EntryAt>
 const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                              bool descending, Entry<T>* scratch, const EntryAt& entry) {
   const int64_t room = std::min(n, std::max<int64_t>(4 * kept, 256));
-  int64_t used = 0;
+  int64_t used = 0;  // entries of scratch
   int64_t i = 0;
-  bool full = false;
-  bool stopped = false;  // full: scratch[kept - 1] is the last of the best
+  bool full = false;     // scratch[kept - 1] is the last of the best
+  bool stopped = false;  // by an interrupt
   const auto sort_in = [&] {
     const auto same = [&](int64_t i) { return scratch[i]; };
     const Entry<T>* sorted = radix_sort(team, scratch, scratch + n, used, same);
@@ -160,7 +173,8 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   const auto take = [&](int64_t i) {
     const Entry<T> found = entry(i);
     if (full && !(found.key < scratch[kept - 1].key)) return true;
-    scratch[used++] = found;
+    scratch[used] = found;
+    ++used;
     if (used == room) sort_in();
     return !stopped;
   };
@@ -195,7 +209,8 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
   if (kept == n && n <= kShort && n > kAlone) return sort_by_ranks(x, step, n, descending, scratch);
   const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
-    for (int64_t i = 0; i < std::min(kept, n); ++i) insert(scratch, i, kept, entry(i));
+    const int64_t first = std::min(kept, n);
+    for (int64_t i = 0; i < first; ++i) insert(scratch, i, kept, entry(i));
     const auto take = [&](int64_t i) {
       const Entry<T> found = entry(i);
       if (found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
@@ -230,16 +245,17 @@ void Sort<T>::run(const Team& team, void* workspace) const {
   if (kept == 0) return;
   const auto sort = [&](const OpenTeam& team, int64_t count, const Lines<T>& value,
                         const Lines<int64_t>& index, const Lines<const T>& from) {
-    auto* scratch =
-        reinterpret_cast<Entry<T>*>(static_cast<char*>(workspace) + team.index() * scratch_bytes<T>(n));
+    char* const own = static_cast<char*>(workspace) + team.index() * scratch_bytes<T>(n);
+    auto* scratch = reinterpret_cast<Entry<T>*>(own);
     for (int64_t i = 0; i < count; ++i) {
       const T* line = from.data + i * from.line;
       const Entry<T>* sorted = sort_line(team, line, from.step, n, kept, descending, scratch);
       if (!sorted) return;
       in_pieces(team, kept, [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) {
-          value.data[i * value.line + k * value.step] = line[int64_t(sorted[k].index) * from.step];
-          index.data[i * index.line + k * index.step] = int64_t(sorted[k].index);
+          const auto place = int64_t(sorted[k].index);
+          value.data[i * value.line + k * value.step] = line[place * from.step];
+          index.data[i * index.line + k * index.step] = place;
         }
       });
     }
