@@ -48,15 +48,18 @@ def batch_norm(
         raise ValueError("[onnx BatchNormalization] got spatial 0; expected 1")
     if owned or not training_mode:
         y = ops.batch_norm(x, mean, var, scale, bias, training and owned, 1 - momentum, epsilon)
-        return (y, mean, var, mean, var)[: outputs if owned else 1]
+        if not owned:
+            return (y,)
+        return (y, mean, var, mean, var)[:outputs]
     axes = (0, *range(2, x.ndim))
     means = ops.mean(x, axes, True)
     variances = ops.var(x, axes, correction=0)
     away = x - means
     rest = ops.mean(away, axes)  # the rounding error of the mean, which is subtracted too
     y = ops.batch_norm(away, rest, variances, scale, bias, False, 0.1, epsilon)
-    both = ((mean, means.flatten()), (var, variances))
-    return (y, *(old * momentum + new * (1 - momentum) for old, new in both))[:outputs]
+    new_mean = mean * momentum + means.flatten() * (1 - momentum)
+    new_var = var * momentum + variances * (1 - momentum)
+    return (y, new_mean, new_var)[:outputs]
 
 
 @operator("LayerNormalization")
@@ -85,8 +88,9 @@ def layer_norm(
     if outputs == 1:
         return y
     axes = tuple(range(axis % x.ndim, x.ndim))
-    rest = (ops.mean(x, axes, True), 1 / ops.sqrt(ops.var(x, axes, correction=0, keepdim=True) + epsilon))
-    return (y, *rest)[:outputs]
+    mean = ops.mean(x, axes, True)
+    variance = ops.var(x, axes, correction=0, keepdim=True)
+    return (y, mean, 1 / ops.sqrt(variance + epsilon))[:outputs]
 
 
 @operator("RMSNormalization")
@@ -128,7 +132,9 @@ def dropout(
     A constant training_mode is not used: it says in which mode the model was exported. Outside training mode
     a seed gives the same random numbers as ONNX's reference implementation. Otherwise they are the library's.
     """
-    p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
+    p = 0.5
+    if ratio is not None:
+        p = float(array_of(ratio).reshape(()))
     asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
     if not (training or asked) or p == 0:
         if outputs == 1:
@@ -137,14 +143,17 @@ def dropout(
     if training:
         seed = None
     if seed is None and outputs == 1:
-        return in_float(lambda x: ops.dropout(x, p, True), x)
+        return in_float(partial(ops.dropout, p=p, training=True), x)
     rng = np.random.RandomState(seed)
     if seed is None:
         kept = ops.rand(shape_of(x)) >= p
     else:
         kept = tensor_of(rng.uniform(0, 1, shape_of(x)) >= p)
-    y = in_float(lambda x: ops.where(kept, x / (1 - p), 0.0), x)
-    return (y, kept)[:outputs]
+
+    def scaled(x: Tensor) -> Tensor:
+        return ops.where(kept, x / (1 - p), 0.0)
+
+    return (in_float(scaled, x), kept)[:outputs]
 
 
 @operator("GroupNormalization", since=18)
@@ -154,7 +163,9 @@ def group_norm(
 ) -> Any:
     """Up to operator set 20, scale and bias hold a number for each group, later for each channel."""
     each = x.shape[1] // scale.shape[0]
-    scale, bias = (v.unsqueeze(1).expand(-1, each).flatten() if each > 1 else v for v in (scale, bias))
+    if each > 1:
+        scale = scale.unsqueeze(1).expand(-1, each).flatten()
+        bias = bias.unsqueeze(1).expand(-1, each).flatten()
     return ops.group_norm(x, num_groups, scale, bias, epsilon)
 
 
@@ -219,7 +230,13 @@ def _ways(
         scales = [next(values, default) for values, default in zip(given, defaults, strict=False)]
         # as in onnxruntime, the input of an LSTM's third activation is not clipped
         clips = clip and at % count < 2
-        return lambda x: f(ops.clamp(x, -clip, clip) if clips else x, *scales)
+
+        def activation(x: Tensor) -> Tensor:
+            if clips:
+                x = ops.clamp(x, -clip, clip)
+            return f(x, *scales)
+
+        return activation
 
     functions = [function(at) for at in range(len(names))]
     parts = [slice(count), slice(count, None)]
@@ -233,7 +250,9 @@ def _run(name: str, *values: Any, **settings: Any) -> Any:
     for the state. b and what follows may be None or missing.
     """
     x, w, r, b, lengths, *states_and_peepholes = (*values, *(None,) * 5)[:8]
-    sizes = None if lengths is None else np.array(ints(lengths))
+    sizes = None
+    if lengths is not None:
+        sizes = np.array(ints(lengths))
     return in_float(partial(_directions, name, sizes, **settings), x, w, r, b, *states_and_peepholes)
 
 
@@ -259,10 +278,14 @@ def _directions(
 
     layout 1: N is the first axis of x, of y and of all states. sizes: sequence_lens as an array, or None.
     """
-    states = [h0, c0] if name == "LSTM" else [h0]
+    states: list[Any] = [h0]
+    if name == "LSTM":
+        states.append(c0)
     if layout:
         x = ops.transpose(x, 0, 1)
-        states = [None if s is None else ops.transpose(s, 0, 1) for s in states]
+        for i, state in enumerate(states):
+            if state is not None:
+                states[i] = ops.transpose(state, 0, 1)
     steps, batch = x.shape[:2]
     if sizes is not None and (sizes.shape != (batch,) or ((sizes < 0) | (sizes > steps)).any()):
         raise ValueError(
@@ -278,8 +301,15 @@ def _directions(
     usual = usual and (sizes is None or bool((sizes == steps).all()))
     results = []
     for d, (reverse, activations, functions) in enumerate(ways):
-        bias = ops.chunk(tensor_of(np.zeros(2 * w.shape[1], x.dtype)) if b is None else b[d], 2)
-        first = [None if s is None else s[d] for s in states]
+        if b is None:
+            both_biases = tensor_of(np.zeros(2 * w.shape[1], x.dtype))
+        else:
+            both_biases = b[d]
+        bias = ops.chunk(both_biases, 2)  # for x and for the state
+        first: list[Any] = [None] * len(states)  # the first states of this direction
+        for i, s in enumerate(states):
+            if s is not None:
+                first[i] = s[d]
         if usual:
             kernel = _kernel(name, activations, linear_before_reset)
         else:
@@ -288,10 +318,14 @@ def _directions(
             weights = tuple(_ordered(v, name, r.shape[-1]) for v in (w[d], r[d], *bias))
             results.append(recurrent(kernel, x, tuple(first), weights, None, reverse))
         else:
-            peephole = None if peepholes is None else peepholes[d]
+            peephole = None
+            if peepholes is not None:
+                peephole = peepholes[d]
             cell = _Cell(name, w[d], r[d], bias, peephole, functions, linear_before_reset, input_forget)
             results.append(_loop(cell, x, first, sizes, reverse))
-    y, *last = [ops.stack(part, 1 if i == 0 else 0) for i, part in enumerate(zip(*results, strict=True))]
+    outputs, *last_states = zip(*results, strict=True)
+    y = ops.stack(outputs, 1)
+    last = [ops.stack(states_of_ways, 0) for states_of_ways in last_states]
     if layout:
         y = ops.permute(y, (2, 0, 1, 3))
         last = [ops.transpose(s, 0, 1) for s in last]
@@ -366,7 +400,11 @@ class _Cell(NamedTuple):
             i = i + p_i * c
             forget = forget + p_f * c
         i = f[0](i)
-        c = (1 - i if self.coupled else f[0](forget)) * c + i * f[1](g)
+        if self.coupled:
+            keep = 1 - i
+        else:
+            keep = f[0](forget)
+        c = keep * c + i * f[1](g)
         if self.p is not None:
             o = o + p_o * c
         return f[0](o) * f[2](c), c
@@ -379,8 +417,13 @@ def _loop(cell: _Cell, x: Value, first: list[Any], sizes: Any, reverse: bool) ->
     """
     steps, batch = x.shape[:2]
     zeros = tensor_of(np.zeros((batch, cell.hidden), x.dtype))
-    state = [zeros if s is None else s for s in first]
-    lengths = np.full(batch, steps) if sizes is None else sizes
+    state = list(first)
+    for i, s in enumerate(first):
+        if s is None:
+            state[i] = zeros
+    lengths = sizes
+    if sizes is None:
+        lengths = np.full(batch, steps)
     if reverse:
         x = reverse_sequence(x, lengths)
     ys = []
@@ -393,7 +436,9 @@ def _loop(cell: _Cell, x: Value, first: list[Any], sizes: Any, reverse: bool) ->
             new = tuple(ops.where(runs, s, old) for old, s in zip(state, new, strict=True))
         state = list(new)
     y = ops.stack(ys, 0)
-    return (reverse_sequence(y, lengths) if reverse else y, *state)
+    if reverse:
+        y = reverse_sequence(y, lengths)
+    return (y, *state)
 
 
 for _name in _USUAL:
