@@ -91,10 +91,11 @@ class Measurements:
         if self.samples < SAMPLES:
             self.missing.append(f"units: {self.samples} samples say little; give {SAMPLES} or more")
 
-    def _measure_first(
-        self, output: Tensor | tuple[Tensor, ...], y: Array | None, loss: Loss, calls: list[LayerCall]
-    ) -> None:
-        """Keep the calls of the first batch, its last layer and the gradients; no `.grad` changes."""
+    def _measure_first(self, output: Any, y: Array | None, loss: Loss, calls: list[LayerCall]) -> None:
+        """Keep the calls of the first batch, its last layer and the gradients; no `.grad` changes.
+
+        output: whatever the model returns, which the loss may refuse.
+        """
         self.calls = calls
         if calls and isinstance(output, Tensor):
             last = calls[-1]
@@ -104,7 +105,7 @@ class Measurements:
             return
         try:
             with enable_grad():
-                value = batch_loss(loss, output, wrap(y), False, False)
+                value = batch_loss(loss, output, wrap(y), weights=False, total=False)
         except (ValueError, TypeError, IndexError) as error:
             self.loss_error = str(error)
             return
