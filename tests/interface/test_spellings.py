@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
-from ranvier.ops.table import ROWS, functions, methods
+from ranvier.ops.table import ROWS, function_names, method_names
 from ranvier.tensors.spellings import OF_LAYERS, PLAIN, SPELLINGS
 from samples import OPS
 from samples.sample import tensors_in
@@ -31,8 +31,8 @@ for _op in OPS.values():
 
 def public_functions():
     """The functions with NumPy's names, by their path."""
-    words = " ".join(ROWS.values())
-    names = {"": {*functions(words)}, "linalg.": dir(rv.linalg), "fft.": dir(rv.fft)}
+    of_ops = {name for row in ROWS.values() for name in function_names(row)}
+    names = {"": of_ops, "linalg.": dir(rv.linalg), "fft.": dir(rv.fft)}
     for space, module in SPACES.items():
         for name in sorted(names[space]):
             function = getattr(module, name, None)
@@ -92,8 +92,8 @@ def test_every_function_takes_numpys_names():
 
 def test_every_method_takes_numpys_names():
     forms = set()
-    for words in ROWS.values():
-        for name in methods(words):
+    for row in ROWS.values():
+        for name in method_names(row):
             if not name.startswith("__") and name not in PLAIN and not name.endswith("_"):
                 forms |= forms_of(name, getattr(rv.Tensor, name), as_method=True)
     by_own = collections.Counter(own for _, own, _ in forms)

@@ -14,7 +14,7 @@ import pytest
 import ranvier as rv
 from compile.beside import played
 from ranvier.autograd import Function
-from ranvier.ops.table import AT_FIRST_USE, FUNCTIONAL, functions
+from ranvier.ops.table import AT_FIRST_USE, FUNCTIONAL, function_names
 from support.python import printed
 from support.refused import refused
 from support.strict import strict
@@ -79,7 +79,7 @@ def first_call(module):
 
     place = "nn.functional" if module in FUNCTIONAL else "ops"
     left_out = " ".join(lacking("captured") | AT_TIMES).split()
-    for name in functions(LATE[module]):
+    for name in function_names(LATE[module]):
         if name not in OPS or name in left_out:
             continue
         for sample in OPS[name].samples:
@@ -187,7 +187,7 @@ def in_a_refused_recording():
 def first_use_of(module, words):
     """A function that asks for the first op of the module."""
     space = rv.nn.functional if module in FUNCTIONAL else rv.ops
-    return functools.partial(getattr, space, functions(words)[0])
+    return functools.partial(getattr, space, function_names(words)[0])
 
 
 def elsewhere():

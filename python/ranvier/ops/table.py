@@ -83,6 +83,7 @@ WITH_LAYERS = {
     "neural.dropout": Names(functions="alpha_dropout dropout dropout2d"),
     "neural.embedding": Names(functions="embedding one_hot"),
     "neural.normalization": Names(functions="batch_norm group_norm instance_norm layer_norm rms_norm"),
+    "reduction.norms": Names(methods="all any count_nonzero logsumexp norm prod"),
 }
 
 # Few networks use these: a module is loaded with the first use of one of its names.
@@ -131,7 +132,6 @@ AT_FIRST_USE = {
     "matrix.factorizations": Names(functions="lu_unpack", methods="lu lu_solve pinverse qr"),
     "matrix.fourier": Names(methods="istft stft"),
     "matrix.inverse": Names(methods="det inverse logdet matrix_power slogdet"),
-    "reduction.norms": Names(methods="all any count_nonzero logsumexp norm prod"),
     "reduction.quantiles": Names(
         functions="bucketize isin searchsorted",
         methods="bincount histc histogram unique unique_consecutive mode nanmedian nanquantile quantile",
