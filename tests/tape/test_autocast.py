@@ -47,7 +47,13 @@ ROWS = [(name, *call) for table in (LOWER, FLOAT32, OWN) for name, call in table
 def to(dtype, value):
     if isinstance(value, list):
         return [to(dtype, x) for x in value]
-    return value.to(dtype) if isinstance(value, rv.Tensor) and value.is_floating_point() else value
+    if isinstance(value, rv.Tensor) and value.is_floating_point():
+        return value.to(dtype)
+    return value
+
+
+def half(x):
+    return x.to(B16)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +66,21 @@ def test_dtypes_of_results(name, op, args):
             of_double = op(*to(F64, args)).dtype
         except TypeError:  # parameters in float32
             of_double = F64
-    lists = [B16, B16, F64] if name in LOWER else [F32, F32, F64] if name in FLOAT32 else [F32, B16, F64]
-    assert [of_float32, of_half, of_double] == lists
+    found = [of_float32, of_half, of_double]
+    if name in LOWER:
+        assert found == [B16, B16, F64]
+    elif name in FLOAT32:
+        assert found == [F32, F32, F64]
+    else:
+        assert found == [F32, B16, F64]
 
 
 def test_encoder_layers_in_evaluation():
     """PyTorch computes them in one function, whose result has the block's dtype, under its conditions."""
-    make = lambda heads=2, **settings: nn.TransformerEncoderLayer(4, heads, 3, **settings).eval()  # noqa: E731
+
+    def make(heads=2, **settings):
+        return nn.TransformerEncoderLayer(4, heads, 3, **settings).eval()
+
     with rv.autocast("cpu"):
         with rv.no_grad():
             fast = [make(batch_first=True), make(batch_first=True, norm_first=True, activation="gelu")]
@@ -84,7 +98,7 @@ def test_states_of_projected_lstms():
 
 
 def test_factors_of_other_dtypes():
-    half = lambda x: x.to(B16)  # noqa: E731
+
     with rv.autocast("cpu"):
         for y in (
             rv.mm(M, half(M)),
@@ -144,7 +158,7 @@ def test_a_leaf_is_cast_once_until_the_outermost_block_ends():
         """The values of the weight that a product reads."""
         with rv.autocast("cpu", **block):
             rv.mm(weight, M)
-            return [kept for _, _, kept in casts.kept.values()]
+            return [cast.result for cast in casts.kept.values()]
 
     with rv.autocast("cpu"):
         y = rv.mm(weight, weight)
@@ -169,7 +183,9 @@ def test_a_leaf_is_cast_once_until_the_outermost_block_ends():
 
 
 def test_blocks_nest_and_are_of_one_thread():
-    dtype = lambda: rv.mm(M, M).dtype  # noqa: E731
+    def dtype():
+        return rv.mm(M, M).dtype
+
     with rv.autocast("cpu"):
         with rv.autocast("cpu", dtype=F16):
             assert dtype() is amp.get_autocast_dtype("cpu") is F16

@@ -131,11 +131,12 @@ def test_a_side_changes_before_backward(name, dtype):
         found = []
         for changes in (False, True):
             x = rv.tensor(values, dtype=dtype).requires_grad_()
-            given = [rv.tensor(side) for side in sides]
-            given = [side.to(dtype) if side.is_floating_point() else side for side in given]
-            y = call(x, *given)
+            tensors = []
+            for side in map(rv.tensor, sides):
+                tensors.append(side.to(dtype) if side.is_floating_point() else side)
+            y = call(x, *tensors)
             if changes:
-                given[which].copy_(changed(given[which]))
+                tensors[which].copy_(changed(tensors[which]))
             if not (changes and is_refused(y, x)):
                 found.append(gradient(y, x))
         for other in found[1:]:

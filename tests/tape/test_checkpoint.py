@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,46 +18,47 @@ from ranvier.utils.checkpoint import CheckpointError, checkpoint, checkpoint_seq
 from support.refused import refused
 
 LAYER = rv.nn.Linear(3, 3)
+Call = Callable[..., Any]  # `checkpoint` or `keep`
 
 
-def keep(function: Any, *args: Any, **settings: Any) -> Any:
+def keep(function: Callable[..., Any], *args: Any, **settings: Any) -> Any:
     settings.pop("use_reentrant")
     return function(*args, **settings)
 
 
-def plain(call: Any, x: rv.Tensor) -> rv.Tensor:
+def plain(call: Call, x: rv.Tensor) -> rv.Tensor:
     return call(lambda a: LAYER(a).tanh(), x, use_reentrant=False)
 
 
-def reentrant(call: Any, x: rv.Tensor) -> rv.Tensor:
+def reentrant(call: Call, x: rv.Tensor) -> rv.Tensor:
     return call(lambda a: LAYER(a).tanh(), x, use_reentrant=True)
 
 
-def drawn(call: Any, x: rv.Tensor) -> rv.Tensor:
+def drawn(call: Call, x: rv.Tensor) -> rv.Tensor:
     rv.manual_seed(0)
     y = call(lambda a: rv.nn.functional.dropout(a) * a, x, use_reentrant=False)
     return y * rv.rand(2, 3)
 
 
-def nested(call: Any, x: rv.Tensor) -> rv.Tensor:
+def nested(call: Call, x: rv.Tensor) -> rv.Tensor:
     return call(lambda a: plain(call, a) * reentrant(call, a), x, use_reentrant=False)
 
 
-def keyword(call: Any, x: rv.Tensor) -> rv.Tensor:
+def keyword(call: Call, x: rv.Tensor) -> rv.Tensor:
     return call(functools.partial(lambda a, b: LAYER(a) * b, b=x * x), x * 2, use_reentrant=False)
 
 
-def closure(call: Any, x: rv.Tensor) -> rv.Tensor:
+def closure(call: Call, x: rv.Tensor) -> rv.Tensor:
     h = x * x
     return call(lambda a: a * h * x, h, use_reentrant=True) + h
 
 
-def structures(call: Any, x: rv.Tensor) -> rv.Tensor:
+def structures(call: Call, x: rv.Tensor) -> rv.Tensor:
     y = call(lambda a, b: {"y": [a * b["b"][0], 1], "z": a.exp()}, x, {"b": (x * 2,)}, use_reentrant=False)
     return y["y"][0] + y["z"]
 
 
-def seen(call: Any, x: rv.Tensor) -> rv.Tensor:
+def seen(call: Call, x: rv.Tensor) -> rv.Tensor:
     inner = []
 
     def function(a: rv.Tensor) -> rv.Tensor:
@@ -66,8 +68,12 @@ def seen(call: Any, x: rv.Tensor) -> rv.Tensor:
     return call(function, x, use_reentrant=False) + inner[0]
 
 
+def array_of(gradient: rv.Tensor | None) -> Any:
+    return None if gradient is None else gradient.detach().numpy()
+
+
 @pytest.mark.parametrize("case", [plain, reentrant, drawn, nested, keyword, closure, structures, seen])
-def test_the_gradients_are_those_of_the_plain_call(case: Any) -> None:
+def test_the_gradients_are_those_of_the_plain_call(case: Callable[[Call, rv.Tensor], rv.Tensor]) -> None:
     x = rv.tensor(np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), requires_grad=True)
     wanted = [x, LAYER.weight]
     for create in (False, True):
@@ -76,7 +82,7 @@ def test_the_gradients_are_those_of_the_plain_call(case: Any) -> None:
             slopes = rv.autograd.grad(case(call, x).sum(), wanted, create_graph=create, allow_unused=True)
             if create:
                 slopes += rv.autograd.grad(slopes[0].pow(2).sum(), wanted, allow_unused=True)
-            results.append([None if s is None else s.detach().numpy() for s in slopes])
+            results.append(list(map(array_of, slopes)))
         for expected, got in zip(*results, strict=True):
             assert (expected is None) == (got is None)
             if expected is not None:

@@ -16,7 +16,7 @@ from support.threads import in_thread
 from support.training import training
 
 NAMES = ["float16", "bfloat16", "float32", "float64", "bool"]
-NAMES += [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+NAMES += ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 REFUSED = [
     "complex32",
     "complex64",

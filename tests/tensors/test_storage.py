@@ -39,7 +39,8 @@ def test_bytes_of_a_file(tmp_path, shared):
     assert bytes_.tolist() == [97, 98, 99]
     np.asarray(bytes_)[0] = 120
     del bytes_
-    assert path.read_bytes() == (b"xbcd" if shared else b"abcd")
+    expected = b"xbcd" if shared else b"abcd"
+    assert path.read_bytes() == expected
     assert UntypedStorage.from_file(str(path)).nbytes() == 0
     refused(RuntimeError, "got 5 bytes of a file of 4", UntypedStorage.from_file, str(path), False, 5)
 

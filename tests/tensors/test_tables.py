@@ -24,6 +24,11 @@ def both(values, dtype):
     return column, column.to_frame("a"), pandas.DataFrame({"a": column, "b": column})
 
 
+def with_nan(values, dtype):
+    """The values as an array, with NaN for None."""
+    return np.array([np.nan if x is None else x for x in values], dtype)
+
+
 @pytest.mark.parametrize("dtype", COLUMNS)
 def test_numbers(dtype):
     values, expected = COLUMNS[dtype]
@@ -32,9 +37,7 @@ def test_numbers(dtype):
             tensor = make(data)
             assert (str(tensor.dtype).rpartition(".")[2], tensor.shape) == (expected, data.shape)
             column = tensor.numpy().reshape(2, -1)[:, -1]
-            np.testing.assert_array_equal(
-                column, np.array([np.nan if x is None else x for x in values], expected)
-            )
+            np.testing.assert_array_equal(column, with_nan(values, expected))
         assert rv.tensor(data, dtype=rv.float32).dtype == rv.float32
 
 

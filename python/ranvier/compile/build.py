@@ -44,7 +44,7 @@ def build(
     tensors: list[Tensor] = []
     form = flattened(result, tensors)  # appends the result's Tensors to `tensors`
     kinds = [recording.core.kind_of(t._array) for t in tensors]
-    fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
+    fixed = list(map(_if_persistent, tensors, kinds))
     results = Results(form, fixed, tensors)
     outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
     step_gradients.forget_local(recording)
@@ -56,20 +56,34 @@ def build(
     leaves = [leaf for leaf, _ in gradients]
     roots = [(function, "the step"), *run.arguments.others]
     guards = ProgramGuards(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
-    fault = (
-        guards.from_run(recording, modules, fixed, walk)
-        or step_gradients.shared(kept)
-        or step_gradients.odd(recording, gradients)
-        or _shares_memory(recording, arguments, guards)
-    )
-    groups = {id(g): g for _, optimizer, _ in recording.plans for g in optimizer.param_groups}
-    if not fault and holds_any(result, guards.walk.seen | groups):
+    fault = guards.from_run(recording, modules, fixed, walk)
+    if not fault:
+        fault = step_gradients.shared(kept)
+    if not fault:
+        fault = step_gradients.odd(recording, gradients)
+    if not fault:
+        fault = _shares_memory(recording, arguments, guards)
+    if not fault and holds_any(result, guards.walk.seen | _param_groups(recording)):
         fault = "the step returns a list or dict that it reads, which a replay would copy; return what is new"
     if fault:
         raise CaptureError(fault, result)
     results.find_makers(tensors, gradients, guards.walk.tensors)
     left, changed = step_gradients.changes(recording, kept)
     return Program(core, key, recording.plans, modules, results, guards, changed, left)
+
+
+def _if_persistent(tensor: Tensor, kind: str) -> Tensor | None:
+    """A Tensor of the result, if it existed before the run. kind: that of its memory."""
+    return tensor if kind == "persistent" else None
+
+
+def _param_groups(recording: Recording) -> dict[int, Any]:
+    """The settings of all optimizers that took part in the run, by the id of each group."""
+    groups: dict[int, Any] = {}
+    for _, optimizer, _ in recording.plans:
+        for group in optimizer.param_groups:
+            groups[id(group)] = group
+    return groups
 
 
 def _shares_memory(recording: Recording, arguments: list[Array], guards: ProgramGuards) -> str:
@@ -80,8 +94,10 @@ def _shares_memory(recording: Recording, arguments: list[Array], guards: Program
     """
     if _core.share_memory([t._array for t in guards.walk.tensors], arguments):
         return "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
-    held = [array for plan, *_ in recording.plans for array in plan.in_memory]
-    if _core.share_memory(held, [t._array for t in recording.changed.values()]):
+    settings: list[Array] = []
+    for plan, _, _ in recording.plans:
+        settings += plan.in_memory
+    if _core.share_memory(settings, [t._array for t in recording.changed.values()]):
         return CHANGES_SETTINGS
     return ""
 
@@ -91,9 +107,14 @@ def _lasting(modules: dict[int, Any]) -> list[Any]:
 
     modules: `Recording.modules`; it is emptied.
     """
-    references = [ref(m) for m in modules.values()]
+    references = [ref(module) for module in modules.values()]
     modules.clear()
-    return [m for r in references if (m := r()) is not None]
+    lasting = []
+    for reference in references:
+        module = reference()
+        if module is not None:
+            lasting.append(module)
+    return lasting
 
 
 def _watched(modules: list[Any]) -> list[Tensor]:
@@ -104,7 +125,10 @@ def _watched(modules: list[Any]) -> list[Tensor]:
     """
     if mode.enabled:
         return []
-    tensors = {id(t): t for m in modules for t in (*m.parameters(), *m.buffers())}
+    tensors: dict[int, Tensor] = {}
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensors[id(tensor)] = tensor
     return [t for t in tensors.values() if hasattr(t, "_array") and _is_alone(t._array)]
 
 

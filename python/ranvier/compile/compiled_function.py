@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import count
 from time import perf_counter
 from types import FunctionType, MethodType
@@ -32,7 +31,8 @@ from ranvier.compile.program_cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
 from ranvier.nn.call_counts import attach, attached
 from ranvier.observe import Lock, may_replay, observers
-from ranvier.tensors.tensor import borrowed
+from ranvier.tensors.memory import Array
+from ranvier.tensors.tensor import Tensor, borrowed
 
 _CACHED = 1 << 20  # If more bytes are in the allocator's cache after a recording, the cache is emptied.
 # how many recorded runs may pass without a program (`_passed`) before the step is refused
@@ -40,6 +40,11 @@ _MOST_EXCEPTIONS = 4
 # After a check in which the step raised an exception, the next check is this many replays later.
 _POSTPONED = 16
 _numbers = count()
+
+
+def _borrowed_tensor(x: Any) -> Tensor:
+    """A Tensor of an argument, an array or a Tensor, which the function must not change."""
+    return borrowed(array_of(x))
 
 
 class CompiledFunction(ManyCalls, _core._CompiledCall):
@@ -71,7 +76,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         # The key under which the core keeps the compiled method with the object that it is bound to.
         self._place = f"compiled {next(_numbers)}"
         may_bind = type(self._function) is FunctionType and not self._policy.is_kept
-        self._serve(self._place if may_bind else None, None)
+        place = self._place if may_bind else None
+        self._serve(place, None)
         code = 0 if self._strict else self._policy.code_of(self._function)
         self._cache = ProgramCache(code, self._policy.waits)
         # If this is a method of a class: the compiled functions of the objects that have called it.
@@ -109,7 +115,10 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     @property
     def programs(self) -> list[Program]:
         """The programs so far, one for each signature; of a method in a class, those of all its objects."""
-        return self._cache.all() + [program for one in list(self._instances) for program in one.programs]
+        programs = self._cache.all()
+        for of_one_object in list(self._instances):
+            programs += of_one_object.programs
+        return programs
 
     def explain(self) -> None:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
@@ -160,7 +169,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if observers and not may_replay():
             return self._eager(args, kwargs)
         if self._rests():
-            with self._lock if self._cache.kept else nullcontext():  # not at the same time as a replay
+            if not self._cache.kept:
+                return self._eager(args, kwargs)
+            with self._lock:  # not at the same time as a replay
                 return self._eager(args, kwargs)
         with self._lock:  # Other threads wait while a step is recorded, checked or replayed.
             for program in (self._latest, self._before):
@@ -216,7 +227,13 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
         return ""
 
-    def _replayed(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _replayed(
+        self,
+        program: Program,
+        results: tuple[Array, ...] | bool | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         """The result of a call that a program has answered.
 
         results: the arrays of the replay, as a tuple; False where a check of values (such as an index out of
@@ -224,21 +241,22 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """
         if program is not self._latest:
             self._ran(program)
-        if type(results) is not tuple:
+        if not isinstance(results, tuple):
             return self._missed(args, kwargs, hopeless=True)
         if self._cache.row:
             self._cache.replayed()
         return program.result(results)
 
     def _ran(self, program: Program) -> None:
-        self._latest, self._before = program, self._latest
+        self._before = self._latest
+        self._latest = program
         self._cache.ran.append(program)
 
     # --- eager calls
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function itself, on the caller's own arguments."""
         if self._policy.as_tensors:
-            args = replaced(args, lambda x: borrowed(array_of(x)))
+            args = replaced(args, _borrowed_tensor)
         return self._run_eagerly(self._function, args, kwargs)
 
     def _missed(self, args: tuple[Any, ...], kwargs: dict[str, Any], hopeless: bool = False) -> Any:
@@ -304,19 +322,19 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if not policy.before_recording(self, call.args, not is_new):
             return self._eager(call.args, call.kwargs)
         began = perf_counter()
-        settings = checked and checked.settings()
+        settings = None if checked is None else checked.settings()
         try:
             if checked is None:
                 runs_user_code = walk is None
             else:
                 runs_user_code = checked.guards.users
-            if checked is None or self._verify is False:
-                beside = None
-            else:
+            beside: _core.Program | None = None
+            if checked is not None and self._verify is not False:
                 beside = checked.core
             run = record(self._function, call, policy, runs_user_code, beside)
             recording = run.recording
-            recording.fault = recording.fault or policy.after_recording(recording, run.result)
+            if not recording.fault:
+                recording.fault = policy.after_recording(recording, run.result)
         except BaseException:  # The step itself raised it, such as IndexError. The program stays valid.
             self._cache.spend(perf_counter() - began, is_new)
             if checked is not None and checked.checks:
@@ -369,7 +387,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._refuse(key, CaptureError(why, result))
         return result
 
-    def _is_same(self, key: Any, program: Program, settings: Any, run: Run) -> bool:
+    def _is_same(
+        self, key: _core.Signature, program: Program, settings: list[tuple[float, ...]] | None, run: Run
+    ) -> bool:
         """True if the program stays after a check; False if a new one has to be built from this run.
 
         settings: the numbers of the program's optimizers before the run. Raises CaptureError where the eager
@@ -379,7 +399,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         other = program.core.other_path(run.recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # The recorded run or this run has set something up, such as an optimizer's state.
-        fault = difference(program, run.recording, settings, changed, other) or program.accept(run.recording)
+        fault = difference(program, run.recording, settings, changed, other)
+        if not fault:
+            fault = program.accept(run.recording)
         if fault:
             raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)

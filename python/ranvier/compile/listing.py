@@ -15,6 +15,7 @@ from ranvier.ops.making import random
 
 if TYPE_CHECKING:
     import ranvier._core as _core
+    from ranvier.nn import Module
 
 # The core's letter of a dtype -> its name.
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
@@ -115,21 +116,31 @@ def instructions_of(core: _core.Program, names: dict[int, str]) -> list[Instruct
         operands: tuple[list[Operand], list[Operand]] = [], []
         # The result of such a check of values is read by the core alone.
         checks = op in ("index_range", "value_range")
-        # The last operand of a call of NumPy is the core's flag that the call has failed: it is not shown.
-        for at, role, written, kind, shape, byte in row["views"][: -1 if op == "numpy" else None]:
+        views = row["views"]
+        if op == "numpy":
+            views = views[:-1]  # the last one is the core's flag that the call has failed
+        for at, role, written, kind, shape, byte in views:
             if checks and written:
                 name = "found"
             else:
                 name = _name(buffers[at], names, byte)
             operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
         reads, writes = map(tuple, operands)
-        solo = row["solo"]
-        fused = tuple(row["fused"])
-        ns = row["solo_ns" if solo else "team_ns"]
+        ns = row["solo_ns"] if row["solo"] else row["team_ns"]
         if not (ns < _NOT_MEASURED):
             ns = math.nan
-        of_row = fused, row["prepared"], reads, writes, not solo, ns, row["place"]
-        made.append(Instruction(number, op, *of_row))
+        instruction = Instruction(
+            number=number,
+            op=op,
+            fused=tuple(row["fused"]),
+            prepared=row["prepared"],
+            reads=reads,
+            writes=writes,
+            team=not row["solo"],
+            ns=ns,
+            place=row["place"],
+        )
+        made.append(instruction)
     return made
 
 
@@ -145,8 +156,10 @@ def _name(buffer: dict[str, Any], names: dict[int, str], byte: int = 0) -> str:
     start = buffer["address"]
     if role == "temporary":
         return f"@{buffer['offset'] + byte}"
-    if role in ("argument", "output", "prepared"):
-        return f"{'result' if role == 'output' else role} {buffer['number']}"
+    if role == "output":
+        return f"result {buffer['number']}"
+    if role in ("argument", "prepared"):
+        return f"{role} {buffer['number']}"
     inside = (name for address, name in names.items() if start <= address < start + buffer["bytes"])
     return names.get(start + byte) or next(inside, "constant")
 
@@ -160,8 +173,10 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     names = {address_of(random.current()._state): "random stream"}
     of: dict[int, str] = {}  # names of parameters by id
     # Names begin at the outermost modules: `inner` has the ids of all modules inside others.
-    inner = {id(child) for module in modules for child in module.modules() if child is not module}
-    roots = [m for m in modules if id(m) not in inner and any(True for _ in (*m.parameters(), *m.buffers()))]
+    inner: set[int] = set()
+    for module in modules:
+        inner |= {id(child) for child in module.modules() if child is not module}
+    roots = [module for module in modules if id(module) not in inner and _has_tensors(module)]
     for number, root in enumerate(roots):
         if len(roots) > 1:
             prefix = f"{type(root).__name__}({number})."
@@ -189,6 +204,10 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     return names
 
 
+def _has_tensors(module: Module) -> bool:
+    return bool([*module.parameters(), *module.buffers()])
+
+
 def table(instructions: list[Instruction], memory: MemoryUse) -> str:
     """Totals, then a line for each instruction, and a line for the kernels that were fused into it."""
     replayed = [i for i in instructions if not i.prepared]
@@ -214,12 +233,14 @@ def table(instructions: list[Instruction], memory: MemoryUse) -> str:
         if above != heading:
             heading = above
             lines.append(f"     {heading}")
-        share = f"{i.ns / total:.0%}" if total > 0 else ""
-        if i.prepared:
-            used = ("", "", "")
-        else:
-            used = ("team" if i.team else "1", _time(i.ns), share)
-        lines.append(_ROW.format(i.number, i.op, _operands(i.reads), _operands(i.writes), *used).rstrip())
+        threads = time = share = ""
+        if not i.prepared:
+            threads = "team" if i.team else "1"
+            time = _time(i.ns)
+            if total > 0:
+                share = f"{i.ns / total:.0%}"
+        row = _ROW.format(i.number, i.op, _operands(i.reads), _operands(i.writes), threads, time, share)
+        lines.append(row.rstrip())
         if i.fused:
             lines.append(f"       with {', '.join(i.fused)}")
     return "\n".join(lines)
@@ -243,7 +264,8 @@ def _time(ns: float) -> str:
 
 def _size(count: int) -> str:
     """A number of bytes as text."""
-    scale, unit = (1e6, "MB") if count >= 1e6 else (1e3, "KB") if count >= 1e3 else (1, "B")
-    if scale > 1:
-        return f"{count / scale:.1f} {unit}"
+    if count >= 1e6:
+        return f"{count / 1e6:.1f} MB"
+    if count >= 1e3:
+        return f"{count / 1e3:.1f} KB"
     return f"{count} B"

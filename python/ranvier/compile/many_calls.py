@@ -179,12 +179,12 @@ def replayed(calls: list[Call], batches: Batches, between: _core.Between | None 
             locks.enter_context(function._lock)
         usable = {key: function._usable(between is not None) for key, function in functions.items()}
         chosen = [usable[id(call.function)] for call in calls]
-        rows = [(call.begin, batches.size if call.end < 0 else call.end) for call in calls]
-        given = [
-            (tuple([program.core for program in programs]), call.args, call.kwargs, *place)
-            for call, programs, place in zip(calls, chosen, rows, strict=True)
-        ]
-        found = _core.run_batches(tuple(given), batches, between)
+        core_calls = []
+        for call, programs in zip(calls, chosen, strict=True):
+            cores = tuple([program.core for program in programs])
+            end = batches.size if call.end < 0 else call.end
+            core_calls.append((cores, call.args, call.kwargs, call.begin, end))
+        found = _core.run_batches(tuple(core_calls), batches, between)
         if found is None:
             return None
         places, results, numbers = found
@@ -194,7 +194,7 @@ def replayed(calls: list[Call], batches: Batches, between: _core.Between | None 
         return ran[-1].result(results), numbers
 
 
-def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
+def _batches_of(arrays: list[Array], indices: ArrayLike | None) -> list[Batches]:
     """The steps of a run, as one `Batches` for consecutive steps of the same size.
 
     indices: None, integers (steps, batch), or a list of (batch,). Raises the errors of `run`.
@@ -209,23 +209,36 @@ def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
     if any(len(a) != samples for a in arrays):
         lengths = ", ".join(str(len(a)) for a in arrays)
         raise ValueError(f"[run] got arrays of {lengths} steps or samples; expected the same number in each")
-    groups = [Batches(None, 0, 0, samples)] if indices is None else []
-    each = 1 if isinstance(indices, (list, tuple)) else 2
+    groups: list[Batches] = []
     if indices is None:
-        rows = []
-    else:
-        rows = [*map(array_of, indices if each == 1 else [indices])]
-    if any(r.ndim != each or r.dtype.kind not in "iu" for r in rows):
-        raise TypeError("[run] got other indices; expected integers (steps, batch), or a list of (batch,)")
-    for r in rows if each == 2 else [np.stack([*group]) for _, group in groupby(rows, len)]:
-        if r.size and not 0 <= r.min() <= r.max() < samples:
-            wrong = r.min() if r.min() < 0 else r.max()
+        groups.append(Batches(order=None, size=0, first=0, count=samples))
+    for rows in _index_arrays(indices):
+        if rows.size and not 0 <= rows.min() <= rows.max() < samples:
+            wrong = rows.min() if rows.min() < 0 else rows.max()
             raise ValueError(f"[run] got the index {wrong}; expected indices of {samples} samples")
-        order = np.ascontiguousarray(r, np.intp).reshape(-1)
-        groups.append(Batches(order, r.shape[1], 0, len(r), entries=False))
+        order = np.ascontiguousarray(rows, np.intp).reshape(-1)
+        groups.append(Batches(order, size=rows.shape[1], first=0, count=len(rows), entries=False))
     if not sum(group.count for group in groups):
         raise ValueError("[run] got no steps; expected at least one")
     return groups
+
+
+def _index_arrays(indices: ArrayLike | None) -> list[Array]:
+    """The indices of a run as arrays (steps, batch): one for consecutive steps of the same batch size."""
+    if indices is None:
+        return []
+    if isinstance(indices, (list, tuple)):
+        batches = [*map(array_of, indices)]
+        _require_indices(batches, ndim=1)
+        return [np.stack([*group]) for _, group in groupby(batches, len)]
+    steps = [array_of(indices)]
+    _require_indices(steps, ndim=2)
+    return steps
+
+
+def _require_indices(arrays: list[Array], ndim: int) -> None:
+    if any(array.ndim != ndim or array.dtype.kind not in "iu" for array in arrays):
+        raise TypeError("[run] got other indices; expected integers (steps, batch), or a list of (batch,)")
 
 
 def _together(results: list[tuple[Any, int]]) -> Any:
@@ -234,17 +247,29 @@ def _together(results: list[tuple[Any, int]]) -> Any:
 
     results: (result, steps) of each part: its number of steps along axis 0; 0: one step, without that axis.
     """
-    tensors: list[list[Any]] = [[] for _ in results]
-    forms = [flattened(result, found) for (result, _), found in zip(results, tensors, strict=True)]
-    pairs = zip(results, tensors, strict=True)
-    arrays = [[t._array if count else t._array[None] for t in found] for (_, count), found in pairs]
-    shapes = {tuple([(a.shape[1:], a.dtype) for a in of_one]) for of_one in arrays}
+    forms: list[Any] = []
+    tensors: list[list[Tensor]] = []  # of each result
+    arrays: list[list[Array]] = []  # the arrays of these, with an axis of steps in front
+    shapes = set()
+    for result, count in results:
+        found: list[Tensor] = []
+        forms.append(flattened(result, found))
+        tensors.append(found)
+        if count:
+            with_steps = [t._array for t in found]
+        else:
+            with_steps = [t._array[None] for t in found]
+        arrays.append(with_steps)
+        shapes.add(tuple([(a.shape[1:], a.dtype) for a in with_steps]))
     layouts = [_layout(form) for form in forms]
     if len(shapes) == 1 and all(layout == layouts[0] for layout in layouts):
         return filled(forms[0], [wrap(np.concatenate(column)) for column in zip(*arrays, strict=True)])
     each: list[Any] = []
     for (result, count), form, found in zip(results, forms, tensors, strict=True):
-        each += [filled(form, [t[i] for t in found]) for i in range(count)] if count else [result]
+        if not count:
+            each.append(result)
+        for i in range(count):
+            each.append(filled(form, [t[i] for t in found]))
     return each
 
 
@@ -255,4 +280,5 @@ def _layout(form: object) -> Any:
         if form is None or type(form) is Place:
             return form
         return object()
-    return type(form), [*form] if isinstance(form, dict) else None, [_layout(item) for item in items]
+    keys = [*form] if isinstance(form, dict) else None
+    return type(form), keys, [_layout(item) for item in items]

@@ -80,9 +80,12 @@ class Program:
         self.size = memory.arena + memory.workspace + memory.made + memory.prepared
         core.set_call(signature, left, changed_in_place, step_gradients.renewed, guards.walk.tensors)
 
+    def _set_checks_left(self, replays: int) -> None:
+        self.core.checks_left = replays
+
     checks_left: Any = property(
         attrgetter("core.checks_left"),
-        lambda self, replays: setattr(self.core, "checks_left", replays),
+        _set_checks_left,
         doc="Replays until the next check; negative: no more checks.",
     )
 

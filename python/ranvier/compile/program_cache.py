@@ -41,9 +41,14 @@ _SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
 _ROW = 64
 _LONGEST = 1 << 14
 _BY_REPLAY = 4  # a replay among eager calls in a row reduces their count by this number
-RECORDED, EAGER, REFUSED = range(3)  # what `look_up` says that a call becomes
+# What `look_up` says that a call becomes.
+RECORDED = 0
+EAGER = 1
+REFUSED = 2
 # The state of a signature: seen; refused once for a reason that may pass; never to be recorded.
-_SEEN, _PASSED, _REFUSED = range(3)
+_SEEN = 0
+_PASSED = 1
+_REFUSED = 2
 _HOPELESS = 16  # a call that cannot be replayed, or whose replay fails, counts as this many eager calls
 
 
@@ -100,7 +105,11 @@ class ProgramCache:
 
     # --- programs
     def all(self) -> list[Program]:
-        return [program for programs in self.kept.values() for program in programs]
+        """All programs, those of the signature used last at the end."""
+        found: list[Program] = []
+        for programs in self.kept.values():
+            found += programs
+        return found
 
     def used(self, key: _core.Signature, began: float) -> None:
         """Notes a replay of a program in `kept`. began: when its call began (`perf_counter`)."""
@@ -137,7 +146,7 @@ class ProgramCache:
         while sum(p.size + _OVERHEAD for p in self.all()) > _MEMORY and len(self.kept) > 1:
             self.kept.popitem(last=False)
 
-    def checked(self, key: Any, again: bool) -> int:
+    def checked(self, key: _core.Signature, again: bool) -> int:
         """Counts a check, and returns the number of checks of all calls that differ from it only in numbers.
 
         again: whether the program was checked before. Only one first check is counted, so that many programs
@@ -145,7 +154,8 @@ class ProgramCache:
         """
         alike = key.hash_without_numbers()
         before = self._checks.get(alike, 0)
-        self._checks[alike] = before + (again or not before)
+        if again or before == 0:
+            self._checks[alike] = before + 1
         return self._checks[alike]
 
     def change(self, key: _core.Signature, before: Program | None, after: Program | None) -> None:
@@ -217,7 +227,9 @@ class ProgramCache:
             rest = _ROW
         else:
             rest = self._rest
-        self.row, self._rest, self._at_rest = 0, min(2 * rest, _LONGEST), self._replays
+        self.row = 0
+        self._rest = min(2 * rest, _LONGEST)
+        self._at_rest = self._replays
         # At least _spent, so that after the rest one call is recorded.
         self._saved = max(self._saved + _SHARE * self._eager * rest, self._spent)
         return rest

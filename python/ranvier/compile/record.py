@@ -13,7 +13,7 @@ import sys
 from _thread import _count as other_threads
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from ranvier.tensors.data import Size
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ranvier.compile.program import Program
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
@@ -81,7 +84,9 @@ class Run(NamedTuple):
     arguments: Arguments
 
 
-def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool, program: Any) -> Run:
+def record(
+    function: Callable[..., Any], call: OneCall, policy: Any, read: bool, program: _core.Program | None
+) -> Run:
     """Runs the step once, eagerly and recorded.
 
     policy: the policy of the compiled function. If the function is the forward pass of a model and returns an
@@ -101,8 +106,9 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     # An empty cache of autocast, so that the casts of weights are recorded, and each replay makes them.
     kept = casts.kept
     casts.kept = {}
+    noted = recorded.traced if read else contextlib.nullcontext()
     try:
-        with arguments, recorded, recorded.traced if read else contextlib.nullcontext():
+        with arguments, recorded, noted:
             result = function(*arguments.args, **arguments.kwargs)
             unlike = _why_not_plain(result, [], [*call.args, *call.kwargs.values()])
             if policy.forward_only and policy.clones and not unlike:
@@ -117,7 +123,9 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     if not (policy.forward_only or policy.as_tensors):
         with contextlib.suppress(RecursionError):  # A result that contains itself raises it.
             result = arguments.callers(result)
-    recorded.fault = recorded.fault or recorded.core.fault or recorded.traced.fault or unlike
+    for fault in (recorded.core.fault, recorded.traced.fault, unlike):
+        if not recorded.fault:
+            recorded.fault = fault
     if not (recorded.fault or policy.forward_only) and any(map(_has_tape, tensors_of(result))):
         recorded.fault = (
             "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
@@ -126,7 +134,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     return Run(result, recorded, arguments)
 
 
-def _compare_settings(recorded: Recording, before: Any) -> None:
+def _compare_settings(recorded: Recording, before: tuple[_core.Signature, Any] | str) -> None:
     """After the run, refuses a step that has changed a setting of the library.
 
     If another thread may have changed the setting, or data of the step, the run only passes
@@ -153,7 +161,11 @@ def detached(result: object) -> Any:
     form = flattened(result, tensors)
     if not any(t._grad_fn for t in tensors):
         return result
-    return filled(form, [t.detach() if t._grad_fn is not None else t for t in tensors])
+    return filled(form, list(map(_off_tape, tensors)))
+
+
+def _off_tape(tensor: Tensor) -> Tensor:
+    return tensor if tensor._grad_fn is None else tensor.detach()
 
 
 def _arguments_cloned(result: object, recorded: Recording) -> Any:
@@ -228,7 +240,13 @@ def holds_any(result: object, reached: dict[Any, Any]) -> bool:
     return read or any(holds_any(item, reached) for item in items)
 
 
-def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
+def difference(
+    program: Program,
+    recording: Recording,
+    settings: list[tuple[float, ...]] | None,
+    changed: str,
+    other: str,
+) -> str:
     """The difference between a replay and the eager run of the step that was recorded beside it, or "".
 
     settings: the optimizers' numbers before the run. changed: the text of the first guard that does not hold
@@ -245,7 +263,8 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
     elif program.settings() != settings:
         fault = CHANGES_SETTINGS
     if recording.check is not None:
-        fault = fault or recording.check.finish()
+        if not fault:
+            fault = recording.check.finish()
         recording.check = None
     return fault
 
@@ -262,7 +281,11 @@ def _why_not_plain(result: object, seen: list[Any], given: list[Any]) -> str:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
             return f"the step returns the same {kind.__name__} in two places, or hundreds; return it once"
         seen.append(result)
-        return next((fault for x in parts if (fault := _why_not_plain(x, seen, given))), "")
+        for part in parts:
+            fault = _why_not_plain(part, seen, given)
+            if fault:
+                return fault
+        return ""
     if isinstance(result, Tensor) and result.__dict__:
         return "the step sets an attribute of a result; set it outside"
     if isinstance(result, _RETURNABLE) or (kind is not np.ndarray and any(x is result for x in given)):

@@ -101,8 +101,10 @@ class OfRepeated(Policy):
     def after_recording(self, recording: Recording, result: object) -> str:
         if any(x._grad_fn is not None for x in tensors_of(result)):
             return "the result has a tape, which its code has switched on"
-        codes = [code for code, _ in recording.traced.codes.values()]
-        return next((f"{code.co_name} stores what outlives it" for code in codes if _stores(code)), "")
+        for code, _ in recording.traced.codes.values():
+            if _stores(code):
+                return f"{code.co_name} stores what outlives it"
+        return ""
 
     def when_refused(self, call: CompiledFunction, why: str) -> None:
         _end(call)
@@ -166,11 +168,10 @@ def begin(module: Module, args: tuple[Any, ...]) -> Any:
     """
     if is_long(module, args):
         return None
-    if is_replayed(module):
-        call = CompiledFunction(Layers(module), policy=OfRepeated())
-    else:
-        call = None
-    if call is not None:
-        call._serve(None, ref(module))
+    if not is_replayed(module):
+        attach(module, KEY, None)
+        return None
+    call = CompiledFunction(Layers(module), policy=OfRepeated())
+    call._serve(None, ref(module))
     attach(module, KEY, call)
     return call

@@ -2,7 +2,7 @@
 
 The form is the recorded result with numbers (`signature.Place`) instead of its Tensors. A replay puts a
 Tensor in each place: a new one, a Tensor that outlives the step, a view of such a Tensor, or the gradient of
-    a leaf.
+a leaf.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class Results:
 
     def __init__(self, form: object, fixed: list[Tensor | None], tensors: Iterable[Tensor] = ()) -> None:
         """tensors: the Tensors of the result of a recorded run."""
-        self.form, self.fixed, self.has_fixed = form, fixed, any(t is not None for t in fixed)
+        self.form = form
+        self.fixed = fixed
+        self.has_fixed = any(t is not None for t in fixed)
+        self._new = [i for i, t in enumerate(fixed) if t is None]  # the places of new Tensors
         # Tensors of the same memory have one cell (`tensors/views.py`), which counts changes in place. Pairs
         # (i, j): result i gets the cell of result j.
         same = {id(t._cell): i for i, t in enumerate(tensors)}
@@ -64,8 +67,9 @@ class Results:
         """The result of the step, made from the arrays of a replay."""
         if self.is_one:
             return wrap(arrays[0])
-        arrived = iter(arrays)
-        tensors = [wrap(next(arrived)) if t is None else t for t in self.fixed]
+        tensors: list[Any] = list(self.fixed)
+        for i, array in zip(self._new, arrays, strict=True):
+            tensors[i] = wrap(array)
         for i, make in self._made_by:
             tensors[i] = make()
         for i, j in self._joined:

@@ -107,7 +107,8 @@ class StepForm:
             described += plan.names, plan._numbers
             for parameters, steps, counts, states, _ in plan.by_dtype:
                 for arrays in (parameters, steps, counts, *states):
-                    described.append(None if arrays is None else tuple(arrays))
+                    described_arrays = None if arrays is None else tuple(arrays)
+                    described.append(described_arrays)
         return tuple(described)
 
 

@@ -203,17 +203,21 @@ class Arguments:
             if callers is not passed:
                 items = _unwatched(passed)
                 callers.clear()
-                callers.update(items) if isinstance(callers, dict) else callers.extend(items)
+                if isinstance(callers, dict):
+                    callers.update(items)
+                else:
+                    callers.extend(items)
         if changed:
             what = "a list, dict, array or Tensor among its arguments"
             self._recording.refuse(f"the step changes {what}", "return what is new")
 
     def _only_moved(self, x: Tensor) -> bool:
         """True if the memory of an argument got another order, and was not changed since."""
-        return any(
-            of() is x and start == x._array.ctypes.data and count == x._cell.changes
-            for of, start, _, count in self._recording.moved
-        )
+        address = x._array.ctypes.data
+        for tensor, start, _, changes in self._recording.moved:
+            if tensor() is x and start == address and changes == x._cell.changes:
+                return True
+        return False
 
     def callers(self, result: object) -> Any:
         """The result of the step, with the caller's arrays in place of watched ones.
@@ -231,8 +235,11 @@ class Arguments:
         return unwatched
 
 
-def _flat(x: Any) -> list[Any]:
+def _flat(x: list[Any] | dict[Any, Any]) -> list[Any]:
     """The items of a list, or the keys and values of a dict as key, value, key, value ..."""
-    if isinstance(x, dict):
-        return [part for pair in x.items() for part in pair]
-    return list(x)
+    if not isinstance(x, dict):
+        return list(x)
+    items: list[Any] = []
+    for key, value in x.items():
+        items += (key, value)
+    return items
