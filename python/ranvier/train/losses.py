@@ -23,8 +23,9 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
 from ranvier.tensors.memory import Array
 
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""A loss of output and target: a module of the library, or a function or object of the program."""
+Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
+"""A loss of output and target: a module of the library, or a function or object of the program, which may
+take other outputs than a Tensor."""
 
 _LINKS: dict[str, tuple[type, ...]] = {
     "softmax": (nn.CrossEntropyLoss, nn.NLLLoss),
@@ -148,7 +149,13 @@ def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
     return wrap(weights), wrap(np.array(total))
 
 
-def batch_loss(loss: Loss, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
+def batch_loss(
+    loss: Loss,
+    output: Tensor | tuple[Tensor, ...],
+    y: Tensor,
+    weights: Tensor | bool,
+    total: Tensor | bool,
+) -> Tensor:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss.
 
     weights, total: the weight of each sample (n,) and the sum of them, or False for both.
