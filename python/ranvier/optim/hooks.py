@@ -1,12 +1,12 @@
 """Hooks of optimizers, as in PyTorch: functions that are called before and after steps, saving and loading.
 
-`HookedOptimizer` is the base of Optimizer (optim/optimizer.py). An event is "before step", "after step",
-"before saving", "after saving", "before loading" or "after loading".
+`HookedOptimizer` is the base of Optimizer (optim/optimizer.py). A hook is called at an event: "before step",
+"after step", "before saving", "after saving", "before loading" or "after loading".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
 
@@ -14,12 +14,14 @@ from ranvier.nn.hooks import add_hook
 from ranvier.tape.hooks import RemovableHandle
 
 Hook = Callable[..., Any]
-_OF_ALL: dict[str, dict[int, Hook]] = {"before step": {}, "after step": {}}  # hooks of all optimizers
-_ALL: WeakSet[HookedOptimizer] = WeakSet()
+# {event: the hooks that every optimizer calls}
+_OF_ALL: dict[str, dict[int, Hook]] = {"before step": {}, "after step": {}}
+_ALL: WeakSet[HookedOptimizer] = WeakSet()  # all optimizers
 
 
 class HookedOptimizer:
-    """The part of Optimizer that has hooks. Each kind of hook has a dictionary, made with its first hook.
+    """The methods of Optimizer for hooks. The hooks of an event are in a dictionary, made with the first of
+    them.
 
     An optimizer with a hook of steps has an attribute ``step`` (a `_Step`), which hides the method. So a step
     without hooks costs nothing more.
@@ -29,7 +31,7 @@ class HookedOptimizer:
     _step: _Step  # the last one that was set as `step`
     step: Any
 
-    def _joined(self) -> None:
+    def _join(self) -> None:
         """Makes the hooks of all optimizers act on this optimizer, too."""
         _ALL.add(self)
         if any(_OF_ALL.values()):
@@ -45,48 +47,48 @@ class HookedOptimizer:
         self._step = step
         self.step = step
 
-    def _own_hooks(self, kind: str) -> dict[int, Hook]:
-        """The dictionary of the hooks of one kind; it is made if there is none."""
-        return vars(self).setdefault("_hooks", {}).setdefault(kind, {})
+    def _own_hooks(self, event: str) -> dict[int, Hook]:
+        """The dictionary of the hooks of an event; it is made if there is none."""
+        return vars(self).setdefault("_hooks", {}).setdefault(event, {})
 
-    def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        handle = add_hook(self._own_hooks(kind), hook, prepend)
-        if "step" in kind:
+    def _add(self, event: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        handle = add_hook(self._own_hooks(event), hook, prepend)
+        if "step" in event:
             self._between_hooks()
         return handle
 
-    def _hooks_of(self, kind: str) -> list[Hook]:
-        """The hooks of one kind, in the order of their calls."""
+    def _hooks_of(self, event: str) -> list[Hook]:
+        """The hooks of an event, in the order of their calls."""
         hooks = vars(self).get("_hooks", {})
-        return list(hooks.get(kind, {}).values())
+        return list(hooks.get(event, {}).values())
 
     def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(optimizer, args, kwargs)`` before each step; it may return other (args, kwargs)."""
-        return self._added("before step", hook)
+        return self._add("before step", hook)
 
     def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(optimizer, args, kwargs)`` after each step."""
-        return self._added("after step", hook)
+        return self._add("after step", hook)
 
     def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(optimizer)`` before saving."""
-        return self._added("before saving", hook, prepend)
+        return self._add("before saving", hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(optimizer, state_dict)`` after saving; it may return another state dict."""
-        return self._added("after saving", hook, prepend)
+        return self._add("after saving", hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(optimizer, state_dict)`` before loading; it may return another state dict."""
-        return self._added("before loading", hook, prepend)
+        return self._add("before loading", hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(optimizer)`` after loading."""
-        return self._added("after loading", hook, prepend)
+        return self._add("after loading", hook, prepend)
 
-    def _changed(self, kind: str, state: Any) -> Any:
-        """The state dict that results when the hooks of a kind have changed `state`."""
-        for hook in self._hooks_of(kind):
+    def _changed(self, event: str, state: Mapping[str, Any]) -> Any:
+        """The state dict that results when the hooks of an event have changed `state`."""
+        for hook in self._hooks_of(event):
             changed = hook(self, state)
             if changed is not None:
                 state = changed
@@ -100,7 +102,7 @@ class _Step:
     attributes of ``optimizer.step``, compare what is in them. An optimizer keeps its dictionaries.
     """
 
-    def __init__(self, optimizer: Any, step: Any) -> None:
+    def __init__(self, optimizer: HookedOptimizer, step: Callable[..., Any]) -> None:
         self.optimizer = optimizer
         self.__func__ = step
         self.before_all = _OF_ALL["before step"]
@@ -125,9 +127,9 @@ class _Step:
         return result
 
 
-def of_all(kind: str, hook: Hook) -> RemovableHandle:
-    """Adds a hook for all optimizers, also later ones. kind: "before step" or "after step"."""
-    handle = add_hook(_OF_ALL[kind], hook, prepend=False)
+def register_for_all(event: str, hook: Hook) -> RemovableHandle:
+    """Adds a hook for all optimizers, also later ones. event: "before step" or "after step"."""
+    handle = add_hook(_OF_ALL[event], hook, prepend=False)
     for optimizer in list(_ALL):
         optimizer._between_hooks()
     return handle

@@ -1,7 +1,10 @@
 """L-BFGS, and its line search for the strong Wolfe conditions.
 
-The search first brackets good step lengths (`_bracket`), then shrinks the interval: each new step length is
-the minimum of a cubic through both ends.
+The search looks for a step length t at which the loss is low enough and its slope along the direction is flat
+enough: the Wolfe conditions, in `strong_wolfe`. It first brackets good step lengths (`_bracket`), then
+shrinks the interval: each new step length is the minimum of a cubic through both ends.
+
+Directions and gradients are vectors of the elements of all parameters, one after another.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +20,7 @@ import ranvier._core as _core
 from ranvier.grad_mode import enable_grad, no_grad
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, Params, settings_of
-from ranvier.optim.optimizer_state import has_own, plain
+from ranvier.optim.optimizer_state import State, adds_itself, plain
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, own_errors, require_function
 from ranvier.tensors.memory import Array, in_dtype, narrow, widened
@@ -31,12 +34,22 @@ C2 = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A step length t, the loss f there, its gradient g and its slope along the direction, g . d."""
+    """A step length t, the loss f there, its gradient g and its slope along the direction, g . d.
+
+    g is what the caller's `evaluate` computes: the search passes it on.
+    """
 
     t: float
     f: float
     g: Any
     slope: float
+
+
+class Evaluation(NamedTuple):
+    """The loss at the present parameters, and its gradient, a vector."""
+
+    loss: float
+    gradient: Array
 
 
 def strong_wolfe(
@@ -64,7 +77,7 @@ def strong_wolfe(
     of minFunc (Schmidt), as in PyTorch.
     """
     bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
-    low, high = _ordered(bracket)
+    low, high = _by_loss(bracket)  # the ends with the lower and the higher loss
     stuck = False  # True if the last interpolation was close to an end of the interval
     while not done and count <= max_evaluations:  # Each pass makes one evaluation.
         if abs(high.t - low.t) * size < tolerance_change:
@@ -74,11 +87,14 @@ def strong_wolfe(
         count += 1
         if new.f > start.f + c1 * t * start.slope or new.f >= low.f:
             bracket[bracket.index(high)] = new
-            low, high = _ordered(bracket)
+            low, high = _by_loss(bracket)
             continue
         done = abs(new.slope) <= -c2 * start.slope
         falls_towards_high = new.slope * (high.t - low.t) < 0
-        other = high if done or falls_towards_high else low
+        if done or falls_towards_high:
+            other = high
+        else:
+            other = low
         if bracket[0] is low:
             bracket = [new, other]
         else:
@@ -112,7 +128,8 @@ def _bracket(
     return [start, new], count, False
 
 
-def _ordered(bracket: list[Point]) -> tuple[Point, Point]:
+def _by_loss(bracket: list[Point]) -> tuple[Point, Point]:
+    """The ends of the interval, that of the lower loss first."""
     first, second = bracket
     if first.f <= second.f:
         return (first, second)
@@ -139,7 +156,9 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
 
     Source: Nocedal and Wright (2006), equation 3.59.
     """
-    low, high = bounds or (min(a.t, b.t), max(a.t, b.t))
+    if bounds is None:
+        bounds = min(a.t, b.t), max(a.t, b.t)
+    low, high = bounds
     if a.t == b.t:
         return low
     d1 = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
@@ -240,26 +259,25 @@ class LBFGS(Optimizer):
         loss = None
         n_iter = 0
 
-        def evaluate() -> tuple[float, Array]:
+        def evaluate() -> Evaluation:
             nonlocal loss
             with enable_grad():
                 value = closure()
             if loss is None:
                 loss = value
             state["func_evals"] = state.get("func_evals", 0) + 1
-            return float(value), self._gradient()
+            return Evaluation(float(value), self._gradient())
 
         state.setdefault("n_iter", 0)
         f, g = evaluate()
-        last = state["func_evals"] + group["max_eval"] - 1
+        last = state["func_evals"] + group["max_eval"] - 1  # the number of the last call that is allowed
         while n_iter < group["max_iter"] and not _largest(g) <= group["tolerance_grad"]:
             n_iter += 1
             state["n_iter"] += 1
             d = self._direction(state, g, group["history_size"])
             state.update(d=wrap(d), prev_flat_grad=wrap(g), prev_loss=f)
-            first = state["n_iter"] == 1
             lr = plain(group["lr"])
-            if first:
+            if state["n_iter"] == 1:  # Nothing is known of the curvature yet, so the step is short.
                 t = min(1.0, 1.0 / _norm(g, 1.0)) * lr
             else:
                 t = lr
@@ -268,8 +286,11 @@ class LBFGS(Optimizer):
             if slope > -group["tolerance_change"]:
                 break
             if group["line_search_fn"] is not None:
-                here = Point(0.0, f, g, slope)
-                t, f, g = self._search(evaluate, here, t, d, last - state["func_evals"])
+                start = Point(0.0, f, g, slope)
+                best = self._search(evaluate, start, t, d, last - state["func_evals"])
+                t = best.t
+                f = best.f
+                g = best.g
                 state["t"] = t
             self._move(d, t)
             if group["line_search_fn"] is None and n_iter < group["max_iter"]:
@@ -280,34 +301,42 @@ class LBFGS(Optimizer):
                 break
         return loss
 
-    def _direction(self, state: dict[str, Any], g: Array, history_size: int) -> Array:
-        """-H g. Before, the last step is added to the history if the curvature along it is positive."""
+    def _direction(self, state: State, g: Array, history_size: int) -> Array:
+        """-H g. Before, the last step is added to the history if the curvature along it is positive.
+
+        The history in the state has PyTorch's names: ``old_stps`` are the steps s, ``old_dirs`` the changes y
+        of the gradient, ``ro`` the numbers 1 / (y . s).
+        """
         d = _core.neg(g)
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=_scalar(1.0))
             return d
-        before, gradient = (in_dtype(state[key]._array, g.dtype) for key in ("d", "prev_flat_grad"))
-        s = _core.mul(before, np.asarray(state["t"], g.dtype))
-        y = _core.sub(g, gradient)
+        last_direction = in_dtype(state["d"]._array, g.dtype)
+        last_gradient = in_dtype(state["prev_flat_grad"]._array, g.dtype)
+        s = _core.mul(last_direction, np.asarray(state["t"], g.dtype))
+        y = _core.sub(g, last_gradient)
         curvature = _dot(y, s)
         if curvature > 1e-10:
-            pair = wrap(y), wrap(s), _scalar(1.0 / curvature)
-            for key, value in zip(("old_dirs", "old_stps", "ro"), pair, strict=True):
+            newest = {"old_dirs": wrap(y), "old_stps": wrap(s), "ro": _scalar(1.0 / curvature)}
+            for key, value in newest.items():
                 state[key] = [*state[key], value][-history_size:]
             state["H_diag"] = _scalar(curvature / _dot(y, y))
+        # The two-loop recursion changes d: the first loop from the newest step on, the second from the
+        # oldest.
         ro = np.array([r.item() for r in state["ro"]], np.float64)
         changes = [in_dtype(x._array, d.dtype) for x in state["old_dirs"]]
         steps = [in_dtype(x._array, d.dtype) for x in state["old_stps"]]
         alphas = np.zeros(len(ro))
+        diagonal = np.array([state["H_diag"].item()])
         _core.lbfgs_loop(d, changes, steps, ro, alphas, None, False)
-        _core.lbfgs_loop(d, changes, steps, ro, alphas, np.array([state["H_diag"].item()]), True)
+        _core.lbfgs_loop(d, changes, steps, ro, alphas, diagonal, True)
         return d
 
     def _search(
-        self, evaluate: Callable[[], tuple[float, Array]], here: Point, t: float, d: Array, calls: int
-    ) -> tuple[float, float, Array]:
-        """Step length, loss and gradient of a good point along d. The parameters are the same afterwards.
-        here: the Point at step length 0. calls: the number of evaluations that are left."""
+        self, evaluate: Callable[[], Evaluation], start: Point, t: float, d: Array, calls: int
+    ) -> Point:
+        """A good point along d. The parameters are the same afterwards.
+        start: the Point at step length 0. calls: the number of evaluations that are left."""
         params = self.param_groups[0]["params"]
         before = [p._array.copy() for p in params]
 
@@ -319,8 +348,9 @@ class LBFGS(Optimizer):
                 bump(p)
             return Point(t, f, g, _dot(g, d))
 
-        best, _ = strong_wolfe(point, here, t, _largest(d), self.param_groups[0]["tolerance_change"], calls)
-        return best.t, best.f, best.g
+        tolerance = self.param_groups[0]["tolerance_change"]
+        best, _ = strong_wolfe(point, start, t, _largest(d), tolerance, calls)
+        return best
 
     def _gradient(self) -> Array:
         """All gradients as one vector; zeros for a parameter without a gradient."""
@@ -334,11 +364,12 @@ class LBFGS(Optimizer):
         return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 
     def _move(self, d: Array, t: float) -> None:
+        """p += t d for all parameters, whose elements are one after another in d."""
         params = self.param_groups[0]["params"]
         arrays = [p._array for p in params]
         ends = np.cumsum([x.size for x in arrays])
         steps = [d[end - x.size : end].reshape(x.shape) for x, end in zip(arrays, ends, strict=True)]
-        if any(has_own(type(p)) for p in params):
+        if any(adds_itself(type(p)) for p in params):  # a program's class with an add_ of its own
             refuse("an optimizer calls add_ of a parameter", "the class decides what a step does")
             with no_grad():
                 for p, step in zip(params, steps, strict=True):
@@ -350,22 +381,33 @@ class LBFGS(Optimizer):
         for p in params:
             bump(p)
 
-    def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
-        def flat(value: Any) -> Tensor:
+    def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> State:
+        """The state, which belongs to the first parameter p, made of its state in a state_dict."""
+
+        def vector(value: Any) -> Tensor:
             return wrap(widened([np.array(as_array(value), p._array.dtype)])[0])
 
-        take: dict[str, Callable[[Any], Any]] = {
-            **dict.fromkeys(("d", "prev_flat_grad"), flat),
-            **dict.fromkeys(("old_dirs", "old_stps"), lambda value: [*map(flat, value)]),
-            **dict.fromkeys(("func_evals", "n_iter"), int),
-            **dict.fromkeys(("t", "prev_loss"), float),
-            "H_diag": _scalar,
-            "ro": lambda value: [*map(_scalar, value)],
-        }
-        return {key: take[key](v) for key, v in values.items() if key in take and v is not None}
+        state: State = {}
+        for key, value in values.items():
+            if value is None:
+                continue
+            if key in ("d", "prev_flat_grad"):
+                state[key] = vector(value)
+            elif key in ("old_dirs", "old_stps"):
+                state[key] = [vector(entry) for entry in value]
+            elif key in ("func_evals", "n_iter"):
+                state[key] = int(value)
+            elif key in ("t", "prev_loss"):
+                state[key] = float(value)
+            elif key == "H_diag":
+                state[key] = _scalar(value)
+            elif key == "ro":
+                state[key] = [_scalar(entry) for entry in value]
+        return state
 
 
 def _scalar(x: Any) -> Tensor:
+    """A number of a state, which may be of another library, as a float64 Tensor."""
     return wrap(np.array(float(x)))
 
 
@@ -374,10 +416,12 @@ def _dot(a: Array, b: Array) -> float:
 
 
 def _norm(x: Array, p: float) -> float:
+    """The p-norm of a vector."""
     return float(_core.gradient_norm([x], p)[0])
 
 
 def _largest(x: Array) -> float:
+    """The largest magnitude in a vector."""
     return _norm(x, math.inf)
 
 

@@ -107,7 +107,7 @@ class Optimizer(HookedOptimizer):
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
-        self._joined()
+        self._join()
 
     # --- what a subclass defines
     def _check(self, group: Group) -> None:
@@ -363,7 +363,7 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
-        self._joined()
+        self._join()
         for group in self.param_groups:  # A file of an older PyTorch lacks newer settings.
             group.update({k: v for k, v in self._defaults.items() if k not in group})
 

@@ -2,16 +2,21 @@
 group.
 
 The state of a parameter is a dict {name: Tensor}: the step count "step", and Tensors such as "exp_avg" in the
-shape of the parameter. A group is a dict of settings, with the list of its parameters under "params".
+shape of the parameter. A group is a dict of settings, with the list of its parameters under "params". A
+setting may be a Tensor of one element, which a program changes in place between steps.
+
+optim/optimizer.py and optim/lbfgs.py use this file. A recorded step keeps the Plans that it has run, and a
+replay runs them again (`ranvier.compile`).
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
-from operator import is_
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,41 +29,57 @@ from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
 if TYPE_CHECKING:
-    from ranvier.tensors.types import DtypeLike
+    from ranvier.tensors.types import DtypeLike, Shape
 
 Group = dict[str, Any]
+State = dict[str, Any]
 _F64 = np.dtype(np.float64)
 _FLOATS = frozenset({F32, _F64, *HALVES})
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: DtypeLike | None) -> Array:
+class RuleLike(Protocol):
+    """An Optimizer whose rule is in the core. Its class, in optim/optimizer.py, says what these attributes
+    are; it imports this file."""
+
+    _rule: ClassVar[str]
+    _defaults: ClassVar[dict[str, Any]]
+    _number: ClassVar[str | None]
+    _counts: ClassVar[bool]
+    _finite: Tensor | None
+    state: defaultdict[Tensor, State]
+
+    def _check(self, group: Group) -> None: ...
+    def _settings(self, group: Group) -> tuple[Any, ...]: ...
+    def _state_names(self, group: Group) -> tuple[str | None, ...]: ...
+
+
+def aligned_zeros(shape: Shape, dtype: DtypeLike | None) -> Array:
     """Zeros that begin at a cache line (64 bytes), like the core's own arrays, so that no vector crosses a
     line."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
+    start = -memory.ctypes.data % 64  # the first byte whose address is a multiple of 64
     return keep(memory)[start : start + size].view(dtype).reshape(shape)
 
 
-def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
+def entry(state: State, name: str, p: Tensor | None) -> Array:
     """The array of an entry of the state. A program may have replaced the entry by another Tensor or array:
     this is converted if necessary.
 
     p: the parameter whose shape the entry has; None for a single number. A floating entry keeps its dtype,
     even if the parameter was cast to another dtype.
     """
-    value = state[name]
+    value: Any = state[name]
     array: Array = getattr(value, "_array", value)
     dtype = getattr(array, "dtype", None)
-    shape: tuple[int, ...]
+    shape: Shape = ()
     if p is not None:
-        keeps_dtype = dtype in _FLOATS
+        has_usable_dtype = dtype in _FLOATS
         shape = p._array.shape
     else:
-        keeps_dtype = dtype == _F64 or (dtype == F32 and name != "step")
-        shape = ()
-    if not keeps_dtype or array.shape != shape or not array.flags.carray:
+        has_usable_dtype = dtype == _F64 or (dtype == F32 and name != "step")
+    if not has_usable_dtype or array.shape != shape or not array.flags.carray:
         array = loaded(value, name, p)
     if array is not getattr(value, "_array", None):
         state[name] = from_numpy(array)
@@ -66,7 +87,7 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
     return array
 
 
-def number_dtype(name: str) -> Any:
+def number_dtype(name: str) -> np.dtype[Any]:
     """The dtype of a number in a parameter's state: as in PyTorch, except for the step count."""
     if name == "step":
         return _F64
@@ -94,7 +115,8 @@ def elements(settings: tuple[Any, ...]) -> list[Any]:
     return elements
 
 
-def plain_group(optimizer: Any, group: Group) -> Group:
+def plain_group(optimizer: RuleLike, group: Group) -> Group:
+    """The settings of the optimizer in a group, as numbers."""
     return {key: plain(group[key]) for key in optimizer._defaults}
 
 
@@ -112,8 +134,9 @@ def loaded(value: Any, name: str, p: Tensor | None) -> Array:
     return array
 
 
-def require_state(name: str, state: Any) -> None:
-    """Raises TypeError or KeyError, as PyTorch, unless `state` has the form of an optimizer's state dict."""
+def require_state(name: str, state: object) -> None:
+    """Raises TypeError or KeyError, as PyTorch, unless `state` is a dict with the two entries of an
+    optimizer's state dict. name: the class of the optimizer."""
     if not isinstance(state, Mapping):
         remedy = ""
         if hasattr(state, "state_dict"):
@@ -143,34 +166,48 @@ def moved(value: Any, p: Tensor) -> Any:
     return deepcopy(value)
 
 
-def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The state, copied into the arrays of `held` if they fit: a compiled step refers to these arrays."""
+def in_place(old: Mapping[str, Any], state: State) -> State:
+    """The state, copied into the Tensors of the old one where they fit: a compiled step refers to these."""
+    merged = {}
     for name, value in state.items():
-        there = held.get(name)
-        if isinstance(there, Tensor) and (there.shape, there.dtype) == (value.shape, value.dtype):
-            there._array[...] = value._array
-            state[name] = there
-    return state
+        merged[name] = value
+        target = old.get(name)
+        if isinstance(target, Tensor) and (target.shape, target.dtype) == (value.shape, value.dtype):
+            target._array[...] = value._array
+            merged[name] = target
+    return merged
 
 
 _IN_PLACE = ("add_", "mul_", "addcdiv_", "addcmul_")
 
 
-def has_own(kind: type) -> bool:
-    """True if a class of parameters has one of the methods in place, or a `__torch_function__` that gets
-    their calls."""
-    if kind is Tensor or kind.__module__.startswith("ranvier."):
+def adds_itself(tensor_class: type) -> bool:
+    """True if a program's class of parameters decides what a step does: it has one of the methods in place
+    itself, or a `__torch_function__` that gets their calls. See own_arithmetic.py."""
+    if tensor_class is Tensor or tensor_class.__module__.startswith("ranvier."):
         return False
-    if any(getattr(kind, name) is not getattr(Tensor, name) for name in _IN_PLACE):
+    if any(getattr(tensor_class, name) is not getattr(Tensor, name) for name in _IN_PLACE):
         return True
-    hooks = [vars(base).get("__torch_function__") for base in kind.__mro__ if base is not Tensor]
+    hooks = [vars(base).get("__torch_function__") for base in tensor_class.__mro__ if base is not Tensor]
     return any(isinstance(hook, (classmethod, staticmethod)) for hook in hooks)
 
 
-class Plan:
-    """The arguments of the core for a step of a group, kept while the same parameters have gradients."""
+class StepArguments(NamedTuple):
+    """Parameters of one dtype, and what the kernel gets for their step."""
 
-    def __init__(self, optimizer: Any, group: Group, active: list[Tensor]) -> None:
+    parameters: list[Tensor]
+    steps: list[Array]  # the step counts
+    numbers: list[Array] | None  # the number of each parameter that the rule has besides (`_number`)
+    states: list[list[Array] | None]  # for each state of the rule the arrays; None for one that is not used
+    wide: np.dtype[Any] | None  # in which the step is computed if parameters and states differ in dtype
+
+
+class Plan:
+    """The arguments of the core for a step of a group, used again while the same parameters have
+    gradients."""
+
+    def __init__(self, optimizer: RuleLike, group: Group, active: list[Tensor]) -> None:
+        """active: the parameters of the group that have a gradient."""
         self.names = optimizer._state_names(plain_group(optimizer, group))
         self.active = active
         self.settings: tuple[Any, ...] = ()  # the settings as they are in the group
@@ -179,24 +216,29 @@ class Plan:
         self.has_lists = False  # whether a setting is a list, which may change in place, too
         self.current = True  # True if the rule needs these states with these values
         self._numbers = keep(np.zeros(len(elements(optimizer._settings(group)))))  # the kernel's copy
-        self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
+        self.owners: list[tuple[State, str]] = []  # (state, name) of Tensors that may be replaced
         self.dtypes = [p._array.dtype for p in active]
-        self.kinds = [*map(type, active)]
-        # whether each class of the program adds the step itself: it may get such a method later
-        of_program = {kind for kind in self.kinds if not kind.__module__.startswith("ranvier.")}
-        self.own = {kind: has_own(kind) for kind in of_program}
-        by_dtype: dict[Any, list[Tensor]] = {}
+        self.classes = [*map(type, active)]
+        # {a program's class: whether it adds the step itself}; it may get such a method later.
+        self.add_themselves: dict[type, bool] = {}
+        for parameter_class in self.classes:
+            if not parameter_class.__module__.startswith("ranvier."):
+                self.add_themselves[parameter_class] = adds_itself(parameter_class)
+        by_dtype: dict[np.dtype[Any], list[Tensor]] = {}
         self.by_class: list[Tensor] = []  # those whose class adds the step: see own_arithmetic.py
         for p in active:
-            if self.own.get(type(p), False):
+            if self.add_themselves.get(type(p), False):
                 self.by_class.append(p)
             else:
                 by_dtype.setdefault(p._array.dtype, []).append(p)
-        self.by_dtype = [(same, *self._states(optimizer, same)) for same in by_dtype.values()]
-        self.held = [optimizer.state[p] for p in active]
+        self.by_dtype = [self._arguments(optimizer, parameters) for parameters in by_dtype.values()]
+        # What the plan refers to, which a program may replace: `fits` compares it.
+        self.states = [optimizer.state[p] for p in active]
         self.arrays = [state[name]._array for state, name in self.owners]
 
-    def fits(self, optimizer: Any, group: Group, active: list[Tensor]) -> bool:
+    def fits(self, optimizer: RuleLike, group: Group, active: list[Tensor]) -> bool:
+        """True if the plan is right for these parameters with the present state and settings; reads the
+        settings anew (`refresh`)."""
         try:
             arrays = [state[name]._array for state, name in self.owners]
         except (KeyError, AttributeError):  # The entry is gone, or is another kind of object.
@@ -204,34 +246,26 @@ class Plan:
         return (
             self.refresh(optimizer, group)
             and _core._are_as_before(active, self.active, self.dtypes)
-            and self.kinds == [*map(type, active)]
-            and all(has_own(kind) == own for kind, own in self.own.items())
-            and all(map(is_, map(optimizer.state.get, self.active), self.held))
+            and self.classes == [*map(type, active)]
+            and all(adds_itself(c) == before for c, before in self.add_themselves.items())
+            and all(map(is_, map(optimizer.state.get, self.active), self.states))
             and all(map(is_, arrays, self.arrays))
         )
 
-    def _states(
-        self, optimizer: Any, parameters: list[Tensor]
-    ) -> tuple[list[Array], list[Array] | None, list[Any], Any]:
-        """(step counts, numbers or None, states, dtype) for parameters of one dtype. Creates the entries that
-        a parameter does not have yet.
-
-        dtype: in which the step is computed if parameters and states have different dtypes, as after a cast
-        of the parameters; else None.
-        """
+    def _arguments(self, optimizer: RuleLike, parameters: list[Tensor]) -> StepArguments:
+        """What the kernel gets for parameters of one dtype. Creates the entries of the state that a parameter
+        does not have yet."""
         steps: list[Array] = []
         numbers: list[Array] = []
-        states: list[Any] = []  # a list of arrays for each state of the rule; None for one that it has not
-        for name in self.names:
-            states.append(None if name is None else [])
+        arrays_of_state: dict[str, list[Array]] = {name: [] for name in self.names if name is not None}
         entries = [name for name in (optimizer._number, *self.names) if name is not None]
         if optimizer._counts:
             entries.insert(0, "step")
         for p in parameters:
             state = optimizer.state[p]
-            begun = any(state.get(name) is not None for name in self.names if name is not None)
+            has_begun = any(state.get(name) is not None for name in arrays_of_state)
             # If there is a state without a step count, such as loaded momentum, it is not the first step.
-            step = keep(np.array(float(begun)))
+            step = keep(np.array(float(has_begun)))
             if optimizer._counts:
                 state.setdefault("step", from_numpy(step))
                 step = entry(state, "step", None)
@@ -240,24 +274,25 @@ class Plan:
                 one = np.ones((), number_dtype(optimizer._number))
                 state.setdefault(optimizer._number, from_numpy(keep(one)))
                 numbers.append(entry(state, optimizer._number, None))
-            for name, arrays in zip(self.names, states, strict=True):
-                if name is not None:
-                    if state.get(name) is None:
-                        state[name] = from_numpy(aligned_zeros(p._array.shape, p._array.dtype))
-                    arrays.append(entry(state, name, p))
+            for name, arrays in arrays_of_state.items():
+                if state.get(name) is None:
+                    state[name] = from_numpy(aligned_zeros(p._array.shape, p._array.dtype))
+                arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in entries]
         dtypes = {parameters[0]._array.dtype}
-        for arrays in states:
-            if arrays is not None:
-                dtypes.update(array.dtype for array in arrays)
+        for arrays in arrays_of_state.values():
+            dtypes.update(array.dtype for array in arrays)
         wide = None
-        if len(dtypes) > 1:
-            wide = max(dtypes | {F32}, key=lambda dtype: dtype.itemsize)
+        if len(dtypes) > 1:  # as after a cast of the parameters
+            wide = max(dtypes | {F32}, key=attrgetter("itemsize"))
+        states: list[list[Array] | None] = []
+        for optional_name in self.names:
+            states.append(arrays_of_state.get(optional_name))  # type: ignore[arg-type]
         if optimizer._number is None:
-            return steps, None, states, wide
-        return steps, numbers, states, wide
+            return StepArguments(parameters, steps, None, states, wide)
+        return StepArguments(parameters, steps, numbers, states, wide)
 
-    def refresh(self, optimizer: Any, group: Group) -> bool:
+    def refresh(self, optimizer: RuleLike, group: Group) -> bool:
         """Copies settings that have changed, by a schedule for example, to the array that the kernel reads.
 
         Returns False if, with these settings, the rule needs other states than this plan has.
@@ -269,7 +304,7 @@ class Plan:
             if values != self.values:
                 plain_settings = plain_group(optimizer, group)
                 optimizer._check(plain_settings)
-                self._numbers[...] = [value or 0 for value in values]  # A flag may be None.
+                self._numbers[...] = [value or 0 for value in values]  # A flag may be None: 0, as False.
                 self.current = self.names == optimizer._state_names(plain_settings)
                 self.values = values
             self.settings = settings
@@ -278,7 +313,8 @@ class Plan:
             self.has_lists = list in map(type, settings)
         return self.current
 
-    def run(self, optimizer: Any, group: Group) -> None:
+    def run(self, optimizer: RuleLike, group: Group) -> None:
+        """One step: a call of the kernel for each dtype of the parameters."""
         recording = current() if observers else None
         if recording is not None:  # A replay runs this plan again, with the settings of that time.
             recording.plans.append((self, optimizer, group))
@@ -290,15 +326,22 @@ class Plan:
         for parameters, steps, numbers, states, wide in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
-            lists = [arrays, gradients, *states]
+            lists: list[Any] = [arrays, gradients, *states]
             if wide is not None:
-                lists = [xs and [in_dtype(x, wide) for x in xs] for xs in lists]
+                lists = [_in_dtype(xs, wide) for xs in lists]
             _core.optimizer_step(
                 optimizer._rule, lists[0], lists[1], steps, numbers, lists[2:], self._numbers, loss
             )
             if wide is not None:
                 narrow(arrays, lists[0])
-                for held, changed in zip(states, lists[2:], strict=True):
-                    narrow(held or [], changed or [])
+                for stored, changed in zip(states, lists[2:], strict=True):
+                    narrow(stored or [], changed or [])
         for p in self.active:
             bump(p)
+
+
+def _in_dtype(arrays: list[Array] | None, dtype: np.dtype[Any]) -> list[Array] | None:
+    """The arrays converted to a dtype; None if there are none."""
+    if arrays is None:
+        return None
+    return [in_dtype(array, dtype) for array in arrays]

@@ -8,14 +8,12 @@ the step on zeros instead, and the class's method adds it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ranvier.grad_mode import no_grad
 from ranvier.observe import refuse
 from ranvier.ops.making.creation import ones_like, zeros_like
-from ranvier.optim.optimizer_state import Group, Plan, plain
+from ranvier.optim.optimizer_state import Group, Plan, RuleLike, State, plain
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -23,7 +21,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 _METHOD = {"sgd": "add_", "radam": "add_", "adadelta": "add_", "rprop": "addcmul_"}
 
 
-def step(optimizer: Any, group: Group, p: Tensor) -> None:
+def step(optimizer: RuleLike, group: Group, p: Tensor) -> None:
     """One step of a parameter, by the methods of its class."""
     rule = optimizer._rule
     if rule == "asgd":  # Its average is computed from the parameter's elements, by the kernel.
@@ -42,13 +40,17 @@ def step(optimizer: Any, group: Group, p: Tensor) -> None:
             gradient = gradient + wrap(p._array) * decay
         change = zeros_like(wrap(p._array))
         change.grad = gradient
-        alone = {**group, "params": [change], "weight_decay": 0.0, "maximize": False}
-        alone = {name: value for name, value in alone.items() if name in group}
+        # A group in which the zeros are the only parameter. The decay and the sign are in the gradient
+        # already.
+        group_of_change = {**group, "params": [change]}
+        for name, without_effect in (("weight_decay", 0.0), ("maximize", False)):
+            if name in group:
+                group_of_change[name] = without_effect
         optimizer.state[change] = optimizer.state[p]
         try:
-            plan = Plan(optimizer, alone, [change])
-            plan.refresh(optimizer, alone)
-            plan.run(optimizer, alone)
+            plan = Plan(optimizer, group_of_change, [change])
+            plan.refresh(optimizer, group_of_change)
+            plan.run(optimizer, group_of_change)
         finally:
             del optimizer.state[change]
         loss = optimizer._finite
@@ -60,19 +62,18 @@ def step(optimizer: Any, group: Group, p: Tensor) -> None:
             method = "add_"
         else:
             method = _METHOD.get(rule, "addcdiv_")
+        changes: tuple[Tensor, ...] = (change,)
         if rule == "nadam":
-            parts = _nadam_parts(group, optimizer.state[p], gradient, change)
-        else:
-            parts = (change,)
-        for part in parts:
+            changes = _nadam_changes(group, optimizer.state[p], gradient, change)
+        for summand in changes:
             if method == "add_":
-                p.add_(part)
-            else:
-                getattr(p, method)(part, ones_like(part))
+                p.add_(summand)
+            else:  # addcdiv_ and addcmul_ of ones
+                getattr(p, method)(summand, ones_like(summand))
 
 
-def _nadam_parts(group: Group, state: dict[str, Any], gradient: Tensor, change: Tensor) -> tuple[Tensor, ...]:
-    """The step of NAdam in the two parts that PyTorch adds: that of the gradient, and that of its mean."""
+def _nadam_changes(group: Group, state: State, gradient: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """The step of NAdam as the two summands that PyTorch adds: that of the gradient, and that of its mean."""
     count = state["step"].item()
     beta1, beta2 = plain(tuple(group["betas"]))
     mu = beta1 * (1 - 0.5 * 0.96 ** (count * plain(group["momentum_decay"])))

@@ -10,7 +10,7 @@ from typing import Any
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.optim import Optimizer
-from ranvier.optim.hooks import of_all
+from ranvier.optim.hooks import register_for_all
 
 ParamsT = Any
 StateDict = dict
@@ -35,8 +35,8 @@ def _use_grad_for_differentiable(func: Callable[..., Any]) -> Callable[..., Any]
     return step
 
 
-register_optimizer_step_pre_hook = functools.partial(of_all, "before step")
-register_optimizer_step_post_hook = functools.partial(of_all, "after step")
+register_optimizer_step_pre_hook = functools.partial(register_for_all, "before step")
+register_optimizer_step_post_hook = functools.partial(register_for_all, "after step")
 
 
 def _get_value(x: Tensor) -> Any:
