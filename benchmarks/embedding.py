@@ -24,9 +24,12 @@ from pathlib import Path
 import numpy as np
 
 SIZES = {
-    "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+    "vocab_size": 30522,
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
     "intermediate_size": 1536,
-}  # fmt: skip
+}
 ONE, MANY = (1, 16), (16, 128)
 LIBRARIES = "ranvier", "ranvier compiled", "torch", "onnxruntime", "openvino", "ctranslate2"
 

@@ -53,10 +53,17 @@ def digits_cnn(seed: int) -> Task:
     """The network of examples/24_digits_cnn.py, and its digits: a quarter of them judges."""
     rv.manual_seed(seed)
     model = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(1600, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
     x, y = rv.data.datasets.load_digits()
     x = rv.interpolate(x, size=(28, 28), mode="bilinear", align_corners=False).numpy()
     x_train, x_test, y_train, y_test = rv.data.train_test_split(
@@ -135,9 +142,14 @@ class Encoder(nn.Module):
         self.kinds = nn.Embedding(config["type_vocab_size"], hidden_size)
         self.norm = nn.LayerNorm(hidden_size, config["layer_norm_eps"])
         layer = nn.TransformerEncoderLayer(
-            hidden_size, config["num_attention_heads"], config["intermediate_size"], 0.0, "gelu",
-            config["layer_norm_eps"], batch_first=True,
-        )  # fmt: skip
+            hidden_size,
+            config["num_attention_heads"],
+            config["intermediate_size"],
+            0.0,
+            "gelu",
+            config["layer_norm_eps"],
+            batch_first=True,
+        )
         self.blocks = nn.TransformerEncoder(layer, config["num_hidden_layers"])
 
     def forward(self, index: Any, place: Any, there: Any) -> Any:

@@ -238,11 +238,17 @@ def test_a_small_sweep_against_numpy(threads: Callable[[int], None]) -> None:
 
 
 CASES = [
-    ("product", 5, 40, 33), ("product", 5, 40, 33, "W"), ("product", 40, 5, 33, "x"),
-    ("conv", False, 2, 4, 6, 6, 8, 3, 1, 1, 1), ("conv", True, 2, 4, 6, 6, 8, 3, 2, 1, 2),
-    ("attention", 1, 2, 5, 8), ("lstm", 2, 3, 8), ("step", "mlp", 8), ("step", "cnn", 8, False),
+    ("product", 5, 40, 33),
+    ("product", 5, 40, 33, "W"),
+    ("product", 40, 5, 33, "x"),
+    ("conv", False, 2, 4, 6, 6, 8, 3, 1, 1, 1),
+    ("conv", True, 2, 4, 6, 6, 8, 3, 2, 1, 2),
+    ("attention", 1, 2, 5, 8),
+    ("lstm", 2, 3, 8),
+    ("step", "mlp", 8),
+    ("step", "cnn", 8, False),
     ("predict", "12-8-10", 4),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(autouse=True)

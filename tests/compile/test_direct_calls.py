@@ -153,12 +153,17 @@ def test_each_signature_has_a_program(name):
 
 
 FORMS = {
-    "an array": X, "fewer rows": X[:2], "backwards": X[::-1], "float64": X.astype(np.float64),
-    "columns": np.asfortranarray(X), "gaps": np.repeat(X, 2, 0)[::2],
-    "a Tensor with gaps": rv.from_numpy(np.repeat(X, 2, 0)[::2]), "a parameter": nn.Parameter(rv.tensor(X)),
+    "an array": X,
+    "fewer rows": X[:2],
+    "backwards": X[::-1],
+    "float64": X.astype(np.float64),
+    "columns": np.asfortranarray(X),
+    "gaps": np.repeat(X, 2, 0)[::2],
+    "a Tensor with gaps": rv.from_numpy(np.repeat(X, 2, 0)[::2]),
+    "a parameter": nn.Parameter(rv.tensor(X)),
     "a wrong shape": rv.from_numpy(X[:, :3].copy()),
     "two rows with gaps": rv.from_numpy(np.repeat(X[:2], 2, 0)[::2]),
-}  # fmt: skip
+}
 
 
 @RUNS_EAGERLY

@@ -114,9 +114,14 @@ def test_the_table_of_prepared_instructions():
         step = same(lambda: model, drawn((12, 3, 9, 9)))
     text, prepared = str(step.programs[0]), names(step, True)
     for part in (
-        "prepared, again after a change of what they read:", "batch_norm_scale", "1.running_mean 8",
-        "matmul_pack", "4.weight", "with batch_norm_forward, activation_forward", "prepared from them",
-    ):  # fmt: skip
+        "prepared, again after a change of what they read:",
+        "batch_norm_scale",
+        "1.running_mean 8",
+        "matmul_pack",
+        "4.weight",
+        "with batch_norm_forward, activation_forward",
+        "prepared from them",
+    ):
         assert part in text
     assert [i.prepared for i in step.programs[0].instructions[: len(prepared)]] == [True] * len(prepared)
 

@@ -63,8 +63,14 @@ def pool(*size):
 
 
 BOTH = ["activation_backward", "activation_forward"]
-STAGE = {"conv2d_pool": 1, "conv2d_pool_backward_weight": 1, "conv2d_pool_backward_input": 0,
-         "conv2d_forward": 0, "max_pool2d": 0, "max_pool2d_backward": 0}  # fmt: skip
+STAGE = {
+    "conv2d_pool": 1,
+    "conv2d_pool_backward_weight": 1,
+    "conv2d_pool_backward_input": 0,
+    "conv2d_forward": 0,
+    "max_pool2d": 0,
+    "max_pool2d_backward": 0,
+}
 STAGES = {**STAGE, "conv2d_pool": 2, "conv2d_pool_backward_weight": 2, "conv2d_pool_backward_input": 1}
 NOT = {"conv2d_pool": 0}
 NORMED = {"max_pool2d": 0, "max_pool2d_backward": 1}
@@ -121,12 +127,14 @@ ROWS = {
     **{
         f"norm, {name}": Row(make, [(2, 3, 13, 12), (5, 3, 16, 16), (1, 3, 30, 9)], NORMED)
         for name, make in {
-            "relu, pool": normed(nn.ReLU, pool(2)), "pool": normed(pool(2)),
-            "pool, relu": normed(pool(2), nn.ReLU), "pool of 3": normed(nn.ReLU, pool(3), channels=5),
+            "relu, pool": normed(nn.ReLU, pool(2)),
+            "pool": normed(pool(2)),
+            "pool, relu": normed(pool(2), nn.ReLU),
+            "pool of 3": normed(nn.ReLU, pool(3), channels=5),
             "pool of 2 x 3": normed(nn.ReLU, pool((2, 3)), channels=70),
         }.items()
     },
-}  # fmt: skip
+}
 
 
 def gradients(make, dtype="float32"):

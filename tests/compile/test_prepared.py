@@ -102,7 +102,7 @@ PACKED = {
     "pooled winograd": Row(lambda: S(Conv(32, 64, 3), nn.ReLU(), Pool(2)), (8, 32, 13, 13), CONV),
     "pooled and small": Row(lambda: S(Conv(32, 48, 3), Pool(2)), (1, 32, 9, 9), CONV),
     "pooled by 3": Row(lambda: S(Conv(32, 64, 3), Pool(3)), (8, 32, 14, 14), CONV),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

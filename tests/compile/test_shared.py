@@ -59,10 +59,14 @@ MODELS = {
     "tied": lambda: tied(True),
     "not tied": lambda: tied(False),
     "images": lambda: nn.Sequential(
-        nn.Unflatten(1, (1, 3, 1)), nn.Conv2d(1, 4, (3, 1)), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+        nn.Unflatten(1, (1, 3, 1)),
+        nn.Conv2d(1, 4, (3, 1)),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
         nn.Linear(4, 2),
     ),
-}  # fmt: skip
+}
 OPTIMIZERS = {
     "adam": lambda p: optim.Adam(p, lr=0.01),
     "slower adam": lambda p: optim.Adam(p, lr=0.001, betas=(0.8, 0.9)),
@@ -82,12 +86,15 @@ LOSSES = {
     "squares": nn.MSELoss,
 }
 SETTINGS = {
-    "l1": {"l1": 0.01}, "l2": {"l2": 0.01}, "more": {"l2": 0.1},
+    "l1": {"l1": 0.01},
+    "l2": {"l2": 0.01},
+    "more": {"l2": 0.1},
     "by name": {"l2": {"0.weight": 0.1, "3": 0.01}},
-    "clipped": {"clip_grad_norm": 0.1}, "ignored": {"on_nonfinite": "ignore"},
+    "clipped": {"clip_grad_norm": 0.1},
+    "ignored": {"on_nonfinite": "ignore"},
     "all": {"clip_grad_value": 0.05, "clip_grad_norm": 0.2, "l1": 0.001, "l2": 0.01},
     "metrics": {"metrics": ["accuracy", "roc_auc"]},
-}  # fmt: skip
+}
 WEIGHTS = {
     "weights of samples": {"sample_weight": np.linspace(0, 2, 40)},
     "batches without weight": {"sample_weight": np.repeat([1.0, 0.0], 20), "shuffle": False},

@@ -247,9 +247,17 @@ CHECKS = [  # the name, the loss, good values and bad ones
 GOOD_TENSOR = rv.tensor(GOOD)
 BY_NAME = {name: rest for name, *rest in CHECKS}
 OF_ALL = [
-    "cross_entropy", "pairs", "one_hot", "binary_cross_entropy", "binary_cross_entropy of NaN", "put",
-    "scale of Normal", "probs of Categorical", "whole division", "places to change",
-]  # fmt: skip
+    "cross_entropy",
+    "pairs",
+    "one_hot",
+    "binary_cross_entropy",
+    "binary_cross_entropy of NaN",
+    "put",
+    "scale of Normal",
+    "probs of Categorical",
+    "whole division",
+    "places to change",
+]
 # how a step is made, its programs, and the calls with a bad value: replays, and a check between them
 KINDS = {
     "plain": ("plain", 1, (3, 8, 12)),

@@ -303,12 +303,21 @@ def _old(length):
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>", b'{"error": 1}', bytes(100),
-        b"PK\3\4" + bytes(9), b"\x1f\x8b\x08", b"GGUF" + bytes(50), pickle.dumps(3, 2)[:-1],
-        pickle.dumps([3], 2), _old(40), _old(-9),
+        b"",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"<!DOCTYPE html>",
+        b'{"error": 1}',
+        bytes(100),
+        b"PK\3\4" + bytes(9),
+        b"\x1f\x8b\x08",
+        b"GGUF" + bytes(50),
+        pickle.dumps(3, 2)[:-1],
+        pickle.dumps([3], 2),
+        _old(40),
+        _old(-9),
     ],
     ids=range(12),  # of an old file they would have addresses: another name in each process
-)  # fmt: skip
+)
 def test_the_error_of_a_file_is_of_pytorchs_class(tmp_path, content, weights_only):
     path = tmp_path / "x.pt"
     path.write_bytes(content)
@@ -329,7 +338,7 @@ LARGE = np.ones((9, 1), np.float32)
         ({"0.bias": None, "x": LARGE}, {"strict": False}),
         ({}, {}),
     ],
-)  # fmt: skip
+)
 def test_loading_a_state_that_does_not_fit(changed, settings):
     """None: the name is missing. The texts are equal, and what was loaded."""
     found = []

@@ -284,9 +284,7 @@ def of_loaders(torch):
     return log
 
 
-PROGRAMS = [
-    of_state_dicts, of_modules, of_containers, of_registries, of_optimizers, of_schedules, of_loaders
-]  # fmt: skip
+PROGRAMS = [of_state_dicts, of_modules, of_containers, of_registries, of_optimizers, of_schedules, of_loaders]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -132,18 +132,22 @@ def test_an_index_is_read_after_its_shape() -> None:
 
 
 COUNTS = {
-    "tensor_split": lambda n: rv.tensor_split(rv.ones(3), n), "repeat": lambda n: rv.ones(3).repeat(n, n, n),
+    "tensor_split": lambda n: rv.tensor_split(rv.ones(3), n),
+    "repeat": lambda n: rv.ones(3).repeat(n, n, n),
     "tile": lambda n: rv.tile(rv.ones(3), (n, n)),
     "repeat_interleave": lambda n: rv.repeat_interleave(rv.ones(3), n),
-    "linspace": lambda n: rv.linspace(0, 1, n), "zeros": lambda n: rv.zeros(n), "rand": lambda n: rv.rand(n),
-    "eye": lambda n: rv.eye(n), "combinations": lambda n: rv.combinations(rv.ones(3), n),
+    "linspace": lambda n: rv.linspace(0, 1, n),
+    "zeros": lambda n: rv.zeros(n),
+    "rand": lambda n: rv.rand(n),
+    "eye": lambda n: rv.eye(n),
+    "combinations": lambda n: rv.combinations(rv.ones(3), n),
     "transformer_encoder": lambda n: rv.nn.TransformerEncoder(rv.nn.TransformerEncoderLayer(4, 2), n),
     "lstm": lambda n: rv.nn.LSTM(2, 2, num_layers=n),
     "RandomSampler": lambda n: rv.data.RandomSampler([1, 2], True, n),
     "WeightedRandomSampler": lambda n: rv.data.WeightedRandomSampler([1.0, 2.0], n),
     "one_hot": lambda n: F.one_hot(rv.tensor([0, 1]), n),
     "pad_packed_sequence": lambda n: rnn.pad_packed_sequence(rnn.pack_sequence([rv.ones(3)]), total_length=n),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("count", [2**62, 10**20, 2**70])

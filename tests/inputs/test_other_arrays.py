@@ -30,13 +30,19 @@ def as_data(x: Any) -> rv.Tensor:
 
 
 TAKEN: dict[str, Callable[[Any], Any]] = {
-    "tensor": rv.tensor, "tensor, dtype": lambda x: rv.tensor([1, 2, 3], dtype=x.dtype),
-    "as_tensor": rv.as_tensor, "Tensor": rv.Tensor,
-    "Parameter": lambda x: nn.Parameter(x, requires_grad=False), "data": as_data,
-    "to": lambda x: rv.tensor([1, 2, 3]).to(x.dtype), "sort": lambda x: rv.sort(x)[0],
-    "permute": lambda x: rv.permute(x, 0), "TensorDataset": lambda x: TensorDataset(x)[:][0],
-    "default_convert": default_convert, "default_collate": lambda x: default_collate(list(x)),
-}  # fmt: skip
+    "tensor": rv.tensor,
+    "tensor, dtype": lambda x: rv.tensor([1, 2, 3], dtype=x.dtype),
+    "as_tensor": rv.as_tensor,
+    "Tensor": rv.Tensor,
+    "Parameter": lambda x: nn.Parameter(x, requires_grad=False),
+    "data": as_data,
+    "to": lambda x: rv.tensor([1, 2, 3]).to(x.dtype),
+    "sort": lambda x: rv.sort(x)[0],
+    "permute": lambda x: rv.permute(x, 0),
+    "TensorDataset": lambda x: TensorDataset(x)[:][0],
+    "default_convert": default_convert,
+    "default_collate": lambda x: default_collate(list(x)),
+}
 
 
 @grouped("name", TAKEN)
@@ -68,19 +74,26 @@ def test_masks_of_swapped_arrays_are_not_lost() -> None:
 MASKED = np.ma.masked_array(np.ones((4, 3), np.float32), np.eye(4, 3, dtype=bool))
 LABELS = np.ma.masked_array(np.array([0, 1, 0, 1]), [True, False, False, False])
 CALLS: dict[str, Callable[[], Any]] = {
-    "tensor": lambda: rv.tensor(MASKED), "as_tensor": lambda: rv.as_tensor(MASKED),
-    "from_numpy": lambda: rv.from_numpy(MASKED), "Tensor": lambda: rv.Tensor(MASKED),
-    "FloatTensor": lambda: rv.FloatTensor(MASKED), "zeros_like": lambda: rv.zeros_like(MASKED),
-    "Parameter": lambda: nn.Parameter(MASKED), "data": lambda: setattr(rv.zeros(4, 3), "data", MASKED),
-    "radd": lambda: rv.zeros(4, 3) + MASKED, "copy_": lambda: rv.zeros(4, 3).copy_(MASKED),
+    "tensor": lambda: rv.tensor(MASKED),
+    "as_tensor": lambda: rv.as_tensor(MASKED),
+    "from_numpy": lambda: rv.from_numpy(MASKED),
+    "Tensor": lambda: rv.Tensor(MASKED),
+    "FloatTensor": lambda: rv.FloatTensor(MASKED),
+    "zeros_like": lambda: rv.zeros_like(MASKED),
+    "Parameter": lambda: nn.Parameter(MASKED),
+    "data": lambda: setattr(rv.zeros(4, 3), "data", MASKED),
+    "radd": lambda: rv.zeros(4, 3) + MASKED,
+    "copy_": lambda: rv.zeros(4, 3).copy_(MASKED),
     "setitem": lambda: rv.zeros(4, 3).__setitem__(slice(None), MASKED),
     "setitem on the tape": lambda: rv.zeros(4, 3, requires_grad=True).clone().__setitem__(0, MASKED[0]),
     "backward": lambda: rv.ones(4, 3, requires_grad=True).clone().backward(MASKED),
-    "TensorDataset": lambda: TensorDataset(MASKED, [0, 1, 0, 1]), "a layer": lambda: nn.Linear(3, 2)(MASKED),
-    "Standardize": lambda: Standardize().fit(MASKED), "predict": lambda: trainer().predict(MASKED),
+    "TensorDataset": lambda: TensorDataset(MASKED, [0, 1, 0, 1]),
+    "a layer": lambda: nn.Linear(3, 2)(MASKED),
+    "Standardize": lambda: Standardize().fit(MASKED),
+    "predict": lambda: trainer().predict(MASKED),
     "fit": lambda: trainer().fit(MASKED, LABELS.data, epochs=1),
     "fit labels": lambda: trainer().fit(MASKED.data, LABELS, epochs=1),
-}  # fmt: skip
+}
 
 
 def trainer() -> rv.Trainer:

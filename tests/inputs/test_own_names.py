@@ -35,9 +35,12 @@ def _numbers(*shape: int, dtype: str = "float32") -> Any:
 
 
 RIGHT: tuple[Callable[[], Any], ...] = (
-    lambda: _numbers(2, 3), lambda: _numbers(3, 3), lambda: _numbers(3), lambda: _numbers(1, 2, 4, 4),
+    lambda: _numbers(2, 3),
+    lambda: _numbers(3, 3),
+    lambda: _numbers(3),
+    lambda: _numbers(1, 2, 4, 4),
     lambda: rv.tensor([0, 1, 2]),
-)  # fmt: skip
+)
 TENSORS: tuple[Callable[[], Any], ...] = (
     *RIGHT,
     lambda: _numbers(),
@@ -58,12 +61,20 @@ OTHERS: tuple[Callable[[], Any], ...] = (
         lambda x=x: x
         for x in ((), (0,), (0, 0), (1, 1), (1, 2, 3), (0, 99), ("x", "y"), slice(0, 2), range(3))
     ),
-    lambda: [1], lambda: [-1, 1], lambda: [1.0, 2.0, 3.0], lambda: [[1.0, 2.0], [3.0]], lambda: [None],
-    lambda: [], lambda: {}, lambda: {1, 2}, lambda: [_numbers(2, 3), _numbers(2, 3)],
+    lambda: [1],
+    lambda: [-1, 1],
+    lambda: [1.0, 2.0, 3.0],
+    lambda: [[1.0, 2.0], [3.0]],
+    lambda: [None],
+    lambda: [],
+    lambda: {},
+    lambda: {1, 2},
+    lambda: [_numbers(2, 3), _numbers(2, 3)],
     *(lambda x=x: x for x in (object(), int, np.float32(0.5), np.int8(-3), rv.float32)),
     *(lambda x=x: np.array(x) for x in ([1, 2], 1, [], ["a", "b"], [1j, 2])),
-    lambda: np.array([1, None], object), lambda: np.ones((2, 3), np.float32),
-)  # fmt: skip
+    lambda: np.array([1, None], object),
+    lambda: np.ones((2, 3), np.float32),
+)
 EVERY = (*TENSORS, *OTHERS)
 FLAGS: tuple[Callable[[], Any], ...] = tuple(lambda x=x: x for x in (True, False, 1, 0))  # truth as in Python
 MANY: tuple[Callable[[], Any], ...] = (lambda: rv.ones(2), lambda: np.ones((2, 2)))  # no flag
@@ -201,11 +212,17 @@ def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 SCHEDULES: dict[str, Any] = {
-    "ConstantLR": {}, "CosineAnnealingLR": {"T_max": 3}, "CosineAnnealingWarmRestarts": {"T_0": 2},
-    "CyclicLR": {"base_lr": 0.1, "max_lr": 0.5}, "ExponentialLR": {"gamma": 0.5}, "LinearLR": {},
-    "MultiStepLR": {"milestones": [1, 2]}, "OneCycleLR": {"max_lr": 0.5, "total_steps": 10},
-    "ReduceLROnPlateau": {}, "StepLR": {"step_size": 2},
-}  # fmt: skip
+    "ConstantLR": {},
+    "CosineAnnealingLR": {"T_max": 3},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "CyclicLR": {"base_lr": 0.1, "max_lr": 0.5},
+    "ExponentialLR": {"gamma": 0.5},
+    "LinearLR": {},
+    "MultiStepLR": {"milestones": [1, 2]},
+    "OneCycleLR": {"max_lr": 0.5, "total_steps": 10},
+    "ReduceLROnPlateau": {},
+    "StepLR": {"step_size": 2},
+}
 DISTRIBUTIONS: dict[str, Any] = {
     name: dict(zip(inspect.signature(getattr(rv.distributions, name)).parameters, rows[0], strict=False))
     for name, (rows, _) in TABLE.items()
@@ -215,12 +232,13 @@ DATA: dict[str, Any] = {
     **{name: {"data_source": [1, 2, 3]} for name in ("RandomSampler", "SequentialSampler")},
     "BatchSampler": {"sampler": [0, 1, 2], "batch_size": 2, "drop_last": False},
     "Compose": {"transforms": []},
-    "ConcatDataset": {"datasets": [[1, 2], [3]]}, "DataLoader": {"dataset": [1, 2, 3]},
+    "ConcatDataset": {"datasets": [[1, 2], [3]]},
+    "DataLoader": {"dataset": [1, 2, 3]},
     "DistributedSampler": {"dataset": [1, 2, 3], "num_replicas": 2, "rank": 1},
     "Subset": {"dataset": [1, 2, 3], "indices": [0]},
     "SubsetRandomSampler": {"indices": [0, 1]},
     "WeightedRandomSampler": {"weights": [0.1, 0.9], "num_samples": 2},
-}  # fmt: skip
+}
 CALLBACKS: dict[str, Any] = {"EarlyStopping": {}, "ProgressBar": {}}
 
 

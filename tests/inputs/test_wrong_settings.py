@@ -43,19 +43,27 @@ def test_layers(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("Softshrink", {"lambd": -1}), ("Hardtanh", {"min_val": 2.0}), ("GELU", {"approximate": "erf"}),
-        ("Softmax", {"dim": 8}), ("HuberLoss", {"delta": 0}), ("MSELoss", {"reduction": "average"}),
-        ("KLDivLoss", {"reduction": "batch"}), ("CrossEntropyLoss", {"label_smoothing": 2}),
+        ("Softshrink", {"lambd": -1}),
+        ("Hardtanh", {"min_val": 2.0}),
+        ("GELU", {"approximate": "erf"}),
+        ("Softmax", {"dim": 8}),
+        ("HuberLoss", {"delta": 0}),
+        ("MSELoss", {"reduction": "average"}),
+        ("KLDivLoss", {"reduction": "batch"}),
+        ("CrossEntropyLoss", {"label_smoothing": 2}),
         ("TripletMarginLoss", {"p": 0}),
         ("BCEWithLogitsLoss", {"weight": [1.0, 2.0], "pos_weight": [1.0, 2.0, 3.0]}),
         ("BatchNorm2d", {"num_features": 2, "momentum": 2}),
-        ("InstanceNorm1d", {"num_features": 2, "eps": -1}), ("LayerNorm", {"normalized_shape": 2, "eps": -1}),
+        ("InstanceNorm1d", {"num_features": 2, "eps": -1}),
+        ("LayerNorm", {"normalized_shape": 2, "eps": -1}),
         ("TransformerEncoderLayer", {"d_model": 4, "nhead": 2, "layer_norm_eps": -1}),
         ("MaxPool2d", {"kernel_size": 2, "padding": 2}),
-        ("AvgPool2d", {"kernel_size": 2, "divisor_override": 0}), ("AdaptiveAvgPool2d", {"output_size": -1}),
-        ("Upsample", {"scale_factor": 2, "mode": "cubic"}), ("Upsample", {}),
+        ("AvgPool2d", {"kernel_size": 2, "divisor_override": 0}),
+        ("AdaptiveAvgPool2d", {"output_size": -1}),
+        ("Upsample", {"scale_factor": 2, "mode": "cubic"}),
+        ("Upsample", {}),
     ],
-)  # fmt: skip
+)
 def test_settings_out_of_range_are_refused_when_the_layer_is_made(
     name: str, settings: dict[str, Any]
 ) -> None:

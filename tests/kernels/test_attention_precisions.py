@@ -220,5 +220,9 @@ def test_masks_hide_keys(medium, rng):  # noqa: F811
     y, weights = _core.attention(q, k, v, SCALE, mask=seen, keep=True)
     assert (weights.swapaxes(-1, -2)[..., ~seen] == 0).all()
     assert (y[..., 3, :] == 0).all()
-    check_forward(*(x[..., rows, :] for x, rows in ((q, [0, 1, 2]), (k, slice(None)), (v, slice(None)))),
-                  y[..., :3, :], weights[..., :3], ~seen[:3])  # fmt: skip
+    check_forward(
+        *(x[..., rows, :] for x, rows in ((q, [0, 1, 2]), (k, slice(None)), (v, slice(None)))),
+        y[..., :3, :],
+        weights[..., :3],
+        ~seen[:3],
+    )

@@ -131,9 +131,22 @@ def test_progressions_are_numpys(rng):
 
 @pytest.mark.parametrize(
     "data",
-    [1, 2.5, True, [1], [True, False], [1, 2.5], [True, 2], [[1, 2], [3, 4]], ([1.0], (2,)),
-     [[[0.1]] * 3] * 2, [2**53], -7, [[True], [0.5]]],
-)  # fmt: skip
+    [
+        1,
+        2.5,
+        True,
+        [1],
+        [True, False],
+        [1, 2.5],
+        [True, 2],
+        [[1, 2], [3, 4]],
+        ([1.0], (2,)),
+        [[[0.1]] * 3] * 2,
+        [2**53],
+        -7,
+        [[True], [0.5]],
+    ],
+)
 def test_lists_of_numbers(data):
     expected = np.array(data)
     kind = F32 if expected.dtype.kind == "f" else expected.dtype
@@ -148,17 +161,39 @@ def test_what_is_no_regular_list_of_numbers():
     endless = []
     endless.append(endless)
     others = [
-        [], [[]], [1, [2]], [[1], 2], [[1, 2], [3]], [2**53 + 1], [2**70], [np.float64(1)], np.ones(2), "1",
-        None, [None], {1: 2}, [1j], deep, endless, range(3), [[1], [[2]]], [[1], []],
-    ]  # fmt: skip
+        [],
+        [[]],
+        [1, [2]],
+        [[1], 2],
+        [[1, 2], [3]],
+        [2**53 + 1],
+        [2**70],
+        [np.float64(1)],
+        np.ones(2),
+        "1",
+        None,
+        [None],
+        {1: 2},
+        [1j],
+        deep,
+        endless,
+        range(3),
+        [[1], [[2]]],
+        [[1], []],
+    ]
     for data in others:
         assert _core._literal(data, F32) is None
 
 
 def test_shapes():
     for size, shape in [
-        ((), ()), ((2, 3), (2, 3)), (((2, 3),), (2, 3)), (([2],), (2,)), ((np.int32(4),), (4,)), (((),), ()),
-    ]:  # fmt: skip
+        ((), ()),
+        ((2, 3), (2, 3)),
+        (((2, 3),), (2, 3)),
+        (([2],), (2,)),
+        ((np.int32(4),), (4,)),
+        (((),), ()),
+    ]:
         assert _core._shape(size, "zeros") == shape
     for size in (("2",), (2.0,), ((2, None),), ((1, (2,)),)):
         with pytest.raises(TypeError, match=r"\[zeros\] got size .*; expected whole numbers"):

@@ -45,10 +45,12 @@ def is_by_rows(call, axis):
     except (ValueError, TypeError, IndexError, RuntimeError):
         return False
     return all(
-        y.ndim > axis and y.shape[axis] == 2 and y.take([1], axis).shape == z.shape
+        y.ndim > axis
+        and y.shape[axis] == 2
+        and y.take([1], axis).shape == z.shape
         and np.allclose(y.take([1], axis), z, 1e-4, 1e-5, equal_nan=True)
         for y, z in zip(whole, alone, strict=True)
-    )  # fmt: skip
+    )
 
 
 @every_op(LEAVES_OUT)

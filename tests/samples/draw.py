@@ -1,4 +1,8 @@
-"""Arrays at random for samples."""
+"""Arrays at random for samples: the `x` of the functions in this folder.
+
+The numbers depend on the op's name and a seed only, so that a failure repeats. They stay away from the op's
+kinks (where it has no derivative), so that gradients can be compared with differences.
+"""
 
 from __future__ import annotations
 

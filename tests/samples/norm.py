@@ -1,4 +1,9 @@
-"""Samples of norms over batches, groups and rows: functions, then layers."""
+"""Samples of norms over batches, groups and rows: functions, then layers.
+
+A function below `@op(...)` yields calls of the op of its name, `call(arguments)`, and refused ones; `x(3, 7)`
+draws an array. With `names="a b"` several ops have these calls. `reference` computes the same in NumPy;
+`lacks` and `apart` name the tests of tests/properties that do not hold for the op, in words of sample.py.
+"""
 
 from ranvier import nn
 from reference import norm

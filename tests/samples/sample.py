@@ -139,7 +139,10 @@ class Call:
     settings: dict[str, Any]
 
     def __init__(self, sample: Sample, dtype: Any, of: Any, records: bool) -> None:
-        self.sample, self.dtype, self.of, self.records = sample, dtype, of, records
+        self.sample = sample
+        self.dtype = dtype
+        self.of = of
+        self.records = records
         self.inputs: list[Any] = []
         self.leaves: list[Any] = []
         self.states: list[Any] = []
@@ -153,24 +156,31 @@ class Call:
         if isinstance(value, nn.Module):
             module = copy.deepcopy(value).to(self.of or self.dtype).to(self.dtype)
             self.states += module.buffers()
-            self.leaves += [p for p in module.parameters() if p.is_floating_point()] * self.records
+            if self.records:
+                self.leaves += [p for p in module.parameters() if p.is_floating_point()]
             return module
         marked = isinstance(value, Marked)
         array = value.array if marked else value
         if not isinstance(array, np.ndarray):
             return array
-        tensor = rv.tensor(array) if array.dtype.kind != "f" else self.of_floats(array)
+        if array.dtype.kind == "f":
+            tensor = self.of_floats(array)
+        else:
+            tensor = rv.tensor(array)
         if self.records and not marked and tensor.is_floating_point():
             self.leaves.append(tensor.requires_grad_())
-        (self.states if marked and value.changes else self.inputs).append(tensor)
+        if marked and value.changes:
+            self.states.append(tensor)
+        else:
+            self.inputs.append(tensor)
         return tensor
 
     def of_floats(self, array: Array) -> rv.Tensor:
         """The Tensor of an array of floats; NumPy rounds to the dtypes that it has in less time."""
         dtypes = [self.of or self.dtype, self.dtype]
         with np.errstate(over="ignore"):
-            while dtypes and (own := NUMPY.get(dtypes[0])):
-                array = array.astype(own, copy=False)
+            while dtypes and dtypes[0] in NUMPY:
+                array = array.astype(NUMPY[dtypes[0]], copy=False)
                 del dtypes[0]
         tensor = rv.tensor(array)
         for dtype in dtypes:
@@ -198,9 +208,14 @@ class Call:
     def of_inputs(self) -> Callable[..., list[rv.Tensor]]:
         """The call as a function of its inputs for a compiled step: it sets no seed and looks nothing up."""
         places = {id(x): Place(i) for i, x in enumerate(self.inputs)}
-        args, settings = swapped(self.args, places), swapped(self.settings, places)
+        args = swapped(self.args, places)
+        settings = swapped(self.settings, places)
         function = self.sample.op.function
-        return lambda *given: tensors_in(function(*_filled(args, given), **_filled(settings, given)))
+
+        def called(*inputs: Any) -> list[rv.Tensor]:
+            return tensors_in(function(*_filled(args, inputs), **_filled(settings, inputs)))
+
+        return called
 
     def _with(self, places: dict[int, Any]) -> list[rv.Tensor]:
         function = self.sample.op.function
@@ -261,7 +276,8 @@ def arrays_in(value: Any) -> list[Array]:
         value = tuple(value.values())
     if isinstance(value, (list, tuple)):
         return [array for part in value for array in arrays_in(part)]
-    value = value.array if isinstance(value, Marked) else value
+    if isinstance(value, Marked):
+        value = value.array
     return [value] if isinstance(value, np.ndarray) else []
 
 
@@ -271,9 +287,11 @@ def plain(value: Any, dtype: Any = np.float64) -> Any:
         return {name: plain(part, dtype) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(plain(part, dtype) for part in value)
-    value = value.array if isinstance(value, Marked) else value
-    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-    return value.astype(dtype).astype(np.float64) if is_float else value
+    if isinstance(value, Marked):
+        value = value.array
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return value.astype(dtype).astype(np.float64)
+    return value
 
 
 def call(*args: Any, **settings: Any) -> Sample:
@@ -351,8 +369,10 @@ class Op:
     @property
     def named(self) -> Callable[..., Any]:
         """The op, as a program names it; the module may be loaded only now."""
+        if isinstance(self.of, str) and self.of:
+            return operator.attrgetter(self.of)(rv)
         if self.of:
-            return operator.attrgetter(self.of)(rv) if isinstance(self.of, str) else self.of
+            return self.of
         for place in (rv.ops, rv, rv.nn.functional):
             if hasattr(place, self.name):
                 return getattr(place, self.name)  # type: ignore[no-any-return]
@@ -367,9 +387,12 @@ class Op:
     def drawn(self, width: int = SIZE, seed: int = 0) -> list[Sample]:
         """The samples with this size as `x.n`, and other random numbers."""
         rv.manual_seed(seed)  # for the parameters of layers
-        samples, draw = [], Draw(self, width, seed)
+        samples = []
+        draw = Draw(self, width, seed)
         for number, sample in enumerate(self.source(draw)):
-            sample.op, sample.number, sample.has_size = self, number, draw.has_size
+            sample.op = self
+            sample.number = number
+            sample.has_size = draw.has_size  # whether the sample has read x.n
             draw.has_size = False
             samples.append(sample)
         return samples

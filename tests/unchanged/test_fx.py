@@ -95,8 +95,12 @@ except RuntimeError as error: print(str(error)[:43])
 def test_what_a_trace_cannot_know_is_refused() -> None:
     lines = in_mode(_START + _REFUSED).splitlines()
     assert [line.split()[0] for line in lines] == [
-        "TraceError", "TraceError", "RuntimeError", "NotImplementedError", "Tried",
-    ]  # fmt: skip
+        "TraceError",
+        "TraceError",
+        "RuntimeError",
+        "NotImplementedError",
+        "Tried",
+    ]
     assert "Proxy object cannot be iterated" in lines[1]
 
 
@@ -167,9 +171,13 @@ print([m() for m in (Asks(), torch.jit.script(Asks()), Asks())])
 
 def test_scripted_modules_are_saved_and_loaded() -> None:
     assert in_mode(_START + _SCRIPTS).splitlines() == [
-        "[True, False] False", "True False True", "True Sequential", "True Net", "True",
+        "[True, False] False",
+        "True False True",
+        "True Sequential",
+        "True Net",
+        "True",
         "[False, True, False]",
-    ]  # fmt: skip
+    ]
 
 
 # Functions and methods that are compositions, where PyTorch has no samples: tests/differential/opinfo

@@ -195,12 +195,18 @@ def meta():
 CASES = {
     "flops(lambda: Net()(image)), flops(lambda: Net()(image), True)": (31264, 62688),
     "flops(lambda: Net()(image.clone().requires_grad_()), True)": 93792,
-    "[flops(lambda: mha(x, x, x, need_weights=w), back) for w in (False, True) for back in (0, 1)]":
-        [1280, 2880, 2080, 5280],
+    "[flops(lambda: mha(x, x, x, need_weights=w), back) for w in (False, True) for back in (0, 1)]": [
+        1280,
+        2880,
+        2080,
+        5280,
+    ],
     "flops(lambda: mha(x, x[:3], x[:3]))": 1504,
     "[flops(lambda: nn.TransformerEncoderLayer(4, 2, 8).train(t)(x)) for t in (False, True)]": [2560, 3360],
-    "[flops(lambda: kind(4, 3)(x)) for kind in (nn.LSTM, nn.GRU)], flops(lambda: nn.LSTMCell(4, 3)(x[0]))":
-        ([0, 1260], 336),
+    "[flops(lambda: kind(4, 3)(x)) for kind in (nn.LSTM, nn.GRU)], flops(lambda: nn.LSTMCell(4, 3)(x[0]))": (
+        [0, 1260],
+        336,
+    ),
     "flops(lambda: a @ b, True), flops(lambda: torch.addmm(torch.ones(5), a, b), True)": (240, 240),
     "flops(lambda: q @ q.mT), flops(lambda: a @ torch.ones(4)), flops(lambda: q.sum())": (1200, 0, 0),
     "flops(lambda: torch.einsum('ij,jk->ik', a, b))": 120,
@@ -209,7 +215,7 @@ CASES = {
     "flops(lambda: nn.Conv3d(2, 4, 3)(torch.ones(1, 2, 5, 5, 5)), True)": 23328,
     "flops(lambda: nn.Conv2d(4, 8, 3, groups=2)(torch.ones(1, 4, 8, 8)), True)": 31104,
     "flops(lambda: nn.Linear(4, 3, bias=False)(x), True), flops(meta)": (480, 48),
-}  # fmt: skip
+}
 
 
 MODULES = """

@@ -62,7 +62,7 @@ def test_an_error_is_shown_from_the_first_line_of_the_program(tmp_path: Path) ->
         (["-m", "torch.distributed.run", "program.py"], "expected mpirun -n 4 python"),
         (["-m", "torch.utils.collect_env"], "ranvier leaves it out"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_run(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = ended("-m", "ranvier.torch", *arguments, folder=tmp_path)
     assert (done.returncode, message in done.stderr) == (1, True), done.stderr

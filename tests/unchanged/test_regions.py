@@ -164,9 +164,14 @@ def test_errors():
 F = nn.functional
 RNG = np.random.default_rng(0)
 VOLUMES_SETTINGS = [
-    {}, {"padding": (2, 1, 0)}, {"stride": 2, "padding": [1]}, {"dilation": (1, 2, 1), "padding": "same"},
-    {"groups": 2, "stride": (2, 1, 1)}, {"padding": "valid", "dilation": (1, 2, 1)}, {"padding": "same"},
-]  # fmt: skip
+    {},
+    {"padding": (2, 1, 0)},
+    {"stride": 2, "padding": [1]},
+    {"dilation": (1, 2, 1), "padding": "same"},
+    {"groups": 2, "stride": (2, 1, 1)},
+    {"padding": "valid", "dilation": (1, 2, 1)},
+    {"padding": "same"},
+]
 
 
 def tensor(*shape):

@@ -45,14 +45,32 @@ def paired(x):
 
 
 OPERATORS = [
-    (operator.add, A, B), (operator.add, A, R), (operator.add, R, A), (operator.add, A, 2.0),
-    (operator.add, 1j, A), (operator.sub, A, B), (operator.sub, R, A), (operator.sub, 1.0, A),
-    (operator.mul, A, B), (operator.mul, R, A), (operator.mul, A, 3), (operator.mul, A, 2 - 1j),
-    (operator.truediv, A, B), (operator.truediv, A, R), (operator.truediv, R, A), (operator.truediv, 1, A),
-    (operator.truediv, A, 2j), (operator.truediv, 1j, A), (operator.pow, A, 1), (operator.pow, A, 3),
-    (operator.matmul, A, B.T.copy()), (operator.matmul, R, B.T.copy()), (operator.matmul, A, R.T.copy()),
-    (operator.eq, A, B), (operator.ne, A, A),
-]  # fmt: skip
+    (operator.add, A, B),
+    (operator.add, A, R),
+    (operator.add, R, A),
+    (operator.add, A, 2.0),
+    (operator.add, 1j, A),
+    (operator.sub, A, B),
+    (operator.sub, R, A),
+    (operator.sub, 1.0, A),
+    (operator.mul, A, B),
+    (operator.mul, R, A),
+    (operator.mul, A, 3),
+    (operator.mul, A, 2 - 1j),
+    (operator.truediv, A, B),
+    (operator.truediv, A, R),
+    (operator.truediv, R, A),
+    (operator.truediv, 1, A),
+    (operator.truediv, A, 2j),
+    (operator.truediv, 1j, A),
+    (operator.pow, A, 1),
+    (operator.pow, A, 3),
+    (operator.matmul, A, B.T.copy()),
+    (operator.matmul, R, B.T.copy()),
+    (operator.matmul, A, R.T.copy()),
+    (operator.eq, A, B),
+    (operator.ne, A, A),
+]
 
 
 @pytest.mark.parametrize(("function", "a", "b"), OPERATORS)
@@ -66,10 +84,18 @@ def test_arithmetic(function, a, b):
 
 
 PARTS = {
-    "abs": np.abs, "angle": np.angle, "conj": np.conj, "exp": np.exp, "log": np.log, "square": np.square,
-    "sgn": lambda z: z / np.abs(z), "reciprocal": lambda z: 1 / z, "__neg__": np.negative,
-    "__abs__": np.abs, "tolist": lambda z: z,
-}  # fmt: skip
+    "abs": np.abs,
+    "angle": np.angle,
+    "conj": np.conj,
+    "exp": np.exp,
+    "log": np.log,
+    "square": np.square,
+    "sgn": lambda z: z / np.abs(z),
+    "reciprocal": lambda z: 1 / z,
+    "__neg__": np.negative,
+    "__abs__": np.abs,
+    "tolist": lambda z: z,
+}
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -198,7 +224,7 @@ VIEWS = {
     "detach": (lambda z: z.detach(), lambda a: a),
     "contiguous": (lambda z: z.contiguous(), lambda a: a),
     "to": (lambda z: z.to(z.dtype), lambda a: a),
-}  # fmt: skip
+}
 CHANGES = {
     "real": (lambda z: _real(z, 2.0), lambda a: _real(a, 2.0)),
     "imag": (lambda z: _imag(z, z.real), lambda a: _imag(a, a.real)),
@@ -207,7 +233,8 @@ CHANGES = {
     "pairs": (lambda z: pairs.view_as_real(z).zero_(), lambda a: a.__imul__(0)),
     "array": (lambda z: z.numpy().__setitem__(0, 2 - 1j), lambda a: a.__setitem__(0, 2 - 1j)),
     "column": (
-        lambda z: z.__setitem__((..., 0), z[..., -1] * 2), lambda a: a.__setitem__((..., 0), a[..., -1] * 2)
+        lambda z: z.__setitem__((..., 0), z[..., -1] * 2),
+        lambda a: a.__setitem__((..., 0), a[..., -1] * 2),
     ),
     "item": (lambda z: z.__setitem__(0, z[-1] * 2j), lambda a: a.__setitem__(0, a[-1] * 2j)),
     "number": (lambda z: z.fill_(1 + 2j), lambda a: a.__setitem__(..., 1 + 2j)),
@@ -215,7 +242,7 @@ CHANGES = {
     "sum": (lambda z: z.add_(z, alpha=2), lambda a: a.__iadd__(2 * a)),
     "conjugate": (lambda z: z.conj().__iadd__(1 + 1j), lambda a: a.__iadd__(1 - 1j)),
     "imag of a conjugate": (lambda z: _imag(z.conj(), 4.0), lambda a: _imag(a, -4.0)),
-}  # fmt: skip
+}
 MADE = {
     "pairs": paired,
     "parts": given,

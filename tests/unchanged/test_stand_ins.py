@@ -226,11 +226,18 @@ def test_a_store(made):
 @pytest.mark.parametrize(
     "message",
     [
-        b"", b"\xff" * 4, b"\xff" * 64, b"\1\0\0\0" + b"\xff" * 8, bytes(4), b"\1\0\0\0" + bytes(8),
-        b"\1\0\0\0\1\0\0\0\0\0\0\0\xff", b"\1\0\0\0\3\0\0\0\0\0\0\0set", b"\1\0\0\0\3\0\0\0\0\0\0\0get",
+        b"",
+        b"\xff" * 4,
+        b"\xff" * 64,
+        b"\1\0\0\0" + b"\xff" * 8,
+        bytes(4),
+        b"\1\0\0\0" + bytes(8),
+        b"\1\0\0\0\1\0\0\0\0\0\0\0\xff",
+        b"\1\0\0\0\3\0\0\0\0\0\0\0set",
+        b"\1\0\0\0\3\0\0\0\0\0\0\0get",
         b"\1\0\0\0\4\0\0\0\0\0\0\0what",
     ],
-)  # fmt: skip
+)
 def test_a_message_that_is_no_question(message, monkeypatch):
     """It costs the connection that it came by, and no thread ends with an error."""
     monkeypatch.setattr("threading.excepthook", lambda args: died.append(args))

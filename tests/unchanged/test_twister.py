@@ -200,25 +200,35 @@ LOADED = {
     "rows(Drawn(), 2)": [[[0, 79, 47, 73], [1, 32, 68, 3], [2, 94, 25, 28]], 39],
     "rows(Drawn(), 2, shuffle=True)": [[[2, 79, 47, 28], [0, 32, 68, 39], [1, 94, 25, 33]], 47],
     "rows(Drawn(), 2, num_workers=2)": [[[0, 27, 74, 40], [1, 26, 82, 78], [2, 11, 17, 52]], 73],
-    "rows(Drawn(), 2, shuffle=True, generator=torch.Generator().manual_seed(5))":
-        [[[1, 79, 47, 31], [2, 32, 68, 41], [0, 94, 25, 73]], 3],
-    "rows(Drawn(), 1, shuffle=True, num_workers=3, generator=torch.Generator().manual_seed(5))":
-        [[[1, 85, 79, 61], [2, 94, 66, 84], [0, 81, 8, 16]], 31],
+    "rows(Drawn(), 2, shuffle=True, generator=torch.Generator().manual_seed(5))": [
+        [[1, 79, 47, 31], [2, 32, 68, 41], [0, 94, 25, 73]],
+        3,
+    ],
+    "rows(Drawn(), 1, shuffle=True, num_workers=3, generator=torch.Generator().manual_seed(5))": [
+        [[1, 85, 79, 61], [2, 94, 66, 84], [0, 81, 8, 16]],
+        31,
+    ],
     "rows(TensorDataset(torch.arange(5)), 3, shuffle=True)": [[[1], [4], [3], [0], [2]], 28],
     "list(RandomSampler(range(5), num_samples=12))": [[2, 1, 0, 4, 3, 3, 0, 1, 2, 4, 3, 4], 73],
-    "list(RandomSampler(range(9), replacement=True, num_samples=12))":
-        [[4, 6, 6, 5, 8, 8, 7, 6, 1, 6, 4, 6], 73],
+    "list(RandomSampler(range(9), replacement=True, num_samples=12))": [
+        [4, 6, 6, 5, 8, 8, 7, 6, 1, 6, 4, 6],
+        73,
+    ],
     "list(DistributedSampler(range(5), 2, 1, seed=4))": [[3, 4, 0], 31],
     "list(SubsetRandomSampler([3, 1, 9, 7]))": [[9, 7, 1, 3], 3],
     "list(WeightedRandomSampler([0.1, 0.9, 0.4, 0.7], 6))": [[0, 1, 3, 1, 3, 2], 56],
     "twice(lambda own: RandomSampler(range(5), generator=own))": [[1, 4, 2, 0, 3, 2, 4, 3, 0, 1, 44], 31],
-    "twice(lambda own: RandomSampler(range(5), True, 7, own))":
-        [[1, 4, 0, 2, 3, 2, 1, 0, 2, 2, 2, 0, 0, 4, 93], 31],
+    "twice(lambda own: RandomSampler(range(5), True, 7, own))": [
+        [1, 4, 0, 2, 3, 2, 1, 0, 2, 2, 2, 0, 0, 4, 93],
+        31,
+    ],
     "twice(lambda own: SubsetRandomSampler([3, 1, 9, 7], own))": [[1, 3, 9, 7, 7, 3, 1, 9, 77], 31],
-    "twice(lambda own: WeightedRandomSampler([0.1, 0.9, 0.4, 0.7], 3, False, own))":
-        [[3, 0, 1, 1, 3, 2, 44], 31],
+    "twice(lambda own: WeightedRandomSampler([0.1, 0.9, 0.4, 0.7], 3, False, own))": [
+        [3, 0, 1, 1, 3, 2, 44],
+        31,
+    ],
     "[part.indices for part in random_split(range(7), [0.5, 0.5])]": [[[5, 3, 4, 6], [0, 2, 1]], 33],
-}  # fmt: skip
+}
 
 
 def test_loaders_and_samplers_draw_as_pytorchs(tmp_path):

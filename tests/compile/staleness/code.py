@@ -113,21 +113,35 @@ def reads_choice(kind):
 both_ways(choose, lambda o, v: choose(v), lambda o: CHOICE(1.5), values=FUNCTIONS)
 both_ways(copied, lambda o, v: sets("__code__")(o, v.__code__), lambda o: o(1.5), values=FUNCTIONS)
 both_ways(lambda v: copied(scaled), lambda o, v: sets("__defaults__")(o, (v,)), lambda o: o(1.5))
-both_ways(with_defaults, lambda o, v: sets("__kwdefaults__")(o, {"factor": v, "factors": [2.0]}),
-    lambda o: o(1.5))  # fmt: skip
+both_ways(
+    with_defaults, lambda o, v: sets("__kwdefaults__")(o, {"factor": v, "factors": [2.0]}), lambda o: o(1.5)
+)
 both_ways(closure, lambda o, v: sets("cell_contents")(o.__closure__[0], v), lambda o: o(1.5))
 both_ways(late_variable, lambda o, v: o.bind(v), lambda o: o.read())
-both_ways(lambda v: [once], puts(0), lambda o: o[0](1.5),
-    lambda o: functools.reduce(lambda a, f: f(a), o, 2.0), values=FUNCTIONS)  # fmt: skip
+both_ways(
+    lambda v: [once],
+    puts(0),
+    lambda o: o[0](1.5),
+    lambda o: functools.reduce(lambda a, f: f(a), o, 2.0),
+    values=FUNCTIONS,
+)
 both_ways(of_namespace, lambda o, v: puts("rate")(o.__builtins__, v), eager(lambda o: o()))
 both_ways(cached, lambda o, v: (choose(v), o.cache_clear()), eager(lambda o: o("key")))
-both_ways(lambda v: functools.singledispatch(lambda value: 1.0),
-    lambda o, v: o.register(float, lambda value: v), eager(lambda o: o(1.5)))  # fmt: skip
+both_ways(
+    lambda v: functools.singledispatch(lambda value: 1.0),
+    lambda o, v: o.register(float, lambda value: v),
+    eager(lambda o: o(1.5)),
+)
 # a partial's __setstate__ gets (function, arguments, keywords, attributes): new attributes, then the old ones
-both_ways(partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})),
-    lambda o: o(1.5), lambda o: o.rate)  # fmt: skip
-both_ways(partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))),
-    lambda o: o(1.5))  # fmt: skip
+both_ways(
+    partial_with_rate,
+    lambda o, v: o.__setstate__((scaled, (), {"factor": v}, {"rate": v})),
+    lambda o: o(1.5),
+    lambda o: o.rate,
+)
+both_ways(
+    partial_with_rate, lambda o, v: o.__setstate__((scaled, (), {"factor": v}, vars(o))), lambda o: o(1.5)
+)
 both_ways(lambda v: functools.partial(Rich.get, Rich(v)), lambda o, v: set_value(o.args[0], v), lambda o: o())
 both_ways(reads_choice(property), lambda o, v: choose(v), lambda o: o.fget(None))
 both_ways(reads_choice(staticmethod), lambda o, v: choose(v), lambda o: o())
@@ -148,33 +162,58 @@ def changes_abs(o, v):
         globals()["abs"] = v
 
 
-both_ways(lambda v: 2.5, lambda o, v: patch(builtins, "pow", v), lambda o: pow(o, 1.5),
-    values=(pow, min, max, math.atan2))  # fmt: skip
-both_ways(lambda v: None, lambda o, v: patch.item(globals(), "max", v), lambda o: max([1.0, 2.5]),
-    values=(max, min, sum, len))  # fmt: skip
-both_ways(hides_abs, changes_abs, lambda o: abs(-1.5),
-    values=(lambda v: 3.0, None, lambda v: 4.0, lambda v: 5.0))  # fmt: skip
-both_ways(lambda v: module("tools", "FACTOR = 2.0\ndef call(value): return value * FACTOR"), sets("FACTOR"),
-    lambda o: o.call(1.5))  # fmt: skip
-both_ways(lambda v: imported("staleness_a", value=v), set_value,
+both_ways(
+    lambda v: 2.5,
+    lambda o, v: patch(builtins, "pow", v),
+    lambda o: pow(o, 1.5),
+    values=(pow, min, max, math.atan2),
+)
+both_ways(
+    lambda v: None,
+    lambda o, v: patch.item(globals(), "max", v),
+    lambda o: max([1.0, 2.5]),
+    values=(max, min, sum, len),
+)
+both_ways(
+    hides_abs, changes_abs, lambda o: abs(-1.5), values=(lambda v: 3.0, None, lambda v: 4.0, lambda v: 5.0)
+)
+both_ways(
+    lambda v: module("tools", "FACTOR = 2.0\ndef call(value): return value * FACTOR"),
+    sets("FACTOR"),
+    lambda o: o.call(1.5),
+)
+both_ways(
+    lambda v: imported("staleness_a", value=v),
+    set_value,
     eager(lambda o: importlib.import_module("staleness_" + "aa"[:1]).value),
-    eager(lambda o: sys.modules["staleness_" + "aa"[:1]].value))  # fmt: skip
+    eager(lambda o: sys.modules["staleness_" + "aa"[:1]].value),
+)
 leaky, of_layer = ops.leaky_relu, sys.modules["ranvier.nn.linear"]
-both_ways(lambda v: nn.LeakyReLU(0.1),
+both_ways(
+    lambda v: nn.LeakyReLU(0.1),
     lambda o, v: patch(F, "leaky_relu", lambda x, *_, **__: leaky(x, 0.1 * v)),
-    lambda o, x: o(x))  # fmt: skip
-both_ways(lambda v: nn.Linear(3, 3),
+    lambda o, x: o(x),
+)
+both_ways(
+    lambda v: nn.Linear(3, 3),
     lambda o, v: patch(of_layer, "F", SimpleNamespace(linear=lambda *args: ops.linear(*args) * v)),
-    eager(lambda o, x: o(x)))  # fmt: skip
-both_ways(lambda v: nn.Linear(3, 3),
+    eager(lambda o, x: o(x)),
+)
+both_ways(
+    lambda v: nn.Linear(3, 3),
     lambda o, v: patch(F, "linear", lambda *args: ops.linear(*args) * v),
-    lambda o, x: o(x))  # fmt: skip
-both_ways(lambda v: nn.L1Loss(),
+    lambda o, x: o(x),
+)
+both_ways(
+    lambda v: nn.L1Loss(),
     lambda o, v: patch(F, "l1_loss", lambda x, y, reduction: ops.l1(x, y) * v),
-    lambda o, x: o(x, x + 1.0))  # fmt: skip
-both_ways(lambda v: nn.PixelShuffle(1),
+    lambda o, x: o(x, x + 1.0),
+)
+both_ways(
+    lambda v: nn.PixelShuffle(1),
     lambda o, v: patch(F, "pixel_shuffle", lambda x, *_: x * v),
-    lambda o, x: o(x.reshape(1, 1, 1, -1)).reshape(x.shape))  # fmt: skip
+    lambda o, x: o(x.reshape(1, 1, 1, -1)).reshape(x.shape),
+)
 
 
 # --- classes that a step makes, and what it makes of them
@@ -199,11 +238,20 @@ class Maker:
         self.value = self.factor + more
 
 
-both_ways(Plain, set_value, lambda o: float(np.sqrt(o.value)), made_function, eager(made_class, alone),
-    eager(lambda o: Maker(o.value).value, alone))  # fmt: skip
+both_ways(
+    Plain,
+    set_value,
+    lambda o: float(np.sqrt(o.value)),
+    made_function,
+    eager(made_class, alone),
+    eager(lambda o: Maker(o.value).value, alone),
+)
 both_ways(lambda v: own(Maker), sets("factor"), eager(lambda o: o().value, alone))
-both_ways(lambda v: own(Maker), lambda o, v: sets("__init__")(o, lambda self: set_value(self, v)),
-    eager(lambda o: o().value))  # fmt: skip
+both_ways(
+    lambda v: own(Maker),
+    lambda o, v: sets("__init__")(o, lambda self: set_value(self, v)),
+    eager(lambda o: o().value),
+)
 
 
 # --- methods and attributes of classes: of an instance, its class or the base of that
@@ -230,17 +278,29 @@ for name, becomes, read in (  # what this attribute of the class or of its base 
     both_ways(instance, sets_on_class(name, becomes), read)
     both_ways(instance, sets_on_class(name, becomes, lambda o: type(o).__base__), read)
 both_ways(instance, lambda o, v: sets("call")(o, lambda value: value * v), lambda o: o.call(1.5))
-both_ways(instance, lambda o, v: sets("call")(o, types.MethodType(lambda self, value: value * v, o)),
-    lambda o: o.call(1.5))  # fmt: skip
+both_ways(
+    instance,
+    lambda o, v: sets("call")(o, types.MethodType(lambda self, value: value * v, o)),
+    lambda o: o.call(1.5),
+)
 both_ways(lambda v: instance(v).call, lambda o, v: sets("factor")(o.__self__, v), lambda o: o(1.5))
 both_ways(lambda v: Plain(Rich(v)), lambda o, v: set_value(o, Rich(v)), lambda o: o.value())
 First, Second = own(value=1.0), own(value=2.0)
-both_ways(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)), lambda o: o.value,
-    lambda o: 1.0 + isinstance(o, Second), lambda o: 1.0 + issubclass(type(o), Second),
-    values=(First, Second, First, Second))  # fmt: skip
+both_ways(
+    lambda v: own(v)(),
+    lambda o, v: sets("__bases__")(type(o), (v,)),
+    lambda o: o.value,
+    lambda o: 1.0 + isinstance(o, Second),
+    lambda o: 1.0 + issubclass(type(o), Second),
+    values=(First, Second, First, Second),
+)
 Empty, Other = own(__slots__=()), own(__slots__=())  # which differ in nothing else
-both_ways(lambda v: own(v)(), lambda o, v: sets("__bases__")(type(o), (v,)),
-    lambda o: 1.0 + isinstance(o, Other), values=(Empty, Other, Empty, Other))  # fmt: skip
+both_ways(
+    lambda v: own(v)(),
+    lambda o, v: sets("__bases__")(type(o), (v,)),
+    lambda o: 1.0 + isinstance(o, Other),
+    values=(Empty, Other, Empty, Other),
+)
 for name, becomes, read in (  # what this attribute of the class becomes, and how it is read
     ("value", lambda v: property(lambda self: v), lambda o: o.value),
     ("__getattr__", lambda v: lambda self, name: v, lambda o: getattr(o, "more", 1.0)),
@@ -276,12 +336,20 @@ for make, name, becomes, read in (  # for the new method: its name, what it is, 
     (before(value=1.0), "__copy__", lambda v: lambda s: Plain(v), lambda o: copy.copy(o()).value),
     (before(value=1.0), "__deepcopy__", lambda v: lambda *_: Plain(v), lambda o: copy.deepcopy(o()).value),
     (before(__mod__=lambda *_: 2.0), "__imod__", lambda v: lambda *_: 4.0 + v, remainder),
-    (before(__rshift__=lambda *_: 2.0), "__rrshift__", lambda v: lambda *_: 4.0 + v,
-        lambda o: o.__base__() >> o()),
-    (before(__iter__=lambda s: iter([2])), "__bytes__", lambda v: lambda s: bytes([4 + int(v)]),
-        lambda o: float(bytes(o())[0])),
+    (
+        before(__rshift__=lambda *_: 2.0),
+        "__rrshift__",
+        lambda v: lambda *_: 4.0 + v,
+        lambda o: o.__base__() >> o(),
+    ),
+    (
+        before(__iter__=lambda s: iter([2])),
+        "__bytes__",
+        lambda v: lambda s: bytes([4 + int(v)]),
+        lambda o: float(bytes(o())[0]),
+    ),
     (before(value=1.0), "__delattr__", lambda v: lambda *_: None, deleted),
-):  # fmt: skip
+):
     # not both ways: a module that is called without gradients is not replayed if it makes such objects
     scenario(make, sets_on_class(name, becomes, class_of=lambda o: o), read)
 
@@ -317,8 +385,11 @@ for base in (1, 2, 3):  # in the order in which methods are looked up: the two b
         ("of_class", lambda v: classmethod(lambda cls: 4.0 + v)),
         ("value", lambda v: property(lambda self: 4.0 + v)),
     ):
-        both_ways(family, sets_on_class(name, becomes, lambda o, base=base: type(o).__mro__[base]),
-            lambda o: o.method() + o.of_class() + o.value)  # fmt: skip
+        both_ways(
+            family,
+            sets_on_class(name, becomes, lambda o, base=base: type(o).__mro__[base]),
+            lambda o: o.method() + o.of_class() + o.value,
+        )
 
 
 # --- what Python itself keeps of classes
@@ -349,23 +420,43 @@ def rates(v):
     return enum.Enum("Rate", {"LOW": 1.0, "HIGH": 2.0})
 
 
-both_ways(of_registered, lambda o, v: o.kind.register(o.own), is_instance,
-    lambda o: 2.0 if isinstance(o.own(), o.kind) else 1.0)  # fmt: skip
+both_ways(
+    of_registered,
+    lambda o, v: o.kind.register(o.own),
+    is_instance,
+    lambda o: 2.0 if isinstance(o.own(), o.kind) else 1.0,
+)
 both_ways(Plain, lambda o, v: vars(o).update(more=1), eager(lambda o: 2.0 if isinstance(o, HasMore) else 3.0))
-both_ways(lambda v: collections.namedtuple("Pair", "a b", defaults=(1.0, v)),
-    lambda o, v: sets("__defaults__")(o.__new__, (1.0, v)), lambda o: o().b)  # fmt: skip
-both_ways(rates, lambda o, v: puts("LOW")(o._member_map_, o.HIGH if v == 2.0 else o(1.0)),
-    lambda o: o["LOW"].value)  # fmt: skip
-both_ways(rates, lambda o, v: puts(1.0)(o._value2member_map_, o.HIGH if v == 2.0 else o["LOW"]),
-    lambda o: o(1.0).value)  # fmt: skip
-both_ways(rates,
+both_ways(
+    lambda v: collections.namedtuple("Pair", "a b", defaults=(1.0, v)),
+    lambda o, v: sets("__defaults__")(o.__new__, (1.0, v)),
+    lambda o: o().b,
+)
+both_ways(
+    rates, lambda o, v: puts("LOW")(o._member_map_, o.HIGH if v == 2.0 else o(1.0)), lambda o: o["LOW"].value
+)
+both_ways(
+    rates,
+    lambda o, v: puts(1.0)(o._value2member_map_, o.HIGH if v == 2.0 else o["LOW"]),
+    lambda o: o(1.0).value,
+)
+both_ways(
+    rates,
     lambda o, v: sets("_missing_")(o, classmethod(lambda kind, value: kind.LOW if v == 2.0 else kind.HIGH)),
-    by_value)  # fmt: skip
-both_ways(lambda v: own(__annotations__={}), lambda o, v: puts(f"v{v}")(o.__annotations__, int),
-    eager(lambda o: 1.0 + len(typing.get_type_hints(o))))  # fmt: skip
-both_ways(lambda v: copied(once), lambda o, v: (sets("__name__")(o, v), sets("__doc__")(o, v)),
-    lambda o: float(len(o.__name__)), lambda o: float(len(o.__doc__ or "")),
-    values=("a", "aa", "aaa", "aaaa"))  # fmt: skip
+    by_value,
+)
+both_ways(
+    lambda v: own(__annotations__={}),
+    lambda o, v: puts(f"v{v}")(o.__annotations__, int),
+    eager(lambda o: 1.0 + len(typing.get_type_hints(o))),
+)
+both_ways(
+    lambda v: copied(once),
+    lambda o, v: (sets("__name__")(o, v), sets("__doc__")(o, v)),
+    lambda o: float(len(o.__name__)),
+    lambda o: float(len(o.__doc__ or "")),
+    values=("a", "aa", "aaa", "aaaa"),
+)
 
 
 # --- settings of layers that are attributes of their classes
@@ -390,17 +481,34 @@ def sets_first_letters(o, first):
     type(o).pattern = re.compile(string.Template.pattern.pattern.replace("[_a-z]", first))
 
 
-both_ways(of_class(nn.LeakyReLU, "negative_slope"), sets_on_class("negative_slope", lambda v: 0.1 * v),
-    lambda o, x: o(x))  # fmt: skip
-both_ways(of_class(nn.HuberLoss, "delta"), sets_on_class("delta", lambda v: 0.1 * v),
-    lambda o, x: x * o(x, rv.zeros(4, 3)))  # fmt: skip
+both_ways(
+    of_class(nn.LeakyReLU, "negative_slope"),
+    sets_on_class("negative_slope", lambda v: 0.1 * v),
+    lambda o, x: o(x),
+)
+both_ways(
+    of_class(nn.HuberLoss, "delta"),
+    sets_on_class("delta", lambda v: 0.1 * v),
+    lambda o, x: x * o(x, rv.zeros(4, 3)),
+)
 slope = property(lambda self: CHOICE, lambda self, value: choose(value))
-both_ways(lambda v: own(nn.LeakyReLU, negative_slope=slope)(),
-    lambda o, v: choose(0.1 * v), lambda o, x: o(x))  # fmt: skip
-both_ways(lambda v: nn.LeakyReLU(0.1), sets("__class__"), lambda o, x: o(x),
-    values=(nn.LeakyReLU, nn.ReLU, nn.LeakyReLU, nn.ReLU))  # fmt: skip
-both_ways(lambda v: own(string.Template)("$a"), sets_first_letters, is_filled,
-    values=("[_a-z]", "z", "[_a-z]", "z"))  # fmt: skip
+both_ways(
+    lambda v: own(nn.LeakyReLU, negative_slope=slope)(), lambda o, v: choose(0.1 * v), lambda o, x: o(x)
+)
+both_ways(
+    lambda v: nn.LeakyReLU(0.1),
+    sets("__class__"),
+    lambda o, x: o(x),
+    values=(nn.LeakyReLU, nn.ReLU, nn.LeakyReLU, nn.ReLU),
+)
+both_ways(
+    lambda v: own(string.Template)("$a"), sets_first_letters, is_filled, values=("[_a-z]", "z", "[_a-z]", "z")
+)
 # --- what is not read: its change has no effect, and replays after it run no Python (test_staleness.py)
-scenario(lambda v: given(Plain(once), other=v), sets("other"), lambda o: o.value(1.5), values=FUNCTIONS,
-    neutral=True)  # fmt: skip
+scenario(
+    lambda v: given(Plain(once), other=v),
+    sets("other"),
+    lambda o: o.value(1.5),
+    values=FUNCTIONS,
+    neutral=True,
+)

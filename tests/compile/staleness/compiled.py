@@ -109,18 +109,45 @@ def of_partial(run, o):
     return lambda x: (o.optimizer.param_groups[0].update(lr=0.01 * o.f), step(x))[1]
 
 
-scenario(Learner, sets("f"), by_method, by_bound_method, by_static_method, within, two_of_one, made_anew,
-    in_modes, grad_mode_set, recursive, in_threads, of_partial, lambda run, o: run.compile(o),
-    ways=(compiled,))  # fmt: skip
-scenario(lambda v: Learner(v), lambda o, v: in_a_thread(setattr, o, "f", v),
-    lambda run, o: run.compile(o.step), ways=(compiled,))  # fmt: skip
-scenario(lambda v: Net(), sets("factor"), lambda run, o: run.compile(o.eval()),
-    lambda run, o: rv.no_grad()(run.compile(o.score)), eager(lambda run, o: run.compile(o.score)),
-    ways=(compiled,))  # fmt: skip
+scenario(
+    Learner,
+    sets("f"),
+    by_method,
+    by_bound_method,
+    by_static_method,
+    within,
+    two_of_one,
+    made_anew,
+    in_modes,
+    grad_mode_set,
+    recursive,
+    in_threads,
+    of_partial,
+    lambda run, o: run.compile(o),
+    ways=(compiled,),
+)
+scenario(
+    lambda v: Learner(v),
+    lambda o, v: in_a_thread(setattr, o, "f", v),
+    lambda run, o: run.compile(o.step),
+    ways=(compiled,),
+)
+scenario(
+    lambda v: Net(),
+    sets("factor"),
+    lambda run, o: run.compile(o.eval()),
+    lambda run, o: rv.no_grad()(run.compile(o.score)),
+    eager(lambda run, o: run.compile(o.score)),
+    ways=(compiled,),
+)
 
 
-scenario(lambda v: network(nn.Dropout(0.4), nn.BatchNorm1d(4)), lambda o, v: sets("p")(o[2], 0.1 * v),
-    lambda run, o: rv.no_grad()(run.compile(o.train())), ways=(compiled,))  # fmt: skip
+scenario(
+    lambda v: network(nn.Dropout(0.4), nn.BatchNorm1d(4)),
+    lambda o, v: sets("p")(o[2], 0.1 * v),
+    lambda run, o: rv.no_grad()(run.compile(o.train())),
+    ways=(compiled,),
+)
 
 
 class AsksForGradients(nn.Linear):
@@ -128,8 +155,12 @@ class AsksForGradients(nn.Linear):
         return super().forward(x) * (2 if self.weight.requires_grad else 3) * (1 + self.bias.is_leaf)
 
 
-scenario(lambda v: AsksForGradients(3, 2).eval(), lambda o, v: o.requires_grad_(v % 2 == 1),
-    lambda run, o: run.compile(o), ways=(compiled,))  # fmt: skip
+scenario(
+    lambda v: AsksForGradients(3, 2).eval(),
+    lambda o, v: o.requires_grad_(v % 2 == 1),
+    lambda run, o: run.compile(o),
+    ways=(compiled,),
+)
 
 
 def labels(run, o, use):
@@ -153,11 +184,19 @@ def drops_out(v):
     return network(nn.Dropout(0.4))
 
 
-scenario(drops_out, lambda o, v: o.train(v == 3.0),
-    lambda run, o: run.compile(classifies(run.compile(o), sgd(o))), ways=(labels,))  # fmt: skip
+scenario(
+    drops_out,
+    lambda o, v: o.train(v == 3.0),
+    lambda run, o: run.compile(classifies(run.compile(o), sgd(o))),
+    ways=(labels,),
+)
 scenario(drops_out, lambda o, v: sets("p")(o[2], 0.1 * v), in_both_modes, ways=(labels,))
-scenario(lambda v: network(nn.BatchNorm1d(4)), lambda o, v: sets("eps")(o[2], 0.3 * v),
-    eager(lambda run, o: classifies(run.compile(o), sgd(o))), ways=(labels,))  # fmt: skip
+scenario(
+    lambda v: network(nn.BatchNorm1d(4)),
+    lambda o, v: sets("eps")(o[2], 0.3 * v),
+    eager(lambda run, o: classifies(run.compile(o), sgd(o))),
+    ways=(labels,),
+)
 
 
 # --- what the step keeps for the next call, or changes of what the caller sees
@@ -249,10 +288,19 @@ def counts(o, x):
     return o.net(x).detach() * (2.0 if o.calls > 5 else 1.0)
 
 
-scenario(Kept, sets("f"), first_time, follows, average, frozen, in_training, recorded_in_part,
-    lambda o, x: rv.autograd.grad((x * o.w * o.w * o.f).sum(), [o.w]), ways=(whole,))  # fmt: skip
-scenario(Kept, sets("f"), *map(eager, (with_hook, sets_gradient, reads_sometimes)),
-    ways=(whole,))  # fmt: skip
+scenario(
+    Kept,
+    sets("f"),
+    first_time,
+    follows,
+    average,
+    frozen,
+    in_training,
+    recorded_in_part,
+    lambda o, x: rv.autograd.grad((x * o.w * o.w * o.f).sum(), [o.w]),
+    ways=(whole,),
+)
+scenario(Kept, sets("f"), *map(eager, (with_hook, sets_gradient, reads_sometimes)), ways=(whole,))
 scenario(Kept, None, *map(eager, (remembers, renews_buffer, counts)), ways=(whole,))
 
 
@@ -282,8 +330,13 @@ def own_step(v):
 
 
 scenario(own_step, lambda o, v: sets("__defaults__")(o.step, (v,)), once, ways=(step_itself,))
-scenario(own_step, lambda o, v: sets("__code__")(o.step, (lambda x, f: o.train(x, f * 2)).__code__), once,
-    ways=(step_itself,), values=(1, 2, 3, 4))  # fmt: skip
+scenario(
+    own_step,
+    lambda o, v: sets("__code__")(o.step, (lambda x, f: o.train(x, f * 2)).__code__),
+    once,
+    ways=(step_itself,),
+    values=(1, 2, 3, 4),
+)
 
 
 # --- what the caller does after each call
@@ -297,10 +350,16 @@ def turning(v):
     return SimpleNamespace(value=v, tensor=rv.ones(3), call=abs, table={"a": [1.0, 2.0]})
 
 
-scenario(turning, None, lambda o, n: sets("value")(o, 1.0 + n % 5),
-    lambda o, n: sets("value")(o, 1.0 + n % 2), lambda o, n: sets("tensor")(o, rv.full((3,), n * 1.0)),
-    lambda o, n: sets("call")(o, lambda value: value * n), lambda o, n: sets("table")(o, {"a": [1.0, 2.0]}),
-    ways=(act_in_turn,))  # fmt: skip
+scenario(
+    turning,
+    None,
+    lambda o, n: sets("value")(o, 1.0 + n % 5),
+    lambda o, n: sets("value")(o, 1.0 + n % 2),
+    lambda o, n: sets("tensor")(o, rv.full((3,), n * 1.0)),
+    lambda o, n: sets("call")(o, lambda value: value * n),
+    lambda o, n: sets("table")(o, {"a": [1.0, 2.0]}),
+    ways=(act_in_turn,),
+)
 
 
 def trained_in_turn(run, s, act):
@@ -320,8 +379,15 @@ def saved_and_loaded(s, n):
         s.o.load_state_dict(s.saved[1])
 
 
-scenario(dropping, None, lambda s, n: s.m.train(n % 2 == 0), lambda s, n: rv.manual_seed(n),
-    lambda s, n: rv.randn(n), saved_and_loaded, ways=(trained_in_turn,))  # fmt: skip
+scenario(
+    dropping,
+    None,
+    lambda s, n: s.m.train(n % 2 == 0),
+    lambda s, n: rv.manual_seed(n),
+    lambda s, n: rv.randn(n),
+    saved_and_loaded,
+    ways=(trained_in_turn,),
+)
 
 
 # --- state of the library that does not matter
@@ -332,13 +398,22 @@ def another_program():
 
 
 for act in (
-    lambda v: rv.set_num_threads(int(v) % 2 + 1), lambda v: rv.set_rng_state(rv.get_rng_state()),
+    lambda v: rv.set_num_threads(int(v) % 2 + 1),
+    lambda v: rv.set_rng_state(rv.get_rng_state()),
     lambda v: rv.empty_cache(),
-    lambda v: another_program(), lambda v: rv.set_winograd(v % 2 == 0),
-):  # fmt: skip
-    scenario(drops_out, lambda o, v, act=act: act(v),
-        lambda run, o: run.compile(classifies(o, sgd(o, 0.1, 0.5))), ways=(labels,),
-        neutral=True)  # fmt: skip
-scenario(lambda v: nn.Conv2d(32, 32, 3, padding=1), lambda o, v: rv.set_winograd(v % 2 == 0),
+    lambda v: another_program(),
+    lambda v: rv.set_winograd(v % 2 == 0),
+):
+    scenario(
+        drops_out,
+        lambda o, v, act=act: act(v),
+        lambda run, o: run.compile(classifies(o, sgd(o, 0.1, 0.5))),
+        ways=(labels,),
+        neutral=True,
+    )
+scenario(
+    lambda v: nn.Conv2d(32, 32, 3, padding=1),
+    lambda o, v: rv.set_winograd(v % 2 == 0),
     lambda run, o: run.compile(lambda x, y: o(x.sum() * rv.ones(2, 32, 28, 28)).detach()),
-    ways=(labels,))  # fmt: skip
+    ways=(labels,),
+)

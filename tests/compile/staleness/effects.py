@@ -113,35 +113,55 @@ def effects(*acts, change=None, **more):
 
 # changes of objects that are no tensors: counts, containers, texts, logs, random numbers
 effects(
-    counts, lambda k, x, r: k.items.append(1.0), lambda k, x, r: k.table.update(n=len(k.table) + 1),
-    lambda k, x, r: k.text.write("step "), lambda k, x, r: print("step", file=k.text, flush=True),
-    lambda k, x, r: print("step"), lambda k, x, r: sys.stdout.write("step "),
-    lambda k, x, r: k.logger.info("step %d", 1), lambda k, x, r: random.random(),
-)  # fmt: skip
+    counts,
+    lambda k, x, r: k.items.append(1.0),
+    lambda k, x, r: k.table.update(n=len(k.table) + 1),
+    lambda k, x, r: k.text.write("step "),
+    lambda k, x, r: print("step", file=k.text, flush=True),
+    lambda k, x, r: print("step"),
+    lambda k, x, r: sys.stdout.write("step "),
+    lambda k, x, r: k.logger.info("step %d", 1),
+    lambda k, x, r: random.random(),
+)
 # numbers, texts, shapes and comparisons of tensors
 effects(
-    lambda k, x, r: k.items.append(float(r[0])), lambda k, x, r: k.items.append(str(r[0])),
-    lambda k, x, r: k.items.append(f"{r[0]:.3f}"), lambda k, x, r: k.items.append("%s" % r[0]),
-    lambda k, x, r: k.items.append(tuple(x.shape)), lambda k, x, r: k.items.append(tuple(x[x > 0].shape)),
-    lambda k, x, r: k.items.append(r[1].tolist()), lambda k, x, r: k.items.append(len([*x])),
-    lambda k, x, r: k.items.append(bool(r[0] > 0)), lambda k, x, r: k.items.append(0.0 in r[1]),
+    lambda k, x, r: k.items.append(float(r[0])),
+    lambda k, x, r: k.items.append(str(r[0])),
+    lambda k, x, r: k.items.append(f"{r[0]:.3f}"),
+    lambda k, x, r: k.items.append("%s" % r[0]),
+    lambda k, x, r: k.items.append(tuple(x.shape)),
+    lambda k, x, r: k.items.append(tuple(x[x > 0].shape)),
+    lambda k, x, r: k.items.append(r[1].tolist()),
+    lambda k, x, r: k.items.append(len([*x])),
+    lambda k, x, r: k.items.append(bool(r[0] > 0)),
+    lambda k, x, r: k.items.append(0.0 in r[1]),
     lambda k, x, r: k.items.append(rv.equal(x, x * 1.0)),
     lambda k, x, r: k.items.append(bool(rv.allclose(x, x * 1.0))),
-)  # fmt: skip
+)
 # tensors and copies of them; an attribute of a result
 effects(
-    keeps_input, notes, lambda k, x, r: k.items.append(r[0].detach().numpy().copy()),
+    keeps_input,
+    notes,
+    lambda k, x, r: k.items.append(r[0].detach().numpy().copy()),
     lambda k, x, r: k.items.append(np.asarray(r[1].detach()).copy()),
     lambda k, x, r: k.items.append(copy.deepcopy(r[1].detach())),
-)  # fmt: skip
+)
 # what a step stores and does not read, and the caller takes away between calls: each call stores it again
 effects(
-    stores, stores_an_item, stores_a_slice, lambda k, x, r: setattr(k, "called", 1),
-    lambda k, x, r: vars(k).update(called=1), lambda k, x, r: object.__setattr__(k, "called", 1),
-    lambda k, x, r: k.__setattr__("called", 1), lambda k, x, r: functools.partial(setattr, k)("called", 1),
-    lambda k, x, r: any(map(setattr, [k], ["called"], [1])), with_stack, appends_once,
-    change=Keeper.clear, neutral=True,
-)  # fmt: skip
+    stores,
+    stores_an_item,
+    stores_a_slice,
+    lambda k, x, r: setattr(k, "called", 1),
+    lambda k, x, r: vars(k).update(called=1),
+    lambda k, x, r: object.__setattr__(k, "called", 1),
+    lambda k, x, r: k.__setattr__("called", 1),
+    lambda k, x, r: functools.partial(setattr, k)("called", 1),
+    lambda k, x, r: any(map(setattr, [k], ["called"], [1])),
+    with_stack,
+    appends_once,
+    change=Keeper.clear,
+    neutral=True,
+)
 
 
 # --- tensors that outlive the step: where they are kept (KEEPS), and which (TENSORS)
@@ -175,9 +195,14 @@ def weakly(k, t):
 
 KEEPS = (as_last, lambda k, t: k.items.append(t), in_inner, in_class, in_table, in_tuple, in_closure, weakly)
 TENSORS = (
-    lambda x, r: x, lambda x, r: r[0].detach(), lambda x, r: r[1] * 2.0, lambda x, r: x[0],
-    lambda x, r: r[0], lambda x, r: r[1][0], lambda x, r: rv.randn(2),
-)  # fmt: skip
+    lambda x, r: x,
+    lambda x, r: r[0].detach(),
+    lambda x, r: r[1] * 2.0,
+    lambda x, r: x[0],
+    lambda x, r: r[0],
+    lambda x, r: r[1][0],
+    lambda x, r: rv.randn(2),
+)
 
 
 def keeps(keep, tensor):

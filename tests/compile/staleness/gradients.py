@@ -121,11 +121,25 @@ def stepped(run, s, step):
 
 paired = functools.partial(scenario, ways=(stepped,))  # paired(make a Pair, its change or None, *steps)
 ORDERS = (
-    "0g G g 0d D d", "0d D d 0g G g", "0d 0g D d G g", "D 0d D d 0d G g 0g", "D d 0d G g 0g", "=d D d =g G g",
-    "D d =d G g =g", "0d D d G g", "0g D d G g", "D d G g", "D D clip d 0d G g 0g", "None D by_hand",
-    "module=d D d module0g G g", "None D d None", "zero_ D by_hand", "D halve d", "G clip g 0g D d",
+    "0g G g 0d D d",
+    "0d D d 0g G g",
+    "0d 0g D d G g",
+    "D 0d D d 0d G g 0g",
+    "D d 0d G g 0g",
+    "=d D d =g G g",
+    "D d =d G g =g",
+    "0d D d G g",
+    "0g D d G g",
+    "D d G g",
+    "D D clip d 0d G g 0g",
+    "None D by_hand",
+    "module=d D d module0g G g",
+    "None D d None",
+    "zero_ D by_hand",
+    "D halve d",
+    "G clip g 0g D d",
     "0d D d g",  # updates what has no gradient
-)  # fmt: skip
+)
 for kind in (optim.Adam, optim.SGD):
     paired(lambda v, kind=kind: Pair(kind), None, *map(actions, ORDERS))
 for seed in range(40):

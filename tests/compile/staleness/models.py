@@ -6,7 +6,7 @@ change alters it between two calls. Compiled, each call must show the bits of th
 n` gets what was made and the number of the change, 1 to 3. `own` makes a class with these attributes, `given`
 sets attributes (objects.py).
 """
-# ruff: noqa: B023, I001
+# ruff: noqa: B023
 
 import copy
 import functools
@@ -19,9 +19,21 @@ from compile.staleness.judge import Case, patch
 from compile.staleness.objects import Plain, given, own
 from compile.staleness.scenario import changed, eager, empty, puts, scenario, sets
 from compile.staleness.small import (
-    Reads, classifies, descends, fitted, in_memory_of, in_one_vector, labelled, network, networks, node_of,
-    sgd, squares, trainer, used,
-)  # fmt: skip
+    Reads,
+    classifies,
+    descends,
+    fitted,
+    in_memory_of,
+    in_one_vector,
+    labelled,
+    network,
+    networks,
+    node_of,
+    sgd,
+    squares,
+    trainer,
+    used,
+)
 from ranvier import distributions, nn, optim
 from ranvier.nn import functional as F
 
@@ -105,34 +117,47 @@ def weight(s):
 
 
 RELU_LIKE = (nn.ReLU, nn.Sigmoid, nn.Tanh)
-changed(classifier(nn.Identity), lambda s, n: s.m.append(nn.Linear(3, 3)),
-    lambda s, n: s.m.insert(2, nn.Linear(4, 4)), inserts, lambda s, n: puts(1)(s.m, RELU_LIKE[n - 1]()),
-    lambda s, n: puts(3)(s.m, nn.Linear(4, 3)), lambda s, n: s.m.extend([nn.Tanh(), nn.Linear(3, 3)]),
+changed(
+    classifier(nn.Identity),
+    lambda s, n: s.m.append(nn.Linear(3, 3)),
+    lambda s, n: s.m.insert(2, nn.Linear(4, 4)),
+    inserts,
+    lambda s, n: puts(1)(s.m, RELU_LIKE[n - 1]()),
+    lambda s, n: puts(3)(s.m, nn.Linear(4, 3)),
+    lambda s, n: s.m.extend([nn.Tanh(), nn.Linear(3, 3)]),
     lambda s, n: setattr(s.m, "1", RELU_LIKE[n - 1]()),
-    lambda s, n: sets("data")(weight(s), rv.full((4, 3), 0.1 * n)), lambda s, n: weight(s).data.mul_(1.0 + n),
+    lambda s, n: sets("data")(weight(s), rv.full((4, 3), 0.1 * n)),
+    lambda s, n: weight(s).data.mul_(1.0 + n),
     lambda s, n: np.multiply(weight(s).data.numpy(), 1.0 + n, out=weight(s).data.numpy()),
     lambda s, n: sets("bias")(s.m[3], nn.Parameter(rv.full((3,), n * 1.0))),
     rv.no_grad()(lambda s, n: weight(s).copy_(rv.full((4, 3), 0.1 * n))),
-    rv.no_grad()(lambda s, n: puts(0)(weight(s), 0.3 * n)), lambda s, n: weight(s).detach()[0].mul_(1.0 + n),
+    rv.no_grad()(lambda s, n: puts(0)(weight(s), 0.3 * n)),
+    lambda s, n: weight(s).detach()[0].mul_(1.0 + n),
     lambda s, n: copy.copy(weight(s).detach()).mul_(1.0 + n),
     lambda s, n: descends(squares(s.m), sgd(s.m, 0.5))(rv.ones(4, 3)),
     lambda s, n: rv.compile(descends(squares(s.m), optim.Adam(s.m.parameters(), lr=0.1)))(rv.ones(4, 3)),
     lambda s, n: sets("weight")(s.m[3], nn.Parameter(weight(s).detach().T.clone())),
     lambda s, n: s.m.load_state_dict({name: w * (1.0 + n) for name, w in s.m.state_dict().items()}),
-    lambda s, n: s.m[0].reset_parameters(), without_bias,
+    lambda s, n: s.m[0].reset_parameters(),
+    without_bias,
     lambda s, n: given(s.m[0], weight=nn.Parameter(rv.full((4, 3), 0.1 * n)), alias=weight(s)),
     *(eager(patched(kind, "forward"), predicted_alone) for kind in (nn.Linear, nn.Sequential)),
     *(eager(patched(kind, "__call__")) for kind in (nn.Linear, nn.Sequential, nn.Module)),
     eager(lambda s, n: sets("forward")(s.m[1], lambda x: x * (1.0 + n)), predicted_alone),
-    eager(lambda s, n: sets("forward")(s.m, lambda x: type(s.m).forward(s.m, x) * (1.0 + n)),
-        predicted_alone))  # fmt: skip
-changed(classifier(lambda: nn.BatchNorm1d(4)), lambda s, n: s.m[2].weight.data.fill_(n * 1.0),
+    eager(
+        lambda s, n: sets("forward")(s.m, lambda x: type(s.m).forward(s.m, x) * (1.0 + n)), predicted_alone
+    ),
+)
+changed(
+    classifier(lambda: nn.BatchNorm1d(4)),
+    lambda s, n: s.m[2].weight.data.fill_(n * 1.0),
     lambda s, n: puts(2)(s.m, nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)),
     lambda s, n: sets("eps")(s.m[2], 0.3 * n),
     lambda s, n: sets("running_mean")(s.m[2], rv.full((4,), n * 1.0)),
     lambda s, n: s.m[2].running_mean.add_(n * 1.0),
     lambda s, n: np.add(s.m[2].running_mean.numpy(), n, out=s.m[2].running_mean.numpy()),
-    lambda s, n: sets("data")(s.m[2].running_mean, rv.full((4,), n * 1.0)))  # fmt: skip
+    lambda s, n: sets("data")(s.m[2].running_mean, rv.full((4,), n * 1.0)),
+)
 changed(classifier(lambda: nn.LeakyReLU(0.1)), lambda s, n: sets("negative_slope")(s.m[2], 0.2 * n))
 
 
@@ -162,46 +187,86 @@ for share in (in_one_vector, lambda m: in_memory_of(m, network(nn.BatchNorm1d(4)
 
 # what training alone shows
 SETTINGS = {
-    "lr": (0.2, 0.1, 0.3), "momentum": (0.2, 0.0, 0.5), "weight_decay": (0.2, 0.4, 0.0),
-    "nesterov": (True, False, True), "maximize": (True, False, True),
-}  # fmt: skip
+    "lr": (0.2, 0.1, 0.3),
+    "momentum": (0.2, 0.0, 0.5),
+    "weight_decay": (0.2, 0.4, 0.0),
+    "nesterov": (True, False, True),
+    "maximize": (True, False, True),
+}
 for name, values in SETTINGS.items():
-    changed(classifier(nn.Identity),
+    changed(
+        classifier(nn.Identity),
         lambda s, n, name=name, values=values: puts(name)(s.o.param_groups[0], values[n - 1]),
-        ways=TRAINED)  # fmt: skip
-changed(classifier(nn.Identity), lambda s, n: weight(s).requires_grad_(n % 2 == 0),
+        ways=TRAINED,
+    )
+changed(
+    classifier(nn.Identity),
+    lambda s, n: weight(s).requires_grad_(n % 2 == 0),
     lambda s, n: s.m[:-1].requires_grad_(n % 2 == 0),
-    lambda s, n: (sets("weight")(s.m[0], nn.Parameter(rv.full((4, 3), 0.1 * n))),
-        puts("params")(s.o.param_groups[0], list(s.m.parameters()))),
-    lambda s, n: s.o.state.clear(), lambda s, n: s.o.param_groups.clear(),
-    lambda s, n: s.o.param_groups[0]["params"].pop(), lambda s, n: sets("label_smoothing")(s.t.loss, 0.1 * n),
+    lambda s, n: (
+        sets("weight")(s.m[0], nn.Parameter(rv.full((4, 3), 0.1 * n))),
+        puts("params")(s.o.param_groups[0], list(s.m.parameters())),
+    ),
+    lambda s, n: s.o.state.clear(),
+    lambda s, n: s.o.param_groups.clear(),
+    lambda s, n: s.o.param_groups[0]["params"].pop(),
+    lambda s, n: sets("label_smoothing")(s.t.loss, 0.1 * n),
     lambda s, n: sets("weight")(s.t.loss, rv.tensor([1.0 + n, 1.0, 1.0])),
     lambda s, n: sets("ignore_index")(s.t.loss, n % 3),
     lambda s, n: s.o.load_state_dict(optim.SGD(s.m.parameters(), lr=0.3, momentum=0.1 * n).state_dict()),
     lambda s, n: sets("forward")(s.t.loss, lambda output, y: F.cross_entropy(output, y) * (1.0 + n)),
-    ways=TRAINED)  # fmt: skip
-changed(classifier(lambda: nn.Dropout(0.5)), lambda s, n: sets("p")(s.m[2], 0.0 if n % 2 else 0.3),
-    ways=TRAINED)  # fmt: skip
-changed(classifier(lambda: nn.BatchNorm1d(4)), lambda s, n: sets("momentum")(s.m[2], 0.2 * n),
-    lambda s, n: s.m[2].reset_running_stats(), ways=TRAINED)  # fmt: skip
-changed(classifier(lambda: nn.BatchNorm1d(4)), lambda s, n: s.m[2].train(n % 2 == 0),
-    lambda s, n: s.m.train(n % 2 == 0), ways=(in_step,))  # fmt: skip
-changed(classifier(nn.Identity, optimizer=functools.partial(optim.Adam, lr=0.05)),
-    lambda s, n: s.o.param_groups[0].update(betas=(0.3 * n, 0.9)), lambda s, n: s.o.state.clear(),
-    lambda s, n: [state["exp_avg"].fill_(0) for state in s.o.state.values()], ways=TRAINED)  # fmt: skip
-changed(classifier(nn.Identity),
+    ways=TRAINED,
+)
+changed(
+    classifier(lambda: nn.Dropout(0.5)), lambda s, n: sets("p")(s.m[2], 0.0 if n % 2 else 0.3), ways=TRAINED
+)
+changed(
+    classifier(lambda: nn.BatchNorm1d(4)),
+    lambda s, n: sets("momentum")(s.m[2], 0.2 * n),
+    lambda s, n: s.m[2].reset_running_stats(),
+    ways=TRAINED,
+)
+changed(
+    classifier(lambda: nn.BatchNorm1d(4)),
+    lambda s, n: s.m[2].train(n % 2 == 0),
+    lambda s, n: s.m.train(n % 2 == 0),
+    ways=(in_step,),
+)
+changed(
+    classifier(nn.Identity, optimizer=functools.partial(optim.Adam, lr=0.05)),
+    lambda s, n: s.o.param_groups[0].update(betas=(0.3 * n, 0.9)),
+    lambda s, n: s.o.state.clear(),
+    lambda s, n: [state["exp_avg"].fill_(0) for state in s.o.state.values()],
+    ways=TRAINED,
+)
+changed(
+    classifier(nn.Identity),
     lambda s, n: sets("optimizer")(s.t, optim.Adam(s.m.parameters(), lr=0.01 * n)),
-    lambda s, n: sets("clip_grad_norm")(s.t, 0.01 * n), lambda s, n: sets("clip_grad_value")(s.t, 0.01 * n),
+    lambda s, n: sets("clip_grad_norm")(s.t, 0.01 * n),
+    lambda s, n: sets("clip_grad_value")(s.t, 0.01 * n),
     lambda s, n: sets("accumulate")(s.t, 1 + n % 2),
-    lambda s, n: sets("model")(s.t, nn.Sequential(*s.m, nn.Tanh())), ways=(FIT, IN_TURN))  # fmt: skip
+    lambda s, n: sets("model")(s.t, nn.Sequential(*s.m, nn.Tanh())),
+    ways=(FIT, IN_TURN),
+)
 for more in ({"accumulate": 2}, {"clip_grad_norm": 0.1}, {"l1": 0.01, "l2": 0.01}, {"metrics": ["accuracy"]}):
-    changed(lambda v, more=more: given(classifier(lambda: nn.Dropout(0.5))(v), settings=more),
-        lambda s, n: s.o.param_groups[0].update(lr=0.2 / n), lambda s, n: sets("p")(s.m[2], 0.1 * n),
-        lambda s, n: s.m[0].requires_grad_(n % 2 == 0), lambda s, n: puts(1)(s.m, RELU_LIKE[n - 1]()),
-        ways=FITS)  # fmt: skip
-changed(classifier(nn.Identity), lambda s, n: gc.collect(), lambda s, n: s.m.state_dict(),
-    lambda s, n: copy.deepcopy(s.m), lambda s, n: s.m(rv.ones(2, 3)).sum().backward(),
-    lambda s, n: s.m.eval().train(), ways=TRAINED, neutral=True)  # fmt: skip
+    changed(
+        lambda v, more=more: given(classifier(lambda: nn.Dropout(0.5))(v), settings=more),
+        lambda s, n: s.o.param_groups[0].update(lr=0.2 / n),
+        lambda s, n: sets("p")(s.m[2], 0.1 * n),
+        lambda s, n: s.m[0].requires_grad_(n % 2 == 0),
+        lambda s, n: puts(1)(s.m, RELU_LIKE[n - 1]()),
+        ways=FITS,
+    )
+changed(
+    classifier(nn.Identity),
+    lambda s, n: gc.collect(),
+    lambda s, n: s.m.state_dict(),
+    lambda s, n: copy.deepcopy(s.m),
+    lambda s, n: s.m(rv.ones(2, 3)).sum().backward(),
+    lambda s, n: s.m.eval().train(),
+    ways=TRAINED,
+    neutral=True,
+)
 
 # --- hooks with a factor: added between calls, removed, or one whose factor changes or counts its calls
 HOOKS = (
@@ -214,7 +279,7 @@ HOOKS = (
     lambda m, f: m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(f())),
     lambda m, f: node_of(m[0].weight).register_prehook(lambda gradients: (gradients[0] * f(),)),
     lambda m, f: node_of(m[0].weight).register_hook(lambda gi, go: (m[0].weight.grad.mul_(f()), None)[1]),
-)  # fmt: skip
+)
 for hook in HOOKS:
     simple = classifier(nn.Identity)
 
@@ -237,8 +302,12 @@ for hook in HOOKS:
 
     changed(simple, lambda s, n, hook=hook: hook(s.m, lambda: 1.0 + n), ways=TRAINED)
     changed(after_another, lambda s, n, hook=hook: hook(s.m, lambda: 1.0 + n), ways=TRAINED)
-    scenario(hooked, lambda s, v: s.handles.pop().remove() if s.handles else hook(s.m, lambda: 3.0), hook,
-        ways=(in_step,))  # fmt: skip
+    scenario(
+        hooked,
+        lambda s, v: s.handles.pop().remove() if s.handles else hook(s.m, lambda: 3.0),
+        hook,
+        ways=(in_step,),
+    )
     scenario(hooked, sets("factor"), hook, ways=(in_step,))
     scenario(counting, None, eager(hook), ways=(in_step,))
 
@@ -258,11 +327,20 @@ def renewed(v):
 
 
 PAIRS, CURRENT = [], None
-scenario(lambda v: renewed(v) or Plain(PAIRS[0]), lambda o, v: sets("value")(o, PAIRS[v]), lambda o: o.value,
-    values=(0, 1, 0, 1), ways=(two_trained, two_predicted))  # fmt: skip
-scenario(lambda v: renewed(v) or globals().update(CURRENT=PAIRS[0]),
-    lambda o, v: globals().update(CURRENT=PAIRS[v]), lambda o: CURRENT, values=(0, 1, 0, 1),
-    ways=(two_trained, two_predicted))  # fmt: skip
+scenario(
+    lambda v: renewed(v) or Plain(PAIRS[0]),
+    lambda o, v: sets("value")(o, PAIRS[v]),
+    lambda o: o.value,
+    values=(0, 1, 0, 1),
+    ways=(two_trained, two_predicted),
+)
+scenario(
+    lambda v: renewed(v) or globals().update(CURRENT=PAIRS[0]),
+    lambda o, v: globals().update(CURRENT=PAIRS[v]),
+    lambda o: CURRENT,
+    values=(0, 1, 0, 1),
+    ways=(two_trained, two_predicted),
+)
 
 
 # --- models that are used in other ways than by calling them
@@ -292,17 +370,28 @@ def replaces_first(o, v):
     o.m[0] = o.m[0].requires_grad_(False) if v == 3.0 else nn.Linear(3, 3)
 
 
-scenario(of_three, replaces_first, lambda o, x: x @ o.m[0].weight,
-    lambda o, x: F.linear(x, o.m[0].weight, o.m[0].bias), lambda o, x: o.m[0].forward(x),
-    lambda o, x: o.m.forward(x), lambda o, x: x @ o.m.get_parameter("0.weight"),
+scenario(
+    of_three,
+    replaces_first,
+    lambda o, x: x @ o.m[0].weight,
+    lambda o, x: F.linear(x, o.m[0].weight, o.m[0].bias),
+    lambda o, x: o.m[0].forward(x),
+    lambda o, x: o.m.forward(x),
+    lambda o, x: x @ o.m.get_parameter("0.weight"),
     lambda o, x: o.m.get_submodule("0")(x),
     lambda o, x: sum((p * p).sum() for p in o.m.parameters()) * x.mean(),
-    lambda o, x: x @ dict(o.m.named_parameters())["0.weight"], lambda o, x: x @ next(iter(o.m.parameters())),
-    layers_by, linear_ones, lambda o, x: o.m[:1](x), lambda o, x: o.m[-1](o.m[0](x)),
-    lambda o, x: nn.Linear.forward(o.m[0], x), lambda o, x: x[:, :2] @ o.m[0].weight[:2],
+    lambda o, x: x @ dict(o.m.named_parameters())["0.weight"],
+    lambda o, x: x @ next(iter(o.m.parameters())),
+    layers_by,
+    linear_ones,
+    lambda o, x: o.m[:1](x),
+    lambda o, x: o.m[-1](o.m[0](x)),
+    lambda o, x: nn.Linear.forward(o.m[0], x),
+    lambda o, x: x[:, :2] @ o.m[0].weight[:2],
     lambda o, x: o.m(x) * (o.m.state_dict()["0.weight"] ** 2).sum(),
     eager(lambda o, x: vars(o.m)["0"](x) if "0" in vars(o.m) else o.m[0](x)),
-    ways=(used_otherwise,))  # fmt: skip
+    ways=(used_otherwise,),
+)
 
 
 def by_layers(o, x):
@@ -312,8 +401,11 @@ def by_layers(o, x):
 
 
 for kind in (list, nn.ModuleList):
-    scenario(lambda v, kind=kind: kind([nn.Linear(3, 3), nn.Linear(3, 3)]),
-        lambda o, v: o.append(nn.Linear(3, 3)) if v < 4 else o.pop(0), by_layers)  # fmt: skip
+    scenario(
+        lambda v, kind=kind: kind([nn.Linear(3, 3), nn.Linear(3, 3)]),
+        lambda o, v: o.append(nn.Linear(3, 3)) if v < 4 else o.pop(0),
+        by_layers,
+    )
 
 
 # --- a model of the user, whose forward reads settings of many kinds
@@ -333,8 +425,13 @@ def reads_in_fit(run, m, read):
 def reads(change, read, *ways, neutral=False):
     """change: of the model and the number of the change; ways: where it may run eagerly."""
     given_ways = (reads_in_step,) if neutral else (reads_in_step, reads_alone, reads_in_fit)
-    scenario(lambda v: Reads(read), lambda m, v: change(m, int(v) - 1), eager(read, *ways) if ways else read,
-        ways=given_ways, neutral=neutral)  # fmt: skip
+    scenario(
+        lambda v: Reads(read),
+        lambda m, v: change(m, int(v) - 1),
+        eager(read, *ways) if ways else read,
+        ways=given_ways,
+        neutral=neutral,
+    )
 
 
 def slices(m, x):
@@ -364,27 +461,41 @@ def late(m, x):
 reads(lambda m, n: sets("index")(m, n % 3), lambda m, x: m.layers[m.index](x))
 reads(lambda m, n: sets("stop")(m, n % 3 + 1), slices)
 reads(lambda m, n: m.order.append("b") if n < 3 else m.order.reverse(), named)
-reads(lambda m, n: sets("kind")(m, ("relu", "sigmoid", "exp")[n - 1]),
-    lambda m, x: getattr(rv, m.kind)(m.layers[0](x)), reads_in_fit)  # fmt: skip
+reads(
+    lambda m, n: sets("kind")(m, ("relu", "sigmoid", "exp")[n - 1]),
+    lambda m, x: getattr(rv, m.kind)(m.layers[0](x)),
+    reads_in_fit,
+)
 reads(lambda m, n: sets("count")(m, n + 1), lambda m, x: m.layers[0](x) * (lambda o: o.count)(m))
 reads(lambda m, n: sets("count")(m, n + 1), lambda m, x: m.layers[0](x) * m.__dict__["count"], reads_in_fit)
 reads(lambda m, n: (m.table.update(scale=1.0 + n), m.cache.clear()), cached, reads_in_step, reads_in_fit)
-reads(lambda m, n: sets("late")(m, 1.0 + n), lambda m, x: m.layers[0](x) * getattr(m, "late", 1.0),
-    reads_in_fit)  # fmt: skip
+reads(
+    lambda m, n: sets("late")(m, 1.0 + n), lambda m, x: m.layers[0](x) * getattr(m, "late", 1.0), reads_in_fit
+)
 reads(lambda m, n: sets("late")(m, 1.0 + n), late)
-reads(lambda m, n: vars(m).pop("index", None),
-    lambda m, x: m.layers[0](x) * (1.0 if hasattr(m, "index") else 2.0), reads_in_fit)  # fmt: skip
-reads(lambda m, n: setattr(m, f"more{n}", nn.Identity()),
-    lambda m, x: m.layers[0](x) * len(list(m.children())))  # fmt: skip
-reads(lambda m, n: setattr(m, f"w{n}", nn.Parameter(rv.ones(1))),
-    lambda m, x: m.layers[0](x) * len(list(m.parameters())))  # fmt: skip
+reads(
+    lambda m, n: vars(m).pop("index", None),
+    lambda m, x: m.layers[0](x) * (1.0 if hasattr(m, "index") else 2.0),
+    reads_in_fit,
+)
+reads(
+    lambda m, n: setattr(m, f"more{n}", nn.Identity()), lambda m, x: m.layers[0](x) * len(list(m.children()))
+)
+reads(
+    lambda m, n: setattr(m, f"w{n}", nn.Parameter(rv.ones(1))),
+    lambda m, x: m.layers[0](x) * len(list(m.parameters())),
+)
 reads(lambda m, n: sets("forward")(m, lambda x: m.layers[n - 1](x)), lambda m, x: m.layers[0](x), reads_alone)
 reads(lambda m, n: sets("p")(m.own, 0.2 * n), lambda m, x: m.own(m.layers[0](x)))
 reads(lambda m, n: sets("eps")(m.norm, 0.1 * n), lambda m, x: m.norm(m.layers[0](x)))
 reads(lambda m, n: given(m, epoch=n, limit=n), lambda m, x: m.layers[0](x), neutral=True)
 for part in (lambda m: m, lambda m: m.layers[1], lambda m: m.own):
-    scenario(lambda v, part=part: Reads(lambda m, x: m.layers[0](x) * (2.0 if part(m).training else 1.0)),
-        lambda m, v, part=part: part(m).train(v == 3.0), part, ways=(reads_in_step,))  # fmt: skip
+    scenario(
+        lambda v, part=part: Reads(lambda m, x: m.layers[0](x) * (2.0 if part(m).training else 1.0)),
+        lambda m, v, part=part: part(m).train(v == 3.0),
+        part,
+        ways=(reads_in_step,),
+    )
 
 
 # --- what a step reads from objects of the library
@@ -393,17 +504,37 @@ def named_weights(o):
 
 
 BOOLS = (True, False, True, False)
-scenario(lambda v: nn.Linear(1, 1), lambda o, v: o.train(v), lambda o: 2.0 if o.training else 3.0,
-    values=BOOLS)  # fmt: skip
-scenario(lambda v: nn.Parameter(rv.ones(1)), lambda o, v: o.requires_grad_(v),
-    lambda o: 2.0 if o.requires_grad else 3.0, values=BOOLS)  # fmt: skip
-scenario(lambda v: nn.Parameter(rv.ones(1)), sets("grad"), lambda o: 2.0 if o.grad is None else 3.0,
-    values=(None, rv.ones(1), None, rv.ones(1)))  # fmt: skip
+scenario(
+    lambda v: nn.Linear(1, 1), lambda o, v: o.train(v), lambda o: 2.0 if o.training else 3.0, values=BOOLS
+)
+scenario(
+    lambda v: nn.Parameter(rv.ones(1)),
+    lambda o, v: o.requires_grad_(v),
+    lambda o: 2.0 if o.requires_grad else 3.0,
+    values=BOOLS,
+)
+scenario(
+    lambda v: nn.Parameter(rv.ones(1)),
+    sets("grad"),
+    lambda o: 2.0 if o.grad is None else 3.0,
+    values=(None, rv.ones(1), None, rv.ones(1)),
+)
 scenario(lambda v: rv.ones(1), lambda o, v: sets("data")(o, rv.ones(int(v))), lambda o: float(o.shape[0]))
-scenario(lambda v: own(rv.Tensor, gain=v)(rv.ones(3)),
-    lambda o, v: sets("__class__")(o, own(rv.Tensor, gain=v)), lambda o: o.gain)  # fmt: skip
-scenario(lambda v: nn.Sequential(nn.Linear(1, 1)), lambda o, v: o.append(nn.Linear(1, 1)), named_weights,
-    lambda o: float(sum(p.numel() for p in o.parameters())), lambda o: 1.0 + len(o),
-    eager(lambda o: len(repr(o)) / 10))  # fmt: skip
-scenario(lambda v: distributions.Normal(rv.zeros(1), rv.ones(1), validate_args=False),
-    lambda o, v: sets("loc")(o, rv.ones(1) * v), lambda o, x: x * o.log_prob(rv.ones(1)).exp())  # fmt: skip
+scenario(
+    lambda v: own(rv.Tensor, gain=v)(rv.ones(3)),
+    lambda o, v: sets("__class__")(o, own(rv.Tensor, gain=v)),
+    lambda o: o.gain,
+)
+scenario(
+    lambda v: nn.Sequential(nn.Linear(1, 1)),
+    lambda o, v: o.append(nn.Linear(1, 1)),
+    named_weights,
+    lambda o: float(sum(p.numel() for p in o.parameters())),
+    lambda o: 1.0 + len(o),
+    eager(lambda o: len(repr(o)) / 10),
+)
+scenario(
+    lambda v: distributions.Normal(rv.zeros(1), rv.ones(1), validate_args=False),
+    lambda o, v: sets("loc")(o, rv.ones(1) * v),
+    lambda o, x: x * o.log_prob(rv.ones(1)).exp(),
+)

@@ -6,7 +6,7 @@ eagerly (judge.py). A step may also run eagerly, with a warning, only where `eag
 `lambda t, n` gets what was made and the number of the change, 1 to 3. `own` makes a class with these
 attributes, `given` sets attributes (objects.py).
 """
-# ruff: noqa: B009, I001, RUF015
+# ruff: noqa: B009, RUF015
 
 import functools
 import itertools
@@ -18,8 +18,19 @@ from compile.staleness.judge import Case, patch
 from compile.staleness.objects import given, own
 from compile.staleness.scenario import changed, eager, empty, puts, scenario, sets, whole
 from compile.staleness.small import (
-    Ahead, Small, Two, add_group, descends, fitted, load_state, network, own_step, sgd, squares, trainer,
-)  # fmt: skip
+    Ahead,
+    Small,
+    Two,
+    add_group,
+    descends,
+    fitted,
+    load_state,
+    network,
+    own_step,
+    sgd,
+    squares,
+    trainer,
+)
 from optim.problem import CASES
 from ranvier import nn, optim
 from ranvier.optim import hooks, lr_scheduler, swa_utils
@@ -52,8 +63,13 @@ for kind, settings in CASES:
         if name == "initial_accumulator_value" or (name == "momentum" and "nesterov" in settings):
             continue  # it is read once; Nesterov's needs one from the beginning
         others = {key: own for key, own in settings.items() if key != name}
-        scenario(two(KINDS[kind], **others), lambda t, v, name=name: puts(name)(t.groups[0], v), two,
-            values=(None, value, another(value), value), ways=(steps,))  # fmt: skip
+        scenario(
+            two(KINDS[kind], **others),
+            lambda t, v, name=name: puts(name)(t.groups[0], v),
+            two,
+            values=(None, value, another(value), value),
+            ways=(steps,),
+        )
 
 # every rule, also of halves: the rate and a parameter change
 for name, kind in KINDS.items():
@@ -73,23 +89,44 @@ def other_optimizer(t, n):
 
 
 for make in (two(optim.Adam), two(optim.SGD, momentum=0.9), two(optim.RMSprop, centered=True)):
-    changed(make, add_group, lambda t, n: puts(0)(t.groups, {**t.groups[0], "lr": 0.1 * n}),
-        lambda t, n: t.groups.clear(), lambda t, n: t.optimizer.state.clear(),
+    changed(
+        make,
+        add_group,
+        lambda t, n: puts(0)(t.groups, {**t.groups[0], "lr": 0.1 * n}),
+        lambda t, n: t.groups.clear(),
+        lambda t, n: t.optimizer.state.clear(),
         lambda t, n: sets("param_groups")(t.optimizer, [{**t.groups[0], "lr": 0.1 * n}]),
-        lambda t, n: t.state.clear(), another_parameter, lambda t, n: t.optimizer.state.pop(t.a, None),
-        lambda t, n: t.groups[0].update(params=[t.a] if n % 2 else [t.a, t.b]), load_state,
+        lambda t, n: t.state.clear(),
+        another_parameter,
+        lambda t, n: t.optimizer.state.pop(t.a, None),
+        lambda t, n: t.groups[0].update(params=[t.a] if n % 2 else [t.a, t.b]),
+        load_state,
         lambda t, n: t.optimizer.step(),
         lambda t, n: t.optimizer.load_state_dict(type(t.optimizer)([t.a, t.b], lr=0.1 * n).state_dict()),
-        other_optimizer, lambda t, n: sets("optimizer")(t, type(t.optimizer)([t.a, t.b], lr=0.05)),
+        other_optimizer,
+        lambda t, n: sets("optimizer")(t, type(t.optimizer)([t.a, t.b], lr=0.05)),
         lambda t, n: t.groups[0].update(lr=np.float64(0.1 * n), weight_decay=0.1),
-        lambda t, n: t.a.requires_grad_(n % 2 == 0))  # fmt: skip
-changed(two(optim.Adam, groups=True), lambda t, n: t.groups.pop() if n < 3 else None,
-    lambda t, n: t.groups.reverse(), lambda t, n: t.groups[1].update(betas=(0.1 * n, 0.9)))  # fmt: skip
-changed(two(optim.Adam), lambda t, n: t.state["exp_avg"].fill_(0),
+        lambda t, n: t.a.requires_grad_(n % 2 == 0),
+    )
+changed(
+    two(optim.Adam, groups=True),
+    lambda t, n: t.groups.pop() if n < 3 else None,
+    lambda t, n: t.groups.reverse(),
+    lambda t, n: t.groups[1].update(betas=(0.1 * n, 0.9)),
+)
+changed(
+    two(optim.Adam),
+    lambda t, n: t.state["exp_avg"].fill_(0),
     lambda t, n: t.state.update(exp_avg=np.full(3, 0.1 * n, np.float32)),
-    lambda t, n: t.state["step"].fill_(0), lambda t, n: t.state.update(step=np.array(0.0)))  # fmt: skip
-changed(two(optim.Adam), lambda t, n: t.optimizer.defaults.update(lr=0.1 * n),
-    lambda t, n: t.optimizer.zero_grad(), neutral=True)  # fmt: skip
+    lambda t, n: t.state["step"].fill_(0),
+    lambda t, n: t.state.update(step=np.array(0.0)),
+)
+changed(
+    two(optim.Adam),
+    lambda t, n: t.optimizer.defaults.update(lr=0.1 * n),
+    lambda t, n: t.optimizer.zero_grad(),
+    neutral=True,
+)
 
 
 # --- hooks of steps: of one optimizer or of all, the first, after another one was removed, in a wrapped step
@@ -194,8 +231,14 @@ def other_memory_of_state(t, n):
 
 
 for kind in (optim.Adam, functools.partial(optim.SGD, momentum=0.5)):
-    changed(two(kind), lambda t, n: sets("data")(t.a, t.a.data * 0.5), other_memory_of_state,
-        lambda t, n: sets("grad")(t.a, None), without_one, ways=(updated,))  # fmt: skip
+    changed(
+        two(kind),
+        lambda t, n: sets("data")(t.a, t.a.data * 0.5),
+        other_memory_of_state,
+        lambda t, n: sets("grad")(t.a, None),
+        without_one,
+        ways=(updated,),
+    )
 
 
 def tuples(t, n):
@@ -210,13 +253,15 @@ def tuple_of_groups(t, n):
 changed(two(optim.SGD), without_one, tuples, tuple_of_groups, lambda t, n: t.groups.clear(), ways=(zeroed,))
 
 GRADIENTS = (
-    lambda t, n: t.optimizer.zero_grad(), lambda t, n: t.optimizer.zero_grad(set_to_none=False),
+    lambda t, n: t.optimizer.zero_grad(),
+    lambda t, n: t.optimizer.zero_grad(set_to_none=False),
     lambda t, n: sets("grad")(t.a, None),
-    lambda t, n: sets("grad")(t.a, rv.full((3,), n * 1.0)), lambda t, n: t.a.grad.zero_(),
+    lambda t, n: sets("grad")(t.a, rv.full((3,), n * 1.0)),
+    lambda t, n: t.a.grad.zero_(),
     lambda t, n: sets("grad")(t.a, t.a.grad * 0.5),
     lambda t, n: nn.utils.clip_grad_norm_([t.a, t.b], 0.1),
     lambda t, n: sets("grad")(t.a, rv.from_numpy(np.ones(3, np.float32) * n)),
-)  # fmt: skip
+)
 changed(two(optim.SGD, momentum=0.9), *GRADIENTS, ways=(carried, without_a))
 changed(two(optim.SGD, momentum=0.9), lambda t, n: (t.a * 2).sum().backward(), ways=(carried, dropped))
 changed(two(optim.SGD, momentum=0.9), lambda t, n: sets("grad")(t.a, rv.full((3,), n * 1.0)), ways=(dropped,))
@@ -237,13 +282,18 @@ def in_steps(run, t, _):
 
 
 for schedule_of in (
-    lambda o: lr_scheduler.StepLR(o, 1, 0.5), lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 / (e + 1)),
+    lambda o: lr_scheduler.StepLR(o, 1, 0.5),
+    lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 / (e + 1)),
     lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 2, cycle_momentum=False),
     lambda o: lr_scheduler.OneCycleLR(o, 0.1, 20, cycle_momentum=False),
-):  # fmt: skip
+):
     for kind in (optim.SGD, optim.Adam):
-        scenario(lambda v, kind=kind, of=schedule_of: SimpleNamespace(kind=kind, schedule_of=of),
-            lambda t, v: t.schedule.step(), schedule_of, ways=(in_steps, in_fit))  # fmt: skip
+        scenario(
+            lambda v, kind=kind, of=schedule_of: SimpleNamespace(kind=kind, schedule_of=of),
+            lambda t, v: t.schedule.step(),
+            schedule_of,
+            ways=(in_steps, in_fit),
+        )
 
 
 def reading(run, o, read):
@@ -262,22 +312,43 @@ def own_optimizer(v):
     return SimpleNamespace(small=small, o=given(small.optimizer, gain=v))
 
 
-scenario(with_schedule, lambda o, v: o.s.step(), lambda o: o.s.get_lr()[0], lambda o: o.s.get_last_lr()[0],
-    lambda o: o.o.param_groups[0]["lr"], lambda o: sum(group["lr"] for group in o.o.param_groups),
-    lambda o: getattr(o.o, "param_groups")[0]["lr"], lambda o: o.o.state_dict()["param_groups"][0]["lr"],
-    lambda o: 1.0 + o.s.last_epoch, eager(lambda o: vars(o.o)["param_groups"][0]["lr"]),
-    eager(lambda o: float(len(repr(o.o)))), eager(lambda o: float(len(f"{o.o}"))),
-    ways=(reading,))  # fmt: skip
-scenario(with_schedule, lambda o, v: o.o.param_groups[0].update(momentum=0.1 * (v % 2)),
-    lambda o: 2.0 if o.o.param_groups[0]["momentum"] else 1.0, ways=(reading,))  # fmt: skip
-scenario(with_schedule, lambda o, v: o.o.defaults.update(lr=v), lambda o: o.o.defaults["lr"],
+scenario(
+    with_schedule,
+    lambda o, v: o.s.step(),
+    lambda o: o.s.get_lr()[0],
+    lambda o: o.s.get_last_lr()[0],
+    lambda o: o.o.param_groups[0]["lr"],
+    lambda o: sum(group["lr"] for group in o.o.param_groups),
+    lambda o: getattr(o.o, "param_groups")[0]["lr"],
+    lambda o: o.o.state_dict()["param_groups"][0]["lr"],
+    lambda o: 1.0 + o.s.last_epoch,
+    eager(lambda o: vars(o.o)["param_groups"][0]["lr"]),
+    eager(lambda o: float(len(repr(o.o)))),
+    eager(lambda o: float(len(f"{o.o}"))),
+    ways=(reading,),
+)
+scenario(
+    with_schedule,
+    lambda o, v: o.o.param_groups[0].update(momentum=0.1 * (v % 2)),
+    lambda o: 2.0 if o.o.param_groups[0]["momentum"] else 1.0,
+    ways=(reading,),
+)
+scenario(
+    with_schedule,
+    lambda o, v: o.o.defaults.update(lr=v),
+    lambda o: o.o.defaults["lr"],
     eager(lambda o: [d["lr"] for d in vars(o.o).values() if type(d) is dict and "lr" in d][0]),
-    ways=(reading,))  # fmt: skip
+    ways=(reading,),
+)
 scenario(own_optimizer, lambda o, v: sets("gain")(o.o, v), lambda o: o.o.gain, ways=(reading,))
 scenario(own_optimizer, lambda o, v: sets("step")(type(o.o), own_step), lambda o: 1.5, ways=(reading,))
 scenario(own_optimizer, lambda o, v: sets("step")(o.o, lambda: own_step(o.o)), lambda o: 1.5, ways=(reading,))
-scenario(with_schedule, lambda o, v: patch(optim.SGD, "step", lambda self, closure=None: None), lambda o: 1.5,
-    ways=(reading,))  # fmt: skip
+scenario(
+    with_schedule,
+    lambda o, v: patch(optim.SGD, "step", lambda self, closure=None: None),
+    lambda o: 1.5,
+    ways=(reading,),
+)
 scenario(with_schedule, lambda o, v: sets("zero_grad")(o.o, lambda: None), lambda o: 1.5, ways=(reading,))
 for change, read in (
     (
@@ -358,14 +429,37 @@ def schedules(o, x):
     return loss
 
 
-scenario(Line, sets("k"), sets_rate, adds_up, by_hand, lambda o, x: (o.two.step(x), o.descend(x) * o.k),
-    *(lambda o, x, norm=norm: o.descend(x,
-        lambda: nn.utils.clip_grad_norm_(o.line.parameters(), 0.1 * o.k, norm)) for norm in (1.0, 2.0, INF)),
-    ways=(whole,))  # fmt: skip
-scenario(Line, lambda o, v: sets("pull")(o.ahead, 0.1 * v),
-    lambda o, x: descends(squares(o.line), o.ahead)(x), ways=(whole,))  # fmt: skip
+scenario(
+    Line,
+    sets("k"),
+    sets_rate,
+    adds_up,
+    by_hand,
+    lambda o, x: (o.two.step(x), o.descend(x) * o.k),
+    *(
+        lambda o, x, norm=norm: o.descend(
+            x, lambda: nn.utils.clip_grad_norm_(o.line.parameters(), 0.1 * o.k, norm)
+        )
+        for norm in (1.0, 2.0, INF)
+    ),
+    ways=(whole,),
+)
+scenario(
+    Line,
+    lambda o, v: sets("pull")(o.ahead, 0.1 * v),
+    lambda o, x: descends(squares(o.line), o.ahead)(x),
+    ways=(whole,),
+)
 scenario(Line, None, averages, counts, eager(schedules), ways=(whole,))
-scenario(Line, lambda o, v: o.clipped.append(o.line.bias) if v == 2.0 else o.clipped.pop(),
-    lambda o, x: o.descend(x, lambda: nn.utils.clip_grad_value_(o.clipped, 0.01)), ways=(whole,))  # fmt: skip
-scenario(Line, lambda o, v: o.other.param_groups[0].update(lr=0.1 * v),
-    eager(lambda o, x: o.other.step(lambda: gradients(o, x))), ways=(whole,))  # fmt: skip
+scenario(
+    Line,
+    lambda o, v: o.clipped.append(o.line.bias) if v == 2.0 else o.clipped.pop(),
+    lambda o, x: o.descend(x, lambda: nn.utils.clip_grad_value_(o.clipped, 0.01)),
+    ways=(whole,),
+)
+scenario(
+    Line,
+    lambda o, v: o.other.param_groups[0].update(lr=0.1 * v),
+    eager(lambda o, x: o.other.step(lambda: gradients(o, x))),
+    ways=(whole,),
+)

@@ -5,7 +5,6 @@ compiled and eagerly (judge.py). The keys of SCENARIOS are names, as "code:90.1 
 the number at this line and the way, which is the function that builds the step. The ways stand in scenario.py
 and in the files of the scenarios.
 """
-# ruff: noqa: I001
 
 import os
 from dataclasses import replace
@@ -13,9 +12,22 @@ from dataclasses import replace
 import pytest
 import ranvier as rv
 from compile.staleness import (  # noqa: F401
-    calls, code, compiled, effects, gradients, memory, models, operations, optimizers, places, random_steps,
-    settings, training, unwatched, values,
-)  # fmt: skip
+    calls,
+    code,
+    compiled,
+    effects,
+    gradients,
+    memory,
+    models,
+    operations,
+    optimizers,
+    places,
+    random_steps,
+    settings,
+    training,
+    unwatched,
+    values,
+)
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
 from compile.staleness.scenario import SCENARIOS
 from support.grouped import grouped

@@ -51,9 +51,13 @@ def tied():
 
 def images(momentum=0.1):
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4, momentum=momentum), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Flatten(), nn.Linear(16, 3),
-    )  # fmt: skip
+        nn.Conv2d(2, 4, 3, bias=False),
+        nn.BatchNorm2d(4, momentum=momentum),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
 
 
 def descend(parameters, gradients=None):
@@ -309,9 +313,13 @@ def projected_descent(m, o, more):
 
 def critic():
     return nn.Sequential(
-        nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.InstanceNorm2d(3, affine=True), nn.LeakyReLU(0.2),
-        nn.Dropout(0.2), nn.Flatten(), nn.Linear(27, 1),
-    )  # fmt: skip
+        nn.Conv2d(2, 3, 3, stride=2, padding=1),
+        nn.InstanceNorm2d(3, affine=True),
+        nn.LeakyReLU(0.2),
+        nn.Dropout(0.2),
+        nn.Flatten(),
+        nn.Linear(27, 1),
+    )
 
 
 @of(critic, 2, 6, 6)

@@ -7,7 +7,7 @@ may also run eagerly, with a warning, only where its use is marked by `eager(...
 these attributes, `given` sets attributes (objects.py). `small.train(x, factor)` (small.py) updates a weight
 by a loss that has this factor.
 """
-# ruff: noqa: B023, C417, I001, SIM300, UP031
+# ruff: noqa: B023, C417, SIM300, UP031
 
 import collections
 import decimal
@@ -24,9 +24,27 @@ import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case, default_inputs
 from compile.staleness.objects import (
-    NAN, Always, Bits, Color, Level, Never, Number, Odd, Pair, Plain, Raises, Rich, Slotted, Text, given,
-    innermost, kinds, looped, own, signs,
-)  # fmt: skip
+    NAN,
+    Always,
+    Bits,
+    Color,
+    Level,
+    Never,
+    Number,
+    Odd,
+    Pair,
+    Plain,
+    Raises,
+    Rich,
+    Slotted,
+    Text,
+    given,
+    innermost,
+    kinds,
+    looped,
+    own,
+    signs,
+)
 from compile.staleness.scenario import eager, scenario, sets, takes_input, whole
 from compile.staleness.small import Small
 from ranvier.nn import functional as F
@@ -144,11 +162,13 @@ for kind in (Always, Never, Raises):
     contained([[kind(f)] for f in FOUR], lambda v: v[0].value)
 contained([{"a": Always(f)} for f in FOUR], lambda v: v["a"].value)
 contained([[0.0] * 700 + [f] + [0.0] * 300 for f in FOUR], eager(lambda v: float(v[700]), passed))
-contained(([1], [1, 2], [], [1]), lambda v: float(len(v)), lambda v: 1.0 if v else 3.0,
-    lambda v: float(sum(v)))  # fmt: skip
+contained(
+    ([1], [1, 2], [], [1]), lambda v: float(len(v)), lambda v: 1.0 if v else 3.0, lambda v: float(sum(v))
+)
 contained(([1], [1, 2], [], [1]), lambda v: 1.0 if 2 in v else 3.0, lambda v: (lambda *a: 1.0 + len(a))(*v))
-contained(([1], [4, 2], [3], [1]), lambda v: float(max(v)), lambda v: float(sorted(v)[0]),
-    lambda v: v[-1] * 1.0)  # fmt: skip
+contained(
+    ([1], [4, 2], [3], [1]), lambda v: float(max(v)), lambda v: float(sorted(v)[0]), lambda v: v[-1] * 1.0
+)
 contained(([0], [0, 1], [], [1]), lambda v: 1.0 + any(v), lambda v: 1.0 + all(v))
 contained((["a"], ["a", "b"], ["ccc"], []), lambda v: float(len(",".join(v))))
 contained(([[1]], [[2]], [[3, 4]], [[1]]), lambda v: float(v[0][0]))
@@ -163,28 +183,63 @@ refilled(([4, 3], [12, 1], [6, 2, 1], [4, 3]), lambda v, x: x.reshape(v)[0].mean
 refilled(([0, 0], [1, 0], [1, 2], [0, 0]), lambda v, x: x * F.pad(x, v).mean())
 refilled(([0], [1], [0, 1], [0]), lambda v, x: x * x[:, v].sum(), lambda v, x: x * x.flip(v))
 refilled(([1, 3], [2, 2], [3, 1], [1, 3]), lambda v, x: x * rv.split(x, v)[0].sum())
-refilled(([1.0], [2.0], [3.0, 4.0], [1.0]), lambda v, x: x * rv.full((3,), v[0]),
+refilled(
+    ([1.0], [2.0], [3.0, 4.0], [1.0]),
+    lambda v, x: x * rv.full((3,), v[0]),
     lambda v, x: x * rv.cat([x * a for a in v]).sum(),
-    lambda v, x: functools.reduce(lambda y, a: y * a, v, x), lambda v, x: x * rv.tensor(v).sum(),
-    lambda v, x: x * float(np.sum(v)), lambda v, x: x * rv.constant(np.array(v, np.float32)).sum(),
-    lambda v, x: x * v.copy()[-1], lambda v, x: x * sum(map(lambda a: a * 2, v)),
-    lambda v, x: x * sum(itertools.chain(v, v)), lambda v, x: x * heapq.nlargest(1, v)[0],
-    lambda v, x: x * math.prod(v), lambda v, x: x * functools.reduce(operator.mul, v),
-    lambda v, x: x * statistics.mean(v), lambda v, x: x * max(v, key=lambda a: -a))  # fmt: skip
+    lambda v, x: functools.reduce(lambda y, a: y * a, v, x),
+    lambda v, x: x * rv.tensor(v).sum(),
+    lambda v, x: x * float(np.sum(v)),
+    lambda v, x: x * rv.constant(np.array(v, np.float32)).sum(),
+    lambda v, x: x * v.copy()[-1],
+    lambda v, x: x * sum(map(lambda a: a * 2, v)),
+    lambda v, x: x * sum(itertools.chain(v, v)),
+    lambda v, x: x * heapq.nlargest(1, v)[0],
+    lambda v, x: x * math.prod(v),
+    lambda v, x: x * functools.reduce(operator.mul, v),
+    lambda v, x: x * statistics.mean(v),
+    lambda v, x: x * max(v, key=lambda a: -a),
+)
 refilled(([("a", 1.0)], [("a", 2.0)], [("a", 3.0)], [("a", 1.0)]), lambda v, x: x * dict(v)["a"])
 refilled((["1", "5"], ["2", "5"], ["3", "5"], ["1", "5"]), eager(lambda v, x: x * float("{}.{}".format(*v))))
-refilled(([1], [1, 2], [], [1]), lambda v, x: x * len(v * 2), lambda v, x: x * (2.0 if v == [1] else 3.0),
-    lambda v, x: x * len(repr(v)), lambda v, x: x * len(dict.fromkeys(v)),
-    lambda v, x: x * (1 + collections.Counter(v)[2]), eager(lambda v, x: x * len(json.dumps(v))))  # fmt: skip
+refilled(
+    ([1], [1, 2], [], [1]),
+    lambda v, x: x * len(v * 2),
+    lambda v, x: x * (2.0 if v == [1] else 3.0),
+    lambda v, x: x * len(repr(v)),
+    lambda v, x: x * len(dict.fromkeys(v)),
+    lambda v, x: x * (1 + collections.Counter(v)[2]),
+    eager(lambda v, x: x * len(json.dumps(v))),
+)
 # --- an object whose special methods all use its number
-scenario(Odd, sets("value"), lambda v: 1.0 if v else 3.0, lambda v: float(len(v)), lambda v: sum(v),
-    lambda v: 1.0 if 3 in v else 3.0, lambda v: 1.0 if v == 3 else 3.0, lambda v: float(v),
-    lambda v: 1.0 if v != 3 else 3.0, lambda v: 1.0 if v < 3 else 3.0, lambda v: 1.0 if 3 > v else 3.0,
-    lambda v: int(v) * 1.0, lambda v: sum([1.0 for _ in range(v)]), lambda v: v + 1.0, lambda v: 1.0 + v,
-    lambda v: 2.0 * v, lambda v: -v * 1.0, lambda v: abs(v) * 1.0, lambda v: round(v) * 1.0,
-    lambda v: float(len(str(v))), lambda v: v[0] * 1.0, lambda v: float(len(f"{v}")),
-    lambda v: 1.0 if v in [3, 7] else 3.0, lambda v: 1.0 if sorted([v, Odd(3)])[0] is v else 3.0,
-    eager(lambda v: float(hash(v) % 100)), values=(1, 3, 2, 4))  # fmt: skip
+scenario(
+    Odd,
+    sets("value"),
+    lambda v: 1.0 if v else 3.0,
+    lambda v: float(len(v)),
+    lambda v: sum(v),
+    lambda v: 1.0 if 3 in v else 3.0,
+    lambda v: 1.0 if v == 3 else 3.0,
+    lambda v: float(v),
+    lambda v: 1.0 if v != 3 else 3.0,
+    lambda v: 1.0 if v < 3 else 3.0,
+    lambda v: 1.0 if 3 > v else 3.0,
+    lambda v: int(v) * 1.0,
+    lambda v: sum([1.0 for _ in range(v)]),
+    lambda v: v + 1.0,
+    lambda v: 1.0 + v,
+    lambda v: 2.0 * v,
+    lambda v: -v * 1.0,
+    lambda v: abs(v) * 1.0,
+    lambda v: round(v) * 1.0,
+    lambda v: float(len(str(v))),
+    lambda v: v[0] * 1.0,
+    lambda v: float(len(f"{v}")),
+    lambda v: 1.0 if v in [3, 7] else 3.0,
+    lambda v: 1.0 if sorted([v, Odd(3)])[0] is v else 3.0,
+    eager(lambda v: float(hash(v) % 100)),
+    values=(1, 3, 2, 4),
+)
 
 
 # --- a number that is a Tensor of one element, where Python or an op wants a number
@@ -198,25 +253,76 @@ def numbered(*reads, values=(1, 2, 1, 2)):
     scenario(rv.tensor, lambda o, v: o.fill_(v), *map(eager, reads), ways=(whole,), values=values)
 
 
-numbered(lambda n, x: x[n], lambda n, x: x[n:], lambda n, x: x[:n], lambda n, x: x[::n], lambda n, x: x[:, n],
-    lambda n, x: x[n, 1:], lambda n, x: x[..., n], lambda n, x: x[n, None], lambda n, x: x[n, n],
-    lambda n, x: x[[n, 0]], lambda n, x: x[[0, 1], n], lambda n, x: x[rv.tensor([0, 2]), n],
-    lambda n, x: placed(x, n), lambda n, x: placed(x, (n, 0)), lambda n, x: placed(x, slice(n)),
-    lambda n, x: placed(x, (rv.tensor([0, 2]), n)), lambda n, x: placed(x, [n, 0]))  # fmt: skip
-numbered(lambda n, x: rv.zeros(n), lambda n, x: rv.zeros((n, 2)), lambda n, x: rv.ones(n),
-    lambda n, x: rv.full((n,), 1.0), lambda n, x: rv.full((2,), n), lambda n, x: rv.full_like(x, n),
-    lambda n, x: rv.arange(n), lambda n, x: rv.arange(0, 9, n), lambda n, x: rv.linspace(0, n, 3),
-    lambda n, x: rv.linspace(0, 1, n), lambda n, x: rv.eye(3, n), lambda n, x: rv.randn(n),
-    lambda n, x: rv.rand((n, 2)), lambda n, x: rv.randint(n, (5,)), lambda n, x: rv.randint(0, 9, (n,)),
-    lambda n, x: rv.randperm(n), lambda n, x: rv.tensor([n, 2]), lambda n, x: rv.tensor(n),
-    lambda n, x: rv.as_tensor([n]), lambda n, x: rv.Tensor([n, 2]), values=(2, 3, 2, 3))  # fmt: skip
-numbered(lambda n, x: x * range(9)[n], lambda n, x: x * [1.0, 2.0, 3.0][n], lambda n, x: x * int(n),
-    lambda n, x: sum([x for _ in range(n)]), lambda n, x: x * float(n), lambda n, x: x * n.tolist(),
-    lambda n, x: x if n > 1 else -x, lambda n, x: x * {1: 2.0, 2: 3.0}[int(n)], lambda n, x: x * math.sqrt(n),
-    lambda n, x: x * operator.index(n), lambda n, x: x * float(f"{n:d}"), lambda n, x: x * max(1.5, n),
-    lambda n, x: x * (3 in n.reshape(1) + 1), lambda n, x: x * math.floor(n), lambda n, x: x * x.size(n - 1),
-    lambda n, x: x * complex(n).real, lambda n, x: x * any([n - 1, 0]), lambda n, x: x * "ab".find("abc"[n]),
-    lambda n, x: x * len(bytes(n)), lambda n, x: x * n.numpy(), lambda n, x: x * n**2, lambda n, x: x**n,
-    lambda n, x: x * -n, lambda n, x: x * (n > 1), lambda n, x: rv.tensor([1, 2]) << n,
-    lambda n, x: rv.tensordot(x[:3], x[:3], n), lambda n, x: x.masked_fill(x > 0, n),
-    lambda n, x: rv.where(x > 0, n, x), lambda n, x: x.clone().fill_(n))  # fmt: skip
+numbered(
+    lambda n, x: x[n],
+    lambda n, x: x[n:],
+    lambda n, x: x[:n],
+    lambda n, x: x[::n],
+    lambda n, x: x[:, n],
+    lambda n, x: x[n, 1:],
+    lambda n, x: x[..., n],
+    lambda n, x: x[n, None],
+    lambda n, x: x[n, n],
+    lambda n, x: x[[n, 0]],
+    lambda n, x: x[[0, 1], n],
+    lambda n, x: x[rv.tensor([0, 2]), n],
+    lambda n, x: placed(x, n),
+    lambda n, x: placed(x, (n, 0)),
+    lambda n, x: placed(x, slice(n)),
+    lambda n, x: placed(x, (rv.tensor([0, 2]), n)),
+    lambda n, x: placed(x, [n, 0]),
+)
+numbered(
+    lambda n, x: rv.zeros(n),
+    lambda n, x: rv.zeros((n, 2)),
+    lambda n, x: rv.ones(n),
+    lambda n, x: rv.full((n,), 1.0),
+    lambda n, x: rv.full((2,), n),
+    lambda n, x: rv.full_like(x, n),
+    lambda n, x: rv.arange(n),
+    lambda n, x: rv.arange(0, 9, n),
+    lambda n, x: rv.linspace(0, n, 3),
+    lambda n, x: rv.linspace(0, 1, n),
+    lambda n, x: rv.eye(3, n),
+    lambda n, x: rv.randn(n),
+    lambda n, x: rv.rand((n, 2)),
+    lambda n, x: rv.randint(n, (5,)),
+    lambda n, x: rv.randint(0, 9, (n,)),
+    lambda n, x: rv.randperm(n),
+    lambda n, x: rv.tensor([n, 2]),
+    lambda n, x: rv.tensor(n),
+    lambda n, x: rv.as_tensor([n]),
+    lambda n, x: rv.Tensor([n, 2]),
+    values=(2, 3, 2, 3),
+)
+numbered(
+    lambda n, x: x * range(9)[n],
+    lambda n, x: x * [1.0, 2.0, 3.0][n],
+    lambda n, x: x * int(n),
+    lambda n, x: sum([x for _ in range(n)]),
+    lambda n, x: x * float(n),
+    lambda n, x: x * n.tolist(),
+    lambda n, x: x if n > 1 else -x,
+    lambda n, x: x * {1: 2.0, 2: 3.0}[int(n)],
+    lambda n, x: x * math.sqrt(n),
+    lambda n, x: x * operator.index(n),
+    lambda n, x: x * float(f"{n:d}"),
+    lambda n, x: x * max(1.5, n),
+    lambda n, x: x * (3 in n.reshape(1) + 1),
+    lambda n, x: x * math.floor(n),
+    lambda n, x: x * x.size(n - 1),
+    lambda n, x: x * complex(n).real,
+    lambda n, x: x * any([n - 1, 0]),
+    lambda n, x: x * "ab".find("abc"[n]),
+    lambda n, x: x * len(bytes(n)),
+    lambda n, x: x * n.numpy(),
+    lambda n, x: x * n**2,
+    lambda n, x: x**n,
+    lambda n, x: x * -n,
+    lambda n, x: x * (n > 1),
+    lambda n, x: rv.tensor([1, 2]) << n,
+    lambda n, x: rv.tensordot(x[:3], x[:3], n),
+    lambda n, x: x.masked_fill(x > 0, n),
+    lambda n, x: rv.where(x > 0, n, x),
+    lambda n, x: x.clone().fill_(n),
+)
