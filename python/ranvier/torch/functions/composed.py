@@ -1,13 +1,15 @@
 """Functions of PyTorch that are made of this library's: decompositions, `segment_reduce`, and new tensors.
 
-Among the new tensors are those on given memory or with given strides, and complex ones (`created`).
+The new tensors are those on the memory of a buffer, with chosen strides, and complex ones (`make_complex`).
+Complex Tensors are pairs of real ones here (`torch/tensors/pairs.py`). `installation/paths.json` says which
+name of torch each function has.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from ranvier.tensors.memory import Array, bools
 from ranvier.tensors.types import DtypeLike, ShapeLike
 from ranvier.torch.tensors.pair_functions import complex_of, view_as_complex
 from ranvier.torch.tensors.pairs import as_complex
+
+_Module = TypeVar("_Module", bound=Module)
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
@@ -52,31 +56,34 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
     """
     if M is not None:
         A = A - rv.broadcast_to(rv.as_tensor(M), A.shape)
-    wide = A.shape[-2] < A.shape[-1]
-    if wide:
+    is_wide = A.shape[-2] < A.shape[-1]
+    if is_wide:
         A = A.mT
     columns = 6 if q is None else q
     steps = 2 if niter is None else niter
-    basis = rv.linalg.qr(A @ rv.randn(A.shape[-1], columns, dtype=A.dtype)).Q
+    samples = A @ rv.randn(A.shape[-1], columns, dtype=A.dtype)
+    basis = rv.linalg.qr(samples).Q
     for _ in range(steps):
-        basis = rv.linalg.qr(A @ rv.linalg.qr(A.mT @ basis).Q).Q
+        row_basis = rv.linalg.qr(A.mT @ basis).Q
+        basis = rv.linalg.qr(A @ row_basis).Q
     u, s, vh = rv.linalg.svd(basis.mT @ A, full_matrices=False)
     u = basis @ u
     v = vh.mT
-    if wide:
+    if is_wide:
         return SVD(v, s, u)
     return SVD(u, s, v)
 
 
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
-    """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
-    count = min(6, *A.shape[-2:]) if q is None else q
+    """`svd_lowrank` of A minus the means of its columns. q None: min(6, rows, columns)."""
+    if q is None:
+        q = min(6, *A.shape[-2:])
     if center:
         A = A - A.mean(-2, True)
-    return svd_lowrank(A, count, niter)
+    return svd_lowrank(A, q, niter)
 
 
-def skip_init(module_cls: Callable[..., Module], *args: Any, **kwargs: Any) -> Any:
+def skip_init(module_cls: Callable[..., _Module], *args: Any, **kwargs: Any) -> _Module:
     """A module whose parameters' first values do not matter: it takes no numbers of the random stream."""
     with rv.random.fork_rng():
         return module_cls(*args, **kwargs)
@@ -92,15 +99,16 @@ def eig(A: Tensor) -> Eig:
     >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues.real
     tensor([2., 3.])
     """
-    return _eigen("eig", A)
+    return _decompose("eig", A)
 
 
 def eigvals(A: Tensor) -> rv.Tensor:
     """The eigenvalues that :func:`eig` gives."""
-    return _eigen("eigvals", A).eigenvalues
+    return _decompose("eigvals", A).eigenvalues
 
 
-def _eigen(name: str, A: Tensor) -> Eig:
+def _decompose(name: str, A: Tensor) -> Eig:
+    """`eig`, with errors that begin with the name of the function that was called."""
     A = rv.as_tensor(A)
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ValueError(f"[{name}] got A of shape {A.shape}; expected square matrices")
@@ -116,33 +124,41 @@ def _eigen(name: str, A: Tensor) -> Eig:
 
 
 def _complex_tensor(numbers: Array) -> Any:
+    """A complex Tensor of NumPy's complex numbers."""
     pairs = np.stack([numbers.real, numbers.imag], -1)
     return view_as_complex(rv.from_numpy(pairs))
 
 
-def created(function: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
-    """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
+def make_complex(function: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """The complex result of a function that makes tensors, such as zeros of a complex dtype.
+
+    function, args, settings: the call as the program wrote it. Returns None if the function has no complex
+    results.
+    """
     name = function.__name__
     dtype = settings.get("dtype")
     if name in ("tensor", "as_tensor", "asarray", "from_numpy"):
         array = np.asarray(args[0])
-        wide = hasattr(args[0], "dtype") and array.itemsize > 8
-        double = wide if dtype is None else dtype == rv.complex128
-        if double:
+        if dtype is None:
+            # Python's numbers have the default precision, arrays keep theirs
+            is_double = hasattr(args[0], "dtype") and array.itemsize > np.dtype(np.complex64).itemsize
+        else:
+            is_double = dtype == rv.complex128
+        if is_double:
             return as_complex(array.astype(np.complex128))
         return as_complex(array.astype(np.complex64))
     if name == "full":
-        return _filled(function, *args, **settings)
+        return _full(function, *args, **settings)
     settings = {**settings, "dtype": dtype}
     if isinstance(dtype, rv.dtype):
         settings["dtype"] = dtype.to_real()
-    if name in ("rand", "randn"):  # the two parts of a number are drawn one after the other, as in PyTorch
+    if name in ("rand", "randn"):  # real and imaginary part are drawn one after the other, as in PyTorch
         size = args
         if isinstance(args[0], (tuple, list)):
             size = args[0]
         pairs = function(*size, 2, **settings)
-        if name == "randn":  # each part has half of the variance
-            pairs = pairs * 0.5**0.5
+        if name == "randn":
+            pairs = pairs * 0.5**0.5  # each of the two has half of the variance
         return view_as_complex(pairs)
     if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
         real = function(*args, **settings)
@@ -150,10 +166,14 @@ def created(function: Callable[..., Any], args: Sequence[Any], settings: dict[st
     return None
 
 
-def _filled(
-    function: Callable[..., Tensor], size: ShapeLike, fill_value: complex, dtype: Any = None, **settings: Any
+def _full(
+    function: Callable[..., Tensor],
+    size: ShapeLike,
+    fill_value: complex,
+    dtype: rv.dtype | None = None,
+    **settings: Any,
 ) -> Any:
-    """rv.full of a complex number: the real and the imaginary part are filled separately."""
+    """function, which is rv.full, of a complex number: both parts are filled separately."""
     if dtype is not None:
         dtype = dtype.to_real()
     real = function(size, float(fill_value.real), dtype=dtype, **settings)
@@ -176,16 +196,13 @@ def clipped_sigmoid(x: Tensor) -> rv.Tensor:
     return rv.clamp(rv.sigmoid(x), min=limits.tiny, max=1.0 - limits.eps)
 
 
-_EMPTY = {"sum": 0.0, "prod": 1.0, "mean": float("nan"), "amax": -float("inf"), "amin": float("inf")}
-
-
 def lp_pool1d(
     input: Tensor,
     norm_type: float,
     kernel_size: ShapeLike,
     stride: ShapeLike | None = None,
     ceil_mode: bool = False,
-) -> Any:
+) -> Tensor:
     """y[o] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, L) or (C, L).
 
     >>> import ranvier as rv
@@ -193,13 +210,19 @@ def lp_pool1d(
     tensor([[ 5., 10.]])
     """
     windows = (1, kernel_size)
-    steps = None if stride is None else (1, stride)
-    batched = input.ndim == 3
-    rows = input if batched else input.unsqueeze(0)
-    y = rv.nn.functional.lp_pool2d(rows.unsqueeze(-2), norm_type, windows, steps, ceil_mode).squeeze(-2)
-    if batched:
+    strides = None if stride is None else (1, stride)
+    is_batch = input.ndim == 3
+    if not is_batch:
+        input = input.unsqueeze(0)
+    images = input.unsqueeze(-2)  # of one row
+    y = rv.nn.functional.lp_pool2d(images, norm_type, windows, strides, ceil_mode).squeeze(-2)
+    if is_batch:
         return y
     return y.squeeze(0)
+
+
+# What a segment without rows gives, by the name of the reduction in `scatter_reduce`.
+_EMPTY = {"sum": 0.0, "prod": 1.0, "mean": float("nan"), "amax": -float("inf"), "amin": float("inf")}
 
 
 def segment_reduce(
@@ -212,12 +235,12 @@ def segment_reduce(
     axis: int = 0,
     unsafe: bool = False,
     initial: float | None = None,
-) -> Any:
+) -> Tensor:
     """The sum, mean, product, max or min of consecutive rows, `lengths[i]` of them or from `offsets[i]` on.
 
-    initial: what each begins with, and what no rows give.
+    initial: what each segment begins with, and what one without rows gives.
 
-    Raises ValueError: another reduction or axis, or lengths that are not those of the rows.
+    Raises ValueError for another reduction or axis, and for lengths that are not those of the rows.
 
     >>> import ranvier as rv
     >>> segment_reduce(rv.tensor([1.0, 2.0, 5.0]), "max", lengths=rv.tensor([2, 1]))
@@ -231,23 +254,25 @@ def segment_reduce(
             "expected sum, mean, prod, max or min, axis 0, and one vector of lengths with this sum"
         )
     if initial is None:
-        empty = _EMPTY[name]  # what a segment without rows gives
+        empty = _EMPTY[name]
     else:
         empty = float(initial)
     start = empty
     if name == "mean" and initial is None:
         start = 0.0
     shape = (len(counts), *data.shape[1:])
-    ones = (1,) * (data.ndim - 1)
-    places = rv.arange(len(counts)).repeat_interleave(counts).view(-1, *ones).expand(data.shape)
+    ones = (1,) * (data.ndim - 1)  # the other dimensions of a row, to which vectors are broadcast
+    segments = rv.arange(len(counts)).repeat_interleave(counts)  # of each row
+    index = segments.view(-1, *ones).expand(data.shape)
     starts = rv.full(shape, start, dtype=data.dtype)
     if name != "mean":
-        return rv.scatter_reduce(starts, 0, places, data, name)
-    y = rv.scatter_reduce(starts, 0, places, data, "sum")
-    return rv.where(counts.eq(0).view(-1, *ones), empty, y / counts.clamp(min=1).view(-1, *ones))
+        return rv.scatter_reduce(starts, 0, index, data, name)
+    sums = rv.scatter_reduce(starts, 0, index, data, "sum")
+    means = sums / counts.clamp(min=1).view(-1, *ones)
+    return rv.where(counts.eq(0).view(-1, *ones), empty, means)
 
 
-def row_starts(input: Tensor, size: int, *, out_int32: bool = False) -> Any:
+def row_starts(input: Tensor, size: int, *, out_int32: bool = False) -> Tensor:
     """For sorted row numbers: where each of `size` rows begins, and the end, as in the format of compressed
     rows.
 
@@ -260,13 +285,17 @@ def row_starts(input: Tensor, size: int, *, out_int32: bool = False) -> Any:
 
 # --- memory
 def frombuffer(
-    buffer: Any, *, dtype: DtypeLike, count: int = -1, offset: int = 0, requires_grad: bool = False
+    buffer: bytes | bytearray | memoryview | Array,
+    *,
+    dtype: DtypeLike,
+    count: int = -1,
+    offset: int = 0,
+    requires_grad: bool = False,
 ) -> rv.Tensor:
     """A tensor on the memory of a buffer, such as a bytearray or an array.
 
     It is a copy if the buffer is read-only, and for bools if some bytes are neither 0 nor 1. offset: in
-    bytes.
-    count: the number of elements; -1 for all that follow.
+    bytes. count: the number of elements; -1 for all that follow.
     """
     array = np.frombuffer(buffer, dtype, count, offset)
     if array.dtype.kind == "b":
@@ -313,13 +342,14 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], **settings: Any) -
     >>> empty_strided((2, 3), (1, 2)).stride()
     (1, 2)
     """
-    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))  # the place of the last element
     if all(size):
         count = last + 1
     else:
         count = 0
-    grad = settings.pop("requires_grad", False)
-    return rv.empty(count, **settings).as_strided(size, stride).detach().requires_grad_(grad)
+    requires_grad = settings.pop("requires_grad", False)
+    memory = rv.empty(count, **settings)
+    return memory.as_strided(size, stride).detach().requires_grad_(requires_grad)
 
 
 def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **settings: Any) -> rv.Tensor:

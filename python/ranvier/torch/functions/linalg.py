@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.tensors.types import DtypeLike
+
+NormOrder: TypeAlias = float | str | None
+"""Which norm of a matrix: a number, "fro" or "nuc"; None: the usual one."""
 
 SolveEx = namedtuple("SolveEx", "result info")
 LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
-    """linalg.solve as `result`, which is NaN for a singular A; `info` is the place of the first pivot that is
-    0, counted from 1, or 0."""
+    """linalg.solve as `result`, which is NaN for a singular A.
+
+    `info` is the place of the first pivot that is 0, counted from 1, or 0 for a matrix with an inverse.
+    """
     info = rv.linalg.inv_ex(A.detach()).info
     if not info.any():
         return SolveEx(rv.linalg.solve(A, B, left=left), info)
     if check_errors:
         raise rv.linalg.LinAlgError("[solve_ex] got a singular matrix; expected one with an inverse")
-    bad = info.bool()[..., None, None]
-    result = rv.linalg.solve(rv.where(bad, rv.eye(A.shape[-1], dtype=A.dtype), A), B, left=left)
+    is_singular = info.bool()[..., None, None]
+    identity = rv.eye(A.shape[-1], dtype=A.dtype)
+    result = rv.linalg.solve(rv.where(is_singular, identity, A), B, left=left)
     if result.ndim == 1:
-        bad = bad[..., 0]
-    return SolveEx(rv.where(bad, math.nan, result), info)
+        is_singular = is_singular[..., 0]
+    return SolveEx(rv.where(is_singular, math.nan, result), info)
 
 
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
@@ -38,10 +44,11 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     (0, 2)
     """
     LU, pivots = rv.linalg.lu_factor(A, pivot=pivot)
-    zero = LU.detach().diagonal(dim1=-2, dim2=-1).eq(0)
-    if zero.shape[-1] == 0:
-        return LUFactorEx(LU, pivots, rv.zeros(zero.shape[:-1], dtype=rv.int32))
-    info = ((zero.int().argmax(-1) + 1) * zero.any(-1)).int()
+    is_zero = LU.detach().diagonal(dim1=-2, dim2=-1).eq(0)  # which columns have no pivot
+    if is_zero.shape[-1] == 0:
+        return LUFactorEx(LU, pivots, rv.zeros(is_zero.shape[:-1], dtype=rv.int32))
+    first = is_zero.int().argmax(-1) + 1
+    info = (first * is_zero.any(-1)).int()
     if check_errors and info.any():
         raise rv.linalg.LinAlgError("[lu_factor_ex] got a singular matrix; expected one with an inverse")
     return LUFactorEx(LU, pivots, info)
@@ -66,11 +73,12 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     return A.diagonal(offset, dim1, dim2)
 
 
-def cond(A: Tensor, p: Any = None) -> Tensor:
-    """The condition number: the norm of A times that of its inverse; infinite for a singular A, and, but for
-    the norms of singular values, for one with NaN. It is 0 for matrices without elements.
+def cond(A: Tensor, p: NormOrder = None) -> Tensor:
+    """The condition number: the norm of A times that of its inverse.
 
-    Raises ValueError for NaN if p is None, 2, -2 or "nuc".
+    It is infinite for a singular A, and 0 for matrices without elements. p: the norm; None, 2, -2 and "nuc"
+    are those of singular values, which raise LinAlgError for NaN. With others it is infinite for an A with
+    NaN.
     """
     if 0 in A.shape[-2:]:
         return A.sum((-2, -1))
@@ -95,15 +103,17 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of A as a matrix: its first `ind` dimensions are the rows."""
     rows = math.prod(A.shape[:ind])
-    return rv.linalg.inv(A.reshape(rows, -1)).reshape(*A.shape[ind:], *A.shape[:ind])
+    inverse = rv.linalg.inv(A.reshape(rows, -1))
+    return inverse.reshape(*A.shape[ind:], *A.shape[:ind])
 
 
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
-    """X with tensordot(A, X, X.ndim) = B."""
+    """X with tensordot(A, X, X.ndim) = B. dims: the dimensions of A that are moved to its end before."""
     last = [d % A.ndim for d in dims or ()]
     first = [d for d in range(A.ndim) if d not in last]
     A = A.permute(first + last)
-    return rv.linalg.solve(A.reshape(B.numel(), -1), B.flatten()).reshape(A.shape[B.ndim :])
+    matrix = A.reshape(B.numel(), -1)
+    return rv.linalg.solve(matrix, B.flatten()).reshape(A.shape[B.ndim :])
 
 
 def falling_vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
@@ -122,8 +132,10 @@ def falling_vander(x: Tensor, N: int | None = None, increasing: bool = False) ->
 
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
-    """The first n columns of the product of H_i = I - tau_i v_i v_i^T, as `geqrf` gives them: v_i (m) has 0
-    above its diagonal element, 1 there, and column i of A (..., m, n) below; tau (..., k), k <= n <= m.
+    """The first n columns of the product of H_i = I - tau_i v_i v_i^T, as `geqrf` gives them.
+
+    A: (..., m, n). tau: (..., k), k <= n <= m. v_i (m,) has 0 above its element i, 1 there, and below it
+    column i of A.
 
     >>> import ranvier as rv
     >>> householder_product(rv.tensor([[5.0], [1.0]]), rv.tensor([1.0]))
@@ -158,10 +170,10 @@ def lobpcg(
     tol: float | None = None,
     largest: bool | None = None,
     method: str | None = None,
-    tracker: Any = None,
-    ortho_iparams: Any = None,
-    ortho_fparams: Any = None,
-    ortho_bparams: Any = None,
+    tracker: Callable[..., None] | None = None,
+    ortho_iparams: dict[str, int] | None = None,
+    ortho_fparams: dict[str, float] | None = None,
+    ortho_bparams: dict[str, bool] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The k largest eigenvalues (or smallest) of a symmetric A with A x = e B x, and their vectors.
 
@@ -185,10 +197,11 @@ def lobpcg(
     if B is None:
         values, vectors = rv.linalg.eigh(A)
     else:
+        # With B = L L^T, the eigenvalues are those of L^-1 A L^-T, which has the vectors L^T x.
         lower = rv.linalg.cholesky(B)
         half = rv.linalg.solve_triangular(lower, A, upper=False)
         inner = rv.linalg.solve_triangular(lower, half.mT, upper=False)
-        values, vectors = rv.linalg.eigh((inner + inner.mT) / 2)
+        values, vectors = rv.linalg.eigh((inner + inner.mT) / 2)  # symmetric but for rounding
         vectors = rv.linalg.solve_triangular(lower.mT, vectors, upper=True)
     if largest is None or largest:
         values = values.flip(-1)
@@ -215,7 +228,7 @@ def grouped_mm(
     """Products of matrices for groups, such as the tokens of each expert. offs (int32) has the end of each
     group.
 
-    The shapes of a and b say what is divided into g groups:
+    The shapes of mat_a and mat_b, a and b below, say what is divided into g groups:
     (m, k) and (g, k, n): the rows of a; each group is multiplied by its matrix of b. The result is (m, n).
     (g, m, k) and (k, n): the columns of b. The result is (m, n).
     (m, k) and (k, n): the axis k; each group gives a result. The result is (g, m, n).
@@ -239,26 +252,25 @@ def grouped_mm(
     if offs is None:
         return rv.bmm(a, b)
     ends = offs.tolist()
-    if b.ndim == a.ndim:
-        whole = a.shape[-1]
-    elif a.ndim == 2:
-        whole = a.shape[0]
-    else:
-        whole = b.shape[1]
-    if b.ndim == 3:
-        groups = b.shape[0]
-    elif a.ndim == 3:
-        groups = a.shape[0]
-    else:
+    if b.ndim == a.ndim:  # the axis k is divided
+        length = a.shape[-1]
         groups = len(ends)
-    if offs.dtype != rv.int32 or [0, *ends, whole] != sorted([0, *ends, whole]) or len(ends) != groups:
-        text = f"got offs {ends} of {offs.dtype} for {groups} groups of {whole}"
+    elif a.ndim == 2:  # the rows of a
+        length = a.shape[0]
+        groups = b.shape[0]
+    else:  # the columns of b
+        length = b.shape[1]
+        groups = a.shape[0]
+    rises = [0, *ends, length] == sorted([0, *ends, length])
+    if offs.dtype != rv.int32 or not rises or len(ends) != groups:
+        text = f"got offs {ends} of {offs.dtype} for {groups} groups of {length}"
         raise RuntimeError(f"[grouped_mm] {text}; expected int32, an end for each, which rises")
-    parts = [slice(begin, end) for begin, end in zip([0, *ends], ends)]  # noqa: B905
+    begins = [0, *ends[:-1]]
+    slices = [slice(begin, end) for begin, end in zip(begins, ends, strict=True)]
     if a.ndim == b.ndim:
-        return rv.stack([a[:, part] @ b[part] for part in parts])
-    if b.ndim == 3:
-        y = rv.cat([a[part] @ b[i] for i, part in enumerate(parts)])
-        return rv.nn.functional.pad(y, (0, 0, 0, whole - len(y)))
-    y = rv.cat([a[i] @ b[:, part] for i, part in enumerate(parts)], 1)
-    return rv.nn.functional.pad(y, (0, whole - y.shape[1]))
+        return rv.stack([a[:, group] @ b[group] for group in slices])
+    if a.ndim == 2:
+        rows = rv.cat([a[group] @ b[i] for i, group in enumerate(slices)])
+        return rv.nn.functional.pad(rows, (0, 0, 0, length - len(rows)))
+    columns = rv.cat([a[i] @ b[:, group] for i, group in enumerate(slices)], 1)
+    return rv.nn.functional.pad(columns, (0, length - columns.shape[1]))

@@ -1,10 +1,13 @@
-"""Methods of PyTorch's Tensor that are made of this library's methods; most are functions of torch, too."""
+"""Methods of PyTorch's Tensor that are made of this library's methods; most are functions of torch, too.
+
+`installation/names.py` lists them. A method x_ writes the result of x to its tensor.
+"""
 
 from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -75,20 +78,11 @@ def as_strided_scatter(
     return out
 
 
-def _scatter(name: str) -> Callable[..., Tensor]:
-    def scatter(input: Tensor, src: Tensor, *place: Any, **settings: Any) -> Tensor:
-        out = input.clone()
-        getattr(out, name)(*place, **settings).copy_(src)
-        return out
-
-    scatter.__doc__ = f"A copy with `src` at the places that {name} shows."
-    return scatter
-
-
 def part(
     input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    dim = range(input.ndim)[dim]  # IndexError beyond them
+    """The slice start:end:step of a dimension."""
+    dim = range(input.ndim)[dim]  # counted from 0; IndexError for other dimensions
     return input[(slice(None),) * dim + (slice(start, end, step),)]
 
 
@@ -101,8 +95,18 @@ def slice_scatter(
     return out
 
 
-diagonal_scatter = _scatter("diagonal")
-select_scatter = _scatter("select")
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy with `src` at the places that diagonal shows."""
+    out = input.clone()
+    out.diagonal(offset, dim1, dim2).copy_(src)
+    return out
+
+
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy with `src` at the places that select shows."""
+    out = input.clone()
+    out.select(dim, index).copy_(src)
+    return out
 
 
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
@@ -119,23 +123,33 @@ def dim_order(input: Tensor, **settings: Any) -> tuple[int, ...]:
     return tuple(sorted(range(input.ndim), key=falling_stride))
 
 
-def _split(least: int, dim: int) -> Callable[..., Any]:
-    def split(input: Tensor, indices_or_sections: int | Sequence[int] | Tensor) -> Any:
-        sections = indices_or_sections
-        if input.ndim < max(least - (dim == 1), 1):
-            raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected more dimensions")
-        along = dim if input.ndim > 1 else 0
-        if isinstance(sections, int) and input.shape[along] % sections:
-            raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected {sections} equal parts")
-        return input.tensor_split(sections, along)
-
-    split.__doc__ = "Parts along a dimension, as tensor_split; equal ones for a number."
-    return split
+Sections: TypeAlias = int | Sequence[int] | Tensor
+"""How many equal parts, or the places at which they begin."""
 
 
-hsplit = _split(2, 1)
-vsplit = _split(2, 0)
-dsplit = _split(3, 2)
+def _split(input: Tensor, sections: Sections, dim: int, least_ndim: int) -> tuple[Tensor, ...]:
+    """Parts along a dimension, as tensor_split; equal ones for a number."""
+    if input.ndim < least_ndim:
+        raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected more dimensions")
+    if isinstance(sections, int) and input.shape[dim] % sections:
+        raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected {sections} equal parts")
+    return input.tensor_split(sections, dim)
+
+
+def hsplit(input: Tensor, indices_or_sections: Sections) -> tuple[Tensor, ...]:
+    """Parts along the second dimension, or along that of a vector."""
+    dim = 0 if input.ndim == 1 else 1
+    return _split(input, indices_or_sections, dim, least_ndim=1)
+
+
+def vsplit(input: Tensor, indices_or_sections: Sections) -> tuple[Tensor, ...]:
+    """Parts along the first dimension."""
+    return _split(input, indices_or_sections, dim=0, least_ndim=2)
+
+
+def dsplit(input: Tensor, indices_or_sections: Sections) -> tuple[Tensor, ...]:
+    """Parts along the third dimension."""
+    return _split(input, indices_or_sections, dim=2, least_ndim=3)
 
 
 def float_power(input: TensorLike, exponent: TensorLike) -> Tensor:
@@ -153,28 +167,30 @@ def frexp(input: Tensor) -> Frexp:
     """Numbers of [0.5, 1) and exponents of 2 whose products are the input's."""
     if not input.is_floating_point():
         raise RuntimeError(f"[frexp] got {input.dtype}; expected a floating-point tensor")
-    exponent = rv.from_numpy(np.array(np.frexp(input._array)[1]))
-    half = exponent // 2  # 2 ** -exponent of the least numbers is infinite
-    return Frexp(rv.ldexp(rv.ldexp(input, -half), half - exponent), exponent)
+    _, exponents = np.frexp(input._array)
+    exponent = rv.from_numpy(np.array(exponents))
+    # In two steps, because 2 ** -exponent of the least numbers is infinite.
+    half = exponent // 2
+    mantissa = rv.ldexp(rv.ldexp(input, -half), half - exponent)
+    return Frexp(mantissa, exponent)
 
 
-def _array_of(x: TensorLike) -> Array:
+def _as_array(x: TensorLike) -> Array:
     if isinstance(x, Tensor):
         return x._array
     return np.asarray(x)
 
 
-def _of_integers(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    def call(input: TensorLike, other: TensorLike) -> Tensor:
-        values = function(_array_of(input), _array_of(other))
-        return rv.from_numpy(np.array(values, rv.result_type(input, other)))
-
-    call.__doc__ = f"{function.__name__} of integers, element by element."
-    return call
+def gcd(input: TensorLike, other: TensorLike) -> Tensor:
+    """The greatest common divisors of integers, element by element."""
+    values = np.gcd(_as_array(input), _as_array(other))
+    return rv.from_numpy(np.array(values, rv.result_type(input, other)))
 
 
-gcd = _of_integers(np.gcd)
-lcm = _of_integers(np.lcm)
+def lcm(input: TensorLike, other: TensorLike) -> Tensor:
+    """The least common multiples of integers, element by element."""
+    values = np.lcm(_as_array(input), _as_array(other))
+    return rv.from_numpy(np.array(values, rv.result_type(input, other)))
 
 
 def index_reduce(
@@ -184,11 +200,11 @@ def index_reduce(
 
     reduce: "prod", "mean", "amax" or "amin".
     """
-    shape = [1] * source.ndim
+    shape = [1] * source.ndim  # the index along dim, the same for all other dimensions
     if source.ndim:
         shape[dim] = -1
-    places = index.reshape(shape).expand(source.shape)
-    return input.scatter_reduce(dim, places, source, reduce, include_self=include_self)
+    whole_index = index.reshape(shape).expand(source.shape)
+    return input.scatter_reduce(dim, whole_index, source, reduce, include_self=include_self)
 
 
 def is_nonzero(input: Tensor) -> bool:
@@ -204,7 +220,7 @@ def is_set_to(input: Tensor, tensor: Tensor) -> bool:
     return same_memory and input.size() == tensor.size() and input.stride() == tensor.stride()
 
 
-def isreal(input: Tensor) -> Any:
+def isreal(input: Tensor) -> Tensor:
     if input.is_complex():
         return input.imag == 0
     return rv.ones_like(input, dtype=rv.bool)
@@ -261,7 +277,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     return rv.cat([rows, rv.full((size - len(rows), input.ndim), fill_value, dtype=rv.int64)])
 
 
-def record_stream(input: Tensor, stream: Any) -> None:
+def record_stream(input: Tensor, stream: object) -> None:
     """Does nothing: there are no streams."""
 
 
@@ -276,27 +292,29 @@ def sum_to_size(input: Tensor, *size: ShapeLike) -> Tensor:
     >>> sum_to_size(rv.ones(2, 3), 1, 3)
     tensor([[2., 2., 2.]])
     """
-    wanted: Any = size
+    shape: Any = size
     if len(size) == 1 and not isinstance(size[0], int):
-        wanted = tuple(size[0])
-    added = input.ndim - len(wanted)
-    if added < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[added:], strict=True)):
-        raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")
+        shape = tuple(size[0])
+    added = input.ndim - len(shape)  # the dimensions that a broadcast puts before those of `size`
+    if added < 0 or any(n not in (1, m) for n, m in zip(shape, input.shape[added:], strict=True)):
+        raise RuntimeError(f"[sum_to_size] got {shape}; expected a size that {tuple(input.shape)} repeats")
     repeated = list(range(added))
     for d in range(added, input.ndim):
-        if wanted[d - added] == 1 and input.shape[d] != 1:
+        if shape[d - added] == 1 and input.shape[d] != 1:
             repeated.append(d)
     if repeated:
         input = input.sum(repeated, keepdim=True)
-    return input.reshape(wanted)
+    return input.reshape(shape)
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     return input.dot(other)
 
 
-def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
-    def call(input: Tensor, *args: Any, **settings: Any) -> Any:
+def _in_place(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method x_ for a method x."""
+
+    def call(input: Tensor, *args: Any, **settings: Any) -> Tensor:
         out = method(input, *args, **settings)
         if method is float_power and input.dtype != out.dtype:
             raise RuntimeError(f"[float_power_] got {input.dtype}; expected float64")
@@ -308,13 +326,12 @@ def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _of_layers(name: str) -> Callable[..., Any]:
-    """A function of nn.functional, which is imported at the first call."""
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    return rv.nn.functional.hardshrink(input, lambd)
 
-    def call(input: Tensor, *args: Any, **settings: Any) -> Any:
-        return getattr(rv.nn.functional, name)(input, *args, **settings)
 
-    return call
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    return rv.nn.functional.prelu(input, weight)
 
 
 def i0(input: Tensor) -> Tensor:
@@ -333,9 +350,7 @@ def polygamma(input: Tensor, n: int) -> Tensor:
     return gamma_functions.polygamma(n, input)
 
 
-hardshrink = _of_layers("hardshrink")
-prelu = _of_layers("prelu")
-_methods: Any = Tensor
+_methods: Any = Tensor  # some of the methods are added when the program runs
 const_data_ptr = _methods.data_ptr
 unsafe_chunk = _methods.chunk
 swapdims_ = _methods.transpose_

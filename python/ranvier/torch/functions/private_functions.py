@@ -1,11 +1,13 @@
-"""Private functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and
-others."""
+"""Private functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and others.
+
+They have PyTorch's names and parameters. `installation/paths.json` says which path of torch each one has.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +16,9 @@ import ranvier.nn.functional as F
 from ranvier import Tensor
 from ranvier.optim.lbfgs import Point, cubic_minimum, strong_wolfe
 from ranvier.tensors.types import ShapeLike
+
+Dims: TypeAlias = int | tuple[Any, ...] | None
+"""Which dimension is the batch: a number for all arguments, or a tuple for each; None: none is."""
 
 HAS_NUMPY = True
 TEXTS = re.compile("[SaUO]")  # NumPy's letters of dtypes (text, objects) whose arrays cannot be batches
@@ -30,12 +35,14 @@ def generate_state(base_seed: int, worker_id: int) -> list[int]:
 
 
 def _vmap(
-    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, allow_none_pass_through: bool = False
+    func: Callable[..., Any], in_dims: Dims = 0, out_dims: Dims = 0, allow_none_pass_through: bool = False
 ) -> Callable[..., Any]:
     return rv.func.vmap(func, in_dims, out_dims)
 
 
-def _construct_standard_basis_for(tensors: Sequence[Any], tensor_numels: Sequence[int]) -> tuple[Any, ...]:
+def _construct_standard_basis_for(
+    tensors: Sequence[Tensor], tensor_numels: Sequence[int]
+) -> tuple[Tensor, ...]:
     """The identity matrix of all elements together, cut by columns into a part for each tensor, in its dtype.
 
     >>> _construct_standard_basis_for((rv.ones(1), rv.ones(1)), (1, 1))
@@ -43,26 +50,31 @@ def _construct_standard_basis_for(tensors: Sequence[Any], tensor_numels: Sequenc
             [0.]]), tensor([[0.],
             [1.]]))
     """
-    parts = rv.eye(sum(tensor_numels)).split(list(tensor_numels), 1)
-    return tuple(part.to(x.dtype) for part, x in zip(parts, tensors, strict=True))
+    columns = rv.eye(sum(tensor_numels)).split(list(tensor_numels), 1)
+    return tuple(basis.to(x.dtype) for basis, x in zip(columns, tensors, strict=True))
 
 
 def _as_tuple(inputs: Any, arg_name: str = "", fn_name: str = "") -> tuple[bool, tuple[Any, ...]]:
+    """Whether inputs are several values, and the values as a tuple."""
     if isinstance(inputs, (tuple, list)):
         return True, tuple(inputs)
     return False, (inputs,)
 
 
 def _tuple_postprocess(results: Any, to_unpack: bool | tuple[bool, bool]) -> Any:
-    """Removes from results the tuples that `_as_tuple` has made of inputs, or of outputs and inputs."""
+    """Remove from results the tuples that `_as_tuple` has made of inputs, or of outputs and inputs.
+
+    to_unpack: whether inputs were several values; for results with a row for each output a pair, whether
+    outputs and whether inputs were.
+    """
     if isinstance(to_unpack, tuple):
-        outer, inner = to_unpack
+        has_several, has_several_inner = to_unpack
     else:
-        outer = to_unpack
-        inner = True
-    if not inner:
+        has_several = to_unpack
+        has_several_inner = True
+    if not has_several_inner:
         results = tuple(row[0] for row in results)
-    if outer:
+    if has_several:
         return results
     return results[0]
 
@@ -77,13 +89,20 @@ def _grad_postprocess(inputs: Any, create_graph: bool) -> Any:
 
 
 def _cubic_interpolate(
-    x1: float, f1: float, g1: float, x2: float, f2: float, g2: float, bounds: Any = None
+    x1: float,
+    f1: float,
+    g1: float,
+    x2: float,
+    f2: float,
+    g2: float,
+    bounds: tuple[float, float] | None = None,
 ) -> float:
+    """The minimum of the cubic polynomial with the values f and slopes g at x1 and x2."""
     return cubic_minimum(Point(x1, f1, None, g1), Point(x2, f2, None, g2), bounds)
 
 
 def _strong_wolfe(
-    obj_func: Callable[..., tuple[Any, Any]],
+    obj_func: Callable[[Tensor, float, Tensor], tuple[Tensor | float, Tensor]],
     x: Tensor,
     t: float,
     d: Tensor,
@@ -120,16 +139,10 @@ def gradcheck(
     return rv.autograd.gradcheck(func, inputs, eps=eps, atol=atol, rtol=rtol, **settings)
 
 
-def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable[..., Any]:
-    def by_weights(
-        input: Tensor, weight_size: ShapeLike, grad_output: Tensor, *settings: Any, **named: Any
-    ) -> Tensor:
-        weight = rv.zeros(weight_size, dtype=input.dtype).requires_grad_()
-        with rv.enable_grad():
-            y = convolution(input, weight, None, *settings, **named)
-        return rv.autograd.grad(y, weight, grad_output)[0]
+def _input_gradient(convolution: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function of torch.nn.grad that gives the gradient of a convolution's input."""
 
-    def by_input(
+    def gradient(
         input_size: ShapeLike, weight: Tensor, grad_output: Tensor, *settings: Any, **named: Any
     ) -> Tensor:
         input = rv.zeros(input_size, dtype=weight.dtype).requires_grad_()
@@ -137,16 +150,27 @@ def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable
             y = convolution(input, weight, None, *settings, **named)
         return rv.autograd.grad(y, input, grad_output)[0]
 
-    if by_weight:
-        return by_weights
-    return by_input
+    return gradient
 
 
-# conv2d_input(input_size, weight, grad_output, ...), conv2d_weight(input, weight_size, grad_output, ...)
-conv1d_input = _conv_gradient(F.conv1d, False)
-conv1d_weight = _conv_gradient(F.conv1d, True)
-conv2d_input = _conv_gradient(F.conv2d, False)
-conv2d_weight = _conv_gradient(F.conv2d, True)
+def _weight_gradient(convolution: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function of torch.nn.grad that gives the gradient of a convolution's weight."""
+
+    def gradient(
+        input: Tensor, weight_size: ShapeLike, grad_output: Tensor, *settings: Any, **named: Any
+    ) -> Tensor:
+        weight = rv.zeros(weight_size, dtype=input.dtype).requires_grad_()
+        with rv.enable_grad():
+            y = convolution(input, weight, None, *settings, **named)
+        return rv.autograd.grad(y, weight, grad_output)[0]
+
+    return gradient
+
+
+conv1d_input = _input_gradient(F.conv1d)
+conv1d_weight = _weight_gradient(F.conv1d)
+conv2d_input = _input_gradient(F.conv2d)
+conv2d_weight = _weight_gradient(F.conv2d)
 
 
 def upsample_nearest(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -31,15 +30,17 @@ class SobolEngine:
         self.reset()
 
     def reset(self) -> SobolEngine:
-        """Starts again at the first point."""
+        """Start again at the first point."""
         from scipy.stats import qmc
 
-        seed = int(rv.randint(2**31, (1,))) if self.scramble and self.seed is None else self.seed
+        seed = self.seed
+        if self.scramble and seed is None:
+            seed = int(rv.randint(2**31, (1,)))
         self._points = qmc.Sobol(self.dimension, scramble=self.scramble, seed=seed)
         self.num_generated = 0
         return self
 
-    def draw(self, n: int = 1, out: Any = None, dtype: DtypeLike | None = None) -> rv.Tensor:
+    def draw(self, n: int = 1, out: rv.Tensor | None = None, dtype: DtypeLike | None = None) -> rv.Tensor:
         """The next n points, as a tensor of shape (n, dimension)."""
         self.num_generated += n
         with warnings.catch_warnings():  # SciPy warns unless n is a power of two; PyTorch does not
@@ -50,12 +51,12 @@ class SobolEngine:
             return points
         return out.resize_(points.shape).copy_(points)
 
-    def draw_base2(self, m: int, out: Any = None, dtype: DtypeLike | None = None) -> rv.Tensor:
+    def draw_base2(self, m: int, out: rv.Tensor | None = None, dtype: DtypeLike | None = None) -> rv.Tensor:
         """The next 2**m points."""
         return self.draw(2**m, out, dtype)
 
     def fast_forward(self, n: int) -> SobolEngine:
-        """Leaves out the next n points."""
+        """Leave out the next n points."""
         self._points.fast_forward(n)
         self.num_generated += n
         return self

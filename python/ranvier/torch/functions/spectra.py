@@ -1,5 +1,8 @@
-"""torch.stft, torch.istft and torch.fft: this library's transforms, with `Complex` (pairs.py) in place of
-pairs."""
+"""torch.stft, torch.istft and torch.fft: this library's transforms, with complex numbers.
+
+The transforms of `ranvier.fft` take and return complex numbers as pairs, Tensors of shape (..., 2). Programs
+of PyTorch have `Complex` in their place (`torch/tensors/pairs.py`).
+"""
 
 from __future__ import annotations
 
@@ -35,35 +38,44 @@ def istft(input: Tensor | Complex, *args: Any, **settings: Any) -> Any:
 
 
 def _transform(name: str) -> Callable[..., Any]:
-    """The function of torch.fft with this name: ranvier's, with complex numbers in place of pairs."""
+    """The function of torch.fft with this name: ranvier's, with complex numbers in place of pairs.
+
+    The names say what is real: "rfft" takes real numbers, and "irfft" returns them.
+    """
     function = getattr(transforms, name)
+    takes_real = name.startswith("r")
+    returns_real = name.startswith("ir")
 
     def call(input: Tensor | Complex, *args: Any, **settings: Any) -> Any:
-        if name[0] == "r":
+        if takes_real:
             return view_as_complex(function(input, *args, **settings))
         if not isinstance(input, Complex):
             if not input.is_floating_point():
                 input = input.to(rv.get_default_dtype())
             input = of_parts(input, rv.zeros_like(input))
         result = function(input._pairs, *args, **settings)
-        if name[:2] == "ir":
+        if returns_real:
             return result
         return view_as_complex(result)
 
-    call.__name__ = call.__qualname__ = name
+    call.__name__ = name
+    call.__qualname__ = name
     call.__doc__ = f"torch.fft.{name}: :func:`ranvier.fft.{name}` with complex numbers."
     return call
 
 
-def _shift(name: str) -> Callable[..., Any]:
-    function = getattr(transforms, name)
+def fftshift(input: Tensor | Complex, dim: Axes = None) -> Any:
+    """torch.fft.fftshift: :func:`ranvier.fft.fftshift`, also of complex numbers."""
+    if isinstance(input, Complex):
+        return input._each(partial(transforms.fftshift, dim=dim))
+    return transforms.fftshift(input, dim)
 
-    def call(input: Tensor | Complex, dim: Axes = None) -> Any:
-        if isinstance(input, Complex):
-            return input._each(partial(function, dim=dim))
-        return function(input, dim)
 
-    return call
+def ifftshift(input: Tensor | Complex, dim: Axes = None) -> Any:
+    """torch.fft.ifftshift: :func:`ranvier.fft.ifftshift`, also of complex numbers."""
+    if isinstance(input, Complex):
+        return input._each(partial(transforms.ifftshift, dim=dim))
+    return transforms.ifftshift(input, dim)
 
 
 fft = _transform("fft")
@@ -78,5 +90,3 @@ fft2 = _transform("fft2")
 ifft2 = _transform("ifft2")
 rfft2 = _transform("rfft2")
 irfft2 = _transform("irfft2")
-fftshift = _shift("fftshift")
-ifftshift = _shift("ifftshift")

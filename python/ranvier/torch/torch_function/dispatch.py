@@ -183,7 +183,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
         if answer is not NotImplemented:
             return answer
     if not found and "complex" in str(error):
-        made = provider("complex tensors").created(func, args, kwargs)
+        made = provider("complex tensors").make_complex(func, args, kwargs)
         if made is not None:
             return made
     if found or "out" not in kwargs:
