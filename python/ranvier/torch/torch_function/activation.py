@@ -11,7 +11,6 @@ import importlib
 import pkgutil
 import types
 from collections.abc import Callable
-from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -51,11 +50,9 @@ def activate() -> None:
         _replace(name, value)
     unbind: Any = vars(Tensor)["unbind"]  # it asks now, and so does iteration
     Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
-    for (
-        name,
-        op,
-    ) in override_tables.OPERATORS.items():  # `__torch_function__` gets the method: add for `__add__`
-        _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
+    for name, method in override_tables.OPERATORS.items():
+        # `__torch_function__` gets the method in place of the operator: add for `__add__`
+        _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[method])
     nowrap()  # adds the getter of `grad`, which has just been replaced
     _attach_layers()
     _core._dispatch_state(None, None, True)
@@ -65,14 +62,25 @@ def _replace(name: str, value: Any, func: Callable[..., Any] | None = None) -> N
     """Replace an attribute of Tensor by an object that asks. func: the function that it asks for."""
     if isinstance(value, (staticmethod, classmethod)) or type(value).__name__ == "Lacking":
         return
-    is_method = callable(value) and not isinstance(value, type)
-    kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how = BINDS | _OPERATOR if name in override_tables.BINARY else BINDS
-    text = override_tables.CALLED.get(name, name)
+    public_class: type[Any]
+    if callable(value) and not isinstance(value, type):
+        public_class = _core.PublicMethod
+    else:
+        public_class = _core.PublicAttribute
+    flags = BINDS
+    if name in override_tables.BINARY:
+        flags |= _OPERATOR
     if type(value) is _core.PublicMethod:
-        value = vars(type(value))["__wrapped__"].__get__(value)
-        how = how | RESPELLS
-    setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
+        value = _wrapped(value)
+        flags |= RESPELLS
+    function_name = override_tables.CALLED.get(name, name)
+    asking = _core._public(public_class, value, func, "torch", f"Tensor.{name}", function_name, flags)
+    setattr(Tensor, name, asking)
+
+
+def _wrapped(public_object: Any) -> Any:
+    """The function in an object of the core, whose attributes are otherwise those of the function."""
+    return vars(type(public_object))["__wrapped__"].__get__(public_object)
 
 
 def _attach_layers() -> None:
@@ -84,42 +92,57 @@ def _attach_layers() -> None:
         modules.append(importlib.import_module(info.name))
     functional = nn.functional
     for module in (ops, *modules):
-        # A program may have replaced functions of `nn.functional`, which stay.
-        held = functional._OWN if module is functional else vars(module)
-        for name, value in list(held.items()):
+        if module is functional:
+            functions = functional._OWN  # a program may have replaced functions of the module, which stay
+        else:
+            functions = vars(module)
+        for name, value in list(functions.items()):
             if type(value) is _core.PublicFunction:
-                value = vars(type(value))["__wrapped__"].__get__(value)
-            if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
-                if module is functional:
-                    put = functional._put
-                else:
-                    put = partial(setattr, module)
-                put(name, made)
-    rare: Any = ops._rare
-    vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
-        rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name
-    )
-    for kind, name in _WHOLE.items():
-        made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, BINDS)
-        kind.forward = made
-    for op, form in OF_OP.items():
-        setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
+                value = _wrapped(value)
+            if type(value) is not types.FunctionType:
+                continue
+            asking = _for_layers(value)
+            if asking is value:
+                continue
+            if module is functional:
+                functional._put(name, asking)
+            else:
+                setattr(module, name, asking)
+
+    load_rare: Any = ops._rare  # it loads a function at its first use
+
+    def load_rare_asking(module: str, name: str) -> Any:
+        path = name
+        if name in FUNCTIONAL_OF:
+            path = f"nn.functional.{name}"
+        return public(load_rare(module, name), path)
+
+    vars(ops)["_rare"] = load_rare_asking
+    vars(nn.functional)["_rare"] = load_rare_asking
+    for layer, name in _LAYERS_THAT_ASK.items():
+        layer.forward = _core._public(_core.PublicMethod, layer.forward, None, "torch", name, name, BINDS)
+    for op, function in OF_OP.items():
+        asking = public(function, f"nn.functional.{function.__name__}")
+        setattr(ops, op, _loss(getattr(ops, op), asking))
 
 
 # Layers that call kernels, not functions of `ops`: their `forward` asks, under the name of PyTorch's
 # function.
-_WHOLE: dict[Any, str] = {nn.MultiheadAttention: "multi_head_attention_forward", RNNBase: "rnn"}
-_WHOLE |= {nn.RNNCell: "rnn_tanh_cell", nn.LSTMCell: "lstm_cell", nn.GRUCell: "gru_cell"}
-
-
+_LAYERS_THAT_ASK: dict[Any, str] = {
+    nn.MultiheadAttention: "multi_head_attention_forward",
+    RNNBase: "rnn",
+    nn.RNNCell: "rnn_tanh_cell",
+    nn.LSTMCell: "lstm_cell",
+    nn.GRUCell: "gru_cell",
+}
 _INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of inputs of losses
 
 
-def _loss(op: Any, form: Any) -> Callable[..., Any]:
+def _loss(op: Callable[..., Any], asking: Callable[..., Any]) -> Callable[..., Any]:
     """A function with the parameters of `op`, which layers call for a loss.
 
-    It calls `op`, or PyTorch's function `form`, which has other parameters, if an argument's class or a mode
-    has to be asked.
+    It calls `op`, or PyTorch's function `asking`, which has other parameters, if an argument's class or a
+    mode has to be asked.
     """
     op = getattr(op, "__wrapped__", op)
     parameters = signature(op).parameters.values()
@@ -128,7 +151,8 @@ def _loss(op: Any, form: Any) -> Callable[..., Any]:
 
     def loss(*args: Any, **settings: Any) -> Any:
         if any(map(_core._has_hook, args)) or state.modes:
-            return form(*args[:inputs], **dict(zip(names[inputs:], args[inputs:], strict=False)), **settings)
+            named = dict(zip(names[inputs:], args[inputs:], strict=False))
+            return asking(*args[:inputs], **named, **settings)
         return op(*args, **settings)
 
     loss.__wrapped__ = op  # type: ignore[attr-defined]
@@ -138,10 +162,13 @@ def _loss(op: Any, form: Any) -> Callable[..., Any]:
 def _for_layers(function: Callable[..., Any]) -> Any:
     """The object that asks in place of a function that PyTorch also has; any other function unchanged."""
     name = function.__name__
+    if name.startswith("_"):
+        return function
     for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
-        own: Any = getattr(home, name, None) if name[0] != "_" else None
+        own: Any = getattr(home, name, None)
         if type(own) is _core.PublicFunction:
-            own = vars(type(own))["__wrapped__"].__get__(own)
+            own = _wrapped(own)
+        # sigmoid and tanh are functions of torch for PyTorch's layers
         if own is function and not (path == "nn.functional" and name in ("sigmoid", "tanh")):
             return public(function, f"{path}.{name}".lstrip("."))
     return function

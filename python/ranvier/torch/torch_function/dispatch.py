@@ -59,24 +59,27 @@ def public(function: Callable[..., Any], path: str) -> Any:
             binds = name in binding
         else:
             binds = name not in override_tables.F_BUILT_IN
-        how = _RETRIES | (BINDS if binds else RESPELLS)
+        if binds:
+            flags = _RETRIES | BINDS
+        else:
+            flags = _RETRIES | RESPELLS  # built-in functions of PyTorch take other names of arguments, too
         if space == "" and name in override_tables.ONLY_MODES:
-            how |= _MODES_ONLY
+            flags |= _MODES_ONLY
         if path == "einsum":
-            how |= _TAKES_APART
+            flags |= _TAKES_APART
         if space == "" and binds:
             home = "torch.functional"
         else:
             home = f"torch.{space}".rstrip(".")
-        # as PyTorch calls them
+        # the __name__ that PyTorch gives it
         if space in ("linalg", "special"):
-            text = f"{space}_{name}"
+            function_name = f"{space}_{name}"
         else:
-            text = name
-        made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
-        op = override_tables.op_of(function)
+            function_name = name
+        made = _core._public(_core.PublicFunction, function, None, home, name, function_name, flags)
+        op = override_tables.find_op(function)
         if op is not None:
-            _core._set_op(made, *op)
+            _core._set_op(made, op.op, op.needed, op.names, (), tuple(range(len(op.names))))
         _made[path, id(function)] = made
     return made
 
@@ -96,7 +99,11 @@ state = State()
 
 
 class switched_off:
-    """A block in which functions do not ask. level 1: they do not ask classes; 2: nor modes."""
+    """A block in which functions do not ask. level 1: they do not ask classes; 2: nor modes.
+
+    The core counts blocks and modes of each thread: `_dispatch_state(level, modes, is_active)` sets what is
+    not None, and returns the level first.
+    """
 
     def __init__(self, level: int) -> None:
         self.level = level
@@ -110,11 +117,13 @@ class switched_off:
 
 
 def push(mode: Any) -> None:
+    """Begin the block of a mode, an object whose `__torch_function__` is asked about all calls."""
     state.modes.append(mode)
     _core._dispatch_state(None, len(state.modes), None)
 
 
 def pop() -> Any:
+    """End the block of the mode that was entered last, and return the mode."""
     mode = state.modes.pop()
     _core._dispatch_state(None, len(state.modes), None)
     return mode
@@ -122,35 +131,36 @@ def pop() -> Any:
 
 def ask(
     func: Callable[..., Any],
-    kinds: tuple[type, ...],
-    found: list[Any],
+    classes: tuple[type, ...],
+    overriding: list[Any],
     args: Any,
     kwargs: dict[str, Any],
     otherwise: Any = None,
 ) -> Any:
-    """The first answer that is not NotImplemented: of the mode that was entered last, then of the `found`
-    arguments.
+    """The first answer that is not NotImplemented: of the mode that was entered last, then of arguments.
 
-    kinds: the classes of the arguments, which `__torch_function__` gets. otherwise: what is returned without
-    an answer; None: TypeError is raised.
+    classes: those of the arguments, which `__torch_function__` gets. overriding: the arguments that have a
+    `__torch_function__`. otherwise: what is returned without an answer; None: TypeError is raised. The core
+    calls this function, and `handle_torch_function`.
     """
     if _core._modes_are_asked():
         mode = pop()
         try:
-            answer = mode.__torch_function__(func, kinds, args, kwargs)
+            answer = mode.__torch_function__(func, classes, args, kwargs)
         finally:
             push(mode)
         if answer is not NotImplemented:
             return answer
-    for x in found:
-        answer = x.__torch_function__(func, kinds, args, kwargs)
+    for x in overriding:
+        answer = x.__torch_function__(func, classes, args, kwargs)
         if answer is not NotImplemented:
             return answer
     if otherwise is not None:
         return otherwise
+    names = [cls.__name__ for cls in classes]
     raise TypeError(
         f"Multiple dispatch failed for {getattr(func, '__module__', 'torch')!s}.{func.__name__}; all "
-        f"__torch_function__ handlers returned NotImplemented: {[kind.__name__ for kind in kinds]}"
+        f"__torch_function__ handlers returned NotImplemented: {names}"
     )
 
 
@@ -163,36 +173,38 @@ def _as_asked(func: Callable[..., Any], args: Any) -> Any:
 
 # Reductions that PyTorch computes in the dtype of the argument `out`.
 _SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var", "std", "logsumexp"}
-
-
 # Functions that fill an `out` of as many elements in its own shape.
 _RANGES = {"arange", "range", "linspace", "logspace"}
 
 
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
-    """Is called after a function has raised an error, and returns a result or raises the error again.
+    """The core calls it after a function has raised an error: it returns a result, or raises the error again.
 
     It tries the answer of an argument of another library; complex numbers as the result; and `out`, which
     most functions here do not take: the result is computed and written to it.
     """
-    found = _core._overriding((*args, *kwargs.values()), 2)
-    if found:
+    overriding = _core._overriding((*args, *kwargs.values()), 2)  # arguments with a `__torch_function__`
+    if overriding:
         args = _as_asked(func, args)
-    for x in found:
-        answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
-        if answer is not NotImplemented:
-            return answer
-    if not found and "complex" in str(error):
-        made = provider("complex tensors").make_complex(func, args, kwargs)
-        if made is not None:
-            return made
-    if found or "out" not in kwargs:
+        classes = tuple(type(x) for x in overriding)
+        for x in overriding:
+            answer = x.__torch_function__(func, classes, args, kwargs)
+            if answer is not NotImplemented:
+                return answer
+        raise error
+    if "complex" in str(error):
+        result = provider("complex tensors").make_complex(func, args, kwargs)
+        if result is not None:
+            return result
+    if "out" not in kwargs:
         raise error
     kwargs = respelled(func.__wrapped__, kwargs) or kwargs
     out = kwargs.pop("out")
     if func.__name__ in _SUMS and isinstance(out, Tensor) and kwargs.get("dtype") is None:
-        first = args[0] if args else kwargs.pop("input")
-        args = first.to(out.dtype), *args[1:]
+        if args:
+            args = (args[0].to(out.dtype), *args[1:])
+        else:
+            args = (kwargs.pop("input").to(out.dtype),)
     result = _core._without_autocast(partial(func.__wrapped__, *args, **kwargs))
     if out is None:
         return result
@@ -200,14 +212,15 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
 
 
 def written(name: str, out: Any, result: Any) -> Any:
-    """Writes the result, or several results, to `out`, without gradients, and returns `out`.
+    """Write the result, or several results, to `out`, without gradients, and return `out`.
 
-    `out` is resized to the shape of the result, with PyTorch's warning if it had elements. Its dtype must be
-    of the kind of the result's, or a higher one: else the numbers would be cut off.
+    `out` is resized to the shape of the result, with PyTorch's warning if it had elements. Raises
+    RuntimeError if its dtype cannot hold the result: floats for integers would be cut off.
     """
     if isinstance(out, (tuple, list)):
-        parts = [written(name, *pair) for pair in zip(out, result, strict=True)]
-        return getattr(type(result), "_make", tuple)(parts)
+        outputs = [written(name, x, y) for x, y in zip(out, result, strict=True)]
+        make_tuple = getattr(type(result), "_make", tuple)  # a NamedTuple stays one
+        return make_tuple(outputs)
     if result.requires_grad or out.requires_grad:
         raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
     if not ranvier.can_cast(result.dtype, out.dtype):
@@ -247,7 +260,7 @@ def nowrap() -> Any:
     return _NOWRAP
 
 
-_NOWRAP: set[Any] = set()
+_NOWRAP: set[Any] = set()  # the core reads this set before it converts a result
 
 
 def converted(result: Any, cls: type, is_new: bool = False) -> Any:

@@ -9,7 +9,7 @@ do not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.tape.function import by_kernel
@@ -54,16 +54,39 @@ SPACES = {  # module of PyTorch -> the names that bind; all others of the module
     "nn.functional": None,  # all names except those of _BUILT_IN bind
     "nn.init": None,
 }
-PLAIN, ONLY_MODES, F_BUILT_IN = (frozenset(x.split()) for x in (_NOT_WRAPPED, _FACTORIES, _BUILT_IN))
+PLAIN = frozenset(_NOT_WRAPPED.split())
+ONLY_MODES = frozenset(_FACTORIES.split())
+F_BUILT_IN = frozenset(_BUILT_IN.split())
 # --- attributes of Tensor: the method that __torch_function__ gets for an operator, and attributes that do
 # not ask
 OPERATORS = {
-    **{f"__{r}{op}__": op for op in ("add", "mul") for r in ("", "r")},
-    **{f"__{op}__": op for op in ("sub", "matmul", "neg", "abs", "lt", "le", "gt", "ge", "ne")},
-    **{f"__i{op}__": f"{op}_" for op in ("add", "sub", "mul")},
-    **{f"__r{op}__": f"bitwise_{op}" for op in ("and", "or", "xor")},
-    **{"__truediv__": "div", "__mod__": "remainder", "__rmatmul__": "__rmatmul__", "__itruediv__": "div_"},
-    **{"__imod__": "remainder_", "__ifloordiv__": "floor_divide_", "ndimension": "dim", "nelement": "numel"},
+    "__add__": "add",
+    "__radd__": "add",
+    "__mul__": "mul",
+    "__rmul__": "mul",
+    "__sub__": "sub",
+    "__matmul__": "matmul",
+    "__neg__": "neg",
+    "__abs__": "abs",
+    "__lt__": "lt",
+    "__le__": "le",
+    "__gt__": "gt",
+    "__ge__": "ge",
+    "__ne__": "ne",
+    "__iadd__": "add_",
+    "__isub__": "sub_",
+    "__imul__": "mul_",
+    "__rand__": "bitwise_and",
+    "__ror__": "bitwise_or",
+    "__rxor__": "bitwise_xor",
+    "__truediv__": "div",
+    "__mod__": "remainder",
+    "__rmatmul__": "__rmatmul__",
+    "__itruediv__": "div_",
+    "__imod__": "remainder_",
+    "__ifloordiv__": "floor_divide_",
+    "ndimension": "dim",
+    "nelement": "numel",
 }
 CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # -> PyTorch's __name__ of it
 _OF_ONE = """
@@ -75,39 +98,53 @@ _DUNDERS = """
     getitem iand ifloordiv ilshift imod index int invert ior ipow irshift ixor len lshift or pow
     reduce_ex repr reversed rfloordiv rlshift rmod rpow rrshift rshift rsub rtruediv setitem setstate xor copy
 """
-BINARY = frozenset({*OPERATORS, *(f"__{name}__" for name in _DUNDERS.split())}) - {
+_UNARY = {
     f"__{name}__" for name in _OF_ONE.split()
-}
-SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | OPERATORS.keys()
-OWN_GLOBALS = {"__name__": "ranvier."}
+}  # methods of one Tensor, and others that are no operators
+SPECIAL = {
+    f"__{name}__" for name in _DUNDERS.split()
+} | OPERATORS.keys()  # that ask, though they begin with _
+BINARY = frozenset(SPECIAL) - _UNARY  # methods of operators of two operands
+OWN_GLOBALS = {"__name__": "ranvier."}  # stands for the globals of functions that are written in C
 ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
+
+
 # --- what the core answers without Python
-# function -> the name of its op in its module ("" if the kernel has the function's name), how many arguments
-# it needs, and the names of the arguments that the op takes
-OPS = {
-    **{
-        name: ("", 1, ("input",))
-        for name, kernel in vars(_core).items()
-        if (kernel.__doc__ or "").startswith(name + _OF_ONE_TENSOR)
-    },
-    **dict.fromkeys(("softmax", "log_softmax"), ("", 2, ("input", "dim"))),
-    "linear": ("_linear", 2, ("input", "weight", "bias")),
-    "where": ("_WHERE", 3, ("condition", "input", "other")),
+class SimpleOp(NamedTuple):
+    """An op that the core calls in place of a function, where no class or mode has to be asked."""
+
+    op: Any  # the op, or its name in the function's module; "" if the kernel has the function's name
+    needed: int  # how many arguments it needs
+    names: tuple[str, ...]  # of the arguments that it takes
+
+
+def _unary_kernels() -> list[str]:
+    """The names of the kernels of one Tensor."""
+    names = []
+    for name, kernel in vars(_core).items():
+        if (kernel.__doc__ or "").startswith(name + _OF_ONE_TENSOR):
+            names.append(name)
+    return names
+
+
+OPS = {  # function -> its op
+    **dict.fromkeys(_unary_kernels(), SimpleOp("", 1, ("input",))),
+    "softmax": SimpleOp("", 2, ("input", "dim")),
+    "log_softmax": SimpleOp("", 2, ("input", "dim")),
+    "linear": SimpleOp("_linear", 2, ("input", "weight", "bias")),
+    "where": SimpleOp("_WHERE", 3, ("condition", "input", "other")),
 }
 
 
-def op_of(
-    function: Callable[..., Any],
-) -> tuple[Any, int, tuple[str, ...], tuple[()], tuple[int, ...]] | None:
-    """The op that simple calls of a function go to, as arguments of `_core._set_op`; or None."""
+def find_op(function: Callable[..., Any]) -> SimpleOp | None:
+    """The op that simple calls of a function go to, or None."""
     name = function.__name__
-    own = getattr(function, "__globals__", OWN_GLOBALS)
-    if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
+    own_globals = getattr(function, "__globals__", OWN_GLOBALS)
+    if name not in OPS or not own_globals["__name__"].startswith("ranvier.ops."):
         return None
-    op, needed, names = OPS[name]
-    node = own.get("node") or own.get(name.title().replace("_", ""))
-    if op:
-        called = own[op]
-    else:
-        called = by_kernel(getattr(_core, name), node, floats=True)(function)
-    return called, needed, names, (), tuple(range(len(names)))
+    simple = OPS[name]
+    if simple.op:
+        return simple._replace(op=own_globals[simple.op])
+    # the class of its nodes: `node` of a module for one op, or the name of the function as a class has it
+    node = own_globals.get("node") or own_globals.get(name.title().replace("_", ""))
+    return simple._replace(op=by_kernel(getattr(_core, name), node, floats=True)(function))

@@ -8,13 +8,17 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterable
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
 import ranvier.torch.torch_function.dispatch as dispatch
 from ranvier import Tensor, is_tensor
 from ranvier.torch.devices.no_effect import NoEffect
 from ranvier.torch.torch_function.activation import activate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "BaseTorchFunctionMode", "TorchFunctionMode", "enable_reentrant_dispatch",
@@ -26,12 +30,12 @@ __all__ = [
 get_default_nowrap_functions = dispatch.nowrap
 
 
-def has_torch_function(relevant_args: Iterable[Any]) -> bool:
+def has_torch_function(relevant_args: Iterable[object]) -> bool:
     """True if a mode, or one of the arguments, may take over a call."""
     return _core._modes_are_asked() or any(_core._has_hook(x) for x in relevant_args)
 
 
-def has_torch_function_variadic(*args: Any) -> bool:
+def has_torch_function_variadic(*args: object) -> bool:
     return has_torch_function(args)
 
 
@@ -41,15 +45,16 @@ has_torch_function_unary = has_torch_function_variadic
 def handle_torch_function(
     public_api: Callable[..., Any], relevant_args: Iterable[Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """Asks a mode and the classes of the arguments for the result of a call.
+    """Ask a mode and the classes of the arguments for the result of a call.
 
     Raises TypeError without an answer.
     """
     relevant_args = tuple(relevant_args)
-    found = _core._overriding(relevant_args, 0)
-    kinds = [type(x) for x in found]
-    kinds += [Tensor] * any(type(x) is Tensor for x in relevant_args)
-    return dispatch.ask(public_api, tuple(kinds), found, args, kwargs)
+    overriding = _core._overriding(relevant_args, 0)  # the arguments whose classes are asked
+    classes = [type(x) for x in overriding]
+    if any(type(x) is Tensor for x in relevant_args):
+        classes.append(Tensor)
+    return dispatch.ask(public_api, tuple(classes), overriding, args, kwargs)
 
 
 def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[..., Any]:
@@ -57,26 +62,26 @@ def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[..
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def asking(*args: Any, **kwargs: Any) -> Any:
+        def ask_first(*args: Any, **kwargs: Any) -> Any:
             relevant = tuple(dispatcher(*args, **kwargs))
             if has_torch_function(relevant):
-                return handle_torch_function(asking, relevant, *args, **kwargs)
+                return handle_torch_function(ask_first, relevant, *args, **kwargs)
             return function(*args, **kwargs)
 
-        return asking
+        return ask_first
 
     return decorate
 
 
-def is_tensor_like(value: Any) -> bool:
+def is_tensor_like(value: object) -> bool:
     """True for a Tensor or an object with a `__torch_function__`."""
     return is_tensor(value) or hasattr(value, "__torch_function__")
 
 
 def is_tensor_method_or_property(func: Callable[..., Any]) -> bool:
     """True if a function that `__torch_function__` gets is a method or attribute of Tensor."""
-    kinds = (_core.PublicMethod, _core.PublicAttribute)
-    return isinstance(func, kinds) or type(getattr(func, "__self__", None)) in kinds
+    classes = (_core.PublicMethod, _core.PublicAttribute)  # of Tensor's methods and attributes that ask
+    return isinstance(func, classes) or type(getattr(func, "__self__", None)) in classes
 
 
 def resolve_name(func: Any) -> str | None:
@@ -90,34 +95,45 @@ def resolve_name(func: Any) -> str | None:
 
 
 @functools.cache
-def _functions(modes_only: bool) -> dict[Any, list[Any]]:
-    """The functions that ask modes only, or else the functions and methods that also ask classes.
-
-    They are listed by the module or class that has them.
-    """
+def _list_functions(modes_only: bool) -> dict[ModuleType, list[Any]]:
+    """The functions that ask, by the module that has them: those that ask modes only, or all others."""
     activate()
-    found: dict[Any, list[Any]] = {}
-    for path in ("", "functional", "nn.functional", "linalg", "special", "nn.init"):
-        module = importlib.import_module(f"torch.{path}".rstrip("."))
+    functions: dict[ModuleType, list[Any]] = {}
+    for path in (
+        "torch",
+        "torch.functional",
+        "torch.nn.functional",
+        "torch.linalg",
+        "torch.special",
+        "torch.nn.init",
+    ):
+        module = importlib.import_module(path)
         for name in dir(module):
-            value = None if name[0] == "_" else getattr(module, name, None)
+            if name.startswith("_"):
+                continue
+            value = getattr(module, name, None)
             if type(value) is _core.PublicFunction and value.modes_only is modes_only:
-                found.setdefault(module, []).append(value)
-    if not modes_only:
-        found[Tensor] = [x for x in vars(Tensor).values() if type(x) is _core.PublicMethod]
-        attributes: Any = [x for x in vars(Tensor).values() if type(x) is _core.PublicAttribute]
-        found[Tensor] += [x.__get__ for x in attributes]
-    return found
+                functions.setdefault(module, []).append(value)
+    return functions
 
 
+@functools.cache
 def get_overridable_functions() -> dict[Any, list[Any]]:
     """The functions and methods that ask their arguments, by the module or class that has them."""
-    return _functions(False)
+    functions: dict[Any, list[Any]] = {**_list_functions(modes_only=False)}
+    values: list[Any] = list(vars(Tensor).values())
+    methods = [value for value in values if type(value) is _core.PublicMethod]
+    attributes: list[Any] = [value for value in values if type(value) is _core.PublicAttribute]
+    functions[Tensor] = methods + [attribute.__get__ for attribute in attributes]
+    return functions
 
 
 def get_ignored_functions() -> set[Any]:
     """The functions that ask modes alone."""
-    return {value for values in _functions(True).values() for value in values}
+    ignored: set[Any] = set()
+    for functions in _list_functions(modes_only=True).values():
+        ignored.update(functions)
+    return ignored
 
 
 class TorchFunctionMode:
@@ -132,7 +148,7 @@ class TorchFunctionMode:
     ) -> Any:
         raise NotImplementedError
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         activate()
         dispatch.push(self)
         return self
@@ -158,9 +174,8 @@ class BaseTorchFunctionMode(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-# The first has no effect, because functions always ask. In blocks of the second no class is asked, in blocks
-# of the third neither classes nor modes.
-enable_reentrant_dispatch = NoEffect
+enable_reentrant_dispatch = NoEffect  # functions always ask
+# Blocks in which no class is asked, and in which neither classes nor modes are.
 DisableTorchFunctionSubclass = functools.partial(dispatch.switched_off, 1)
 DisableTorchFunction = functools.partial(dispatch.switched_off, 2)
 

@@ -20,19 +20,29 @@ from ranvier.tensors.types import DtypeLike
 from ranvier.torch.training.grad_scaler import GradScaler as GradScaler
 
 _DTYPES = {  # the default dtype of autocast for each device
-    **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
-    **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
+    "cpu": bfloat16,
+    "hpu": bfloat16,
+    "maia": bfloat16,
+    "xla": bfloat16,
+    "cuda": float16,
+    "ipu": float16,
+    "mps": float16,
+    "mtia": float16,
+    "privateuseone": float16,
+    "xpu": float16,
 }
 # For each device that has no tensors: (whether this thread is in a block, the block's dtype).
-_others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
+_others = ThreadSettings(**{name: (False, dtype) for name, dtype in _DTYPES.items()})
 
 
-def _known(device_type: str) -> str:
-    """The kind of a device, "cuda" for "cuda:0"; RuntimeError for one that PyTorch does not have."""
-    kind: str = device_type.partition(":")[0] if isinstance(device_type, str) else ""
-    if kind not in _DTYPES:
+def _device_name(device_type: str) -> str:
+    """The device without its number, "cuda" for "cuda:0". Raises RuntimeError for one that PyTorch lacks."""
+    name = ""
+    if isinstance(device_type, str):
+        name = device_type.partition(":")[0]
+    if name not in _DTYPES:
         raise RuntimeError(f"[autocast] got device_type {device_type!r}; expected one of {[*_DTYPES]}")
-    return kind
+    return name
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -42,37 +52,49 @@ def is_autocast_available(device_type: str) -> bool:
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """True if this thread is in a block of autocast for the device. | is_autocast_enabled("cpu") -> False"""
-    kind = _known(device_type)
-    return bool(state.block.enabled if kind == "cpu" else getattr(_others, kind)[0])
+    name = _device_name(device_type)
+    if name == "cpu":
+        return bool(state.block.enabled)
+    enabled, _ = getattr(_others, name)
+    return bool(enabled)
 
 
 def get_autocast_dtype(device_type: str) -> Any:
     """The dtype of blocks of autocast without a dtype. | get_autocast_dtype("cpu") -> torch.bfloat16"""
-    kind = _known(device_type)
-    if kind == "cpu":
+    name = _device_name(device_type)
+    if name == "cpu":
         return as_dtype(state.block.dtype)
-    return getattr(_others, kind)[1]
+    _, dtype = getattr(_others, name)
+    return dtype
 
 
 def set_autocast_enabled(device_type: str | bool, enabled: bool | None = None) -> None:
-    """Switches autocast on or off for this thread; without a device, as in old programs, for "cuda"."""
+    """Switch autocast on or off for this thread; without a device, as in old programs, for "cuda"."""
     if enabled is None:
         device = "cuda"
         enabled = bool(device_type)
     else:
         device = str(device_type)
-    _set(_known(device), bool(enabled), get_autocast_dtype(device), *state.block[2:])
+    block = state.block
+    _set(_device_name(device), bool(enabled), get_autocast_dtype(device), block.keeps, block.depth)
 
 
 def set_autocast_dtype(device_type: str, dtype: DtypeLike) -> None:
-    """The dtype of blocks of autocast, on this thread."""
-    _set(_known(device_type), is_autocast_enabled(device_type), dtype, *state.block[2:])
+    """Set the dtype of blocks of autocast, on this thread."""
+    block = state.block
+    _set(_device_name(device_type), is_autocast_enabled(device_type), dtype, block.keeps, block.depth)
 
 
-def _set(kind: str, enabled: bool, dtype: DtypeLike, keeps: bool, depth: int) -> None:
-    if kind != "cpu":
-        setattr(_others, kind, (enabled, as_dtype(dtype)))
-        enabled, dtype = state.block[:2]
+def _set(name: str, enabled: bool, dtype: DtypeLike, keeps: bool, depth: int) -> None:
+    """Set the state of this thread for a device.
+
+    keeps: whether casts of leaf tensors are kept. depth: how many blocks the thread is in. These two are the
+    same for all devices.
+    """
+    if name != "cpu":
+        setattr(_others, name, (enabled, as_dtype(dtype)))
+        enabled = state.block.enabled
+        dtype = state.block.dtype
     begin(Block(enabled, np.dtype(dtype), keeps, depth))
 
 
@@ -94,7 +116,7 @@ def set_autocast_cache_enabled(enabled: bool) -> None:
 
 
 def clear_autocast_cache() -> None:
-    """Drops the casts that blocks of this thread keep."""
+    """Drop the casts that blocks of this thread keep."""
     casts.kept.clear()
 
 
@@ -142,13 +164,16 @@ class autocast:
     ) -> None:
         if not isinstance(device_type, str):
             raise ValueError(f"[autocast] got device_type {device_type!r}; expected a str: 'cpu'")
-        self.device, self._kind = device_type, _known(device_type)
-        self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
+        self.device = device_type
+        self._device_name = _device_name(device_type)
+        if dtype is None:
+            dtype = get_autocast_dtype(device_type)
+        self.fast_dtype = dtype
         if cache_enabled is None:
             self._cache_enabled = state.block.keeps
         else:
             self._cache_enabled = bool(cache_enabled)
-        if enabled and self._kind == "cuda":
+        if enabled and self._device_name == "cuda":
             enabled = False
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
         elif enabled and np.dtype(self.fast_dtype) not in (bfloat16, float16):
@@ -160,23 +185,26 @@ class autocast:
                 stacklevel=2,
             )
         self._enabled = bool(enabled)
-        self._before: list[tuple[bool, Any, bool]] = []  # the state before each `with`
+        # before each `with`: whether autocast was on, its dtype, and whether casts were kept
+        self._before: list[tuple[bool, Any, bool]] = []
 
     def __enter__(self) -> autocast:
-        was = state.block
-        if self._kind == "cpu":
-            of_kind = was[:2]
+        before = state.block
+        if self._device_name == "cpu":
+            enabled = before.enabled
+            dtype = before.dtype
         else:
-            of_kind = getattr(_others, self._kind)
-        self._before.append((*of_kind, was.keeps))
-        _set(self._kind, self._enabled, self.fast_dtype, self._cache_enabled, was.depth + 1)
+            enabled, dtype = getattr(_others, self._device_name)
+        self._before.append((enabled, dtype, before.keeps))
+        _set(self._device_name, self._enabled, self.fast_dtype, self._cache_enabled, before.depth + 1)
         return self
 
     def __exit__(self, *error: object) -> None:
         depth = state.block.depth - 1
         if depth == 0:
             clear_autocast_cache()
-        _set(self._kind, *self._before.pop(), depth)
+        enabled, dtype, keeps = self._before.pop()
+        _set(self._device_name, enabled, dtype, keeps, depth)
 
     def __call__(self, function: Callable[..., Any]) -> Any:
         if not callable(function):

@@ -2,7 +2,7 @@
 
 The graph of a call is replaced by one node (`_Checkpoint`). Its inputs are the Tensors among the arguments,
 and the leaves (parameters) that the call has reached. Its backward runs the function again and differentiates
-that run.
+that run, with the same random numbers, precision and autocast.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import enum
 import functools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import ranvier.nn as nn
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, observe, set_rng_state
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 from ranvier.ops.making import random
@@ -39,7 +40,7 @@ CheckpointPolicy = enum.Enum("CheckpointPolicy", _POLICIES, start=0)  # type: ig
 
 
 def create_selective_checkpoint_contexts(
-    policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
+    policy_fn_or_list: Callable[..., Any] | list[Any], allow_cache_entry_mutation: bool = False
 ) -> tuple[Any, Any]:
     """Two contexts without effect: all operations are computed again, whatever the policy says.
 
@@ -110,13 +111,15 @@ def checkpoint(
         return _Place(x, tensors)
 
     arguments = tree_map_only(Tensor, place_of, (args, kwargs))
-    random_state = get_rng_state() if preserve else None
+    random_state = None
+    if preserve:
+        random_state = get_rng_state()
     call = _Call(function, arguments, again, random_state)
     with first:
         result, entered = call.run(tensors)
     call.outputs = _outputs(result, entered)
     if call.outputs:
-        call.leaves, call.kinds = _reached(call.outputs, entered)
+        call.leaves, call.node_names = _reached(call.outputs, entered)
         made: Any = _Checkpoint.apply(call, *tensors, *call.leaves)  # type: ignore[arg-type]
         call.node = weakref.ref(made[0].grad_fn)
         for y, new in zip(call.outputs, made, strict=True):
@@ -140,14 +143,20 @@ class _Call:
     node: weakref.ref[Any]  # the `_Checkpoint` node on the tape
     outputs: list[Tensor]  # the results that have a history
     leaves: list[Tensor]  # the leaves that the first run has reached
-    kinds: list[str]  # the names of the nodes of the first run
+    node_names: list[str]  # the classes of the nodes of the first run
     checked: bool  # whether these are compared with those of the second run
 
-    def __init__(self, function: Callable[..., Any], given: Any, again: Any, state: Tensor | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Any,
+        again: contextlib.AbstractContextManager[Any],
+        random_state: Tensor | None,
+    ) -> None:
         self.function = function
-        self.given = given
-        self.again = again
-        self.state = state
+        self.arguments = arguments  # (args, kwargs)
+        self.again = again  # the program's context for the second run
+        self.random_state = random_state  # None: the second run draws other numbers
         self.precision = get_float32_matmul_precision()
         self.casts = amp.autocast("cpu", amp.get_autocast_dtype("cpu"), amp.is_autocast_enabled("cpu"))
 
@@ -157,32 +166,38 @@ class _Call:
         Those that require gradients are views, so that the function's uses of a Tensor have a node of their
         own.
         """
-        entered = [x.view_as(x) if x.requires_grad else x for x in tensors]
+        entered = list(tensors)
+        for i, x in enumerate(tensors):
+            if x.requires_grad:
+                entered[i] = x.view_as(x)
 
         def tensor_at(place: _Place) -> Tensor:
             return entered[place.index]
 
-        args, kwargs = tree_map_only(_Place, tensor_at, self.given)
+        args, kwargs = tree_map_only(_Place, tensor_at, self.arguments)
         return self.function(*args, **kwargs), entered
 
-    def gradients(self, tensors: Sequence[Tensor], dys: Any) -> Iterator[Tensor | None]:
-        """Runs the function again; the gradients of tensors and leaves. dys: those of the outputs."""
+    def gradients(self, tensors: Sequence[Tensor], output_gradients: Sequence[Tensor]) -> list[Tensor | None]:
+        """Run the function again: the gradients of tensors and leaves, None where none is needed."""
         create_graph = is_grad_enabled()
         with contextlib.ExitStack() as block:
-            block.enter_context(random.fork_rng(enabled=self.state is not None))
+            block.enter_context(random.fork_rng(enabled=self.random_state is not None))
             block.enter_context(autograd.enable_grad())
             block.enter_context(float32_matmul_precision(self.precision))
             block.enter_context(self.casts)
-            if self.state is not None:
-                set_rng_state(self.state)
+            if self.random_state is not None:
+                set_rng_state(self.random_state)
             block.enter_context(self.again)
             result, entered = self.run(tensors)
         outputs = _outputs(result, entered)
-        if self.checked and _reached(outputs, entered)[1] != self.kinds:
-            raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was saved during the original forward "
-                "and recomputation: the function has recorded other operations; expected the same ones"
-            )
+        if self.checked:
+            _, node_names = _reached(outputs, entered)
+            if node_names != self.node_names:
+                raise CheckpointError(
+                    "torch.utils.checkpoint: A different number of tensors was saved during the original "
+                    "forward and recomputation: the function has recorded other operations; expected "
+                    "the same ones"
+                )
         views = [x._grad_fn for x in entered if x.requires_grad]
         edges = [view.edges for view in views]
         for view in views:
@@ -190,11 +205,17 @@ class _Call:
         needs = self.node().needs  # type: ignore[union-attr]
         inputs = [x for x, needed in zip((*entered, *self.leaves), needs, strict=True) if needed]
         try:
-            slopes = iter(autograd.grad(outputs, inputs, dys, True, create_graph, allow_unused=True))
+            gradients = autograd.grad(
+                outputs, inputs, output_gradients, True, create_graph, allow_unused=True
+            )
         finally:
             for view, edge in zip(views, edges, strict=True):
                 view.edges = edge
-        return (next(slopes) if needed else None for needed in needs)
+        by_input: list[Tensor | None] = [None] * len(needs)
+        needed_places = [place for place, needed in enumerate(needs) if needed]
+        for place, gradient in zip(needed_places, gradients, strict=True):
+            by_input[place] = gradient
+        return by_input
 
 
 class _Checkpoint(autograd.Function):
@@ -205,12 +226,13 @@ class _Checkpoint(autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> Any:
         ctx.call = call
-        ctx.save_for_backward(*tensors[: len(tensors) - len(call.leaves)])
+        arguments = tensors[: len(tensors) - len(call.leaves)]
+        ctx.save_for_backward(*arguments)
         return tuple(y.detach() for y in call.outputs)
 
     @staticmethod
-    def backward(ctx: Any, *dys: Any) -> Any:
-        return (None, *ctx.call.gradients(ctx.saved_tensors, dys))
+    def backward(ctx: Any, *output_gradients: Tensor) -> Any:
+        return (None, *ctx.call.gradients(ctx.saved_tensors, output_gradients))
 
 
 def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
@@ -222,16 +244,22 @@ def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
         return [result]
     if not isinstance(result, (tuple, list, dict)):
         return []
-    values = result.values() if isinstance(result, dict) else result
-    return list({id(y): y for x in values for y in _outputs(x, entered)}.values())
+    values: Iterable[Any] = result
+    if isinstance(result, dict):
+        values = result.values()
+    outputs: dict[int, Tensor] = {}  # by id, so that each is listed once
+    for value in values:
+        for y in _outputs(value, entered):
+            outputs[id(y)] = y
+    return list(outputs.values())
 
 
 def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor], list[str]]:
-    """The leaves and the kinds of nodes between the entered Tensors and the outputs."""
+    """The leaves, and the names of the classes of nodes, between the entered Tensors and the outputs."""
     seen = {id(x._grad_fn) for x in entered}
     nodes = [y._grad_fn for y in outputs]
     leaves = []
-    kinds = []
+    node_names = []
     while nodes:
         node = nodes.pop()
         if node is None or id(node) in seen:
@@ -240,29 +268,43 @@ def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor]
         if isinstance(node, Tensor):
             leaves.append(node)
         else:
-            kinds.append(type(node).__name__)
+            node_names.append(type(node).__name__)
             nodes.extend(node.edges)
-    return leaves, kinds
+    return leaves, node_names
 
 
 def checkpoint_sequential(
-    functions: Any, segments: int, input: Tensor, use_reentrant: bool | None = None, **kwargs: Any
+    functions: nn.Module | Iterable[Callable[[Any], Any]],
+    segments: int,
+    input: Tensor,
+    use_reentrant: bool | None = None,
+    **kwargs: Any,
 ) -> Any:
-    """Runs functions or layers one after the other, in segments; each except the last is a
-    :func:`checkpoint`.
+    """Run functions or layers one after the other, in segments; each except the last is a :func:`checkpoint`.
+
+    functions: a Sequential, or functions of one argument.
 
     >>> import ranvier as rv
     >>> rv.utils.checkpoint.checkpoint_sequential([rv.relu, rv.exp], 2, rv.zeros(1), use_reentrant=False)
     tensor([1.])
     """
-    functions = list(functions.children() if hasattr(functions, "children") else functions)
+    layers: list[Any]
+    if isinstance(functions, nn.Module):
+        layers = list(functions.children())
+    else:
+        layers = list(functions)
 
     def run(first: int, last: int) -> Callable[[Any], Any]:
-        return lambda x: functools.reduce(lambda y, function: function(y), functions[first:last], x)
+        def run_segment(x: Any) -> Any:
+            for layer in layers[first:last]:
+                x = layer(x)
+            return x
 
-    size = len(functions) // segments
+        return run_segment
+
+    size = len(layers) // segments
     end = 0
     for start in range(0, size * (segments - 1), size):
         end = start + size
         input = checkpoint(run(start, end), input, use_reentrant=use_reentrant, **kwargs)
-    return run(end, len(functions))(input)
+    return run(end, len(layers))(input)

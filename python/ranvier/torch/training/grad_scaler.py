@@ -71,7 +71,7 @@ class GradScaler:
         self._growth_tracker: Tensor | None = None
         self._per_optimizer_states: defaultdict[int, dict[str, Any]] = defaultdict(_new_state)
 
-    def _lazy_init_scale_growth_tracker(self, dev: Any = "cpu") -> None:
+    def _lazy_init_scale_growth_tracker(self, dev: DeviceLike = "cpu") -> None:
         self._scale = rv.full((), self._init_scale, dtype=rv.float32)
         self._growth_tracker = rv.full((), self._init_growth_tracker, dtype=rv.int32)
 
@@ -98,12 +98,21 @@ class GradScaler:
         return scaled
 
     def _unscale_grads_(
-        self, optimizer: Optimizer, inv_scale: Any, found_inf: Any, allow_fp16: bool
-    ) -> dict[Any, Tensor]:
-        """Multiplies gradients by inv_scale; returns {device: 1 if a gradient is not finite, else 0}."""
+        self,
+        optimizer: Optimizer,
+        inv_scale: Tensor | float,
+        found_inf: Tensor | float,
+        allow_fp16: bool,
+    ) -> dict[rv.device, Tensor]:
+        """Multiply gradients by inv_scale. Returns {device: 1 if one is not finite, else found_inf}."""
         factor = float(inv_scale)
         found = float(found_inf)
-        for p in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
+        parameters: list[Tensor] = []
+        for group in optimizer.param_groups:
+            parameters += group["params"]
+        for p in parameters:
+            if p.grad is None:
+                continue
             if p.grad.dtype == rv.float16 and not allow_fp16:
                 raise ValueError("Attempting to unscale FP16 gradients.")
             if not p.grad.isfinite().all().item():
@@ -114,7 +123,7 @@ class GradScaler:
         return {rv.device("cpu"): rv.tensor(found)}
 
     def unscale_(self, optimizer: Optimizer) -> None:
-        """Divides the gradients of an optimizer by the scale, once for each step.
+        """Divide the gradients of an optimizer by the scale, once for each step.
 
         Raises RuntimeError the second time before ``update``, ValueError for gradients in float16.
         """
@@ -132,7 +141,10 @@ class GradScaler:
         state["found_inf_per_device"] = self._unscale_grads_(optimizer, inverse, rv.tensor(0.0), False)
         state["stage"] = OptState.UNSCALED
 
-    def _maybe_opt_step(self, optimizer: Optimizer, optimizer_state: Any, *args: Any, **kwargs: Any) -> Any:
+    def _maybe_opt_step(
+        self, optimizer: Optimizer, optimizer_state: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """The step of the optimizer, unless one of its gradients was not finite."""
         if any(found.item() for found in optimizer_state["found_inf_per_device"].values()):
             return None
         return optimizer.step(*args, **kwargs)
@@ -156,13 +168,14 @@ class GradScaler:
         state["stage"] = OptState.STEPPED
         return result
 
-    def update(self, new_scale: Any = None) -> None:
-        """Sets the scale to new_scale, or changes it as the steps since the last call demand."""
+    def update(self, new_scale: Tensor | float | None = None) -> None:
+        """Set the scale to new_scale, or change it as the steps since the last call demand."""
         if not self._enabled:
             return
         scale, tracker = self._check_scale_growth_tracker("update")
-        states = self._per_optimizer_states.values()
-        found = [x.item() for state in states for x in state["found_inf_per_device"].values()]
+        found: list[float] = []  # for each step, 1 if a gradient was not finite
+        for state in self._per_optimizer_states.values():
+            found += [x.item() for x in state["found_inf_per_device"].values()]
         if new_scale is not None:
             scale.fill_(float(new_scale))
         elif not found:
@@ -174,7 +187,8 @@ class GradScaler:
             tracker.add_(1)
         else:
             grown = scale * self._growth_factor
-            scale.copy_(grown if math.isfinite(grown.item()) else scale)
+            if math.isfinite(grown.item()):
+                scale.copy_(grown)
             tracker.zero_()
         self._per_optimizer_states.clear()
 
@@ -239,7 +253,7 @@ class GradScaler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads what ``state_dict`` returned.
+        """Load what ``state_dict`` returned.
 
         Raises RuntimeError for the state of a scaler that is not enabled.
         """
@@ -249,9 +263,11 @@ class GradScaler:
             raise RuntimeError(
                 "[GradScaler.load_state_dict] got an empty dict; expected the state of an enabled GradScaler"
             )
-        self._init_scale, self._init_growth_tracker = state_dict["scale"], state_dict["_growth_tracker"]
-        for name in ("growth_factor", "backoff_factor", "growth_interval"):
-            setattr(self, f"_{name}", state_dict[name])
+        self._init_scale = state_dict["scale"]
+        self._init_growth_tracker = state_dict["_growth_tracker"]
+        self._growth_factor = state_dict["growth_factor"]
+        self._backoff_factor = state_dict["backoff_factor"]
+        self._growth_interval = state_dict["growth_interval"]
         if self._scale is not None and self._growth_tracker is not None:
             self._scale.fill_(self._init_scale)
             self._growth_tracker.fill_(self._init_growth_tracker)
@@ -261,8 +277,12 @@ class GradScaler:
             return dict(vars(self))
         if self._per_optimizer_states:
             raise AssertionError("[GradScaler] got steps without update(); expected to be pickled after it")
-        now = {"_init_scale": self.get_scale(), "_init_growth_tracker": self._get_growth_tracker()}
-        return {**vars(self), **now, "_scale": None, "_growth_tracker": None}
+        state = dict(vars(self))
+        state["_init_scale"] = self.get_scale()
+        state["_init_growth_tracker"] = self._get_growth_tracker()
+        state["_scale"] = None
+        state["_growth_tracker"] = None
+        return state
 
 
 class CUDAGradScaler(GradScaler):

@@ -29,14 +29,19 @@ __all__ = [
 save_on_cpu = disable_saved_tensors_hooks = NoEffect
 
 
-def increment_version(tensor: Tensor) -> None:
-    """Counts a change in place of a tensor, or of several."""
-    for x in [tensor] if hasattr(tensor, "_cell") else tensor:
+def increment_version(tensor: Any) -> None:
+    """Count a change in place of a tensor, or of several."""
+    tensors: Iterable[Tensor] = tensor
+    if hasattr(tensor, "_cell"):  # a Tensor, or an object like one
+        tensors = [tensor]
+    for x in tensors:
         bump(x)
 
 
-def register_multi_grad_hook(tensors: Iterable[Any], fn: Callable[..., Any], *, mode: str = "all") -> Any:
-    """Calls ``fn`` with the list of the gradients of all tensors, once in each backward; returns a handle.
+def register_multi_grad_hook(
+    tensors: Iterable[Tensor], fn: Callable[..., Any], *, mode: str = "all"
+) -> _Handles:
+    """Call ``fn`` with the list of the gradients of all tensors, once in each backward; returns a handle.
 
     It is called when the last gradient has arrived. If some tensors get none, it is called at the end of
     backward with None for them. With ``mode="any"`` it gets the first gradient only.
@@ -52,7 +57,7 @@ def register_multi_grad_hook(tensors: Iterable[Any], fn: Callable[..., Any], *, 
             fn([arrived.get(i) for i in range(len(tensors))])
         arrived.clear()
 
-    def hook(i: int, gradient: Any) -> None:
+    def hook(i: int, gradient: Tensor) -> None:
         if not arrived:
             hooks.at_end.append(end)
         arrived[i] = gradient
@@ -74,26 +79,32 @@ class _Handles(ExitStack):
     remove = ExitStack.close
 
 
-def unpack_dual(tensor: Tensor, *, level: Any = None) -> Any:
+def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
     """(tensor, None): no tensor has a tangent."""
     return UnpackedDualTensor(tensor, None)
 
 
 class UnpackedDualTensor(NamedTuple):
-    primal: Any
-    tangent: Any
+    primal: Tensor
+    tangent: Tensor | None
 
 
 # --- utils.hooks
 class BackwardHook:
-    """Applies backward hooks to one call of a module, for modules that call their hooks themselves.
+    """Apply backward hooks to one call of a module, for modules that call their hooks themselves.
 
     ``setup_input_hook(args)`` and ``setup_output_hook(result)`` return what they get, on the tape.
     """
 
-    def __init__(self, module: Module, user_hooks: Any, user_pre_hooks: Any) -> None:
+    def __init__(
+        self,
+        module: Module,
+        user_hooks: Iterable[Callable[..., Any]],
+        user_pre_hooks: Iterable[Callable[..., Any]],
+    ) -> None:
         hooks = Hooks()
-        hooks.backward, hooks.before_backward = dict(enumerate(user_hooks)), dict(enumerate(user_pre_hooks))
+        hooks.backward = dict(enumerate(user_hooks))
+        hooks.before_backward = dict(enumerate(user_pre_hooks))
         self._passage = Passage(hooks, module)
 
     def setup_input_hook(self, args: Any) -> Any:
@@ -104,13 +115,13 @@ class BackwardHook:
 
 
 def unserializable_hook(f: Any) -> Any:
-    """Marks a hook that is not to be saved with its tensor. Hooks are never saved here."""
+    """Mark a hook that is not to be saved with its tensor. Hooks are never saved here."""
     f.__torch_unserializable__ = True
     return f
 
 
 def warn_if_has_hooks(tensor: Tensor) -> None:
-    """Warns that hooks of a tensor are not saved with it."""
+    """Warn that hooks of a tensor are not saved with it."""
     for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
         if not hasattr(hook, "__torch_unserializable__"):
             warnings.warn(f"backward hook {hook!r} on tensor will not be serialized", stacklevel=2)

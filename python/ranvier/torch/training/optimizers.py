@@ -1,18 +1,23 @@
-"""Names of torch.optim.optimizer that optimizers of other libraries import, and SparseAdam."""
+"""Names of torch.optim.optimizer that optimizers of other libraries import, and SparseAdam.
+
+Most of these functions choose among PyTorch's implementations of an optimizer, of which there is one here.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.optim import Optimizer
 from ranvier.optim.hooks import register_for_all
 
-ParamsT = Any
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+ParamsT = Any  # PyTorch's name of the type of an optimizer's parameters
 StateDict = dict
 _params_doc = _maximize_doc = _foreach_doc = _fused_doc = _capturable_doc = _differentiable_doc = ""
 
@@ -28,7 +33,7 @@ def _use_grad_for_differentiable(func: Callable[..., Any]) -> Callable[..., Any]
     """A step without gradients, unless the optimizer's setting `differentiable` is True."""
 
     @functools.wraps(func)
-    def step(self: Any, *args: Any, **settings: Any) -> Any:
+    def step(self: Optimizer, *args: Any, **settings: Any) -> Any:
         with rv.set_grad_enabled(bool(self.defaults.get("differentiable", False))):
             return func(self, *args, **settings)
 
@@ -39,7 +44,7 @@ register_optimizer_step_pre_hook = functools.partial(register_for_all, "before s
 register_optimizer_step_post_hook = functools.partial(register_for_all, "after step")
 
 
-def _get_value(x: Tensor) -> Any:
+def _get_value(x: Tensor | float) -> Any:
     if isinstance(x, Tensor):
         return x.item()
     return x
@@ -48,11 +53,11 @@ def _get_value(x: Tensor) -> Any:
 _to_scalar = _get_value
 
 
-def _stack_if_compiling(x: Tensor) -> Any:
+def _stack_if_compiling(x: Tensor) -> Tensor:
     return x
 
 
-def _dispatch_sqrt(x: Tensor) -> Any:
+def _dispatch_sqrt(x: Tensor | float) -> Any:
     if isinstance(x, Tensor):
         return x.sqrt()
     return math.sqrt(x)
@@ -68,34 +73,46 @@ def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
     return []
 
 
-def _disable_dynamo_if_unsupported(single_tensor_fn: Any = None) -> Callable[..., Any]:
-    return lambda func: func
+def _disable_dynamo_if_unsupported(
+    single_tensor_fn: Callable[..., Any] | None = None,
+) -> Callable[[_Function], _Function]:
+    return _unchanged
 
 
-def _view_as_real(params: Iterable[Tensor], *state_and_grads: Any) -> None:
+def _unchanged(func: _Function) -> _Function:
+    """A decorator without effect."""
+    return func
+
+
+def _view_as_real(params: Iterable[Tensor], *state_and_grads: list[Tensor]) -> None:
     """Does nothing: there are no complex numbers."""
 
 
-def by_dtype(
-    tensors: Sequence[Tensor], with_indices: bool = False
-) -> dict[Any, tuple[list[list[Any]], list[int]]]:
-    """Groups parallel lists of tensors, such as parameters and gradients, by device and dtype of the first
-    list.
+TensorGroups: TypeAlias = dict[Any, tuple[list[list[Any]], list[int]]]
+"""(device, dtype) -> lists of tensors, and the places that their entries had."""
 
-    The result: (device, dtype) -> (the lists with the entries of this group, their places in the given
-    lists).
+
+def by_dtype(tensors: Sequence[Sequence[Tensor | None]], with_indices: bool = False) -> TensorGroups:
+    """Group parallel lists, such as parameters and gradients, by device and dtype of the first one's tensors.
+
+    Returns, for each pair (device, dtype), the lists with the entries of this group and, if `with_indices`,
+    their places in the arguments.
 
     >>> import ranvier as rv
     >>> list(by_dtype([[rv.ones(1), rv.ones(2)]], with_indices=True).values())
     [([[tensor([1.]), tensor([1., 1.])]], [0, 1])]
     """
-    groups: dict[Any, tuple[list[list[Any]], list[int]]] = {}
+    groups: TensorGroups = {}
     for place, row in enumerate(zip(*tensors, strict=True)):
-        group = groups.setdefault((row[0].device, row[0].dtype), ([[] for _ in row], []))
-        for held, tensor in zip(group[0], row, strict=True):
-            held.append(tensor)
+        first: Any = row[0]
+        key = (first.device, first.dtype)
+        if key not in groups:
+            groups[key] = ([[] for _ in row], [])
+        lists, places = groups[key]
+        for group, tensor in zip(lists, row, strict=True):
+            group.append(tensor)
         if with_indices:
-            group[1].append(place)
+            places.append(place)
     return groups
 
 
@@ -129,18 +146,23 @@ class SparseAdam(Optimizer):
 
     @rv.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Makes one step; a closure computes the loss and its gradients."""
+        """Make one step; a closure computes the loss and its gradients."""
         loss = None
         if closure is not None:
             with rv.enable_grad():
                 loss = closure()
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, -p.grad if group["maximize"] else p.grad, group)
+                if p.grad is None:
+                    continue
+                gradient = p.grad
+                if group["maximize"]:
+                    gradient = -gradient
+                self._update(p, gradient, group)
         return loss
 
-    def _update(self, p: Any, grad: Any, group: Any) -> None:
+    def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        """Change the rows of p and of its moments where grad is not 0. group: the settings."""
         state = self.state[p]
         beta1, beta2 = group["betas"]
         if not state:
@@ -148,12 +170,13 @@ class SparseAdam(Optimizer):
         state["step"] += 1
         mean = state["exp_avg"]
         square = state["exp_avg_sq"]
+        touched = grad != 0  # which rows change, in a shape that is broadcast to that of p
         if grad.ndim:
-            touched = (grad != 0).reshape((*grad.shape[:1], -1)).any(1)
-        else:
-            touched = grad != 0
-        touched = touched.reshape(touched.shape + (1,) * (grad.ndim - 1))
+            rows = touched.reshape((*grad.shape[:1], -1)).any(1)
+            touched = rows.reshape(rows.shape + (1,) * (grad.ndim - 1))
         mean.copy_(rv.where(touched, mean + (1 - beta1) * (grad - mean), mean))
         square.copy_(rv.where(touched, square + (1 - beta2) * (grad * grad - square), square))
-        size = group["lr"] * (1 - beta2 ** state["step"]) ** 0.5 / (1 - beta1 ** state["step"])
-        p.add_(rv.where(touched, -size * mean / (square.sqrt() + group["eps"]), 0.0))
+        step = state["step"]
+        size = group["lr"] * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
+        change = -size * mean / (square.sqrt() + group["eps"])
+        p.add_(rv.where(touched, change, 0.0))
