@@ -67,9 +67,9 @@ class SDPAParams:
     def __init__(
         self,
         query: Tensor,
-        key: Any,
-        value: Any,
-        attn_mask: Any,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None,
         dropout: float,
         is_causal: bool,
         enable_gqa: bool,

@@ -43,19 +43,19 @@ def synchronize(device: DeviceLike | None = None) -> None:
     """Does nothing."""
 
 
-def log_usage(*args: Any) -> None:
+def log_usage(*args: object) -> None:
     """Does nothing, and returns None.
 
     It stands for several functions of torch._C, as `_log_api_usage_once`.
     """
 
 
-def is_hooked(*args: Any) -> bool:
+def is_hooked(*args: object) -> bool:
     """False: it answers whether calls are traced, or computed in other dtypes."""
     return False
 
 
-def device_states(*args: Any) -> tuple[list[int], list[Any]]:
+def device_states(*args: object) -> tuple[list[int], list[Any]]:
     """No device beside the CPU has a random state."""
     return [], []
 
@@ -66,17 +66,20 @@ def parse_to(
     dtype: DtypeLike | None = None,
     non_blocking: bool = False,
     copy: bool = False,
-    memory_format: Any = None,
+    memory_format: object = None,
 ) -> tuple[Any, Any, bool, Any]:
-    """The arguments of `Tensor.to` as (device, dtype, non_blocking, memory_format); None for one that is
-    missing.
+    """The arguments of `Tensor.to`: device, dtype, non_blocking and memory_format; None for a missing one.
 
     >>> import ranvier as rv
     >>> parse_to("cpu", rv.float64, True)[1:3]
     (torch.float64, True)
     """
     dtype, device, _ = parsed_to(args, dtype, device, copy)
-    non_blocking = next((arg for arg in args if isinstance(arg, bool)), non_blocking)
-    device = None if device is None else rv.device(device)
-    dtype = None if dtype is None else rv.zeros(0, dtype=dtype).dtype
+    flags = [arg for arg in args if isinstance(arg, bool)]
+    if flags:
+        non_blocking = flags[0]
+    if device is not None:
+        device = rv.device(device)
+    if dtype is not None:
+        dtype = rv.zeros(0, dtype=dtype).dtype
     return device, dtype, non_blocking, memory_format

@@ -67,29 +67,40 @@ class ProcessContext:
         return [process.pid for process in self.processes]
 
     def join(self, timeout: float | None = None, grace_period: float | None = None) -> bool:
-        """Waits until a process ends, at most `timeout` seconds; True when all have ended.
+        """Wait until a process ends, at most `timeout` seconds; True when all have ended.
 
         When one has failed, the others get `grace_period` seconds, and are then terminated.
 
         Raises ProcessRaisedException or ProcessExitedException: of the first process that failed.
         """
-        for sentinel in _wait(list(self.sentinels), timeout) if self.sentinels else ():
-            failed = self.sentinels.pop(sentinel)
-            self.processes[failed].join()
-            if self.processes[failed].exitcode:
+        if not self.sentinels:
+            return True
+        for sentinel in _wait(list(self.sentinels), timeout):
+            ended = self.sentinels.pop(sentinel)
+            self.processes[ended].join()
+            if self.processes[ended].exitcode:
                 self._end(grace_period)
-                self._raise(failed)
+                self._raise(ended)
         return not self.sentinels
 
     def _end(self, grace_period: float | None) -> None:
-        """Ends the processes: waits for them, then sends SIGTERM, then SIGKILL."""
-        for end, seconds in ((None, grace_period or 0), ("terminate", grace_period or 30), ("kill", None)):
-            deadline = None if seconds is None else _time.monotonic() + seconds
-            for process in self.processes:
-                if end and process.is_alive():
-                    getattr(process, end)()
-            for process in self.processes:
-                process.join(None if deadline is None else max(0, deadline - _time.monotonic()))
+        """End the processes: wait for them, then send SIGTERM, then SIGKILL."""
+        self._join_all(grace_period or 0)
+        for process in self.processes:
+            if process.is_alive():
+                process.terminate()
+        self._join_all(grace_period or 30)
+        for process in self.processes:
+            if process.is_alive():
+                process.kill()
+        for process in self.processes:
+            process.join()
+
+    def _join_all(self, seconds: float) -> None:
+        """Wait for the ends of the processes, so many seconds for all of them together."""
+        deadline = _time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0, deadline - _time.monotonic()))
 
     def _raise(self, i: int) -> None:
         process = self.processes[i]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -60,7 +61,7 @@ is_nccl_available = is_gloo_available = is_ucc_available = is_torchelastic_launc
 
 
 def all_gather_into_tensor(
-    output_tensor: Any, input_tensor: Any, group: Any = None, async_op: bool = False
+    output_tensor: Tensor, input_tensor: Tensor, group: Any = None, async_op: bool = False
 ) -> Any:
     """The tensors of all ranks one after the other, along the first dimension or along a new one.
 
@@ -85,14 +86,18 @@ def reduce_scatter_tensor(
 
 
 def all_to_all(
-    output_tensor_list: Any, input_tensor_list: Any, group: Any = None, async_op: bool = False
+    output_tensor_list: Sequence[Tensor],
+    input_tensor_list: Sequence[Tensor],
+    group: Any = None,
+    async_op: bool = False,
 ) -> Any:
     """Each rank sends tensor r of its list to rank r, and receives one tensor from each rank."""
     distributed = import_module("ranvier.distributed")
     lists: list[Any] = [None] * distributed.get_world_size(group)
     distributed.all_gather_object(lists, [x.detach() for x in input_tensor_list], group)
-    for out, sent in zip(output_tensor_list, lists, strict=True):
-        out.detach().copy_(sent[distributed.get_rank(group)])
+    rank = distributed.get_rank(group)
+    for output, sent in zip(output_tensor_list, lists, strict=True):
+        output.detach().copy_(sent[rank])
     if async_op:
         return distributed.Work()
     return None
@@ -101,30 +106,30 @@ def all_to_all(
 def all_to_all_single(
     output: Tensor,
     input: Tensor,
-    output_split_sizes: Any = None,
-    input_split_sizes: Any = None,
+    output_split_sizes: list[int] | None = None,
+    input_split_sizes: list[int] | None = None,
     group: Any = None,
     async_op: bool = False,
 ) -> Any:
-    """As :func:`all_to_all`, of parts of a tensor along its first dimension: equal ones without sizes."""
-    size = import_module("ranvier.distributed").get_world_size(group)
-    into = output.detach().split(output_split_sizes or len(output) // size)
-    parts = input.detach().split(input_split_sizes or len(input) // size)
-    return all_to_all(list(into), list(parts), group, async_op)
+    """As :func:`all_to_all`, of slices of a tensor along its first dimension: equal ones without sizes."""
+    ranks = import_module("ranvier.distributed").get_world_size(group)
+    outputs = output.detach().split(output_split_sizes or len(output) // ranks)
+    inputs = input.detach().split(input_split_sizes or len(input) // ranks)
+    return all_to_all(list(outputs), list(inputs), group, async_op)
 
 
 class P2POp(NamedTuple):
     """A call of isend or irecv."""
 
-    op: Any
-    tensor: Any
+    op: Callable[..., Any]
+    tensor: Tensor
     peer: int
     group: Any = None
     tag: int = 0
 
 
 def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Any]:
-    """Calls all of a list."""
+    """Call all of a list."""
     return [p.op(p.tensor, p.peer, p.group, p.tag) for p in p2p_op_list]
 
 

@@ -155,14 +155,22 @@ class _Table:
         with self.changed:
             if op in ("get", "wait"):
                 seconds, *keys = parts
-                if not self.changed.wait_for(lambda: all(key in values for key in keys), float(seconds)):
+
+                def has_keys() -> bool:
+                    return all(key in values for key in keys)
+
+                if not self.changed.wait_for(has_keys, float(seconds)):
                     return []
-                return [values[keys[0]] if op == "get" else b""]
+                if op == "get":
+                    return [values[keys[0]]]
+                return [b""]
             result = b""
             if op == "set":
                 values[parts[0]] = parts[1]
             elif op == "add":
-                result = values[parts[0]] = str(int(values.get(parts[0], b"0")) + int(parts[1])).encode()
+                number = int(values.get(parts[0], b"0")) + int(parts[1])
+                result = str(number).encode()
+                values[parts[0]] = result
             elif op == "compare":
                 if values.get(parts[0], b"") == parts[1]:
                     values[parts[0]] = parts[2]

@@ -52,7 +52,10 @@ def _goes_on(file: str, line: int, name: str, imports: bool) -> bool:
     block = _try_around(file, line)
     if block is None or any(map(_imports_torch, block.body)):
         return False
-    errors = _IMPORT_ERRORS if imports else _errors(block, line, name)
+    if imports:
+        errors = _IMPORT_ERRORS
+    else:
+        errors = _errors(block, line, name)
     for handler in block.handlers:
         if _names(handler) & errors:
             return not any(isinstance(statement, ast.Raise) for statement in handler.body)
@@ -74,10 +77,12 @@ def _errors(block: ast.Try, line: int, name: str) -> frozenset[str]:
 
     Nothing, for code that looks up any name, such as pydoc.locate.
     """
-    asks = [node for statement in block.body for node in ast.walk(statement) if _is_at(node, line)]
-    if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in asks):
+    nodes_of_line: list[ast.AST] = []
+    for statement in block.body:
+        nodes_of_line += [node for node in ast.walk(statement) if _is_at(node, line)]
+    if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes_of_line):
         return _IMPORT_ERRORS
-    if any(_spells(node, name) for node in asks):
+    if any(_spells(node, name) for node in nodes_of_line):
         return _ATTRIBUTE_ERRORS
     return frozenset()
 
@@ -89,8 +94,8 @@ def _nodes(file: str) -> list[Any]:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
         return []
-    kinds = (ast.Try, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    classes = (ast.Try, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return [node for node in ast.walk(tree) if isinstance(node, classes)]
 
 
 def _innermost(nodes: list[Any], line: int) -> Any:
@@ -129,7 +134,7 @@ def _names(handler: ast.ExceptHandler) -> set[str]:
     if handler.type is None:
         return {"BaseException"}
     if isinstance(handler.type, ast.Tuple):
-        kinds = handler.type.elts
+        exceptions = handler.type.elts
     else:
-        kinds = [handler.type]
-    return {kind.id for kind in kinds if isinstance(kind, ast.Name)}
+        exceptions = [handler.type]
+    return {exception.id for exception in exceptions if isinstance(exception, ast.Name)}

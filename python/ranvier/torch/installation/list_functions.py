@@ -18,15 +18,17 @@ def foreach(name: str) -> Callable[..., Any]:
     >>> foreach("_foreach_add")([rv.ones(1), rv.ones(2)], [1.0, 2.0])
     [tensor([2.]), tensor([3., 3.])]
     """
-    plain = name.removeprefix("_foreach_")
-    method = getattr(Tensor, plain, None) or _in_place(getattr(Tensor, plain.removesuffix("_")))
-    if plain.rstrip("_") in ("addcdiv", "addcmul"):  # the last argument may be a factor
+    method_name = name.removeprefix("_foreach_")
+    method: Callable[..., Any] | None = getattr(Tensor, method_name, None)
+    if method is None:  # a method in place that Tensor lacks
+        method = _in_place(getattr(Tensor, method_name.removesuffix("_")))
+    if method_name.rstrip("_") in ("addcdiv", "addcmul"):
         method = partial(_with_factor, method)
 
     def call(tensors: Sequence[Tensor], *others: Any, **settings: Any) -> Any:
-        if plain == "norm" and "ord" in settings:
+        if method_name == "norm" and "ord" in settings:
             settings["p"] = settings.pop("ord")
-        columns = [_for_each(tensors, other) for other in others]
+        columns = [_repeat(other, len(tensors)) for other in others]
         results = [method(*arguments, **settings) for arguments in zip(tensors, *columns, strict=True)]
         if name.endswith("_"):
             return None
@@ -36,20 +38,23 @@ def foreach(name: str) -> Callable[..., Any]:
 
 
 def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that writes the result of another one to its tensor."""
+
     def call(x: Tensor, *others: Any, **settings: Any) -> Tensor:
         return x.copy_(method(x, *others, **settings))
 
     return call
 
 
-def _for_each(tensors: Sequence[Tensor], other: Any) -> Sequence[Any]:
-    """An argument as one entry for each tensor."""
-    if isinstance(other, (list, tuple)):
-        return other
-    return [other] * len(tensors)
+def _repeat(argument: Any, count: int) -> Sequence[Any]:
+    """An argument as one entry for each of `count` tensors."""
+    if isinstance(argument, (list, tuple)):
+        return argument
+    return [argument] * count
 
 
 def _with_factor(method: Callable[..., Any], x: Tensor, *others: Any, **settings: Any) -> Any:
+    """addcdiv or addcmul, whose factor, an argument by name, may be the third of the others here."""
     if len(others) > 2:
         settings["value"] = others[2]
     return method(x, *others[:2], **settings)

@@ -34,7 +34,7 @@ class Future(_Future[Any]):
         """The future of callback(self), which is called when the result is there."""
         following = Future()
 
-        def call(_: Any) -> None:
+        def call(_: object) -> None:
             try:
                 following.set_result(callback(self))
             except Exception as error:
@@ -46,19 +46,20 @@ class Future(_Future[Any]):
 
 def collect_all(futures: list[Future]) -> Future:
     """The future of the list, when all its futures have their results."""
-    whole, missing = Future(), len(futures)
+    all_results = Future()
+    missing = len(futures)
 
-    def count(_: Any) -> None:
+    def count(_: object) -> None:
         nonlocal missing
         missing -= 1
         if missing == 0:
-            whole.set_result(futures)
+            all_results.set_result(futures)
 
     for future in futures:
         future.add_done_callback(count)
     if not futures:
-        whole.set_result(futures)
-    return whole
+        all_results.set_result(futures)
+    return all_results
 
 
 def wait_all(futures: list[Future]) -> list[Any]:

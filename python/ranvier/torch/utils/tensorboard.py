@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ranvier import Tensor
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.memory import Array
+from ranvier.tensors.types import ArrayLike, TensorLike
 from ranvier.torch.utils import event_files as events
 
 __all__ = ["SummaryWriter"]
@@ -89,8 +91,9 @@ class SummaryWriter:
         """Adds numbers that are shown in one diagram; each is written to a folder of its own."""
         for tag, value in tag_scalar_dict.items():
             folder = os.path.join(self.log_dir, f"{main_tag.replace('/', '_')}_{tag}")
-            file = self._others.get(folder) or events.EventFile(folder, *self._settings)
-            self._others[folder] = file
+            if folder not in self._others:
+                self._others[folder] = events.EventFile(folder, *self._settings)
+            file = self._others[folder]
             number = _number(value)
             file.add_summary(events.scalar(main_tag, number), global_step, walltime)
 
@@ -103,9 +106,9 @@ class SummaryWriter:
     def add_histogram(
         self,
         tag: str,
-        values: Any,
+        values: ArrayLike,
         global_step: int | None = None,
-        bins: Any = "tensorflow",
+        bins: str | Sequence[float] | Array = "tensorflow",
         walltime: float | None = None,
         max_bins: int | None = None,
     ) -> None:
@@ -115,7 +118,7 @@ class SummaryWriter:
     def add_image(
         self,
         tag: str,
-        img_tensor: Any,
+        img_tensor: TensorLike,
         global_step: int | None = None,
         walltime: float | None = None,
         dataformats: str = "CHW",
@@ -126,7 +129,7 @@ class SummaryWriter:
     def add_images(
         self,
         tag: str,
-        img_tensor: Any,
+        img_tensor: TensorLike,
         global_step: int | None = None,
         walltime: float | None = None,
         dataformats: str = "NCHW",
@@ -134,9 +137,10 @@ class SummaryWriter:
         """Adds a batch of images, side by side in rows of eight."""
         batch = _array(img_tensor)
         images = np.moveaxis(batch, dataformats.upper().index("N"), 0)
-        pixels = [_pixels(one, dataformats.upper().replace("N", "")) for one in images]
+        image_format = dataformats.upper().replace("N", "")
+        pixels = [_pixels(image, image_format) for image in images]
         while len(pixels) % min(8, len(images)):
-            pixels.append(np.zeros_like(pixels[0]))
+            pixels.append(np.zeros_like(pixels[0]))  # black images fill the last row
         rows = [np.concatenate(pixels[i : i + 8], 1) for i in range(0, len(pixels), 8)]
         self._add(events.image(tag, np.concatenate(rows, 0)), global_step, walltime)
 
@@ -152,7 +156,10 @@ class SummaryWriter:
         from matplotlib import pyplot
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        figures = figure if isinstance(figure, list) else [figure]
+        if isinstance(figure, list):
+            figures = figure
+        else:
+            figures = [figure]
         for one in figures:
             canvas: Any = FigureCanvasAgg(one)
             canvas.draw()
@@ -164,7 +171,7 @@ class SummaryWriter:
         self,
         hparam_dict: dict[str, Any],
         metric_dict: dict[str, Any],
-        hparam_domain_discrete: Any = None,
+        hparam_domain_discrete: dict[str, list[Any]] | None = None,
         run_name: str | None = None,
         global_step: int | None = None,
     ) -> None:
@@ -218,8 +225,12 @@ def _array(value: object) -> np.ndarray[Any, Any]:
 
 
 def _pixels(image: TensorLike, dimensions: str) -> np.ndarray[Any, Any]:
-    """(height, width, channels), bytes."""
-    pixels, dimensions = _array(image), dimensions.upper()
+    """An image as bytes, (height, width, channels); floats are numbers from 0 to 1.
+
+    dimensions: what those of the image are, in letters: CHW, HWC or HW.
+    """
+    pixels = _array(image)
+    dimensions = dimensions.upper()
     if len(dimensions) != pixels.ndim or set(dimensions) - set("CHW"):
         raise ValueError(f"[add_image] got shape {pixels.shape} as {dimensions}; expected CHW, HWC or HW")
     if "C" not in dimensions:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,16 +15,32 @@ from ranvier.tensors.memory import Array
 from ranvier.tensors.types import TensorLike
 
 # dtype (of complex numbers that of their parts) -> relative and absolute tolerance, as in PyTorch
-_TOLERANCES = {
+_TOLERANCES: dict[Any, tuple[float, float]] = {
     "bfloat16": (1.6e-2, 1e-5), "float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)
 }  # fmt: skip
 
-_NUMBERS = ranvier.Tensor, np.ndarray, np.generic, bool, int, float, complex
+_NUMBERS = (ranvier.Tensor, np.ndarray, np.generic, bool, int, float, complex)
+
+Message: TypeAlias = str | Callable[[str], str] | None
+"""What an error says: a text, a function of the usual text, or None for the usual text."""
+
+
+@dataclass
+class _Comparison:
+    """How values are compared; the fields are arguments of `assert_close`."""
+
+    rtol: float | None
+    atol: float | None
+    equal_nan: bool
+    check_dtype: bool
+    check_stride: bool = False
+    allow_subclasses: bool = True
+    is_relaxed: bool = False  # for assertEqual: a tensor may equal a number, and other objects are compared
 
 
 def assert_close(
-    actual: Any,
-    expected: Any,
+    actual: object,
+    expected: object,
     *,
     allow_subclasses: bool = True,
     rtol: float | None = None,
@@ -33,9 +50,9 @@ def assert_close(
     check_dtype: bool = True,
     check_layout: bool = True,
     check_stride: bool = False,
-    msg: Any = None,
+    msg: Message = None,
 ) -> None:
-    """Raises AssertionError unless |actual - expected| <= atol + rtol |expected| for all elements.
+    """Raise AssertionError unless |actual - expected| <= atol + rtol |expected| for all elements.
 
     The tolerances follow from the dtypes if both are left out: 1.3e-6 and 1e-5 for float32, 1e-7 for float64,
     0 for integers. Sequences and mappings are compared by their items.
@@ -48,15 +65,20 @@ def assert_close(
     """
     if (rtol is None) != (atol is None):
         raise ValueError("[assert_close] got one of rtol and atol; expected both or none")
-    settings = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan, "check_dtype": check_dtype}
-    settings |= {"check_stride": check_stride, "allow_subclasses": allow_subclasses}
-    fault = _difference(actual, expected, **settings)
-    if fault:
-        text = msg(fault) if callable(msg) else msg
-        raise AssertionError(fault if text is None else text)
+    comparison = _Comparison(rtol, atol, equal_nan, check_dtype, check_stride, allow_subclasses)
+    fault = _find_difference(actual, expected, comparison)
+    if not fault:
+        return
+    text = msg(fault) if callable(msg) else msg
+    if text is None:
+        text = fault
+    raise AssertionError(text)
 
 
-def default_tolerances(*inputs: Any, dtype_precisions: Any = None) -> tuple[float, float]:
+def default_tolerances(
+    *inputs: TensorLike | ranvier.dtype | np.dtype[Any],
+    dtype_precisions: Mapping[Any, tuple[float, float]] | None = None,
+) -> tuple[float, float]:
     """(rtol, atol) of tensors or dtypes: the largest of each.
 
     dtype_precisions: (rtol, atol) of dtypes, by the dtype.
@@ -64,14 +86,26 @@ def default_tolerances(*inputs: Any, dtype_precisions: Any = None) -> tuple[floa
     >>> default_tolerances(ranvier.float16, ranvier.float32)
     (0.001, 1e-05)
     """
-    known = {str(dtype).rpartition(".")[2]: pair for dtype, pair in (dtype_precisions or _TOLERANCES).items()}
-    names = [str(getattr(x, "dtype", x)).rpartition(".")[2] for x in inputs]
-    pairs = [known.get(name, (0.0, 0.0)) for name in names]
-    return max(rtol for rtol, _ in pairs), max(atol for _, atol in pairs)
+    tolerances = dtype_precisions or _TOLERANCES
+    by_name = {_dtype_name(dtype): pair for dtype, pair in tolerances.items()}
+    pairs = [by_name.get(_dtype_name(getattr(x, "dtype", x)), (0.0, 0.0)) for x in inputs]
+    rtol = max(rtol for rtol, _ in pairs)
+    atol = max(atol for _, atol in pairs)
+    return rtol, atol
 
 
-def get_tolerances(*inputs: Any, rtol: float | None, atol: float | None, id: Any = ()) -> tuple[float, float]:
-    """(rtol, atol) as they are given, or the default tolerances of the inputs.
+def _dtype_name(dtype: object) -> str:
+    """The name of a dtype without its module: "float32" for torch.float32."""
+    return str(dtype).rpartition(".")[2]
+
+
+def get_tolerances(
+    *inputs: TensorLike | ranvier.dtype | np.dtype[Any],
+    rtol: float | None,
+    atol: float | None,
+    id: tuple[Any, ...] = (),
+) -> tuple[float, float]:
+    """(rtol, atol) as the arguments say, or the default tolerances of the inputs.
 
     >>> get_tolerances(ranvier.ones(2), rtol=None, atol=None)
     (1.3e-06, 1e-05)
@@ -83,23 +117,31 @@ def get_tolerances(*inputs: Any, rtol: float | None, atol: float | None, id: Any
     return rtol, atol
 
 
-def assert_allclose(actual: Any, expected: Any, rtol: Any = None, atol: Any = None, **settings: Any) -> None:
+def assert_allclose(
+    actual: object,
+    expected: object,
+    rtol: float | None = None,
+    atol: float | None = None,
+    **settings: Any,
+) -> None:
     """assert_close without the comparison of dtypes."""
     assert_close(actual, expected, rtol=rtol, atol=atol, check_dtype=False, equal_nan=True)
 
 
 class TestCase(unittest.TestCase):
-    """The class of `torch.testing._internal.common_utils`. assertEqual compares tensors, and containers of
-    them, as assert_close does, and a tensor also with a number. Other objects are compared by ==.
+    """The class of `torch.testing._internal.common_utils`.
+
+    assertEqual compares tensors, and containers of them, as assert_close does, and a tensor also with a
+    number. Other objects are compared by ==.
 
     >>> TestCase().assertEqual({"step": ranvier.tensor(2.0), "name": "Adam"}, {"step": 2, "name": "Adam"})
     """
 
     def assertEqual(
         self,
-        first: Any,
-        second: Any,
-        msg: Any = None,
+        first: object,
+        second: object,
+        msg: Message = None,
         *,
         atol: float | None = None,
         rtol: float | None = None,
@@ -107,9 +149,8 @@ class TestCase(unittest.TestCase):
         exact_dtype: bool = True,
         **settings: Any,
     ) -> None:
-        settings = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan, "check_dtype": exact_dtype}
-        settings |= {"check_stride": False, "allow_subclasses": True, "relaxed": True}
-        fault = _difference(first, second, **settings)
+        comparison = _Comparison(rtol, atol, equal_nan, exact_dtype, is_relaxed=True)
+        fault = _find_difference(first, second, comparison)
         if not fault:
             return
         if callable(msg):
@@ -120,8 +161,8 @@ class TestCase(unittest.TestCase):
 run_tests = unittest.main
 
 
-def _difference(actual: Any, expected: Any, **settings: Any) -> str:
-    """The difference as text; "" for none."""
+def _find_difference(actual: Any, expected: Any, comparison: _Comparison) -> str:
+    """The difference of two objects as text, "" for none; sequences and mappings are compared by items."""
     if isinstance(actual, Mapping) and isinstance(expected, Mapping):
         if set(actual) != set(expected):
             return f"The keys of the mappings do not match: {sorted(actual)} and {sorted(expected)}"
@@ -134,51 +175,57 @@ def _difference(actual: Any, expected: Any, **settings: Any) -> str:
         if actual is expected:
             return ""
         return f"None mismatch: {actual} is not {expected}"
-    elif "relaxed" in settings and not all(isinstance(x, _NUMBERS) for x in (actual, expected)):
+    elif comparison.is_relaxed and not (isinstance(actual, _NUMBERS) and isinstance(expected, _NUMBERS)):
         if actual == expected:
             return ""
         return f"Object mismatch: {actual} is not equal to {expected}"
     else:
-        return _difference_of_arrays(actual, expected, **settings)
-    faults = ((key, _difference(a, b, **settings)) for key, a, b in pairs)
-    return next((f"{fault} (at item {key!r})" for key, fault in faults if fault), "")
+        return _find_difference_of_arrays(actual, expected, comparison)
+    for key, a, b in pairs:
+        fault = _find_difference(a, b, comparison)
+        if fault:
+            return f"{fault} (at item {key!r})"
+    return ""
 
 
-def _is_sequence(x: Tensor) -> bool:
+def _is_sequence(x: object) -> bool:
     return isinstance(x, Sequence) and not isinstance(x, str)
 
 
-def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
+def _find_difference_of_arrays(a: TensorLike, b: TensorLike, comparison: _Comparison) -> str:
     """The text of the error of assert_close for two tensors, arrays or numbers; "" if they are close."""
-    a = actual.detach() if isinstance(actual, ranvier.Tensor) else actual
-    b = expected.detach() if isinstance(expected, ranvier.Tensor) else expected
-    plain = [isinstance(x, (int, float, bool)) for x in (a, b)]
-    if any(plain) != all(plain) and "relaxed" not in settings:
+    if isinstance(a, Tensor):
+        a = a.detach()
+    if isinstance(b, Tensor):
+        b = b.detach()
+    a_is_number = isinstance(a, (int, float, bool))
+    b_is_number = isinstance(b, (int, float, bool))
+    if a_is_number != b_is_number and not comparison.is_relaxed:
         raise TypeError(f"[assert_close] got {type(a).__name__} and {type(b).__name__}; expected the same")
-    if not (settings["allow_subclasses"] or type(a) is type(b)):
+    if not (comparison.allow_subclasses or type(a) is type(b)):
         return f"Except for scalars, type equality is required: {type(a)} and {type(b)}"
     x = _as_array(a)
     y = _as_array(b)
     if x.shape != y.shape:
         return f"The values for attribute 'shape' do not match: {x.shape} != {y.shape}."
-    if settings["check_dtype"] and x.dtype != y.dtype and not any(plain):
+    if comparison.check_dtype and x.dtype != y.dtype and not (a_is_number or b_is_number):
         return f"The values for attribute 'dtype' do not match: {x.dtype} != {y.dtype}."
-    if settings["check_stride"] and x.strides != y.strides:
+    if comparison.check_stride and x.strides != y.strides:
         return f"The values for attribute 'stride()' do not match: {x.strides} != {y.strides}."
-    rtol = settings["rtol"]
-    atol = settings["atol"]
-    if rtol is None:
+    rtol = comparison.rtol
+    atol = comparison.atol
+    if rtol is None or atol is None:
         rtol, atol = default_tolerances(x.real.dtype, y.real.dtype)
     x = _in_double(x)
     y = _in_double(y)
-    close = np.isclose(x, y, rtol, atol, settings["equal_nan"])
+    close = np.isclose(x, y, rtol, atol, comparison.equal_nan)
     if close.all():
         return ""
     with np.errstate(invalid="ignore"):
         greatest = np.abs(x - y)[~close].max()
-    kind = "Scalars" if all(plain) else "Tensor-likes"
+    values = "Scalars" if a_is_number and b_is_number else "Tensor-likes"
     return (
-        f"{kind} are not close! {close.size - close.sum()} of {close.size} elements differ, the greatest "
+        f"{values} are not close! {close.size - close.sum()} of {close.size} elements differ, the greatest "
         f"difference is {greatest} (allowed: {atol} + {rtol} |expected|)"
     )
 
