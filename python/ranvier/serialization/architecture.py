@@ -36,13 +36,13 @@ def _layer(name: str) -> type[nn.Module] | None:
     kind = getattr(nn, name, None) if not folder else None
     if folder == "quantized":
         kind = getattr(nn.quantized, last, None)
-    layer = isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
-    if layer:
+    if isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module:
         return kind
     return None
 
 
 def _name_of(kind: type) -> str:
+    """The name of a class in a description, by which `_layer` finds it."""
     inside = kind.__module__.startswith("ranvier.nn.quantized.")
     if inside:
         return f"quantized.{kind.__name__}"
@@ -58,22 +58,32 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
     seen[id(model)] = path
     kind = model.__class__
     if _layer(_name_of(kind)) is not kind:
-        few = few_bits.kind_of(model)
-        return _custom(kind) | ({"few_bits": few} if few else {})
+        node = _custom(kind)
+        few = few_bits.kind_of(model)  # of layers of few bits inside, for the remedy in `build`
+        if few:
+            node["few_bits"] = few
+        return node
     if "forward" in vars(model):
         return _custom(kind, ["forward"])
-    node: dict[str, Any] = {"layer": _name_of(kind)}
+    node = {"layer": _name_of(kind)}
     if kind in _CONTAINERS:
-        node["children"] = [
-            [name, describe(child, f"{path}.{name}" if path else name, seen)]
-            for name, child in model._modules.items()
-            if child is not None
-        ]
+        children = []
+        for name, child in model._modules.items():
+            if child is not None:
+                children.append([name, describe(child, _joined(path, name), seen)])
+        node["children"] = children
     else:
         node = _of_layer(node, model)
     if not model.training:
         node["training"] = False
     return node
+
+
+def _joined(path: str, name: str) -> str:
+    """The path of a module or attribute inside the module at a path, "" for the model."""
+    if path:
+        return f"{path}.{name}"
+    return name
 
 
 def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
@@ -83,7 +93,8 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
     constructor, the JSON form has their new values; else the layer is described as a class of the user.
     """
     node["arguments"] = arguments_of(layer)
-    if parts := _quantized_parts(layer):
+    parts = _quantized_parts(layer)
+    if parts:
         node["parts"] = parts
     changed = _changed(layer, node)
     if changed and inspect.signature(type(layer).__init__).parameters.keys() >= changed.keys():
@@ -117,8 +128,9 @@ def _custom(kind: type, changed: Iterable[str] = ()) -> dict[str, Any]:
 
 def _changed(layer: nn.Module, node: dict[str, Any]) -> dict[str, Any]:
     """The settings of `layer` whose values differ from those of the layer that `node` describes."""
-    with nn.init.skipped():
-        built, settings = _settings(build(node)), _settings(layer)
+    with nn.init.skipped():  # starting values are not drawn
+        built = _settings(build(node))
+        settings = _settings(layer)
     same = [name for name in built.keys() & settings.keys() if _equal(built[name], settings[name])]
     return {name: settings.get(name) for name in built if name not in same}
 
@@ -127,38 +139,49 @@ def _settings(layer: nn.Module) -> dict[str, Any]:
     """By path: the attributes of a layer and of the layers inside, and the classes of the layers inside."""
     settings: dict[str, Any] = {}
     for path, module in layer.named_modules():
-        held = {*module._parameters, *module._buffers, *module._modules, "training"}
+        described_elsewhere = {*module._parameters, *module._buffers, *module._modules, "training"}
         if path:
             settings[path] = type(module)
-        own = {name: x for name, x in vars(module).items() if name[0] != "_" and name not in held}
-        settings |= {f"{path}.{name}" if path else name: value for name, value in own.items()}
+        for name, value in vars(module).items():
+            if not name.startswith("_") and name not in described_elsewhere:
+                settings[_joined(path, name)] = value
     return settings
 
 
 def _equal(a: Any, b: Any) -> bool:
+    """Whether two settings are equal; NaN equals NaN."""
     if isinstance(a, float) and isinstance(b, float):
         return a == b or (math.isnan(a) and math.isnan(b))
     return a is b or (type(a) is type(b) and np.array_equal(a, b))
 
 
-def require_sizes(node: Any, elements: int, products: bool = False) -> None:
+def require_sizes(node: object, elements: int, products: bool = False) -> None:
     """Raise ValueError for numbers in layers that are far larger than the number of elements of the weights.
 
     In a damaged or forged file, one such argument would make layers without end, or fill the memory.
 
     products: compare the product of the numbers of each layer, too.
     """
-    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    for name, value in node.items() if isinstance(node, dict) else ():
+    if isinstance(node, list):
+        for value in node:
+            require_sizes(value, elements, products)
+    if not isinstance(node, dict):
+        return
+    for name, value in node.items():
         most = elements if name == "num_layers" else elements + 2**20
         if isinstance(value, int) and value > most:
             raise ValueError(f"a layer has {name} {value}, and the file has weights of {elements} elements")
-    if products and isinstance(node, dict):
-        numbers = [n for value in inner for n in (value if isinstance(value, list) else [value])]
+    if products:
+        numbers: list[Any] = []
+        for value in node.values():
+            if isinstance(value, list):
+                numbers += value
+            else:
+                numbers.append(value)
         sizes = [n for n in numbers if type(n) is int and n > 1]
         if math.prod(sizes) > elements + 2**20:
             raise ValueError(f"a layer has sizes {sizes}, and the file has weights of {elements} elements")
-    for value in inner:
+    for value in node.values():
         require_sizes(value, elements, products)
 
 
@@ -178,14 +201,16 @@ def build(
     where = f"layer '{path}'" if path else "the model"
     if not isinstance(node, dict):
         node = {}
-    if isinstance(same := node.get("same"), str):
+    same = node.get("same")
+    if isinstance(same, str):
         if same not in built:
             raise ValueError(f"{where} is the same as '{same}', which does not come before it")
         if work is not None:
             work.charge(500 * built[same][1])
         built[path] = built[same]
         return built[same][0]
-    if isinstance(custom := node.get("custom"), str):
+    custom = node.get("custom")
+    if isinstance(custom, str):
         if "few_bits" in node:
             into = few_bits.call(node["few_bits"])
         else:
@@ -206,8 +231,10 @@ def build(
         if kind in _CONTAINERS:
             model, inside = _container(kind, node, path, built, work)
         else:
-            given = {name: _as_given(value) for name, value in node["arguments"].items()}
-            model = kind(**given | ({"dtype": DType(given["dtype"])} if "dtype" in given else {}))
+            arguments = {name: _argument(value) for name, value in node["arguments"].items()}
+            if "dtype" in arguments:
+                arguments["dtype"] = DType(arguments["dtype"])
+            model = kind(**arguments)
             for name, part in dict(node.get("parts", {})).items():
                 model.set_submodule(name, build(part, f"{path}.{name}", work=work), strict=True)
     except (TypeError, KeyError, AttributeError, OverflowError, ZeroDivisionError) as error:
@@ -223,18 +250,24 @@ def build(
     return model
 
 
-def _as_given(value: Any) -> Any:
+def _argument(value: Any) -> Any:
     """The argument of a layer for this JSON value: lists become tuples, descriptions become layers."""
     if isinstance(value, dict):
         return build(value)
     if isinstance(value, str) and printable(value) != value:
         raise ValueError(f"a layer has the argument {value!r}, with control codes")
     if isinstance(value, list):
-        return tuple(map(_as_given, value))
+        return tuple(map(_argument, value))
     return value
 
 
-def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any) -> tuple[nn.Module, int]:
+def _container(
+    kind: type[nn.Module],
+    node: dict[str, Any],
+    path: str,
+    built: dict[str, tuple[nn.Module, int]],
+    work: Work | None,
+) -> tuple[nn.Module, int]:
     """Builds a container from its description. Returns the container and the number of modules in it."""
     model: nn.Module = kind()
     inside = 1
@@ -242,7 +275,7 @@ def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any
         is_name = isinstance(name, str) and name and "." not in name and name.isprintable()
         if not is_name or hasattr(model, name):
             raise ValueError(f"layer '{path}' has a part with the name {name!r}")
-        place = f"{path}.{name}" if path else name
+        place = _joined(path, name)
         model.add_module(name, build(child, place, built, work))
         inside += built[place][1]
     return model, inside
