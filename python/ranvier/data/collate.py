@@ -66,8 +66,9 @@ def _collated(batch: Sequence[Any], functions: CollateFunctions) -> Any:
     if isinstance(first, (str, bytes)):  # Texts of NumPy are str and bytes, too.
         return batch
     if isinstance(first, Tensor):
-        records = any(getattr(sample, "requires_grad", False) for sample in batch)
-        if records or type(first) is not Tensor:
+        if type(first) is not Tensor:  # before requires_grad: the class may be asked for each attribute read
+            return collate_tensor_fn(batch)
+        if any(getattr(sample, "requires_grad", False) for sample in batch):
             return collate_tensor_fn(batch)
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
         return wrap(native(_stacked(batch)))
