@@ -85,7 +85,7 @@ def hold(module: Module, held: dict[str, Reweighting]) -> None:
     """Gives the module the class in which the weights named in `held` are computed, and no others; with none,
     its own class again."""
     attributes = module.__dict__
-    layer_class: Any = type(module)
+    layer_class: Any = module.__class__  # not type(module): a compiled model gives the class of its layer
     if HELD in attributes:  # The class is one that this function has made before.
         layer_class = layer_class.__base__
     attributes[HELD] = held
