@@ -233,8 +233,8 @@ HOOKS = {
         lambda layer, o: node_of(layer.bias).register_prehook(nothing),
     ],
     "_OF_ALL": [
-        lambda layer, o: hooks.register_for_all("before step", nothing),
-        lambda layer, o: hooks.register_for_all("after step", nothing),
+        lambda layer, o: hooks.of_all("before step", nothing),
+        lambda layer, o: hooks.of_all("after step", nothing),
     ],
     "_of_all": [
         lambda layer, o: nn.hooks.register_module_forward_pre_hook(nothing),

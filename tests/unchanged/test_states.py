@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.optim.hooks import register_for_all
+from ranvier.optim.hooks import of_all
 from ranvier.torch import files
 from ranvier.torch.distributed import distributed_state_dict
 from ranvier.torch.functions.linalg import grouped_mm
@@ -109,7 +109,7 @@ def test_hooks_of_all_optimizers_also_of_those_that_come_later():
     p, log = nn.Parameter(rv.ones(1)), []
     first = rv.optim.SGD([p], lr=0.1)
     kinds = "before step", "after step"
-    hooks = [register_for_all(kind, lambda *given, kind=kind: log.append(kind)) for kind in kinds]
+    hooks = [of_all(kind, lambda *given, kind=kind: log.append(kind)) for kind in kinds]
     first.register_step_pre_hook(lambda *given: log.append("own"))
     try:
         first.step()

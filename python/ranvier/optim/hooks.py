@@ -127,7 +127,7 @@ class _Step:
         return result
 
 
-def register_for_all(event: str, hook: Hook) -> RemovableHandle:
+def of_all(event: str, hook: Hook) -> RemovableHandle:
     """Adds a hook for all optimizers, also later ones. event: "before step" or "after step"."""
     handle = add_hook(_OF_ALL[event], hook, prepend=False)
     for optimizer in list(_ALL):

@@ -141,7 +141,7 @@ def with_factor(when, of_all):
         if not of_all:
             kinds = {"before step": t.optimizer.register_step_pre_hook}
             return kinds.get(when, t.optimizer.register_step_post_hook)(hook)
-        handle = hooks.register_for_all(when, hook)
+        handle = hooks.of_all(when, hook)
         patch.after(handle.remove)
         return handle
 

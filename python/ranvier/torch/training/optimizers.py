@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.optim import Optimizer
-from ranvier.optim.hooks import register_for_all
+from ranvier.optim.hooks import of_all
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -40,8 +40,8 @@ def _use_grad_for_differentiable(func: Callable[..., Any]) -> Callable[..., Any]
     return step
 
 
-register_optimizer_step_pre_hook = functools.partial(register_for_all, "before step")
-register_optimizer_step_post_hook = functools.partial(register_for_all, "after step")
+register_optimizer_step_pre_hook = functools.partial(of_all, "before step")
+register_optimizer_step_post_hook = functools.partial(of_all, "after step")
 
 
 def _get_value(x: Tensor | float) -> Any:
