@@ -84,7 +84,7 @@ def _argument(arg: Any, name: str) -> str:
         return str(int(arg))
     if isinstance(arg, (float, np.floating)):
         return literal(arg)
-    return str(arg).replace("state.", f"{name}_state.")
+    return str(arg).replace("state.", f"{name}_state.")  # update.py writes fields of the state so
 
 
 def _pointer(value: Value, name: str) -> str:

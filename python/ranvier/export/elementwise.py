@@ -199,7 +199,7 @@ def _gradients(
             made.append(None)
             continue
         dx = dy
-        if formula.parts != ("dy",):
+        if formula.parts != ("dy",):  # else the gradient is dy itself, without an instruction
             arrays = dict(zip((*operands, "y"), given, strict=False))
             numbers = {letter: float(s.get(attribute)) for letter, attribute in attributes.items()}
             if operand == "x":

@@ -324,6 +324,7 @@ def _argument_names(target: Any, count: int) -> list[str]:
     """The names of the target's parameters; x, or x0, x1 ..., where it has no suitable names."""
     function = target.forward if isinstance(target, Module) else target
     try:
+        # kinds 0 and 1: positional parameters
         names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (0, 1)]
     except (TypeError, ValueError):
         names = []

@@ -246,6 +246,8 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
             letters[name] = operands[place]
     node = object.__new__(kind)  # a node whose saved values are Expressions, for which backward is called
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
+    # what backward methods read: whose gradients are needed, and shapes to undo broadcasting, which
+    # `Functions` takes as None
     node.needs = (True,) * len(operands)
     node.shape = None
     node.shapes = (None, None)

@@ -64,10 +64,10 @@ class FileArrays:
         self.prefix = prefix
         self.buffers: list[CArray] = []
         self.scalars: list[tuple[str, str, float]] = []
-        self.taken: set[str] = {"steps", "learning_rate"}
-        self.matrices: dict[int, tuple[Value, Value]] = {}  # of few bits, by id of their bytes
+        self.taken: set[str] = {"steps", "learning_rate"}  # the names of scalars, which update.py gives
+        self.matrices: dict[int, tuple[Value, Value]] = {}  # of few bits, by id of their bytes: quantized.py
         self._values: dict[int, Value] = {}
-        self._alive: list[Any] = []
+        self._alive: list[Any] = []  # the arrays, so that their ids stay unique
 
     def value(self, array: Array, name: str = "constant") -> Value:
         """The place of a parameter, statistic or constant."""

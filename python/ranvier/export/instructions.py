@@ -129,7 +129,11 @@ class Report(NamedTuple):
 
 
 class Routine:
-    """One function of the file: its arguments, instructions and result."""
+    """One function of the file: its arguments, instructions and result.
+
+    exporter.py makes it, and at last calls `without_unused`, `without_copies` and `planned` in this order: an
+    unused instruction would count as a reader, and a temporary that becomes an argument takes no memory.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -165,7 +169,7 @@ class Routine:
         return y
 
     def without_unused(self) -> None:
-        """Drops the instructions whose results nothing reads."""
+        """Drops the instructions whose results nothing reads; writes to the state outlive the call."""
         needed = {id(v.buffer) for _, v, written in self.arguments if written}
         if self.result is not None:
             needed.add(id(self.result.buffer))
@@ -179,8 +183,11 @@ class Routine:
     def without_copies(self) -> None:
         """Lets instructions write results where the function has them, in place of a copy at its end.
 
-        A result may lie in the array of an input of the same size. So this is done where no instruction reads
-        such an input once the result is being written.
+        A result may lie in the array of an input of the same size, as the header tells callers. So this is
+        done where no instruction reads such an input once the result is being written.
+
+        Every instruction that writes to a result is such a copy, with the arguments (value, result, size):
+        `exporter._results` adds them last, and no other instruction gets a result as operand.
         """
         written = {id(value.buffer): value for _, value, is_result in self.arguments if is_result}
         inputs = [value.buffer for _, value, is_result in self.arguments if not is_result]

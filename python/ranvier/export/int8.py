@@ -187,6 +187,7 @@ class Quantized:
         x = call.inputs[0]
         if self._is_product(call) or (id(x) in self.values and self._keeps(call)):
             return True
+        # not where `values` has float32: the array was quantized from it, or a call before has converted it
         for array in call.inputs:
             if array is not None and id(array) in self.values and values(array).buffer.type == "int8_t":
                 q, scale = self.values[id(array)]

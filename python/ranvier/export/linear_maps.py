@@ -17,7 +17,8 @@ from ranvier.export.instructions import Value
 from ranvier.export.operations import Rule, Site, rule
 
 Array = np.ndarray[Any, Any]
-_MOST = 2**22  # the most elements of the matrix of a map, which is computed to find its coefficients
+# The most elements of the matrix of a map, which is computed to find its coefficients: 16 MB of float32.
+_MOST = 2**22
 _NAMES = "Fourier FourierByNumPy Interpolate OverlapAdd Pick TakeRows Unfold"
 KINDS = frozenset(_NAMES.split())
 """Class names of the Functions that have this rule."""

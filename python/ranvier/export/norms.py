@@ -83,7 +83,10 @@ def _batch_norm_backward(s: Site, dy: Value) -> Gradients:
 
 
 def _new_gradients(s: Site) -> list[Value | None]:
-    """New values for the gradient of x, and for those of weight and bias, None if not needed."""
+    """New values for the gradients of x, weight and bias.
+
+    The helpers always write that of x; the others are None if not needed.
+    """
     gradients: list[Value | None] = [s.routine.new(s.input(0).shape), None, None]
     for i in (1, 2):
         is_needed = i < len(s.inputs) and s.inputs[i] is not None and s.needs[i]

@@ -89,7 +89,7 @@ class Site:
 
         view: a function that makes the view of a NumPy array of x's shape.
         """
-        walk = self._walk(x, view, most_axes=99)
+        walk = self._walk(x, view, most_axes=99)  # more than NumPy has
         if walk.is_contiguous():
             return x.as_shape(walk.shape, walk.offset)
         if x.buffer.integer:

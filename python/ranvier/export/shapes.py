@@ -101,7 +101,7 @@ def _places(s: Site) -> list[_Place]:
     start = 0
     for i, x in enumerate(s.inputs):
         assert x is not None
-        if len(x.shape) == len(shape):
+        if len(x.shape) == len(shape):  # cat ignores vectors without elements
             key = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
             places.append(_Place(i, itemgetter(key)))
             start += x.shape[axis]
@@ -150,7 +150,7 @@ def _inside(s: Site) -> Callable[[Array], Array]:
 
 
 def _pad_backward(s: Site, dy: Value) -> Gradients:
-    if s.saved:
+    if s.saved:  # `linear` has filled it, for another mode than "constant"
         return linear_backward(s, dy)
     return [s.strided(dy, _inside(s))]
 

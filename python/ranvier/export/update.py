@@ -41,6 +41,7 @@ def updates(
     for i, one in enumerate(routine.instructions):
         for value in (*one.operands(), *one.writes):
             used[id(value.buffer)] = i
+    # sorted below: (i, 0) is instruction i, (i, 1) an update after it
     placed = [((i, 0), one) for i, one in enumerate(routine.instructions)]
     groups: list[tuple[Optimizer, Group]] = []
     for optimizer in optimizers:

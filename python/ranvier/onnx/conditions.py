@@ -44,6 +44,7 @@ def _is_without_effect(
         other = run_with(answers)
     except Exception as error:
         trace = modules.trace
+        # equal lengths: the model has asked no further condition before it has raised the error
         return _is_raised_by_model(error, trace) and len(trace.conditions) == len(answers)
     if other.trace.taken:
         return False

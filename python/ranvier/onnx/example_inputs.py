@@ -31,7 +31,7 @@ class ExampleInputs(NamedTuple):
     def make(self, sizes: Sizes, seed: int, widths: list[int]) -> list[Array]:
         """Inputs of these sizes: the example's values for seed 0, else others (`other_values`).
 
-        widths: for each input how wide a range its values have.
+        widths: for each input how wide a range its values have (`other_values`: 0 to 3).
         """
         made = []
         for i, array in enumerate(self.arrays):
@@ -102,6 +102,7 @@ def compared_sizes(example_sizes: Sizes, arrays: list[Array], least: int) -> lis
     plans = []
     for symbol, n in example_sizes.items():
         near = {1, *range(max(n - 2, 1), n + 5), *range(1, least + 1)}
+        # times 2: the next prime is less than twice as large
         far = {_next_prime(times * n) for times in (2, 4, 8) if elements * times * 2 < _MOST_ELEMENTS}
         plans += [{**example_sizes, symbol: size} for size in sorted(near | far)]
     if axes > 1:

@@ -89,6 +89,7 @@ def _model(onnx: ModuleType, runs: list[Run], signature: _Signature, version: in
         producer_version=__version__,
         ir_version=8 if version < 19 else 10,  # of the file format: operator sets from 19 on need a later one
     )
+    # `load` reads the marks: for buffers, and to give transposed weights their layers' layout again
     marks = {"buffers": sorted(buffers & used_names), "transposed": transposed}
     onnx.helper.set_model_props(model, {KEY: json.dumps(marks)})
     return model
@@ -148,6 +149,7 @@ def _is_transpose_for_products(
 ) -> bool:
     """True for a Transpose of a matrix whose result only MatMul nodes read. readers: of each value."""
     result = node.output[0]
+    # `perm` is the one attribute that writers give a Transpose
     if node.op_type != "Transpose" or list(node.attribute[0].ints) != [1, 0] or result in outputs:
         return False
     return all(reader.op_type == "MatMul" for reader in readers[result])

@@ -3,6 +3,9 @@
 `reader.py` uses it. The file also decides which constants are parameters, buffers or settings
 (`value_roles`). A file from an unknown source may be small and describe a huge graph, so the nodes that its
 functions stand for are counted (`node_count`) before the functions are replaced.
+
+Arguments with the name `onnx` are the package, which is optional: `values.package` imports it, and its types
+are imported for type checkers alone.
 """
 
 from __future__ import annotations
@@ -195,7 +198,11 @@ def _attributes_that_became_inputs(op: str, version: int) -> tuple[str, ...]:
 
 
 def _captured_values(graph: Graph) -> list[str]:
-    """The names of values of the graph around it that a graph in an attribute uses."""
+    """The names of values of the graph around it that a graph in an attribute uses.
+
+    The initializers that a Graph has kept are among them: such a name is also that of an initializer of the
+    model, so the value exists, and `execution._graph_results` puts the graph's own array in its place.
+    """
     made = {"", *[value.name for value in graph.inputs]}
     used: list[str] = []
     for node in graph.nodes:
@@ -454,6 +461,7 @@ def node_count(onnx: ModuleType, model: ModelProto, versions: Mapping[str, int])
     def count_of_operator(key: tuple[str, str], depth: int) -> int:
         inside = 1
         if key in functions:
+            # also where `inside` is not the result: `count` refuses functions that are nested too deeply
             inside = count(functions[key].node, depth + 1)
         if is_function(onnx, *key, versions):
             return _NODES_OF_FUNCTION

@@ -42,7 +42,7 @@ _MOST = 2**62  # a larger cost is counted as this
 _BY_VALUES = "AffineGrid Col2Im ConstantOfShape Expand MaxUnpool OneHot Pad Range Resize Tile Upsample"
 BY_VALUES = frozenset(_BY_VALUES.split())
 """Operators whose cost depends on values of their inputs. That of all others depends on the shapes of
-inputs."""
+inputs, so `execution.run` keeps it for later runs with the same shapes."""
 
 
 def cost(op: str, inputs: Inputs, attributes: Attributes) -> int:
@@ -102,7 +102,7 @@ def _pad(inputs: Inputs, attributes: Attributes) -> int:
     if attributes.get("mode") in (None, "constant"):
         places = 0
     else:
-        places = 8 * sum(sizes)
+        places = 8 * sum(sizes)  # the indices along each axis, in int64, and their temporary arrays
     return int(_product(sizes)) + places
 
 
@@ -233,7 +233,7 @@ def _transposed(inputs: Inputs, attributes: Attributes) -> float:
     wanted = attributes.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)]
     axes = zip(strides, shape[2:], dilations, weight[2:], more, wanted[-space:], strict=True)
     sizes = [max(s * (n - 1) + d * (k - 1) + 1 + o, w) for s, n, d, k, o, w in axes]
-    planes = (shape[0] or 1) * (weight[1] or 1)
+    planes = (shape[0] or 1) * (weight[1] or 1)  # weight[1]: the channels of the result in each group
     work = _product(shape[2:]) * _product(weight[2:]) * (weight[0] or 1) / _PRODUCTS
     return planes * (attributes.get("group", 1) * _product(sizes) + work)
 

@@ -138,7 +138,7 @@ def run(
             block.enter_context(followed(trace))
         result = target(*filled(example, iter(tensors)))
     modules.forget_symbols()
-    weights, buffers = modules.register(Trace())
+    weights, buffers = modules.register(Trace())  # a new Trace knows no tensor, so all are returned
     outputs = [Output(trace.operand(y), np.array(y._array)) for y in flat(result, "result")]
     return Run(trace, arrays, outputs, weights, buffers)
 

@@ -55,7 +55,8 @@ HANDLERS: dict[str, Handler] = {}
 """The handlers of public functions and methods by name; `handles` fills it, `recording` reads it."""
 
 INTERNAL_HANDLERS: list[tuple[Function, Handler]] = []
-"""Functions that the library's own code calls, each with its handler."""
+"""Functions that the library's own code calls, each with its handler; `symbolic_functions/creation.py` adds
+them."""
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:

@@ -73,6 +73,7 @@ def run_at_sizes(
     """
     model = _Model(target, modules, args, axes)
     inputs = ExampleInputs(arrays, axes)
+    # seed 0 below gives the example's values; the other seeds only keep the values of the runs apart
     example_sizes = {symbol: inputs.size_of(symbol) for symbol in symbols}
     narrow = [0] * len(arrays)  # for each input how wide a range its values have
     example = inputs.make(example_sizes, 0, narrow)

@@ -1,7 +1,9 @@
 """The shapes of results as sizes (`dims.py`): a rule for each kind of call.
 
 A rule gets a call whose operands have `dims`, and returns the dims of each result. An axis for which a call
-has no rule becomes an atom of its own: the file then asks the result for its size.
+has no rule becomes an atom of its own: the file then asks the result for its size. `tracing.Trace` calls
+`result_dims` for each recorded call. The settings "geometry" and "arguments" are tuples of the op's arguments
+in their order.
 """
 
 from __future__ import annotations

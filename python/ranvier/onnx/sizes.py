@@ -624,7 +624,7 @@ def _size_of_atom(
 def _from_terms(terms: Terms, atoms: dict[str, Atom], scope: Scope) -> Any:
     """The Size with these terms; an int where nothing but the constant is left."""
     nonzero = {product: factor for product, factor in terms.items() if factor}
-    if not any(nonzero):
+    if not any(nonzero):  # of the products only () is false
         return nonzero.get((), 0)
     return Size(nonzero, atoms, scope)
 
@@ -798,7 +798,9 @@ def upper_bound(x: Dim) -> Bound:
     return x
 
 
-_DEEPEST = 6  # the most atoms that `lower_bound` replaces one after the other
+# The most atoms that `lower_bound` replaces one after the other. Each level multiplies the time by the number
+# of atoms; without further levels the bound is lower, but still one.
+_DEEPEST = 6
 
 
 def lower_bound(x: Dim, depth: int = 0) -> Bound:

@@ -165,7 +165,7 @@ class Partition:
                     break
                 regions.append(region)
             else:  # all its calls can be made
-                found[path] = regions[0].subgraph
+                found[path] = regions[0].subgraph  # of several calls each computes the same (`_calls`)
                 for region in regions:
                     outermost.update(dict.fromkeys(region.nodes, region))
         active_nodes = frozenset(i for i in range(len(self.nodes)) if self._is_active(i))

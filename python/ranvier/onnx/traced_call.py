@@ -41,7 +41,8 @@ class GraphBuilder:
         self._constants: dict[Any, str] = {}  # dtype, shape and bytes of a constant -> its name
         self._arrays: dict[str, Array] = {}  # name of a constant -> its array
         self._taken: set[str] = set()
-        self.sizes: dict[str, str] = {}  # key of a size -> the name of the vector that holds it
+        # key of a size or an atom -> the name of the vector that holds it; TracedCall fills it
+        self.sizes: dict[str, str] = {}
 
     def reserve(self, name: str) -> str:
         """The name, or one like it that is not taken yet."""
@@ -358,6 +359,7 @@ class TracedCall:
 
     def _atom(self, atom: Atom) -> str:
         if atom.key not in self.graph.sizes:
+            # one of the methods from `_axis` to `_trunc`, which have the names of `Atom.op`
             self.graph.sizes[atom.key] = getattr(self, f"_{atom.op}")(*atom.operands)
         return self.graph.sizes[atom.key]
 

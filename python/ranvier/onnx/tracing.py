@@ -69,6 +69,16 @@ class Trace(Calls):
 
     enter: is called with each module before its call. opset: the version of the operator set; a Function that
     this version has no operator for is recorded as its formula.
+
+    The library calls `apply`, `call`, `computed` and `read` of each observer (`observe.py`), and `Calls`
+    calls `operand`, `result`, `writes` and `add`. The handlers in `symbolic_functions` call `dims`, `made`
+    and `replaced`, and the sizes of the run `text`, `refuse_number` and `condition` (`sizes.Scope`).
+
+    `condition` takes the first answers from `answers`, and the later ones from the present sizes.
+    `conditions.settled` runs the model once for each condition, with the first run's answers to those before
+    it and the opposite answer to it, the last of `answers`. What follows contradicts the present sizes: such
+    a run only shows whether the model raises an error of its own, whose text may hold numbers, or computes
+    the same.
     """
 
     op = "onnx.export"
@@ -86,7 +96,10 @@ class Trace(Calls):
         self._count = 0
         self._dims: dict[str, Dims] = {}  # name of a value -> its shape
         self._next_dims: Dims | None = None  # the shape of the result of the next call
-        self._replaced: dict[str, Any] = {}  # settings of calls that are recorded with sizes (`replaced`)
+        # Settings of calls that are recorded with sizes, by the handlers that call `replaced`:
+        # "last" of topk (a size) and sort (None: the whole axis), "arguments" (the sizes) and "factors" (for
+        # each axis) of interpolate.
+        self._replaced: dict[str, Any] = {}
 
     def name(self, tensor: Tensor, name: str, is_computed: bool = True, dims: Dims | None = None) -> Value:
         """Gives a tensor's array a name; is_computed: whether it depends on inputs of the run."""
@@ -120,7 +133,7 @@ class Trace(Calls):
         if kind not in WRITERS:  # `export` refuses it by its name
             settings = {}
             inputs = ()
-        elif kind == "Pick":
+        elif kind == "Pick":  # the arrays of indices become operands
             basic, axes, _, shape, arrays = settings["picks"]
             settings = {"basic": basic, "axes": axes, "shape": shape}
             inputs = (*inputs, *arrays)
@@ -128,7 +141,7 @@ class Trace(Calls):
             inputs = (*inputs, settings["index"])
             settings = {}
         elif kind in ("QuantizedLinear", "QuantizedRows"):  # the bytes are written in another layout
-            panels: Any = inputs[-3]
+            panels: Any = inputs[-3]  # of (x, panels, scale, bias) or (panels, scale, index)
             value = Value("", panels._array, panels._array.shape)
             super().add(kind, {**settings, "panels": value}, inputs, *rest)
             self._measure()
@@ -189,7 +202,7 @@ class Trace(Calls):
         """
         self._next_dims = dims
         self.add(kind, settings, inputs, (y,))
-        if not inputs:
+        if not inputs:  # made of sizes alone: the recording must know that it depends on the inputs
             self._recording.core.follow(y._array)
 
     def _measure(self) -> None:
@@ -209,7 +222,10 @@ class Trace(Calls):
             call.outputs[i] = value._replace(dims=known)
 
     def _replace_settings(self, call: Call) -> None:
-        """Puts sizes into the settings of a call, which the library has computed as numbers (`replaced`)."""
+        """Puts sizes into the settings of a call, which the library has computed as numbers (`replaced`).
+
+        "arguments" of Interpolate are (size, scale_factor, mode, align_corners).
+        """
         if "last" in self._replaced and call.kind in ("Sort", "sort"):
             last = self._replaced["last"]
             if last is None:
@@ -217,7 +233,7 @@ class Trace(Calls):
             call.settings["last"] = last
         if "arguments" in self._replaced and call.kind == "Interpolate":
             call.settings["arguments"] = (self._replaced["arguments"], *call.settings["arguments"][1:])
-        if "factors" in self._replaced and call.kind == "Interpolate":  # of which the library makes some 1
+        if "factors" in self._replaced and call.kind == "Interpolate":  # the op sets some factors to 1
             _, _, *rest = call.settings["arguments"]
             call.settings["arguments"] = (None, self._replaced["factors"], *rest)
 
@@ -295,7 +311,7 @@ class Trace(Calls):
 
     def text(self, size: Size | Real) -> str:
         """The text of a size for messages of the library; a model must not take it."""
-        frame: Any = sys._getframe(2)
+        frame: Any = sys._getframe(2)  # the caller of the size's `__repr__`, which calls this
         while frame.f_code.co_name == "__repr__":  # that of a shape, which whoever asks for its text calls
             frame = frame.f_back
         if frame.f_code.co_filename.startswith(package()):

@@ -45,7 +45,8 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 class Reader:
-    """Who reads numbers, for the errors of recorded runs: the node that is computed (`execution.py`)."""
+    """Who reads numbers, for the errors of recorded runs: the node that is computed. `execution.run`
+    sets it while there are observers."""
 
     name = "an ONNX operator"
 

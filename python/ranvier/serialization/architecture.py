@@ -160,7 +160,9 @@ def require_sizes(node: object, elements: int, products: bool = False) -> None:
 
     In a damaged or forged file, one such argument would make layers without end, or fill the memory.
 
-    products: compare the product of the numbers of each layer, too.
+    products: compare the product of the numbers of each layer, too. Sound layers may exceed it, such as a
+    convolution with groups. So `models.load_model` asks for it only after the memory was too small, to tell
+    damage from a lack of memory.
     """
     if isinstance(node, list):
         for value in node:
@@ -168,6 +170,8 @@ def require_sizes(node: object, elements: int, products: bool = False) -> None:
     if not isinstance(node, dict):
         return
     for name, value in node.items():
+        # 2**20, a round number, is for sizes that no weight has, such as that of a pool's result; each of
+        # num_layers has weights
         most = elements if name == "num_layers" else elements + 2**20
         if isinstance(value, int) and value > most:
             raise ValueError(f"a layer has {name} {value}, and the file has weights of {elements} elements")
@@ -191,7 +195,8 @@ def build(
     """The model that `node` describes, without its weights.
 
     built: by path, the layers so far, each with the number of layers inside, counted once per path.
-    work: the counter that layers in several places are charged to.
+    work: the counter that names, and layers in several places, are charged to. Parameters are charged to it
+    by `models.load_model`, as they are made: those of `parts` and of layers in arguments, too.
 
     Raises:
         ValueError: an unknown form or layer, a class of the user, or arguments that the layer refuses.
@@ -206,6 +211,7 @@ def build(
         if same not in built:
             raise ValueError(f"{where} is the same as '{same}', which does not come before it")
         if work is not None:
+            # state dicts visit the layers inside again for each path; 500 is an estimate of bytes for each
             work.charge(500 * built[same][1])
         built[path] = built[same]
         return built[same][0]
@@ -235,6 +241,7 @@ def build(
             if "dtype" in arguments:
                 arguments["dtype"] = DType(arguments["dtype"])
             model = kind(**arguments)
+            # each part is one quantized layer, in the place of the layer of floats that `kind` has made
             for name, part in dict(node.get("parts", {})).items():
                 model.set_submodule(name, build(part, f"{path}.{name}", work=work), strict=True)
     except (TypeError, KeyError, AttributeError, OverflowError, ZeroDivisionError) as error:

@@ -65,6 +65,7 @@ def _kind_in(model: nn.Module, values: Mapping[str, Any], name: str) -> str:
     if getattr(weight, "ndim", 0) != 2:
         return ""
     n, k = weight.shape
+    # panels have 16 rows, but one row where a table of embeddings is read row by row
     sizes = {kind: [panels_shape(kind, n, k, rows) for rows in (1, 16)] for kind in ("q8_0", "q4_0")}
     found = [kind for kind, shapes in sizes.items() if tuple(values[name].shape) in shapes]
     if found:

@@ -49,7 +49,7 @@ _NUMBERS = {
 _BOOL = 7
 _STRING = 8
 _ARRAY = 9
-_DEEPEST = 8  # arrays inside of arrays
+_DEEPEST = 8  # arrays inside of arrays: `value` calls itself for each level
 
 _Tensors = dict[str, Tensor | QuantizedBlocks]
 
@@ -172,7 +172,7 @@ class _Header:
     def numbers(self, kind: int, count: int) -> list[Any]:
         start, dtype = self.place, np.dtype(_NUMBERS[kind])
         raw = self.take(count * dtype.itemsize)
-        self.work.charge(40 * count)
+        self.work.charge(40 * count)  # a Python object, and its place in a list
         values = np.frombuffer(raw, dtype)
         if kind == _BOOL:
             if values.max(initial=0) > 1:

@@ -7,9 +7,10 @@ from typing import Any
 from ranvier.serialization.foreign_files import FileError
 
 BASE = 2**23
+"""Bytes of memory that a reader may use for a file of any length."""
+
 PER_BYTE = 40
-"""Bytes of memory that a reader may use, and in addition for each byte of a pickle or JSON, whose objects are
-so much larger."""
+"""Bytes in addition for each byte of a pickle or JSON, whose objects are so much larger."""
 
 
 class Work:
@@ -49,6 +50,6 @@ class Keys:
             if isinstance(key, int) and not -(2**63) <= key < 2**64:
                 raise FileError("has a key that is an integer of more than 64 bits")
             self.large += not (isinstance(key, int) and abs(key) < LARGE)
-            self.work.charge(8 + self.large // 50)
+            self.work.charge(8 + self.large // 50)  # 50 comparisons count as a byte
         else:
             self.work.charge(8)

@@ -189,6 +189,7 @@ def _sliced_by_sizes(
     flipped = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
+        # exporters write a number far below every axis for an end before the first element
         is_whole = not has_size((start, end, step)) and (start, step) == (-1, -1) and end < -(2**31)
         if is_whole:  # the whole axis, backwards
             flipped.append(at)

@@ -2,7 +2,8 @@
 
 `Shape` then gives an array of Sizes (`onnx/sizes.py`), as NumPy's arrays of objects. The operators of this
 table compute with them; to any other operator they are operands of its own function, which takes them as
-sizes (`values.ints`) or as Tensors (`values.tensor_of`).
+sizes (`values.ints`) or as Tensors (`values.tensor_of`). `execution._results` calls `of_sizes` and
+`as_operands` for each node that has such an array among its operands.
 """
 
 from __future__ import annotations

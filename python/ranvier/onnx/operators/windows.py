@@ -136,7 +136,7 @@ def elements_along(x: Value, axis: int, window: Window) -> list[Any]:
     k = window.kernel[axis - 2]
     s = window.strides[axis - 2]
     d = window.dilations[axis - 2]
-    last = (shape_of(x)[axis] - d * (k - 1) - 1) // s * s
+    last = (shape_of(x)[axis] - d * (k - 1) - 1) // s * s  # where the last window begins
     if last < 0:
         raise ValueError(f"[onnx] got a window of {window.kernel} for a padded image of {shape_of(x)[2:]}")
     lead = (slice(None),) * axis
@@ -182,6 +182,7 @@ def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Tensor | Non
         padding = _pair(window.before)
         dilations = _pair(window.dilations)
         return function(x, w, b, strides, padding, dilations, group)
+    # more than two axes are never even, so x is padded by now along all of them
     inner = _inner(window)._replace(after=(0,) * (len(window.kernel) - 1))
     images = elements_along(x, 2, window)
     parts = [_convolved(group, inner, _slices(image), w[:, :, i], None) for i, image in enumerate(images)]
@@ -220,10 +221,13 @@ def _conv_transpose(
     axes = len(window.kernel)
     strides = window.strides
     before = window.before
-    more = tuple(output_padding or (0,) * axes)
-    ends = [m - a for m, a in zip(more, window.after, strict=True)]
+    # Along an axis of n elements the result without padding has (n - 1) stride + reach elements. `before` of
+    # them are cropped at the start, and `ends` are added at the end, or cropped where it is negative.
+    added = tuple(output_padding or (0,) * axes)
+    ends = [m - a for m, a in zip(added, window.after, strict=True)]
     if output_shape or same:
-        sizes = list(zip(shape_of(x)[2:], strides, window.reach, more, strict=True))
+        # totals: the pads of both ends together, for which the result has the wanted size; may be negative
+        sizes = list(zip(shape_of(x)[2:], strides, window.reach, added, strict=True))
         wanted = output_shape or [n * s for n, s, *_ in sizes]
         pairs = zip(sizes, wanted[-axes:], strict=True)
         totals = [(n - 1) * s + reach + m - out for (n, s, reach, m), out in pairs]
@@ -232,9 +236,11 @@ def _conv_transpose(
             before = tuple([cut // 2 for cut in cuts])
         else:
             before = tuple([cut - cut // 2 for cut in cuts])
-        ends = [m + b - t for m, b, t in zip(more, before, totals, strict=True)]
+        ends = [m + b - t for m, b, t in zip(added, before, totals, strict=True)]
 
     def of_tensors(x: Tensor, w: Tensor, b: Tensor | None) -> Any:
+        # The kernels crop `before` at both ends and add output_padding (`extra`) at the end, which has to be
+        # less than the stride or the dilation.
         extra = [end + low for end, low in zip(ends, before, strict=True)]
         limits = [max(pair) for pair in zip(strides, window.dilations, strict=True)]
         if axes <= 2 and all(0 <= e < limit for e, limit in zip(extra, limits, strict=True)):
@@ -271,6 +277,7 @@ def _transposed(
         y = _transposed(group, _inner(window), _slices(x), w[:, :, i], None, none, none)
         y = ops.unsqueeze(_joined(y, x.shape[0], x.shape[2]), 3)
         y = _padded_along(3, 0, s - 1, y)  # zeros between slices
+        # up to (n - 1) s + reach elements for each i; a negative pad crops zeros after the last slice
         total = _padded_along(2, i * d, reach - i * d - s, ops.flatten(y, 2, 3)) + total
     return total
 
@@ -395,9 +402,9 @@ def average_pool(
     widened = at
     if ceil_mode:
         widened = at.beyond(x)
-    more = [w - a for w, a in zip(widened.after, at.after, strict=True)]
-    no_pads = (0,) * (2 + len(more))
-    counts = _pooled(ops.add, tensor_of(padded(counted, (*no_pads, 0, 0, *more))), at)
+    beyond_padding = [w - a for w, a in zip(widened.after, at.after, strict=True)]
+    no_pads = (0,) * (2 + len(beyond_padding))
+    counts = _pooled(ops.add, tensor_of(padded(counted, (*no_pads, 0, 0, *beyond_padding))), at)
 
     def by_sums(x: Tensor) -> Tensor:
         return _pooled(ops.add, widened.padded(x), at) / counts.to(x.dtype)
