@@ -78,7 +78,7 @@ if "IN_PLACE" not in globals():  # they exist if the module is loaded again: `%r
     PATHS = Finder("ranvier")
     IN_PLACE = Finder("torch", "torchvision", "functorch")
     sys.meta_path.append(PATHS)
-_HERE = f"{__name__}.installation.finder"
+_HERE = f"{__name__}.installation.finder"  # its `__getattr__` imports these modules from below `ranvier`
 add_attributes("ranvier", _HERE, "accelerator amp backends cuda hub jit mps multiprocessing utils")
 add_attributes("ranvier.nn", _HERE, "modules parallel")
 add_attributes("ranvier", f"{__name__}.training.amp", "autocast")
@@ -87,6 +87,7 @@ add_attributes("ranvier", f"{__name__}.devices.backends", _NAMES)
 provide("complex tensors", f"{__name__}.functions.composed")
 provide("complex parameters", f"{__name__}.tensors.pair_parameters")
 _SITE = os.path.join(os.path.dirname(__file__), "installation", "site")
+# the folder that has the package ranvier, for child processes that do not find it (`sitecustomize.py`)
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -127,7 +128,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
             twister.start()
             os.environ["RANVIER_TORCH_RANDOM"] = "1"  # for the processes that this one starts
         _tell_children()
-        defined()
+        defined()  # steps that were compiled before are recorded anew: methods of Tensor have changed
     if report:
         from ranvier.torch.installation import report as reports
 

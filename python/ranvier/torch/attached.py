@@ -25,7 +25,7 @@ from ranvier.torch.installation.names import LACKING, METHODS, Lacking
 
 
 class _SizeText:
-    """The text of a Size in PyTorch's form."""
+    """The text of a Size in PyTorch's form; only its `__repr__` is used, by `attach`."""
 
     def __repr__(self) -> str:
         return f"torch.Size({list(self)})"  # type: ignore[call-overload]
@@ -38,7 +38,7 @@ def attach() -> None:
     Tensor.__new__ = _new  # type: ignore[method-assign]
     Tensor.__init_subclass__ = classmethod(_derived)  # type: ignore[assignment,arg-type]
     _core._set_offered(_offered)
-    for kind in Tensor.__subclasses__():
+    for kind in Tensor.__subclasses__():  # those that were derived before
         _derived(kind)
     makers["meta"] = lambda: importlib.import_module("ranvier.torch.tensors.meta")
     provide("complex numbers", "ranvier.torch.tensors.pair_functions")
@@ -101,7 +101,7 @@ def _offered(
     """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
     asks: Tensor's methods and operators ask from now on, and so does this call."""
     importlib.import_module("ranvier.torch.torch_function.activation").activate()
-    if isinstance(function, functools.partial):
+    if isinstance(function, functools.partial):  # of an element-wise op: partial(compute, op)
         name = function.args[0].name
     else:
         name = function.__name__
@@ -123,6 +123,7 @@ def _to_layers() -> None:
         return importlib.import_module("ranvier.torch.tensors.shared_memory").share_all(module)
 
     module: Any = nn.Module
+    # attributes of PyTorch's Module that libraries read or call; nothing in this library does
     module.compile = compiled
     module.share_memory = shared
     module._replicate_for_data_parallel = _replica
@@ -165,7 +166,7 @@ class _Constants:
 def _to_losses() -> None:
     from ranvier.ops.loss.base import Shapes
 
-    Shapes.broadcast = True
+    Shapes.broadcast = True  # losses broadcast input and target, with PyTorch's warning
 
 
 def _to_optimizers() -> None:
@@ -173,6 +174,7 @@ def _to_optimizers() -> None:
     from ranvier.torch.devices.machine import log_usage
     from ranvier.torch.training.optimizers import by_dtype
 
+    # methods of PyTorch's Optimizer that optimizers of other libraries call
     Optimizer._patch_step_function = log_usage  # type: ignore[attr-defined]
     Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
     for kind in vars(lr_scheduler).values():  # programs compare it

@@ -12,7 +12,8 @@ from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
 
-OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)  # torch.amp.grad_scaler has it
+# torch.amp.grad_scaler has it: what GradScaler has done with an optimizer since its last update()
+OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)
 fill_uninitialized_memory = True  # torch.utils.deterministic has it
 
 

@@ -89,7 +89,7 @@ class ProcessContext:
         for process in self.processes:
             if process.is_alive():
                 process.terminate()
-        self._join_all(grace_period or 30)
+        self._join_all(grace_period or 30)  # seconds between SIGTERM and SIGKILL
         for process in self.processes:
             if process.is_alive():
                 process.kill()

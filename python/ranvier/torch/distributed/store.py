@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-# limits of a message
+# limits of a message, against processes that send something else
 _MOST_PARTS = 2**16
 _MOST_BYTES = 2**30
 
@@ -90,6 +90,7 @@ class PrefixStore(Store):
         self.underlying_store.timeout = value
 
     def _ask(self, op: str, *parts: bytes) -> bytes:
+        # which parts are keys: all from `start` on, or one; "get" and "wait" have the seconds before them
         start = {"get": 1, "wait": 1}.get(op, 0)
         end = len(parts) if op in ("wait", "check") else start + 1
         keys = [self.prefix.encode() + b"/" + key for key in parts[start:end]]

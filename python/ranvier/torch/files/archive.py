@@ -202,7 +202,7 @@ class _Zip:
         stream = self.archive.fp
         assert stream is not None
         stream.seek(entry.header_offset)
-        header = stream.read(30)
+        header = stream.read(30)  # the local header of an entry has 30 bytes
         if header[:4] != b"PK\3\4" or len(header) < 30:
             raise FileError(f"has no entry {name!r} where it should be")
         # the header's last two numbers: the sizes of the name and of the extra field that follow it

@@ -30,7 +30,7 @@ State: TypeAlias = dict[str, Any]
 ComputeAttributes: TypeAlias = Callable[[State], State]
 """Computes some attributes of a layer from its others."""
 
-# the attributes of a Module that hold its values, and those that every Module has here
+# the attributes of a Module that hold its values, and those that every Module has here (`nn/module.py`)
 _VALUES = ("_parameters", "_buffers", "_modules")
 OWN = {*_VALUES, "_non_persistent_buffers_set", "training", "_rv_hooks", "_rv_state_hooks", "_info"}
 # the attributes of PyTorch's Modules that hold hooks on calls, and on state dicts, in PyTorch's order

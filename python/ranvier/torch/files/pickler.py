@@ -350,7 +350,8 @@ def zipped(obj: object, folder: str, protocol: int) -> memoryview:
             entry = zipfile.ZipInfo(f"{folder}/{name}")
             # before the bytes: a header of 30, the name, and an extra field of 4 and the padding
             begin = archive.tell() + 30 + len(entry.filename.encode()) + 4
-            if len(data) * 1.05 > zipfile.ZIP64_LIMIT:  # then zipfile puts 20 bytes before this extra field
+            # zipfile's own condition, by which it puts 20 bytes before this extra field
+            if len(data) * 1.05 > zipfile.ZIP64_LIMIT:
                 begin += 20
             padding = -begin % 64
             entry.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
@@ -361,7 +362,7 @@ def zipped(obj: object, folder: str, protocol: int) -> memoryview:
 def old(obj: object, protocol: int) -> memoryview:
     """The file in the format before PyTorch 1.6 (see the head of archive.py)."""
     content = io.BytesIO()
-    sizes = {"short": 2, "int": 4, "long": 4}
+    sizes = {"short": 2, "int": 4, "long": 4}  # what PyTorch writes on every machine
     machine = {"protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little", "type_sizes": sizes}
     for value in (MAGIC, PROTOCOL, machine):
         pickle.dump(value, content, protocol)

@@ -159,7 +159,7 @@ class Unpickler:
         """The opcodes PROTO, FRAME and STOP, which `genops` has read."""
 
     def mark(self, argument: Argument) -> None:
-        self.work.charge(64)
+        self.work.charge(64)  # about the bytes of an empty list
         self.outer.append(self.stack)
         self.stack = []
 
@@ -189,7 +189,7 @@ class Unpickler:
     def measure(self, container: object) -> Measure:
         """The measure of a container, a new one at its first use."""
         if id(container) not in self.measures:
-            self.work.charge(200)
+            self.work.charge(200)  # about the bytes of a Measure and its entry
             self.measures[id(container)] = Measure(container)
         return self.measures[id(container)]
 
@@ -209,7 +209,7 @@ class Unpickler:
             if type(item) in _PLAIN:
                 continue
             if isinstance(item, (str, bytes, bytearray)):
-                elements += len(item) // 64
+                elements += len(item) // 64  # a comparison reads the text, too: 64 bytes count as an element
                 continue
             if isinstance(item, _ATOMS):
                 continue
@@ -230,6 +230,7 @@ class Unpickler:
         size.elements += elements
         if size.levels + self.late_levels > _DEEPEST:
             raise FileError(f"has a pickle with more than {_DEEPEST} containers in each other")
+        # at most 16 elements for each byte of the pickle so far, and a million for small ones
         if size.elements * self.late > 16 * (self.place - self.start) + 10**6:
             raise FileError("has a pickle whose containers repeat each other without end")
 

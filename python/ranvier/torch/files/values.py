@@ -268,6 +268,7 @@ class _Layout(NamedTuple):
 
 def _checked_layout(size: object, stride: object, requires_grad: object, dtype: np.dtype[Any]) -> _Layout:
     """The arguments as what they have to be, or FileError."""
+    # 64: the most dimensions of NumPy
     if not _are_counts(size) or not _are_counts(stride) or len(size) != len(stride) or len(size) > 64:
         raise FileError("has a tensor with sizes or strides that are not up to 64 whole numbers >= 0")
     if type(requires_grad) is not bool or (requires_grad and dtype.kind != "f"):
@@ -372,7 +373,7 @@ _FACTORIES = (list, dict, set, tuple, int, float, str, bool, OrderedDict, Counte
 
 def _numpy_dtype(name: object, *flags: object) -> np.dtype[Any]:
     """flags: align and copy, which NumPy always writes."""
-    if not isinstance(name, str) or len(name) >= 8:
+    if not isinstance(name, str) or len(name) >= 8:  # names as NumPy pickles them: "f8", "c16"
         raise FileError("has values of NumPy that are no numbers")
     dtype = np.dtype(name)
     if dtype.kind not in "biufc":

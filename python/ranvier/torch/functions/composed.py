@@ -133,7 +133,7 @@ def make_complex(function: Callable[..., Any], args: Sequence[Any], settings: di
     """The complex result of a function that makes tensors, such as zeros of a complex dtype.
 
     function, args, settings: the call as the program wrote it. Returns None if the function has no complex
-    results.
+    results. `failed` of `dispatch.py` calls it after the call has raised an error about complex numbers.
     """
     name = function.__name__
     dtype = settings.get("dtype")
@@ -257,7 +257,7 @@ def segment_reduce(
         empty = _EMPTY[name]
     else:
         empty = float(initial)
-    start = empty
+    start = empty  # what each segment begins with; of a mean without `initial` the sum begins with 0
     if name == "mean" and initial is None:
         start = 0.0
     shape = (len(counts), *data.shape[1:])

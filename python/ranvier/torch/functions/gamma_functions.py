@@ -24,7 +24,8 @@ from ranvier.torch.functions.bessel import EULER, Array, either, in_float64, rou
 
 # B_2j / (2j)! of the Euler-Maclaurin formula, from the Bernoulli numbers (24.2.3).
 _BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798]
-_TERMS = 100_000  # the most terms of a series or a continued fraction
+# The most terms of a series or a continued fraction; if they do not suffice, no error is raised.
+_TERMS = 100_000
 
 
 def _zeta(s: Array, q: Array) -> Array:
@@ -39,7 +40,7 @@ def _zeta(s: Array, q: Array) -> Array:
     usable = ~pole & ~outside
     s = np.where(usable, s, 2.0)
     q = np.where(usable, q, 1.0)
-    far = q < -100
+    far = q < -100  # else the terms from q on are few enough to be added one by one
     fraction = -q - np.floor(-q)
     y = _sum_of_terms(s, np.where(far, 1 - fraction, q))
     if far.any():
@@ -127,7 +128,7 @@ def _log_ratio(a: Array, x: Array) -> Array:
     t = m / (2 + m)
     square = t * t
     series = np.zeros_like(m)
-    for k in range(41, 1, -2):
+    for k in range(41, 1, -2):  # t^2 <= 1 / 9 where the series is used, so its last term is below 1e-19
         series = (series + 1 / k) * square
     near = m * t - 2 * t * series
     return np.where(np.abs(m) < 0.5, near, m - np.log(x / a))
@@ -143,6 +144,7 @@ def _prefactor(a: Array, x: Array) -> Array:
     ) / big
     large = np.exp(-big * _log_ratio(big, x) - series) / np.sqrt(2 * math.pi * big)
     low = np.minimum(a, 10.0)
+    # 5e-324: the least number above 0, whose logarithm is finite
     small = np.exp(low * np.log(np.maximum(x, 5e-324)) - x - _core.lgamma(low + 1, None))
     return np.where(a >= 10, large, small)
 
@@ -163,6 +165,7 @@ def _incomplete(a: Array, x: Array, upper: bool) -> Array:
 
 
 def _of_plain(a: Array, x: Array, upper: bool) -> Array:
+    """`_incomplete` for vectors of a and x above 0 and finite."""
     factor = _prefactor(a, x)
     series = x <= a + 1
     y = np.empty_like(x)
@@ -230,7 +233,7 @@ def _upper_of_small(a: Array, x: Array) -> Array:
     k >= 1 (8.7.1), where 1 - x^a / gamma(a + 1) is an expm1."""
     term = np.ones_like(x)
     total = np.zeros_like(x)
-    for k in range(1, 40):
+    for k in range(1, 40):  # x < 2, so the terms that follow are negligible
         term = term * (-x / k)
         total += term / (a + k)
     power = a * np.log(x) - _log_gamma_1(a)

@@ -143,6 +143,8 @@ _FAR_TAIL = (
 
 
 def _ndtri(p: Array) -> Array:
+    """The three cases and their limits (0.425, 5) are those of the article."""
+
     def ratio(parts: tuple[list[float], list[float]], at: Array) -> Array:
         return np.polyval(parts[0], at) / np.polyval(parts[1], at)
 

@@ -309,7 +309,7 @@ _OTHER_DTYPES = """
 def __getattr__(name: str) -> Any:
     """Dtypes and functions that are made at their first use, such as `int4` and `expand_copy`."""
     if name in _SIGNED_DTYPES.split():
-        return globals().setdefault(name, rv.dtype._make(name, "i", 1))
+        return globals().setdefault(name, rv.dtype._make(name, "i", 1))  # 1: bytes of an element
     if name in _OTHER_DTYPES.split():
         return globals().setdefault(name, rv.dtype._make(name, "u", 1))
     view_name = name.removesuffix("_copy")

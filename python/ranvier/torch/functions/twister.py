@@ -122,7 +122,7 @@ class Twister:
         def uniform() -> float:
             nonlocal taken, waiting
             if not waiting:
-                waiting = self.uniform(512, "float64").tolist()[::-1]
+                waiting = self.uniform(512, "float64").tolist()[::-1]  # 512 at a time, only for speed
             taken += 1
             return waiting.pop()
 
@@ -141,7 +141,7 @@ class Twister:
             yield uniform, normal
         finally:
             self._words.set_state(before)
-            self.words(2 * taken)
+            self.words(2 * taken)  # a number of float64 takes two words
 
     def integers(
         self, low: int, high: int, size: Sizes | None = None, dtype: np.dtype[Any] | type | str | None = None
@@ -274,7 +274,7 @@ def _truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key:
     if std:
         scale = std * math.sqrt(2)
         share = (math.erf((b - mean) / scale) - math.erf((a - mean) / scale)) / 2
-    draws_normal = share > 0.3
+    draws_normal = share > 0.3  # as in PyTorch, else the numbers differ
     draws_uniform = 0 < std < math.inf and b - a < math.inf
     if not draws_normal and not draws_uniform:  # what PyTorch refuses
         return _plain_truncated(tensor, mean, std, a, b, key)
@@ -352,7 +352,7 @@ def _in_memory_order(fill: Callable[..., Any]) -> Callable[..., Any]:
             return fill(name, x, generator, draw, *parameters)
         is_apart = True
         axes = _memory_axes(array)
-        if x.ndim == 4:
+        if x.ndim == 4:  # images: in logical order, and without gaps if they are stored channels last
             axes = [0, 1, 2, 3]
             is_apart = not array.transpose(0, 2, 3, 1).flags.c_contiguous
 
@@ -442,7 +442,7 @@ def start() -> None:
     Generator.fresh_key = fresh_key  # type: ignore[method-assign, assignment]
     Generator.numpy = _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)
-    uniform.wide = np.float64
+    uniform.wide = np.float64  # the dtype in which `ops/making/uniform.py` draws
     uniform.slopes = _slopes
     init.truncated = _truncated
     _start_orders()
@@ -517,7 +517,7 @@ def _seeded_permutation(n: int, seed: int) -> Array:
 
 def _start_orders() -> None:
     """Makes loaders and samplers draw from this generator, as in PyTorch."""
-    data.DataLoader._keyed = False
+    data.DataLoader._keyed = False  # a pass draws from the generator, not by its key (`data/loader.py`)
     data.DataLoader._draw = _base_seed  # type: ignore[method-assign, assignment]
     data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign, assignment]
     data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign, assignment]

@@ -119,7 +119,7 @@ def export(
         refused["dump_exported_program"] = dump_exported_program
     else:
         mode_fault = _mode_fault(model, training)
-        refused[mode_fault] = mode_fault
+        refused[mode_fault] = mode_fault  # a text, "" without a fault: it is the name and the value
         refused["operator_export_type"] = operator_export_type == OperatorExportTypes.ONNX_ATEN
         refused["export_modules_as_functions"] = export_modules_as_functions
         refused["dynamic_shapes with dynamo=False"] = dynamic_shapes

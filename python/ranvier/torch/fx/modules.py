@@ -46,7 +46,7 @@ class Code:
     def __init__(self, graph: Graph, root: str) -> None:
         self.globals: dict[str, Any] = {"torch": sys.modules.get("torch")}
         self._names = Names()
-        self._names.used |= {node.name for node in graph.nodes}
+        self._names.used |= {node.name for node in graph.nodes}  # no global gets the name of a node
         self._global_names: dict[int, str] = {}  # id of a value -> its name in globals
         last_user: dict[Node, Node] = {}
         for node in graph.nodes:
@@ -170,6 +170,7 @@ def python_code(self: Graph, root_module: str, **settings: Any) -> Code:
 Graph.python_code = python_code
 
 
+# a key of `GraphModule.meta` that libraries import from PyTorch's module
 _USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
 
 
@@ -249,6 +250,7 @@ class GraphModule(nn.Module):
                 self.add_submodule(path, root[path])
         self.graph = graph
         self._tracer_cls = None
+        # a local class cannot be pickled
         if graph._tracer_cls and "<locals>" not in graph._tracer_cls.__qualname__:
             self._tracer_cls = graph._tracer_cls
         self.meta: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ranvier.nn import Module
 
+# "root" is the op of a graph's `_root` alone, which stands before the first node and after the last.
 OPS = frozenset({"placeholder", "get_attr", "call_function", "call_method", "call_module", "output", "root"})
 Target = Callable[..., Any] | str
 Arguments: TypeAlias = tuple[Any, ...]
@@ -91,11 +92,11 @@ class Node:
         self.type = return_type
         self.users: dict[Node, None] = {}
         self._inputs: dict[Node, None] = {}
-        self.meta: dict[str, Any] = {}
+        self.meta: dict[str, Any] = {}  # this and the next are for programs; nothing here reads them
         self.stack_trace: str | None = None
         self._prev = self
         self._next = self
-        self._erased = False
+        self._erased = False  # an erased node keeps its neighbours, so that an iteration at it goes on
         self._args = args
         self._kwargs = kwargs
         self._set_arguments(args, kwargs)
@@ -298,7 +299,7 @@ class Names:
         parts = re.fullmatch(r"(\w*?)(?:_(\d+))?", name)
         assert parts is not None  # any name is a base without a number
         base, number = parts.groups()
-        if number is None or name in self.used:
+        if number is None or name in self.used:  # a number in the wanted name stays if the name is free
             count = self.counts.get(base, 0)
         else:
             count = int(number)

@@ -127,7 +127,7 @@ class Proxy:
         instructions = dis.get_instructions(caller.f_code)
         running = next(x for x in instructions if x.offset == caller.f_lasti)
         if running.opname == "UNPACK_SEQUENCE":  # a, b = x
-            return (self[i] for i in range(running.arg or 0))
+            return (self[i] for i in range(running.arg or 0))  # arg: the number of names on the left
         return self.tracer.iter(self)
 
     def __bool__(self) -> bool:
@@ -337,6 +337,7 @@ class Tracer(TracerBase):
         function: Any = inspect.unwrap(root_fn)
         code = function.__code__
         parameters = inspect.signature(function).parameters
+        # co_varnames: positional parameters, those by name only, then *args and **kwargs, then locals
         names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
         if code.co_flags & inspect.CO_VARARGS:
             names.append("*" + code.co_varnames[len(names)])
@@ -419,7 +420,7 @@ class Tracer(TracerBase):
         """The proxies of a layer's own parameters, by their names."""
         attributes = vars(module)
         proxies = {}
-        for name in attributes.get("_parameters", ()):
+        for name in attributes.get("_parameters", ()):  # a module's parameters are in its __dict__, too
             parameter = attributes[name]
             if parameter is not None:
                 proxies[name] = ParameterProxy(self, "get_attr", self._paths[id(parameter)], ())

@@ -39,6 +39,7 @@ def spec_of(name: str) -> ModuleSpec | None:
     homes = homes_of(root, path)
     if not homes and not _is_stand_in(root, path):
         # An import statement gets an error that names this library; importlib.util.find_spec gets None.
+        # Frame 1 is Finder.find_spec, 2 importlib's _find_spec, 3 the function that has called that.
         asks = sys._getframe(3).f_code.co_name
         imports = asks == "_find_and_load_unlocked" and root != "ranvier"
         if not imports:
@@ -159,7 +160,7 @@ def _not_found(name: str) -> ImportError | None:
 
     None for a call `__import__(..., fromlist=[name])`, which accepts that the name is missing.
     """
-    frame = sys._getframe(3)
+    frame = sys._getframe(3)  # importlib's _find_spec: below it are spec_of and Finder.find_spec
     parent = name.rpartition(".")[0]
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         if frame.f_code.co_name == "_handle_fromlist" and parent in sys.modules:
@@ -214,7 +215,8 @@ def homes_of(root: str, path: str) -> list[ModuleType]:
         inside = [vars(home).get(last) for home in homes_of(root, parent)]
     else:
         inside = []
-    return [x for x in inside if isinstance(x, ModuleType) and x.__spec__ is None]  # backends.cudnn
+    # modules that code of a home has made, as backends.cudnn: they have no spec, unlike loaded submodules
+    return [x for x in inside if isinstance(x, ModuleType) and x.__spec__ is None]
 
 
 def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
@@ -229,7 +231,7 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         return _public(getattr(importlib.import_module(module), inner), full)
     if root == "torch" and full.startswith("_foreach_"):
         return importlib.import_module("ranvier.torch.installation.list_functions").foreach(name)
-    out = _why(root, full)
+    out = _why(root, full)  # the reason why the name is left out, or ""
     text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
     if root != "ranvier":
         text += f": {LACKS}"
@@ -249,10 +251,11 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             return value
         if not out and homes_of(root, full):  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
+    # a method in place, whose name ends with one underscore, is also a function of torch
     method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]
     if root == "torch" and not path and method and hasattr(Tensor, name):
         return _public(getattr(Tensor, name), name)  # torch.relu_(x)
-    if not name.startswith("__") or full in names.MODULES:
+    if not name.startswith("__") or full in names.MODULES:  # such as the module `torch.__config__`
         is_module = full not in names.ALSO_MODULES and (homes_of(root, full) or (out and _has_parts(full)))
         if is_module:
             return importlib.import_module(f"{root}.{full}")

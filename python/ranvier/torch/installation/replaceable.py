@@ -29,10 +29,10 @@ def shared(name: str, value_of: Callable[..., Any]) -> ModuleType:
     """
     home = MODULES[name]
     if home is functional:
-        functional._load()
+        functional._load()  # functions that are loaded at their first use become attributes, too
     path = name.removeprefix("torch.")
     if home is functional:
-        put = functional._put
+        put = functional._put  # it keeps what a program has put in a function's place
     else:
         put = partial(setattr, home)
     for key, value in list(vars(home).items()):

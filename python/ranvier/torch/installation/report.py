@@ -33,7 +33,7 @@ def start() -> None:
     global _missing
     if _missing is None:
         _missing = {}
-        _Counter().__enter__()
+        _Counter().__enter__()  # it is not left: it counts until the process ends
         atexit.register(_print)
 
 
@@ -50,13 +50,13 @@ def _is_probed(error: BaseException) -> bool:
     while traceback is not None:
         seen += not _is_inner(traceback.tb_frame)
         traceback = traceback.tb_next
-    return seen < 2
+    return seen < 2  # only the frame that asked: the error did not leave it
 
 
 class _Counter(Observer):
     """Counts the calls that operations make in NumPy, by the function that makes them."""
 
-    everywhere = allows_replays = True
+    everywhere = allows_replays = True  # it counts on all threads, and does not stop replays
 
     def hosted(self, caller: FrameType) -> None:
         code = caller.f_code

@@ -54,7 +54,7 @@ class Linear(_Linear):
         super().__init__(in_features, out_features, bias_)
 
     def weight(self) -> QuantizedValues:  # type: ignore[override]
-        codes, _ = unpacked(self.kind, *self._matrix_shape, self.panels.numpy())
+        codes, _ = unpacked(self.kind, *self._matrix_shape, self.panels.numpy())  # integers + 128
         return QuantizedValues(rv.from_numpy(codes ^ 128).view(rv.int8), self.scale)  # type: ignore[arg-type]
 
     @property

@@ -59,6 +59,7 @@ def conv3d(
             f"[conv3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and {groups} "
             "groups; expected x (n, c, d, h, w), weight (out_channels, in_channels / groups, d, h, w)"
         )
+    # step, gap, before: of the depth; steps, gaps, around: of height and width, for conv2d
     step, *steps = _three("conv3d", "stride", stride, 1)
     gap, *gaps = _three("conv3d", "dilation", dilation, 1)
     if isinstance(padding, str):
@@ -115,6 +116,7 @@ def conv_transpose3d(
             f"[conv_transpose3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and "
             f"{groups} groups; expected x (n, c, d, h, w), weight (c, out_channels / groups, d, h, w)"
         )
+    # the first of each setting is that of the depth, the others are for conv_transpose2d
     step, *steps = _three("conv_transpose3d", "stride", stride, 1)
     gap, *gaps = _three("conv_transpose3d", "dilation", dilation, 1)
     edge, *edges = _three("conv_transpose3d", "padding", padding, 0)
@@ -130,7 +132,7 @@ def conv_transpose3d(
     settings: Any = steps, edges, extra, groups, gaps
     y = rv.conv_transpose2d(images, weight.flatten(1, 2), None, *settings)
     y = y.reshape(n, layers, groups * out, depth, *y.shape[2:]).permute(0, 2, 3, 1, 4, 5)
-    count = (layers - 1) * step + gap * (depth - 1) + 1
+    count = (layers - 1) * step + gap * (depth - 1) + 1  # of the result, before `edge` is cut off
     total: Any = rv.zeros(n, groups * out, count + more, *y.shape[4:], dtype=y.dtype)
     for k in range(depth):  # layer i of x adds to the layers i step + k gap
         places = rv.arange(layers) * step + k * gap
@@ -219,7 +221,7 @@ def avg_pool3d(
     steps = _three("avg_pool3d", "stride", stride, 1)
     edges = _three("avg_pool3d", "padding", padding, 0)
     pool: Any = rv.avg_pool2d
-    divisor = None if divisor_override is None else 1
+    divisor = None if divisor_override is None else 1  # 1: both steps give sums, divided at the end
     settings = ceil_mode, count_include_pad, divisor
     *lead, depth, height, width = x.shape
     y = pool(x.reshape(-1, depth, height, width), sizes[1:], steps[1:], edges[1:], *settings)
@@ -349,7 +351,7 @@ def _maxima(x: Tensor, of_images: Pool, of_layers: Pool, with_indices: bool) -> 
         maxima = of_layers(images.flatten(2))
         return maxima.reshape(*lead, maxima.shape[1], *images.shape[2:])
     images, in_image = images
-    maxima, winners = of_layers(images.flatten(2))
+    maxima, winners = of_layers(images.flatten(2))  # of (volumes, depth, height * width of an image's maxima)
     extent = images.shape[2] * images.shape[3]
     chosen = in_image.flatten(1).gather(1, winners.flatten(1))
     layer = rv.div(winners.flatten(1), extent, rounding_mode="floor")

@@ -301,7 +301,7 @@ class FlopCounterMode(TorchFunctionMode):
         counted, whose first one may be a layer that runs as a whole.
         """
         running = [x for x in args[:1] if isinstance(x, Module)]
-        frame: FrameType | None = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)  # the caller of __torch_function__
         while frame is not None:
             code = frame.f_code
             if code.co_name == "forward":

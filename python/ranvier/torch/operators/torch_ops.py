@@ -84,7 +84,7 @@ class OpOverload:
         if "Autograd" in kernels:
             return kernels["Autograd"](*values, **named)
         # A kernel for CompositeImplicitAutograd is made of differentiable functions, which record the call
-        # themselves.
+        # themselves. A `custom_op` without `backward` is recorded, too: its gradient raises an error.
         has_gradient = (self.is_custom or self.backward) and IMPLICIT not in kernels
         needs_gradient = rv.is_grad_enabled() and any(x.requires_grad for x in tensors)
         if has_gradient and needs_gradient and not self._schema.is_mutable:

@@ -103,7 +103,7 @@ def _bilinear_reads(start: Array, length: Array, bins: int, ratio: int, size: in
 
 
 def _covered_reads(start: Array, length: Array, bins: int, last: int) -> _AxisReads:
-    """The pixels that each bin touches, with equal weights.
+    """The pixels that each bin touches, with equal weights; a bin outside of the image has none.
 
     start, length, (regions,): in whole pixels. last: the pixels below it are read.
     """

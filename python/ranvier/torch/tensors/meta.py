@@ -50,7 +50,7 @@ def _region() -> _Region:
     activate()
     _attach_layers()
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    for bits in range(42, 20, -2):
+    for bits in range(42, 20, -2):  # 4 TiB, or as much as the process may map, down to 4 MiB
         try:
             mapping = mmap.mmap(-1, 2**bits, flags=flags)
         except (OSError, ValueError, OverflowError):  # a limit of the process
@@ -61,8 +61,12 @@ def _region() -> _Region:
 
 
 def _attach_layers() -> None:
-    """Makes `forward` of each layer ask its inputs' classes, as some layers call functions that do not."""
+    """Makes `forward` of each layer ask its inputs' classes, as some layers call functions that do not.
+
+    It comes after `activate`, which has loaded all modules of `ranvier.nn`.
+    """
     for name, module in [*sys.modules.items()]:
+        # containers only call other layers, which ask
         if not name.startswith("ranvier.nn.") or name == "ranvier.nn.container":
             continue
         for cls in _classes_of(module):
@@ -191,8 +195,8 @@ class NoStorage(UntypedStorage):
 class Meta(rv.Tensor):
     """A tensor without values.
 
-    _kind: the class that programs see, Tensor or Parameter. _class, _of_array: for code of this library that
-    has a meta tensor and makes another, from a class or an array.
+    _kind: the class that programs see, Tensor or Parameter; files name it. _class, _of_array: for code that
+    has a meta tensor and makes another, from a class (`nn/parameter.py`) or an array (`tape/context.py`).
     """
 
     __slots__ = ()
@@ -316,7 +320,7 @@ class Meta(rv.Tensor):
             if in_place and hasattr(mmap, "MADV_DONTNEED"):  # the system gets what was written in the region
                 _region().mapping.madvise(mmap.MADV_DONTNEED)
         if kwargs.get("device") is not None:
-            return result
+            return result  # it is on the device that was asked for
         return _all_meta(result, tensors)
 
 
@@ -352,7 +356,7 @@ def _name_of(func: Callable[..., Any]) -> str:
 
 
 def _tensors_in(values: Iterable[Any], depth: int = 2) -> Iterator[Any]:
-    """The tensors among values, and in as many levels of lists and tuples."""
+    """The tensors among values, and in as many levels of lists and tuples: 2, where the core looks, too."""
     for x in values:
         if isinstance(x, rv.Tensor):
             yield x
@@ -418,6 +422,7 @@ def _is_recorded(func: Callable[..., Any], name: str, tensors: list[Any]) -> boo
     if name == "copy_":
         np.broadcast_to(others[0]._array, changed._array.shape)  # raises an error for another shape
     has_gradient = (changed.is_leaf and changed._requires_grad) or any(x._requires_grad for x in others)
+    # functions of nn.init, which are no methods, change values without gradients
     return has_gradient and rv.is_grad_enabled() and isinstance(func, rv._core.PublicMethod)
 
 

@@ -51,6 +51,7 @@ def _answer(
     name = getattr(function, "__name__", "")
     settings = settings or {}
     inner = getattr(function, "__wrapped__", function)
+    # functions of this file and of `spectra.py` take complex numbers themselves
     if getattr(inner, "__module__", "").endswith((".pair_functions", ".spectra")):
         return inner(*args, **settings)
     first, *others = args

@@ -75,6 +75,7 @@ class PairParameter(rv.nn.Parameter):
         name = owner.__name__ if is_attribute else func.__name__
         settings = {key: _numbers(value) for key, value in (kwargs or {}).items()}
         is_grad_or_data = name in ("grad", "data")
+        # args: (parameter,) of a getter, (parameter, value) of a setter
         if is_grad_or_data and isinstance(args[0], cls):
             if not isinstance(args[-1], (cls, Complex, type(None))):
                 raise TypeError(f"[{name}] got {type(args[1]).__name__}; expected complex numbers")

@@ -61,7 +61,7 @@ class Complex:
     [(3-4j)]
     """
 
-    _kind = rv.Tensor  # the class that files name
+    _kind = rv.Tensor  # the class that files name (`files/pickler.py`)
     __array_priority__ = 1000  # operators of NumPy's numbers and arrays leave the work to these numbers
     is_sparse = is_cuda = is_quantized = is_nested = False
 
@@ -313,7 +313,7 @@ class Complex:
         return self / rv.where(size == 0, 1.0, size)
 
     def _as_parameter(self, kind: type[rv.nn.Parameter], requires_grad: bool) -> Any:
-        """nn.Parameter(self)"""
+        """nn.Parameter(self), whose `__new__` calls it."""
         return provider("complex parameters").parameter(self, kind, requires_grad)
 
     # --- arithmetic
@@ -529,7 +529,8 @@ def of_parts(real: Tensor, imag: Tensor) -> Any:
 def as_complex(x: Any, like: object = None) -> Any:
     """A number or tensor as Complex or `Parts`; a real one has the imaginary part 0.0.
 
-    like: None, or anything else for zeros of the shape of a real tensor in place of 0.0.
+    like: None, or anything else (only whether it is None counts) for zeros of the shape of a real tensor in
+    place of 0.0.
     """
     if type(x) in (Complex, Parts):
         return x

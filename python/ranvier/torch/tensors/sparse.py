@@ -67,7 +67,7 @@ class Sparse(Buffer):
         name = _name_of(func)
         with switched_off(1):
             moved = None
-            if name in _MOVES_IN_PLACE:
+            if name in _MOVES_IN_PLACE:  # before `func` changes the tensor: where its places will be
                 moved = func(*_patterns(args), **_patterns(kwargs))
             result = func(*args, **kwargs)
         if isinstance(result, Sparse):
@@ -91,7 +91,7 @@ class Sparse(Buffer):
         nonzero = _nonzero_places(self)
         if self._stored is None:
             return nonzero
-        dimensions = len(self._stored)
+        dimensions = len(self._stored)  # fewer than ndim if each stored element is a row or an array
         return np.unique(np.hstack([self._stored, nonzero[:dimensions]]), axis=1)
 
     def indices(self) -> Any:

@@ -70,7 +70,7 @@ def _replace(name: str, value: Any, func: Callable[..., Any] | None = None) -> N
     flags = BINDS
     if name in override_tables.BINARY:
         flags |= _OPERATOR
-    if type(value) is _core.PublicMethod:
+    if type(value) is _core.PublicMethod:  # it only takes other spellings of arguments (`spellings.py`)
         value = _wrapped(value)
         flags |= RESPELLS
     function_name = override_tables.CALLED.get(name, name)
@@ -87,7 +87,7 @@ def _attach_layers() -> None:
     """Replace the functions that layers call, in `ranvier.nn` and in `ops`, by objects that ask."""
     load_layers()  # now: loaded later, the functions would overwrite the objects
     nn.functional._load()
-    modules = [nn, importlib.import_module("ranvier.data.collate")]
+    modules = [nn, importlib.import_module("ranvier.data.collate")]  # collate stacks the Tensors of a batch
     for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
         modules.append(importlib.import_module(info.name))
     functional = nn.functional
@@ -147,7 +147,7 @@ def _loss(op: Callable[..., Any], asking: Callable[..., Any]) -> Callable[..., A
     op = getattr(op, "__wrapped__", op)
     parameters = signature(op).parameters.values()
     names = [_INPUTS.get(p.name, p.name) for p in parameters]
-    inputs = sum(p.default is p.empty for p in parameters)
+    inputs = sum(p.default is p.empty for p in parameters)  # how many `asking` takes by position
 
     def loss(*args: Any, **settings: Any) -> Any:
         if any(map(_core._has_hook, args)) or state.modes:

@@ -79,6 +79,7 @@ def public(function: Callable[..., Any], path: str) -> Any:
         made = _core._public(_core.PublicFunction, function, None, home, name, function_name, flags)
         op = override_tables.find_op(function)
         if op is not None:
+            # no initial operands; argument i of the function is operand i of the op
             _core._set_op(made, op.op, op.needed, op.names, (), tuple(range(len(op.names))))
         _made[path, id(function)] = made
     return made
@@ -183,7 +184,8 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     It tries the answer of an argument of another library; complex numbers as the result; and `out`, which
     most functions here do not take: the result is computed and written to it.
     """
-    overriding = _core._overriding((*args, *kwargs.values()), 2)  # arguments with a `__torch_function__`
+    # arguments with a `__torch_function__`, also in lists of lists; none is asked in a block of switched_off
+    overriding = _core._overriding((*args, *kwargs.values()), 2)
     if overriding:
         args = _as_asked(func, args)
         classes = tuple(type(x) for x in overriding)
@@ -205,6 +207,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
             args = (args[0].to(out.dtype), *args[1:])
         else:
             args = (kwargs.pop("input").to(out.dtype),)
+    # as in PyTorch, a call with `out` is not cast in a block of autocast
     result = _core._without_autocast(partial(func.__wrapped__, *args, **kwargs))
     if out is None:
         return result
@@ -232,7 +235,7 @@ def written(name: str, out: Any, result: Any) -> Any:
         result = result.reshape(out.shape)
     with ranvier.no_grad():
         if out.numel() == 0 != result.numel():
-            out.data = result.to(out.dtype)
+            out.data = result.to(out.dtype)  # so an empty `out` gets its shape without the warning
         if out.shape != result.shape:
             warnings.warn(
                 f"[{name}] got out of shape {tuple(out.shape)}; it is resized to {tuple(result.shape)}",
@@ -256,7 +259,7 @@ def default(
 
 def nowrap() -> Any:
     """The functions whose results are not converted to the class of the arguments."""
-    _NOWRAP.add(Tensor.grad.__get__)
+    _NOWRAP.add(Tensor.grad.__get__)  # the present one: `activate` replaces it, and calls this function
     return _NOWRAP
 
 
@@ -301,7 +304,7 @@ def _become(tensor: Tensor, cls: type) -> Any:
         return tensor
     except TypeError:  # a class with slots of its own
         out = rebuild(cls, tensor._array, False)
-        for name in ("_cell", "_requires_grad", "_grad_fn", "_view"):
+        for name in ("_cell", "_requires_grad", "_grad_fn", "_view"):  # not `_grad`: it is new
             setattr(out, name, getattr(tensor, name))
         return out
 

@@ -42,7 +42,7 @@ _BUILT_IN = """
     pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
     threshold_
 """
-# The signature of kernels of one tensor that have their function's name.
+# The signature of kernels of one tensor that have their function's name; docstrings of kernels begin with it.
 _OF_ONE_TENSOR = "(x: Array, out: Array | None = None)"
 SPACES = {  # module of PyTorch -> the names that bind; all others of the module do not bind
     "": frozenset(_IN_PYTHON.split()),

@@ -121,7 +121,7 @@ def checkpoint(
     if call.outputs:
         call.leaves, call.node_names = _reached(call.outputs, entered)
         made: Any = _Checkpoint.apply(call, *tensors, *call.leaves)  # type: ignore[arg-type]
-        call.node = weakref.ref(made[0].grad_fn)
+        call.node = weakref.ref(made[0].grad_fn)  # weak, since the node holds the call
         for y, new in zip(call.outputs, made, strict=True):
             y._grad_fn = new._grad_fn  # frees the graph of the call, except what other Tensors need of it
         call.outputs = []
@@ -198,11 +198,12 @@ class _Call:
                     "forward and recomputation: the function has recorded other operations; expected "
                     "the same ones"
                 )
+        # `run` has made views of the Tensors that require gradients; these are the nodes of the views
         views = [x._grad_fn for x in entered if x.requires_grad]
         edges = [view.edges for view in views]
         for view in views:
             view.edges = (None,)  # backward stops at the function's inputs
-        needs = self.node().needs  # type: ignore[union-attr]
+        needs = self.node().needs  # type: ignore[union-attr]  # for each Tensor that the node got
         inputs = [x for x, needed in zip((*entered, *self.leaves), needs, strict=True) if needed]
         try:
             gradients = autograd.grad(

@@ -58,7 +58,7 @@ def register_multi_grad_hook(
         arrived.clear()
 
     def hook(i: int, gradient: Tensor) -> None:
-        if not arrived:
+        if not arrived:  # the first gradient of this backward, at whose end `end` is called
             hooks.at_end.append(end)
         arrived[i] = gradient
         if mode == "any" and len(arrived) == 1:

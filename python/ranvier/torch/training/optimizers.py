@@ -95,6 +95,7 @@ TensorGroups: TypeAlias = dict[Any, tuple[list[list[Any]], list[int]]]
 def by_dtype(tensors: Sequence[Sequence[Tensor | None]], with_indices: bool = False) -> TensorGroups:
     """Group parallel lists, such as parameters and gradients, by device and dtype of the first one's tensors.
 
+    It is also `Optimizer._group_tensors_by_device_and_dtype` (`attached.py`).
     Returns, for each pair (device, dtype), the lists with the entries of this group and, if `with_indices`,
     their places in the arguments.
 

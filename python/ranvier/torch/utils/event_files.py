@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-_files = count()
+_files = count()  # the number of a file in this process, which is part of its name
 
 
 def _table() -> list[int]:
-    """For each byte its remainder of the polynomial of CRC-32C."""
+    """For each byte its remainder of the polynomial of CRC-32C (0x82F63B78, lowest power first)."""
     table = []
     for byte in range(256):
         for _ in range(8):
@@ -116,7 +116,7 @@ def histogram(tag: str, values: Any, bins: Any = "tensorflow") -> bytes:
     if not values.size:
         raise ValueError("[add_histogram] got no values; expected at least one")
     if isinstance(bins, str) and bins == "tensorflow":
-        steps = 1e-12 * 1.1 ** np.arange(776)
+        steps = 1e-12 * 1.1 ** np.arange(776)  # up to about 1e20
         bins = np.concatenate([-steps[::-1], [0.0], steps])
     counts, limits = np.histogram(values, bins)
     used = np.flatnonzero(counts)
@@ -180,7 +180,7 @@ class EventFile:
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
         path = os.path.join(folder, f"{name}.{next(_files)}{suffix}")
         self._file = open(path, "xb")  # noqa: SIM115
-        self.add(field(3, "brain.Event:2"), None, None)
+        self.add(field(3, "brain.Event:2"), None, None)  # the version, which the first event of a file has
         self.flush()
 
     def add(self, content: bytes, step: int | None, walltime: float | None) -> None:

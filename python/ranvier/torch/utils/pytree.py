@@ -155,7 +155,7 @@ class TreeSpec:
         if _get_node_type(tree) is not self.type or len(parts) != self.num_children:
             raise ValueError(f"[flatten_up_to] got a {type(tree).__name__}; expected the form {self}")
         if isinstance(tree, dict):
-            if isinstance(self.context, tuple):
+            if isinstance(self.context, tuple):  # of a defaultdict: (factory, keys)
                 keys = self.context[1]
             else:
                 keys = self.context
@@ -203,7 +203,7 @@ SUPPORTED_NODES = _NODES
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settings: Any) -> None:
     """Makes the objects of a class nodes; flatten_fn returns the children and the context."""
     _NODES[cls] = NodeDef(flatten_fn, unflatten_fn, settings.get("flatten_with_keys_fn"))
-    defined()
+    defined()  # compiled steps, which may have looked up the class, are recorded anew
 
 
 _register_pytree_node = _private_register_pytree_node = register_pytree_node

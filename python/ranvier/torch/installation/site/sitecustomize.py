@@ -42,7 +42,7 @@ def _put_in_place() -> Any:
         sys.path.append(packages)
         import ranvier.torch
     ranvier.torch.install()
-    return finders[0]
+    return finders[0]  # where `install` has put its finder
 
 
 if os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
