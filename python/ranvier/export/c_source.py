@@ -155,7 +155,7 @@ def _function(routine: Routine, name: str) -> str:
     for text in routine.epilogue:
         lines += _wrapped(text.replace("state.", f"{name}_state."))
     if routine.result is not None:
-        array, _, offset = _argument(routine.result, name).partition(" + ")
+        array, _, offset = _argument(routine.result, name).partition(" + ")  # ram + 12 becomes ram[12]
         lines.append(f"    return {array}[{offset or 0}];")
     return "\n".join([*lines, "}"]) + "\n"
 

@@ -240,7 +240,7 @@ class Routine:
         placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
         for first, last, buffers in sorted(blocks.values(), key=lambda b: (-b[2][0].words, b[0])):
             size = max(b.words for b in buffers)
-            offset = 0
+            offset = 0  # moves behind each block that overlaps in place and time, by their offsets
             for start, end, begin, until in sorted(placed):
                 if begin <= last and first <= until and start < offset + size and offset < end:
                     offset = end

@@ -60,7 +60,7 @@ def updates(
             state = optimizer.state.get(p, {})
             states: list[Any] = [memory.beside(value, name, state.get(name)) for name in _STATES[kind]]
             if kind == "sgd" and not group["momentum"]:
-                states = [None]
+                states = [None]  # the helper takes NULL; the array is dropped, as no instruction uses it
             args = [value, gradient, *states, value.size, *settings]
             writes = [value, *[state for state in states if state is not None]]
             last_use = max(used.get(id(value.buffer), -1), used.get(id(gradient.buffer), -1))

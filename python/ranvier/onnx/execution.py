@@ -135,7 +135,7 @@ class Plan:
         self.limit = limit
         self.inputs = [value.name for value in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
-        self.costs: dict[int, _KnownCost] = {}  # by the id of a node
+        self.costs: dict[int, _KnownCost] = {}  # by the id of a node of the plan; `run` fills it
         self.unused = last_uses(self.nodes, self.outputs)
         self.bodies: dict[Path, Body] = {(): Body(self, ())}  # of the module and of all submodules, by path
         for path in paths.values():
@@ -233,8 +233,9 @@ def run(
 ) -> tuple[Any, ...]:
     """Runs the steps, and returns the values that `outputs` names.
 
-    body: the body of the module. unused: for each step the values that are deleted after it. values: inputs,
-    parameters and constants, by name; results are added. budget: what the run may still cost.
+    body: the body of the module. unused: for each step the values that are deleted after it; it may be longer
+    than `steps` (`_graph_results`). values: inputs, parameters and constants, by name; results are added.
+    budget: what the run may still cost.
     """
     costs = body.plan.costs
     for step, unused_now in zip(steps, unused, strict=False):

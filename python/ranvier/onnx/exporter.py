@@ -119,7 +119,8 @@ def _nodes(
 
 
 _END_OF_MODEL = Call("the result", {}, [], [], "the model")
-"""A call that no model makes: it gives errors about a result its place."""
+"""A call that no model makes: it gives errors about a result its place. `TracedCall.operand` alone is called
+for it, since settings are compared between two runs."""
 
 
 def _with_transposed(

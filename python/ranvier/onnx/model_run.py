@@ -80,7 +80,7 @@ class Modules:
         return list(found)
 
     def weights(self) -> set[str]:
-        """The names of the parameters that have a shape."""
+        """The parameters that have a shape, as texts; there are more after a lazy layer has made some."""
         names = set()
         for prefix, root in self.roots.items():
             for name, parameter in root.named_parameters(prefix):

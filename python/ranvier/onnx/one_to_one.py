@@ -66,7 +66,7 @@ def _is_nan(x: Tensor) -> Tensor:
 
 
 def _softplus(x: Tensor) -> Tensor:
-    return ops.softplus(x, threshold=1e9)
+    return ops.softplus(x, threshold=1e9)  # ONNX has no threshold
 
 
 SAME_NAME = (  # the op of the library (in lower case) and its Function have the operator's name

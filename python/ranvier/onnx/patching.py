@@ -152,6 +152,9 @@ class Original:
     """The function that a handler is called for, with its name.
 
     inside: True if the library's own code calls it, where shapes are plain numbers.
+
+    A handler that calls the object records one call itself (`common.recorded`). One that calls `function`
+    leaves the calls that the function makes to be recorded.
     """
 
     def __init__(self, name: str, function: Function, inside: bool) -> None:

@@ -338,7 +338,8 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     elements = sum(array.size for array in arrays.values())
     architecture.require_sizes(node, elements)
     # The built layers may take more memory than the weights in the file: some weights are shared, and the
-    # dtype may be wider. 4000 bytes per array are for the objects of layers.
+    # dtype may be wider. 4000 bytes per array are for the objects of layers, of which each new tensor takes
+    # 1000 below; both are estimates.
     work = Work(4 * sum(array.nbytes for array in arrays.values()) + 4000 * len(arrays))
     try:
         # Layers need no starting values, because the values come from the file.

@@ -50,13 +50,13 @@ def batch_norm(
         y = ops.batch_norm(x, mean, var, scale, bias, training and owned, 1 - momentum, epsilon)
         if not owned:
             return (y,)
-        return (y, mean, var, mean, var)[:outputs]
+        return (y, mean, var, mean, var)[:outputs]  # up to version 13 the batch's statistics are results, too
     axes = (0, *range(2, x.ndim))
     means = ops.mean(x, axes, True)
     variances = ops.var(x, axes, correction=0)
     away = x - means
     rest = ops.mean(away, axes)  # the rounding error of the mean, which is subtracted too
-    y = ops.batch_norm(away, rest, variances, scale, bias, False, 0.1, epsilon)
+    y = ops.batch_norm(away, rest, variances, scale, bias, False, 0.1, epsilon)  # 0.1: not used here
     new_mean = mean * momentum + means.flatten() * (1 - momentum)
     new_var = var * momentum + variances * (1 - momentum)
     return (y, new_mean, new_var)[:outputs]
@@ -297,6 +297,7 @@ def _directions(
     for s in states:
         if s is not None and s.shape != size:
             raise ValueError(f"[onnx {name}] got a first state of shape {tuple(s.shape)}; expected {size}")
+    # usual: without what no kernel has; `_kernel` then looks at the activations of each direction
     usual = peepholes is None and not input_forget and not settings.get("clip")
     usual = usual and (sizes is None or bool((sizes == steps).all()))
     results = []

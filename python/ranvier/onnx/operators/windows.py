@@ -328,7 +328,7 @@ def max_pool(
         settings = (*map(_pair, (at.kernel, at.strides, at.before, at.dilations)), bool(ceil_mode))
         if outputs == 1:
             images = x
-            if is_exact(dtype):
+            if is_exact(dtype):  # ONNX has bytes alone, which float32 holds
                 images = cast(x, np.dtype(np.float32))
 
             def by_kernel(x: Tensor) -> Tensor:

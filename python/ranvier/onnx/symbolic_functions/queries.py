@@ -1,4 +1,7 @@
-"""Handlers of the methods that return sizes, and of those that need a number of slices."""
+"""Handlers of the methods that return sizes, and of those that need a number of slices.
+
+`from_library(2)` asks for the caller beyond the handler and its wrapper (`patching.py`).
+"""
 
 from __future__ import annotations
 

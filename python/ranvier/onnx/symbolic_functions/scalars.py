@@ -39,12 +39,12 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
         return call.function(x, other * factor, **how)
     float_dtype = _float_dtype((*args, *how.values()))
     dtype = float_dtype or np.dtype(rv.get_default_dtype())
-    if dtype == np.float16 and not _changes_its_operand(call.name):
+    if dtype == np.float16 and not _changes_its_operand(call.name):  # in place, the dtype has to stay
         return _in_wider_floats(trace, call, args, how)
 
     def replaced(x: Any) -> Any:
         if isinstance(x, Size) and x.may_be_huge and float_dtype is not None:
-            return as_number(trace, x * 1.0, dtype)
+            return as_number(trace, x * 1.0, dtype)  # a Real, which is written in float64
         if isinstance(x, (Size, Real)):
             return as_number(trace, x, dtype)
         return x

@@ -371,7 +371,7 @@ def sort(call: TracedCall) -> tuple[str, str]:
     largest = int(call.get("descending"))
     values, places = call.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
     if first:
-        part = (call.graph.ints(first), call.graph.ints(2**62), call.graph.ints(axis))
+        part = (call.graph.ints(first), call.graph.ints(2**62), call.graph.ints(axis))  # beyond every axis
         values = call.node("Slice", values, *part)
         places = call.node("Slice", places, *part)
     if dtype != wide(dtype):

@@ -68,6 +68,7 @@ def _axes(call: TracedCall) -> list[_Axis]:
         given = scale
     else:
         given = [scale] * count
+    # as in `ops.interpolate`, which takes 1 as the factor of an axis whose size stays
     copies = mode in ("linear", "bilinear") or (mode == "nearest" and count == 2)
     found = []
     for n, out, factor in zip(call.dims(0)[2:], call.result_dims()[2:], given, strict=True):
@@ -77,6 +78,7 @@ def _axes(call: TracedCall) -> list[_Axis]:
         factor = float(factor)
         is_dynamic = isinstance(n, Size)
         stays = copies and not is_dynamic and n <= n * factor < n + 1
+        # from 2 on the factor changes every size, even 1
         found.append(_Axis(n, out, 1.0 if stays else factor, copies and is_dynamic and 1 < factor < 2))
     return found
 
