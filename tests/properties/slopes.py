@@ -8,6 +8,8 @@ import ranvier as rv
 
 from properties.every import floats, weights_for
 
+# The step of a difference; the largest error, relative to the sum of the terms; a leaf with more elements
+# than MANY takes the settings OF_LARGE.
 STEP, LIMIT, MANY = 1e-4, 1e-8, 1000
 OF_LARGE = {"step": 2e-7, "limit": 1e-6}  # where many numbers are close to each other, and to kinks
 

@@ -25,7 +25,8 @@ def results(call, inputs):
 
 
 def parts(call, axis, rows):
-    """Inputs with these rows, each from 0 to ROWS - 1."""
+    """Inputs with these rows, each from 0 to ROWS - 1: the input's own in turn, floats times a factor that
+    depends on the number, so that no two rows are equal."""
     return [
         rv.stack(
             [

@@ -44,7 +44,10 @@ class Computed(NamedTuple):
 
 class Part:
     """A sample as a function of its inputs. What a step of SGD changes: a layer's weights, and zeros that are
-    added to the first so many inputs of floats."""
+    added to the first so many inputs of floats.
+
+    shifted: how many; None: all. 0 leaves the weights of a layer as they are, too: there is no gradient.
+    """
 
     def __init__(self, sample, shifted=None):
         call = sample.tensors(rv.float32)
@@ -99,7 +102,7 @@ def program(parts):
 
     It gives their results and the parameters. Where no part has a gradient, there is no step.
     """
-    moving = [part for part in parts if part.has_gradient]
+    moving = [part for part in parts if part.has_gradient]  # the parts that a step changes
     parameters = [p for part in moving for p in part.parameters]
     example = tuple(x for part in parts for x in part.inputs)
 

@@ -156,12 +156,15 @@ class Calls(nn.Module):
 
 
 def judged(step, n, before, after, wrap):
-    """The results after the change are those of the step itself, whatever the calls before have kept."""
+    """The results after the change are those of the step itself, whatever the calls before have kept.
+
+    n: a Tensor of one element; before, after: its numbers. wrap: rv.compile or Calls.
+    """
     expected = [seeded(step, n.fill_(number)) for number in (before, after)]
     program_cache._unpaid.clear()  # counts of functions of the same code
     n.fill_(before)
     fast = wrap(step)
-    calls = 4 if wrap is rv.compile else 24
+    calls = 4 if wrap is rv.compile else 24  # a module is recorded after 16 calls (`call_counts`)
     assert [seeded(fast, n) for _ in range(calls)] == calls * expected[:1]
     assert seeded(fast, n.fill_(after)) == expected[1]
 
@@ -169,7 +172,7 @@ def judged(step, n, before, after, wrap):
 @pytest.mark.filterwarnings("ignore")  # such steps run eagerly
 @every_op(BY_MEMORY, only=lambda op: any(numbers_in((s.args, s.settings)) for s in op.samples))
 def test_numbers_in_tensors(sample, monkeypatch):
-    monkeypatch.setattr(call_counts, "_ENOUGH", 0.0)
+    monkeypatch.setattr(call_counts, "_ENOUGH", 0.0)  # modules are recorded however short their calls are
     call = sample.tensors(rv.float32, records=False)
     given = call.args, call.settings
     for place, before in enumerate(numbers_in(given)):

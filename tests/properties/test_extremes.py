@@ -124,6 +124,7 @@ def test_scales(sample):
                 exact = outcome(double, scale)
             except ValueError:  # singular matrices
                 continue
+            # usual: the largest number of an order, or that of the order before / scale if it is larger
             usual, orders = 0.0, zip(outcome(single, scale), exact, strict=True)
             for order, (found, wanted) in enumerate(orders):
                 usual = max(largest(wanted), usual / scale)

@@ -14,6 +14,7 @@ from properties.test_kinks import has_gradient, placed_at_kinks
 
 
 def product(xs, ys):
+    """The sum of the products of all elements, and the sum of their magnitudes."""
     terms = [(x.numpy(force=True) * y.numpy(force=True)).ravel() for x, y in zip(xs, ys, strict=True)]
     terms = np.concatenate([np.zeros(0), *terms])
     return terms.sum(), np.abs(terms).sum()

@@ -243,7 +243,7 @@ def test_all_halves(sample, isas, rng):
         return rv.tensor(bits).view(x.dtype)
 
     for _, half_dtype in itertools.product(isas, EPS):
-        of_size = drawn(sample.op.name, len(EVERY) // 3 + 1)[sample.number]
+        of_size = drawn(sample.op.name, len(EVERY) // 3 + 1)[sample.number]  # an input (3, n) holds them all
         half = of_size.tensors(half_dtype, of=half_dtype, records=False)
         inputs = [every_half_in_place_of(x) if x.is_floating_point() else x for x in half.inputs]
         check_results_of(half, inputs)

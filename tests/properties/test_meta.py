@@ -45,7 +45,12 @@ def outcome(call):
 
 
 def on_meta(call):
-    """The call with Tensors and a layer on the device."""
+    """The same Call, changed in place: its Tensors and its layer are on the device.
+
+    `states` and `leaves` keep the order of `Sample.tensors`, in which `outcome` compares them: the parameters
+    of a layer come first, since it is the first argument, and its buffers are the only states. `to` may
+    replace both, so they are read anew.
+    """
     old = [*call.inputs, *call.states, *call.leaves]
     places = {id(x): x.detach().to("meta").requires_grad_(x.requires_grad) for x in old}
     modules = [x for x in call.args if isinstance(x, nn.Module)]
@@ -75,7 +80,11 @@ def without_numbers(sample):
 
 @cache
 def differences():
-    """By sample, a text for each test, from one process in which this library runs in place of PyTorch."""
+    """By sample, a text for each test, from one process in which this library runs in place of PyTorch.
+
+    Only such a process has the device (`makers` in ranvier/torch/attached.py). The mode changes classes of
+    the library for good, so it is not that of the tests; one start serves all samples.
+    """
     return json.loads(printed("-m", "ranvier.torch", __file__))
 
 
@@ -90,7 +99,8 @@ def test_beside_meta(sample):
 
 
 def called_as_torchs(op, torch):
-    """The op by PyTorch's name, which is asked for meta tensors first."""
+    """Call the op by PyTorch's name: this function asks the class of its arguments first (`Meta`), and the
+    library's own does not. An op without such a name (AttributeError) stays as it is."""
     with suppress(AttributeError):
         op.function = counterpart(torch, op)
 
@@ -100,7 +110,7 @@ if __name__ == "__main__":
     from samples import OPS
 
     for op in OPS.values():
-        if not op.name[0].isupper():
+        if not op.name[0].isupper():  # a layer is the argument itself
             called_as_torchs(op, torch)
 
     def answer(test, sample):

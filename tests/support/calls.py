@@ -19,7 +19,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 WRITES = {("kernels", "batch_norm"): (3, 4, 5)}
 WRITES |= {("ops", name): (1, 2) for name in ("batch_norm", "instance_norm")}
 WRITES |= {("ops", name): (1,) for name in ("embedding", "embedding_bag")}
-NOT_GIVEN = "out saved from_0 height width inplace"
+NOT_GIVEN = "out saved from_0 height width inplace"  # the calls do not pass the defaults of these
 
 
 def _array(*shape: int) -> np.ndarray[Any, Any]:

@@ -60,7 +60,7 @@ def require_effect(outcome, name, row, base=None):
     assert same(before, outcome(**settings, **first)), "two outcomes with the same settings are different"
     try:
         after = outcome(**settings, **{name: row.value})
-    except Warning:  # said
+    except Warning:  # pytest's settings make errors of warnings; a setting may be ignored with one
         return
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         if str(error).startswith("["):  # refused by the library

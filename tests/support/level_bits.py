@@ -14,7 +14,7 @@ from ranvier import _core, kernels
 from ranvier.ops.activation.table import TABLE
 
 ROWS = ((3, 7), (5, 33), (64, 40), (9, 300), (40, 1000))
-PRODUCTS = (
+PRODUCTS = (  # m, k, n
     (1, 100, 33),
     (3, 300, 40),
     (4, 1000, 7),

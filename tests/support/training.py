@@ -115,7 +115,11 @@ class EachBatch(rv.Callback):
 
 
 def both(make, runs, x=LONG, y=LABELS, **arguments):
-    """The states of a run in the core and of one batch by batch."""
+    """The states of a run in the core and of one batch by batch.
+
+    runs: the fixture of conftest.py, the number of batches of each call to the core. An argument that is a
+    function is called anew for each run.
+    """
     found = []
     for hooks in ([], [EachBatch()]):
         trainer = make()

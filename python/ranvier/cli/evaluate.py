@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _from_scores(model: nn.Module, output: Array, classes: Sequence[str]) -> Array | None:
     """Probabilities of a model whose file does not say what its outputs are: taken as class scores."""
-    if rv.serialization.info(model).training_data:
+    if rv.serialization.info(model).training_data:  # `ranvier train` leaves link out for values alone
         raise Mistake(OTHER_LABELS)
     if output.shape[1:] != (len(classes),):
         shape = "x".join(map(str, output.shape[1:]))
@@ -105,7 +105,7 @@ def _say_trained(
 ) -> None:
     """Print a note if samples of the data trained the model; adds the score of the others to the figures."""
     classes = "accuracy" in figures
-    if arguments.data in NAMED:
+    if arguments.data in NAMED:  # the samples are its test part alone
         places = None
     else:
         places = test_part(about.training_data, arguments.data, y, classes)
@@ -165,10 +165,13 @@ def _samples(arguments: argparse.Namespace, model: nn.Module) -> Samples:
                 arguments.size = arguments.size or form.get("size")
                 arguments.grayscale |= form.get("grayscale", False)
             samples = read_samples(arguments, options=options)
+            # A model of values: `ranvier train` writes the link "softmax" for classes, None for values. In a
+            # file without training_data the link may just have been left out.
             if about.link is None and about.training_data:
                 samples = valued(samples)
             if guessed:
                 say_label(samples)
+            # An archive with test arrays of its own is measured on these, not on the samples read so far.
             arrays = test_arrays(arguments, samples)
             if arrays is None:
                 return samples

@@ -280,8 +280,10 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     """The arrays of a TensorDataset, and None; or of a Subset of one, or a Subset of such a Subset, and the
     indices of the samples in these arrays.
 
-    None for any other data set. Only exactly these classes count, since the `__getitem__` of a subclass must
-    be called. A TensorDataset with Tensors that require gradients does not count either.
+    With them a DataLoader copies the rows of a batch at once (`Batches._rows`), and its workers share the
+    arrays (`workers.started`). None for any other data set. Only exactly these classes count, since the
+    `__getitem__` of a subclass must be called. A TensorDataset with Tensors that require gradients does not
+    count either.
     """
     indices: Indices | None = None
     while type(dataset) is Subset:

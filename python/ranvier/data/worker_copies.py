@@ -70,7 +70,7 @@ class _Copier(pickle.Pickler):
         self.memory = memory
 
     def reducer_override(self, x: Any) -> Any:
-        if x is _held:
+        if x is _held:  # it reads what is shared, so it goes by its name and not into `held`
             return NotImplemented
         array = getattr(x, "_array", x)
         if isinstance(x, _SHARED) or (isinstance(array, np.ndarray) and _is_mapped(array)):

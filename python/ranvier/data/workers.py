@@ -99,7 +99,7 @@ class Worker:
     def begin_pass(self, loader: Any) -> None:
         """Reads the loader's settings, and begins the stream again if the data set is one."""
         self.batches = Batches(loader, None, self.info.dataset)
-        self.batches.collate = self.collate
+        self.batches.collate = self.collate  # the worker's copy
         if loader._stream and self.failed is None:
             samples = self._begin(partial(iter, self.info.dataset))
             self.rest = parts(samples, loader.batch_size, loader.drop_last)

@@ -60,6 +60,8 @@ class Cut:
         used = self.shards
         while used > 1 and samples < 2 * used:  # Each part has at least two samples: batch norm needs them.
             used //= 2
+        # where each part of this rank begins in the batch, and where the last ends; parts from `used` on are
+        # empty
         bounds = [samples * min(part, used) // used for part in (*self.own, self.own.stop)]
         first = bounds[0]
         end = bounds[-1]
@@ -106,6 +108,7 @@ class CutArrays(CutSource, ArraySource):
         self._counted = None if self.weighted else mean_weights(loss, whole.data.y)
 
     def _positions(self, number: int) -> slice:
+        """This rank's positions in a batch. `ArraySource.batch` calls it for each batch; it sets `share`."""
         whole = super()._positions(number)
         data = self.data
         counts = self._counted if data.weights is None else data.weights
@@ -118,7 +121,8 @@ class CutArrays(CutSource, ArraySource):
     def ahead(self, passes: int = 1) -> Any:
         """As `ArraySource.ahead`: the batches that the core can run without Python. `share` is that of all.
 
-        Batches of a weighted source, or of a loss with weights of classes, are not run so.
+        Batches of a weighted source, or of a loss with weights of classes, are not run so: their `share` has
+        another weight for each batch. passes: always 1, since ranks meet after each epoch (`DistributedRun`).
         """
         if self._counted is None and self.data.weights is None:
             ahead = super().ahead()

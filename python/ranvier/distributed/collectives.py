@@ -45,6 +45,7 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
     while distance < world.size:
         other = world.rank ^ distance
         middle = (first + end) // 2
+        # The lower rank of both keeps the lower half. Each adds the lower rank's numbers first.
         in_order = 1 if world.rank < other else -1
         keep, give = (slice(first, middle), slice(middle, end))[::in_order]
         if values.nbytes <= _SMALL:

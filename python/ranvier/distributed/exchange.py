@@ -57,6 +57,7 @@ class Sum:
         self._values = values
         self._call = call
         agree(world, call, f"with {values.size} numbers of {values.dtype} to add")
+        # `tree_sum` takes a power of two of ranks; DistributedDataParallel may have another number.
         self._deterministic = deterministic and not world.size & (world.size - 1)
         adds = world.host and values.size and values.dtype.char in "fd"
         shared = _shared(world, values.nbytes, call) if adds else None
@@ -118,6 +119,7 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
     first rank's open file (/proc/PROCESS/fd/FILE).
     """
     first, name, memory, file, ranks = world.host[0], os.urandom(_NAME_BYTES), None, -1, len(world.host)
+    # the bytes of all marks, and of a rank's row, in whole pages
     head, stride = (max(-(-n // _PAGE), 1) * _PAGE for n in (ranks * _LINE_BYTES, size))
     if world.rank == first and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
@@ -167,6 +169,7 @@ class Flat:
     """
 
     def __init__(self, arrays: Sequence[Array], dtype: Any, count: int = 0) -> None:
+        # where the numbers end, and then each array with its padding: array i begins at ends[i]
         ends = np.cumsum([-(-n // _LINE) * _LINE for n in (count, *(a.size for a in arrays))]).tolist()
         self.values = aligned_zeros((ends[-1],), dtype)
         self.numbers = self.values[:count]

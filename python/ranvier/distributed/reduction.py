@@ -70,6 +70,7 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
                 features = math.prod(x.shape[1:])
         elif kind not in _BY_ELEMENT:
             return False
+    # `_ByParts` writes each gradient to its own array: no parameter is used twice, all trained ones are here.
     ids = [id(p) for p in parameters]
     if any(map(hooks.hooks_of, parameters)):
         return False
@@ -114,6 +115,8 @@ class _ByParts(Linear):
             dx = None
         if dw is not None:
             sizes = {b - a for a, b in self.bounds}
+            # The kernel takes parts of one size, and does not round their factors. At a lower precision, the
+            # product of a part alone may.
             even = len(sizes) == 1 and max(sizes) <= _CHAIN and 1 < len(self.bounds) <= _PARTS
             if even and min(dw.shape) > _DOTS and not _core.current_precision():
                 _core.matmul(dy.T, x, None, "none", dw, None, len(self.bounds))
@@ -208,7 +211,7 @@ class Reduce:
         loss = self._sums[0].loss
         counts = self._sums[0].counts
         self.finite = math.isfinite(loss[0])
-        counts[-1] = self._changes.changed
+        counts[-1] = self._changes.changed  # after `add`: on how many ranks, so that all see the same below
         for sums in self._sums:
             sums.sum.add()
             sums.take(sums.counts)
@@ -375,7 +378,7 @@ class Reduce:
         sums = self._sums[0]
         core = sums.sum.core
         counts = sums.of_size.get(b.size)
-        sends = core is None and self._world.size > 1
+        sends = core is None and self._world.size > 1  # the sums need messages, which Python sends
         if counts is None or counts[-1] or sends or len(self._sums) > 1 or not (calls := self._calls(ahead)):
             return None
         update = Call(self._updating.compiled, (False, True))
@@ -384,7 +387,7 @@ class Reduce:
             found = replayed([*calls, update], b, _core.between_ranks(sums.loss, core, self.divides))
         finally:
             sums.take(sums.counts)
-            for _ in range(b.done):
+            for _ in range(b.done):  # `__call__` draws a key for each batch
                 random.current().next_key()
         if found is None:
             return None
@@ -406,6 +409,7 @@ class Reduce:
             args: Any = (x, y, np.tile(weights, (batches, 1)), bounds, False)
             return [Call(self._in_one_pass.compiled, args, {}, first, first + bounds[-1])]
         changed = [self._stream.state, *(b._array for b in self._buffers)]
+        # Python has to seed `_stream` for each part, restore buffers, and add parts without samples.
         if self._synced or step.compiled.writes(changed) or 0 in np.diff(bounds):
             return []
         calls = []

@@ -133,6 +133,7 @@ class DistributedRun(Run):
     source: CutSource
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: Source, *rest: Any) -> None:
+        """rest: valid, hooks and epochs, as Run takes them."""
         self._world = here = require_ranks(trainer.shards, trainer.deterministic)
         shards = trainer.shards if trainer.deterministic else here.size
         cut = Cut(shards, here.rank, here.size)
@@ -140,7 +141,7 @@ class DistributedRun(Run):
         require_whole(rest[0], CALL)
         super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), *rest)
         self.alone = here.size == 1
-        self._between = True
+        self._between = True  # ranks agree after each epoch (`_epoch_ended`)
         self._nonfinite = _NonFinite(trainer, self._reduce)
         self._stopped: bool | None = None  # what all ranks agreed on; None before the first epoch
         self._drawn: Any = None  # the state of the random stream after the batches of the last epoch

@@ -252,6 +252,8 @@ class _Tabular(TabularTraining):
 
     def _validated(self, X: MatrixLike) -> Array:
         """X of a prediction, checked and converted for the network."""
+        # One row of finite or missing numbers (NaN) goes without scikit-learn's checks, to save time. They
+        # raise the errors of infinity and of ndim > 2, and categories have to be encoded.
         if is_row(X, self) and X.ndim == 2 and not (self._is_category.any() or np.isinf(X).any()):
             return self._columns.apply(X)
         return self._columns.apply(self._convert_table(X, reset=False))

@@ -219,9 +219,9 @@ def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
     for _ in range(STEP_THRESHOLDS):
         gains_around = near @ remaining
         best = int(gains_around.argmax())
-        if gains_around[best] <= 1e-3 * gains.sum():
+        if gains_around[best] <= 1e-3 * gains.sum():  # what is left explains next to nothing
             break
-        remaining[distance[best] <= 0.02] = 0.0
+        remaining[distance[best] <= 0.02] = 0.0  # other thresholds of the same jump
         values = x[:, columns[best]]
         above = values > thresholds[best]
         lower = float(values[~above].max(initial=-np.inf))

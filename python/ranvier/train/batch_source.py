@@ -22,7 +22,8 @@ from ranvier.train.losses import Loss, batch_weight, mean_weights
 from ranvier.train.prepared_data import ClassWeight, DataSpec, Prepared, Samples
 
 Batch = tuple[Array, Array, Array | None]
-_AHEAD = 1 << 16  # the passes whose order is computed before they begin have at most this many samples
+# The passes whose order is computed before they begin have at most this many samples: 512 KiB of indices.
+_AHEAD = 1 << 16
 
 
 @dataclass
@@ -236,6 +237,8 @@ class ArraySource(Source):
         if full <= self._done:
             return None
         more = min(passes, _AHEAD // len(data.x)) - 1  # passes after this one
+        # Several passes need an order that names the samples of all, and no smaller batch between them;
+        # `_totals` are those of one pass.
         if more > 0 and full == self.batches and sampler is not None and data.weights is None:
             orders = sampler._orders([key, *random.current().coming_keys(more)])
             self._order = orders[0]

@@ -38,7 +38,7 @@ _RECORDING = 0.005  # seconds that a small recording takes
 class OfTrainer(Policy):
     """The policy of a compiled function of a Trainer.
 
-    name: the caller, for the warning. waits: whether some calls run eagerly before a recording. shares:
+    name: the caller, for the warning. waits: whether a signature is recorded only at its second call. shares:
     whether other fits may use the programs.
     """
 
@@ -97,7 +97,7 @@ class CompiledOrEager:
     Args:
         name: the caller, for the warning.
         function: a function of arrays, None and plain values; arrays arrive as Tensors.
-        after: calls of a signature that run eagerly before it is recorded.
+        after: above 0, the first call of a signature runs eagerly, and the second is recorded.
         waits: whether calls run eagerly at first, for as long as a small recording takes.
         shares: whether other fits may use the programs.
         eager: whether to compile nothing.

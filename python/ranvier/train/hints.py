@@ -133,7 +133,7 @@ def _label_counts(
         return ""
     values, counts = np.unique(y, return_counts=True)
     n = len(values)
-    if n > 1000 or values[0] < 0 or (values != np.rint(values)).any():
+    if n > 1000 or values[0] < 0 or (values != np.rint(values)).any():  # hardly classes
         return ""
     indices = values.astype(int)
     if classes is None:
@@ -255,7 +255,7 @@ def note_left_out(trainer: Training) -> None:
     left_out = [name for name, p in named if p.requires_grad and id(p) not in updated]
     if not left_out or not updated or trainer.on_nonfinite != "raise":
         return
-    if vars(trainer)["_said_left_out"] == left_out:
+    if vars(trainer)["_said_left_out"] == left_out:  # Trainer's own: `Training` does not declare it
         return
     report(trainer, _said_left_out=left_out)
     names = ", ".join(left_out[:3])
@@ -351,6 +351,7 @@ def _remedy(error: Exception, model: Module, link: str | None, x: Array, y: Arra
     if output is None:  # the model itself raises: the targets are not the cause
         return ""
     shape = output.shape
+    # `_layer` is set by `Module._rv_locate`: the last module that the error has passed through
     if len(x) == 1 and vars(error).get("_layer") is model and _takes_statistics(model):
         return "a batch of one sample has no statistics: take another batch_size, which leaves no single one"
     if of_op and y.ndim == 1 and len(shape) > 2:

@@ -41,6 +41,9 @@ _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses whose targets must b
 class DataSpec:
     """The data that a model and a loss take, and what is known of the data that `fit` was given.
 
+    A Trainer keeps one from `fit` to `evaluate` and `predict` (`Trainer._current_spec`). Conversions set
+    `classes`, `columns`, `outputs` and `integers` where these are not known, and `Trainer.fit` sets `flat`.
+
     Attributes:
         model, loss: the model and the loss of the Trainer.
         classes: the labels, where they are not the numbers 0, 1, ...; class i is the i-th of them.

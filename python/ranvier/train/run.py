@@ -47,7 +47,9 @@ from ranvier.train.nonfinite import NonFinite
 from ranvier.train.settings import follow_parameters
 from ranvier.train.step import TrainingStep
 
-MOST_EPOCHS = 64  # the most epochs in one call of the core
+# The most epochs in one call of the core. Of few samples `_AHEAD` of batch_source.py alone would allow
+# thousands.
+MOST_EPOCHS = 64
 # The entries of a checkpoint.
 PARTS = (
     "run", "epoch", "batch", "updates", "stopped", "model", "frozen", "loss", "optimizer", "step", "random",
@@ -339,6 +341,8 @@ class Run:
         is_same = self._crossed is not None and self._crossed == self.step.compiled.latest
         if self._between or self.batch > 0 or not is_same:
             return 1
+        # The orders of later epochs come from keys that the stream will give if nothing else draws from it
+        # (`ArraySource.ahead`).
         draws = self.step.compiled.writes([random.current().state])
         if draws:
             return 1
@@ -357,7 +361,7 @@ class Run:
         if failed:
             self._count(done - 1)
             self._nonfinite.loss(self.source.batch(self.batch), last_loss, last_penalty)
-            self._count(1, updated=isfinite(last_loss))
+            self._count(1, updated=isfinite(last_loss))  # a penalty does not keep the core from the update
         else:
             self._count(done)
         y = None if outputs is None else ahead.targets()

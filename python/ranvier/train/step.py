@@ -281,7 +281,7 @@ class TrainingStep:
         self._weight = 0.0
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
-        if classes is not None and self._of_classes:
+        if classes is not None and self._of_classes:  # how many outputs `loss_of` requires; 0: any number
             self._classes = len(classes)
         else:
             self._classes = 0
@@ -309,7 +309,7 @@ class TrainingStep:
         updates = last or self._batches == self._trainer.accumulate
         share: Array | bool = False
         scale: Array | bool = False
-        if not (first and updates):
+        if not (first and updates):  # the update has several batches, each with its share of the gradients
             if self.summed:
                 weight = 1.0
             else:
@@ -368,7 +368,10 @@ class TrainingStep:
         updates: bool,
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """One batch: (loss, output where a metric needs it, penalty). This function is compiled."""
+        """One batch: (loss, output where a metric needs it, penalty). This function is compiled.
+
+        Its arguments are made in `__call__`, in `run_ahead`, and by `OneRow` (sklearn/one_row.py, `_PLAIN`).
+        """
         loss, output = self.gradients(x, y, weights, total, share, first, measured)
         return loss, output, self.after(loss, scale, updates)
 
@@ -446,10 +449,10 @@ class TrainingStep:
         optimizer = self._trainer.optimizer
         if not self.careful:
             optimizer.step()
-        elif self.own:
+        elif self.own:  # such a `step` does not know `_finite`
             if math.isfinite(loss.item()):
                 optimizer.step()
-        else:
+        else:  # `step` hands the loss to the kernel, which changes nothing if it is not finite
             optimizer._finite = loss
             try:
                 optimizer.step()

@@ -127,7 +127,8 @@ def as_written(function: Any, *args: Any) -> Any:
 
 
 class _Uncounted(dict):
-    """The functions that have ended and have not paid, also those of other steps: none is counted."""
+    """In place of `program_cache._unpaid`, by which a function is recorded less if others of the same code
+    were freed before their recordings paid. It stays empty, so that scenarios do not depend on each other."""
 
     def __setitem__(self, key: Any, count: Any) -> None: ...
 
@@ -179,6 +180,7 @@ class Run:
 
     def alone(self, module: Any) -> Any:
         """Its calls without gradients, which it replays by itself."""
+        # else a module is recorded only after 16 calls that have taken 20 ms together
         patch(call_counts, "_ENOUGH", 0.0)
         patch(call_counts, "_AT_LEAST", 2)
         self._made.append(Alone(module, self.compiled))
@@ -207,6 +209,7 @@ class Run:
                 if not (self.compiled or self.one.raises):
                     raise
                 result = f"raised {type(error).__name__}: {error}"
+            # kept by the caller, so that a replay which writes to the memory of an older result is found
             held = [*held[-20:], result] if case.holds else [result]
             del args, kwargs, given, result
             if case.each is not None:

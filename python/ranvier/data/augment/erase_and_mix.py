@@ -39,7 +39,7 @@ class RandomErasing(base.Augmentation):
     """
 
     TRIES = 10
-    draws = 2 * TRIES + 3
+    draws = 2 * TRIES + 3  # TRIES areas, TRIES ratios, the row and column of the box, whether it is covered
 
     def __init__(
         self,

@@ -183,7 +183,7 @@ class RandomAffine(Augmentation):
     (2, 3, 32, 32)
     """
 
-    draws = 6
+    draws = 6  # the angle, moves along x and y, the scale, shears of the x and y axis
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class RandomAffine(Augmentation):
 
     def apply(self, x: Array, u: Numbers) -> Array:
         share = self.translate or (0.0, 0.0)
-        most = [size * t for size, t in zip(x.shape[:1:-1], share, strict=True)]
+        most = [size * t for size, t in zip(x.shape[:1:-1], share, strict=True)]  # of width, of height
         moves = [np.rint(_between(u[:, i], (-move, move))) for i, move in enumerate(most, 1)]
         shears = _between(u[:, 4], self.shear[:2]), _between(u[:, 5], self.shear[2:])
         angle = _between(u[:, 0], self.degrees)
@@ -233,6 +233,7 @@ def inverse_affine(
     (x', y') = C M C^-1 (x, y) with M = R(a) S(sx, sy) s: torchvision's convention, y pointing down. C moves
     the middle (x, y), by default that of the images, to 0.
     """
+    # m, n: the rows of R S, whose determinant is 1, so that the inverse consists of the same numbers
     a, sx, sy = (np.deg2rad(angle) for angle in (degrees, *shear))
     m = np.cos(a - sy) / np.cos(sy), -np.cos(a - sy) * np.tan(sx) / np.cos(sy) - np.sin(a)
     n = np.sin(a - sy) / np.cos(sy), -np.sin(a - sy) * np.tan(sx) / np.cos(sy) + np.cos(a)

@@ -406,7 +406,7 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
 def _images(path: Path, name: str, x: Array, dtype: DtypeLike | None) -> tuple[Array, float]:
     """The samples, pixels of unsigned bytes divided by 255, and this divisor."""
     scale = 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0
-    value_dtype = dtype if x.dtype.itemsize > 2 else np.float32
+    value_dtype = dtype if x.dtype.itemsize > 2 else np.float32  # which holds all numbers of two bytes
     try:
         values = real(x, value_dtype)
     except ValueError as error:

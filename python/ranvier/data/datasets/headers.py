@@ -36,6 +36,7 @@ def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
     if first == "," and sum(widths) > 1.5 * len(widths) and not re.search(r"\D,|,\D", "\n".join(plain)):
         text = f"the cells of {title} are separated by commas or by blanks"
         raise TableError(text, ("sep", r"\s+", "names blanks, sep=',' commas"))
+    # all lines have the same number of words, above one; or there is no mark, and most lines have several
     if min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths)):
         first = first or r"\s+"
     usual = ";" if settings["decimal"] == "," else ","
@@ -64,6 +65,7 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     # a separator ends the line
     if len(first) > 1 and not first[-1]:
         first = first[:-1]
+    # a known name that is no number; or all those that are numbers, two or more
     words = {name for name in known if not name.isdigit()}
     if words & {*first} or 1 < len({*known} - words) <= len({*known} & {*first}):
         return 0
@@ -81,6 +83,7 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
         without_words = sum(kind_of(cell, table.settings) != WORD for cell in cells)
         again = again or first[at] in cells
         above = above or without_words > 0.9 * len(cells)
+    # nothing tells names from a sample: the first line is all words, and the only other one is as long
     two_lines_of_words = list(map(len, body)) == [len(names)] == [len(first)]
     alone = two_lines_of_words and not above and not again
     if _count(numbers) or alone or (above and (numbers or again)):

@@ -129,7 +129,8 @@ def require_file(name: str, path: PathLike) -> Path:
 
 
 def require_unpacked(path: PathLike, size: int, times: int = 100) -> None:
-    """Raise ValueError for a packed file that becomes far larger than others do."""
+    """Raise ValueError for a packed file that becomes far larger than others do: more than 4 MiB and `times`
+    its bytes."""
     packed = os.path.getsize(path)
     if size > 2**22 + times * packed:
         raise ValueError(

@@ -193,7 +193,7 @@ class EarlyStopping(Known, Callback):
         self.patience = patience
         self.restore_best_weights = restore_best_weights
         self._forget()
-        self._made = True
+        self._made = True  # `Known` refuses new attributes from here on
 
     @property
     def monitor(self) -> str | None:
@@ -360,6 +360,7 @@ class Schedule(Known, Callback):
         if not trainer.gives_hints or steps is None or epochs < 1 or updates <= 1.5 * epochs:
             return
         kind = type(self.scheduler).__name__
+        # a length above it is nearer, as a ratio, to the number of updates, one below to that of epochs
         middle = math.sqrt(epochs * updates)
         if self.per == "epoch" and middle < steps <= 1.5 * updates:
             text = f"it steps after each of {epochs} epochs; expected per='batch': {updates} updates"

@@ -28,7 +28,10 @@ _NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 class _Archive(VisionDataset):
-    """A training and a test part in files that may be downloaded."""
+    """A training and a test part in files that may be downloaded.
+
+    `_load` of a subclass sets `data` and `targets`, which its `__getitem__` reads.
+    """
 
     data: Any
 

@@ -64,7 +64,11 @@ class VisionDataset(Dataset[Any]):
         self.transforms = StandardTransform(transform, target_transform) if own else transforms
 
     def changed(self, image: Any, target: Any) -> tuple[Any, Any]:
-        """An item: image and label after the transforms."""
+        """An item: image and label after the transforms; `__getitem__` of the subclasses calls it.
+
+        `transform` and `target_transform` are read at each call, since a program may set them later: so a
+        StandardTransform, which has those of `__init__`, is not called but made anew.
+        """
         if not isinstance(self.transforms, StandardTransform | None):
             image, target = self.transforms(image, target)
         return StandardTransform(self.transform, self.target_transform)(image, target)
