@@ -70,7 +70,7 @@ void Check::exchange() {
     program_.place_at(buffer, other);
   }
   program_.point_views();
-  program_.renew();
+  program_.renew();  // the prepared results, too, are computed from this memory
 }
 
 std::string Check::finish(const std::function<void()>& prepare) {
@@ -95,8 +95,8 @@ std::string Check::finish(const std::function<void()>& prepare) {
 
 bool Check::disturbed() const {
   for (const auto& [buffer, place] : changed_) {
-    int64_t draws = 0;
-    int64_t begin = 0;
+    int64_t draws = 0;  // the keys that one run takes from the stream in this buffer
+    int64_t begin = 0;  // bytes from the start of the buffer to the stream
     for (const Instruction& i : program_.instructions())
       for (const Use& use : i.uses)
         if (i.as<NextKey>() && use.region == buffer && use.view.write) {
@@ -140,6 +140,7 @@ std::string Check::difference() const {
       const Region* r = regions[buffer];
       return r && r->bytes == program_.buffers()[buffer].bytes ? r->begin : nullptr;
     }
+    // The results are temporaries of the recording, so all others are persistent buffers.
     const char* address = changed_.at(buffer).address;
     const int region = eager_.find(address);
     return region >= 0 && eager_.regions[region].kind == RegionKind::persistent ? address : nullptr;

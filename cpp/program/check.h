@@ -36,7 +36,9 @@ class Check {
   // eager run made other calls than the program has (other_path). prepare() sets the program's arguments and
   // outputs.
   std::string finish(const std::function<void()>& prepare);
-  // True if another thread has drawn from a random stream of the program during the eager run.
+  // True if another thread has drawn from a random stream of the program during the eager run. To be called
+  // after the eager run and before finish(), whose run of the program draws from the copies that are read
+  // here (compile/record.py does so).
   bool disturbed() const;
 
  private:

@@ -25,7 +25,8 @@ struct AmxTiles {
     asm volatile("ldtilecfg %0" : : "m"(config));
     t_tiles |= kRealTiles;
   }
-  // Notes the configuration in t_tiles, and returns true if it was another one.
+  // Notes the configuration in t_tiles, and returns true if it was another one. That removes kRealTiles,
+  // which configure() sets again; emulated tiles (amx_emulated.h), which call this, too, leave it unset.
   static bool changes(int top, int bottom) {
     const int before = t_tiles & ~kRealTiles;
     const int now = top | bottom << 8;

@@ -49,7 +49,8 @@ RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
 }
 
 // Stores the lanes of a whose bit is set to p, in order, and the same lanes of b to q; returns their number.
-// It writes whole vectors: memory after the stored lanes is overwritten.
+// It writes whole vectors: memory after the stored lanes is overwritten. No bit beyond the lanes may be set,
+// as all bits are counted.
 RANVIER_INLINE int compress_store(uint32_t bits, vec<float> a, float* p, ivec<float> b, int32_t* q) {
   RANVIER_WRITES(p, sizeof a);
   RANVIER_WRITES(q, sizeof b);
@@ -59,6 +60,7 @@ RANVIER_INLINE int compress_store(uint32_t bits, vec<float> a, float* p, ivec<fl
   _mm512_storeu_ps(p, _mm512_maskz_compress_ps(m, a));
   _mm512_storeu_si512(q, _mm512_maskz_compress_epi32(m, (__m512i)b));
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+  // Each bit becomes a byte of 0 or 0xff; pext packs the numbers of the lanes whose byte is 0xff.
   const uint64_t bytes = _pdep_u64(bits, 0x0101010101010101) * 0xff;
   const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(_pext_u64(0x0706050403020100, bytes)));
   _mm256_storeu_ps(p, _mm256_permutevar8x32_ps(a, order));

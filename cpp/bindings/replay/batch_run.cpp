@@ -346,6 +346,7 @@ bool BatchRun::stays(int64_t done) {
   if (any(calls_, [](const Call& call) { return !call.program->program_->is_measured(); })) return false;
   if (done < looked_at_) return true;
   const Clock::duration taken = Clock::now() - began_;
+  // The next look is after about kLook, by the time of the batches so far, but after at most as many again.
   looked_at_ = done + 1 + std::min<int64_t>(done, kLook * done / (taken + Clock::duration(1)));
   return taken < std::chrono::milliseconds(between_ ? between_->milliseconds : kReturn);
 }

@@ -36,7 +36,8 @@ struct CompiledCall {
   PyObject* owner;  // a weak reference to the module that it is the call of, or null
 };
 
-// A list of the Python layer, with an entry for each thread that runs a compiled function eagerly.
+// The list `running` of ranvier/observe.py, with an entry for each thread that runs a compiled function
+// eagerly.
 PyObject* g_running;
 PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
 PyTypeObject* g_type_object;

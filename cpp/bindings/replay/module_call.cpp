@@ -21,6 +21,10 @@ namespace {
 // Functions of Python: Module.__call__ as it was before; `count_or_replay` of nn/call_counts.py.
 PyObject *g_method, *g_counted;
 PyObject* g_observed;  // makes a call while there is an observer
+// Names. Of attributes of nn/module.py and nn/hooks.py: `_rv_hooks`, the hooks of the module or of all
+// modules, or None; `forward`; `_rv_may_repeat`, whether calls of the class are counted to be replayed;
+// `_rv_locate`, which adds the layer's path to an error. g_replay: the key (REPLAY) under which its recorded
+// call is attached.
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
 
 // module.name, found first in the instance's dict (or null), then in the class. Null with Python's error set.
@@ -70,6 +74,8 @@ PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObje
   const py::object repeats = plain ? attribute(module, dict, g_may_repeat) : py::none();
   if (!repeats) return nullptr;
   if (repeats.ptr() == Py_True) {
+    // Null: not recorded so far, so its calls are counted. None: it is never replayed. Else its recorded
+    // call, which count_or_replay() makes where this is not sure to be allowed.
     const py::object replay = attached(module, g_replay);
     if (replay && !replay.is_none() && is_call_for(replay.ptr(), module) && !may_be_watched())
       return PyObject_Vectorcall(replay.ptr(), all + 1, static_cast<size_t>(count), nullptr);

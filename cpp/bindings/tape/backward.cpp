@@ -180,7 +180,7 @@ class Backward {
   void receive(Entry& to, PyObject* gradient) {
     if (to.gradient) {
       to.gradient = called(add_, to.gradient, py::handle(gradient), py::bool_(to.own));
-      to.own = !on_tensors_;
+      to.own = !on_tensors_;  // `add_` has made or filled an array that no one else has
       return;
     }
     const bool stays =

@@ -20,7 +20,8 @@
 namespace ranvier::bind {
 namespace {
 
-// Flags of a function. "Asked" is the `__torch_function__` of a mode or of an argument's class.
+// Flags of a function, with the same numbers in torch/torch_function/dispatch.py and tensors/spellings.py.
+// "Asked" is the `__torch_function__` of a mode or of an argument's class.
 enum How {
   kModesOnly = 1,    // modes are asked, arguments are not
   kBinds = 2,        // it becomes a method as an attribute of a class, as a Python function does

@@ -236,8 +236,10 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
   return made;
 }
 
-bool g_has_precise_nodes = false;  // a node has the attribute _precision
-PyObject* g_precision;             // its name
+// True from the first node on that has the attribute `_precision`: set by recorded(), read while backward
+// runs the node (PrecisionOfNode). Most programs have none, and look up no attribute.
+bool g_has_precise_nodes = false;
+PyObject* g_precision;  // its name
 
 // The Tensors of a recorded call. y: forward's result; x: the first input; version: the cell of one result.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {

@@ -267,6 +267,7 @@ static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
       for (int64_t later = 1; later < kRows - r; ++later)
         if (c.keys - later >= begin && c.keys - later < begin + n)
           so_far.scores[r * kAttentionKeys + c.keys - later - begin] = kHidden;
+    // Its sum is not used, since cached_values() adds the weights in the blocks of update().
     update_lines<T>({n, kRows, 1, kAttentionKeys, so_far.scores, so_far.top, so_far.of_block, so_far.factor});
     int64_t j = 0;
     for (; j + 2 * L <= c.d; j += 2 * L) cached_values<kRows, 2>(c, begin, n, j, L, so_far);

@@ -65,11 +65,12 @@ void AttentionCached<T>::run(const Team& team, void*) const {
       const int64_t seen = first_of(i) + row + rows;  // the keys that the last of these queries sees
       const T* const queries = head_of(query, i) + row * query.strides[2];
       T* const to = head_of(y, i) + row * y.strides[2];
+      // In the order of CachedQueries (attention.h).
       attention_kernels<T>().cached({rows, seen, e, d, static_cast<T>(scale), queries, query.strides[2],
                                      query.strides[3], head_of(keys, i), head_of(values, i), keys.strides[2],
                                      values.strides[2], to, y.strides[2]});
     });
-    if (!advances || team.index() > 0) return;
+    if (!advances || team.index() > 0) return;  // all have read the lengths: the loop ends in a barrier
     for (int64_t i = 0; i < lengths.shape[0]; ++i) lengths.data[i * lengths.strides[0]] += l;
   });
 }

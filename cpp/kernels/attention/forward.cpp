@@ -243,7 +243,7 @@ struct Part : AttentionPart {
   }
   void round_result() const {
     if constexpr (sizeof(T) == sizeof(float)) {
-      const auto round = half_matmul_kernels().of[1].round;
+      const auto round = half_matmul_kernels().of[1].round;  // to bfloat16, the only type of stored arrays
       const TensorView<T> x = result();
       const TensorView<BFloat16> y = of_queries(StoredAttention::halves(call.y));
       for (int64_t h = 0; h < heads; ++h)
@@ -311,7 +311,8 @@ struct Part : AttentionPart {
 };
 
 // The largest workspace that the products of a part need. All groups and blocks except the last ones have the
-// same shapes, except for the number of keys that blocks of a causal call see.
+// same shapes, except for the number of keys that blocks of a causal call see. Block 0 is the last block of
+// queries (see Part).
 template <class T>
 size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
   Carver carver(nullptr);

@@ -157,7 +157,7 @@ void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
 }
 
 // The product c = a b, or with `added` c += a b. Where matmul cannot add (Matmul::can_add), the product goes
-// to `room`, which has the elements of c, and is added from there.
+// to `room`, which has the elements of c, and is added from there. With `added`, c is one matrix.
 template <class T>
 struct AttentionProduct {
   __attribute__((noinline)) AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b,

@@ -106,6 +106,7 @@ PooledDirect::PooledDirect(const Conv2dPoolForward& c, Carver& carver, int threa
   buffer_ = carver.take<float>(threads * buffer_size_);
   const int64_t row_bytes =
       c.window[0] * c.conv.geometry.stride[0] * c.conv.x.shape[3] * c.conv.x.shape[1] * sizeof(float);
+  // fits: how many rows of windows read at most 3/16 of L2 of x.
   const int64_t fits = caches.l2 * 3 / 16 / std::max<int64_t>(row_bytes, 1);
   images_of_band_ = std::clamp<int64_t>(fits / rows, 1, images);
   rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
@@ -326,7 +327,7 @@ WinogradBands winograd_bands(const Conv2dPoolForward& c) {
   const int64_t window = c.window[0];
   if (is_square(c)) return {1, 0, rows * 2, false};
   const int64_t tiles = ceil_div(rows * window, 2) * ceil_div(pooled_width(c), 2);
-  const int64_t least = window % 2 ? 2 : 1;
+  const int64_t least = window % 2 ? 2 : 1;  // rows of windows in a band, so that its height is even
   const int64_t of_band = tiles <= kWholeImages ? rows : std::min(least, rows);
   return {ceil_div(rows, of_band), of_band * window, next_even(of_band * window), true};
 }
@@ -391,7 +392,7 @@ void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, W
   p.row = row;
   p.pixel = pixel;
   p.channels = sums.channels;
-  p.bias = nullptr;
+  p.bias = nullptr;  // the transform above has added the bias, and applied the norm
   const int64_t of_band = bands_.step / call_.window[0];
   for (int64_t b = first_band; b < end_band; ++b) {
     const int64_t image = b / bands_.count;

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
 constexpr int64_t kBandPixels = 64;  // the pooled pixels of a band, roughly
 
-// How many rows of taps are summed together, if `left` rows are left.
+// How many rows of taps are summed together, if `left` rows are left: four are two and two.
 int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
 
 // True if patches are used: there is compiled code for all rows of taps (patches.h), and a pixel of dx fills
@@ -105,7 +105,7 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Ca
   band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
                                    std::max<int64_t>(pooled_rows, 1));
   const int64_t pixels = band_rows_ * pooled_columns;
-  entries_ = patches_ ? 0 : pixels * out_ + lanes;
+  entries_ = patches_ ? 0 : pixels * out_ + lanes;  // a vector more: compress_store() writes whole ones
   lists_ = patches_ ? 0 : groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
   masks_ = ceil_div(out_, masked_) * pixels * call.window[0] * call.window[1];
   filters_ = carver.take<float>(out_ * blocks_.filter());
@@ -290,7 +290,7 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
   row.saved_c = saved.strides[1];
   row.pixels = dx.shape[3];
   row.channels = block.channels;
-  if (block.channels == 1) row.saved_c = 1;
+  if (block.channels == 1) row.saved_c = 1;  // the stride of one channel is not used; 1 may make it dense
   const bool dense = row.sum_w == block.channels && row.dx_w == block.channels &&
                      (!saved.data || (row.saved_w == block.channels && row.saved_c == 1));
   if (dense) {

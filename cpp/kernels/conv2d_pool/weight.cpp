@@ -81,7 +81,7 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight& call,
       out_(call.dy.shape[1]),
       where_(call.where, 0, carver, /*spread=*/false),
       blocks_(call.x.shape[1], call.taps, call.geometry) {
-  if (call.x.shape[1] == 0) c_.dw.data = nullptr;
+  if (call.x.shape[1] == 0) c_.dw.data = nullptr;  // it has no elements
   choose_regions();
   const int64_t lanes = pooled_gradient_kernels().lanes;
   parts_ = partial_sums(call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3], regions_, kPixelsOfPart);

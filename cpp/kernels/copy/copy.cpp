@@ -72,6 +72,7 @@ void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int inner = nest.ndim - 1;
   const int64_t n = nest.shape[inner];
   const LoopNest<2> rows = without(nest, inner, inner);
+  // From one row to the next along the innermost dimension of `rows`, which walk() gives piece by piece.
   const int64_t* step_x = rows.strides[0] + rows.ndim - 1;
   const int64_t* step_y = rows.strides[1] + rows.ndim - 1;
   team.walk(rows, kNsPerByte * sizeof(T) * nest.size, [&](int64_t count, const int64_t* offsets) {
@@ -144,7 +145,8 @@ void Copy<T>::run(const Team& team, void*) const {
     copy_elements(team, nest, *this);
 }
 
-// A y that is larger than the L2 cache is made in a buffer, block by block, and copied by memcpy.
+// A y that is larger than the L2 cache is made in a buffer, block by block, and copied by memcpy. y has at
+// least one column: bind_join.cpp makes no call without.
 template <class T>
 void JoinRows<T>::run(const Team& team, void*) const {
   const int64_t step = y.strides[0];

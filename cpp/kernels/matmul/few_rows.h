@@ -165,6 +165,8 @@ struct NextColumns {
   const char* next = nullptr;                  // what is prefetched, or null
   int64_t apart = 0, round = 0;                // from one line to the next, from one round to the next
 
+  // columns: the first of these; bytes: of a column, `step` from one to the next. last: fewer columns follow
+  // than these are, so they are not prefetched.
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
     const bool is_long = kColumns * bytes > kMost;
     const bool dense = step == bytes && !is_long;
@@ -221,7 +223,8 @@ RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T
   for (int i = 0; i < kCount; ++i) {
     if (i < done) continue;
     RANVIER_UNROLL
-    for (int r = 0; r < kRows; ++r) acc[r][v] = fma(a[r * rs_a + i] - vec<T>{}, column[i], acc[r][v]);
+    for (int r = 0; r < kRows; ++r)  // - vec<T>{}: a broadcast, as in vec.h
+      acc[r][v] = fma(a[r * rs_a + i] - vec<T>{}, column[i], acc[r][v]);
   }
 }
 

@@ -70,9 +70,10 @@ static int gemv_columns(int rows) {
   return kGemvBytes / static_cast<int>(sizeof(T)) / rows / lanes<T> * lanes<T>;
 }
 
-// MatmulKernels::gemv: up to kGemvRows rows and gemv_columns() columns. k is at most one chain. Up to four
-// rows of a are computed at once. With more rows, a few rows of b are multiplied by all rows of a before the
-// next ones, so that they are still in L1 for the second four.
+// MatmulKernels::gemv: up to kGemvRows rows and gemv_columns() columns. k is at most one chain, and at least
+// 1 (is_gemv() in choice.cpp), since the step with p = 0 initializes the sums. Up to four rows of a are
+// computed at once. With more rows, a few rows of b are multiplied by all rows of a before the next ones, so
+// that they are still in L1 for the second four.
 template <class T>
 static void run_gemv(const MatmulRows<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];

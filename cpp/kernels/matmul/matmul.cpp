@@ -109,7 +109,8 @@ struct Product {
 
   // Sharing::columns: runs this thread's columns of a block, whole vectors, and packs some panels of b just
   // before they are used. Where there are few columns, several threads take the same ones and divide the
-  // panels of a.
+  // panels of a. Each share has at least two vectors, and as many threads (`sharers`) as any other; with one
+  // panel of a there is nothing to divide, and each thread has columns of its own.
   void own_columns(const Block& all) {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
     int shares = team.size();
@@ -279,11 +280,12 @@ struct Product {
   }
 
   // Runs the tiles of the panels of b [j0, j1) and the panels of a [i0, i1); one call of the kernel runs
-  // several tiles.
+  // several tiles if `plain` (MatmulTile). first_packed: the panel of b at the start of the packed ones.
   void macro_kernel(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
     MatmulTile<T> t = any_tile(x);
     const bool plain = o.cs_c == 1 && !finishes(x);
-    // Few panels of b: one call runs a panel of b with `near` panels of a, as many as stay in L1.
+    // Few panels of b: one call runs a panel of b with `near` panels of a, as many as stay in L1 (`bytes`: of
+    // one). Not where a is prefetched panel by panel: for several panels of b with k above kNearProducts.
     const int64_t bytes = std::max<int64_t>(x.k, 1) * plan.mr * static_cast<int64_t>(sizeof(T));
     const int64_t near = x.panels_b == 1 ? i1 - i0 : caches.l1 / 2 / bytes;
     if (x.panels_b <= kFewPanelsB && near >= x.panels_b && plain && !t.accumulate && !fuses(x, j0, i0) &&
@@ -296,6 +298,8 @@ struct Product {
         }
       return;
     }
+    // whole: the first panels of b, all of nr columns. If the last has fewer, the one before it may, too, as
+    // plan.overlaps gives some of its columns to the last.
     const bool even = columns(x, x.panels_b - 1) == plan.nr;
     const int64_t whole = even ? x.panels_b : column(x, x.panels_b - 1) / plan.nr;
     int64_t column_step = plan.pack_b ? x.k : 1;  // elements of b from column to column, across panels
@@ -341,6 +345,7 @@ struct Product {
   // of rows are one call of the kernel. Panel i0 is the first that is packed.
   __attribute__((noinline)) void run_panels_a(const Block& x, int64_t j, int64_t first_packed, int64_t i0,
                                               int64_t i, int64_t i1, MatmulTile<T> t) {
+    // most: panels of a between two checks for an interrupt.
     const int64_t most = std::max(kDotProducts / (std::max<int64_t>(x.k, 1) * plan.mr * plan.nr), int64_t{1});
     for (; i < i1 && !interrupted(team); i += 1 + t.more) {
       place_a(x, i, i0, t);

@@ -232,7 +232,9 @@ template <class T, int kRows, int kVectors, Meanwhile kMeanwhile = Meanwhile::no
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   typedef Vectors<T, kVectors, kMeanwhile == Meanwhile::pack> V;
-  const bool is_vector = V::kMasked || t.columns >= L;  // false: fewer columns than a vector, without masks
+  // False: fewer columns than a vector, without masks. Then b is packed (set_last_panel_b() in plan.cpp), and
+  // whole vectors of it are read.
+  const bool is_vector = V::kMasked || t.columns >= L;
   const bool finishes = !t.after.is_empty();
   const bool whole = t.cs_c == 1 && is_vector;
   const bool plain = whole && !finishes;
@@ -257,7 +259,7 @@ static void tile(const MatmulTile<T>& t) {
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
     bool has_sums = t.accumulate && whole;
-    int adds = has_sums;
+    int adds = has_sums;  // how many earlier sums are added to the next chain
     int chains = 0;
     for (int64_t left = t.k;;) {
       const bool goes_on = left > t.chain_length;

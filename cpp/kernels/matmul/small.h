@@ -38,7 +38,7 @@ RANVIER_INLINE void store_last(float* p, half_vec v, int n) { store_half(p, v, n
 // the columns and overlaps the vector before.
 template <class T, int kWhole, class Last, bool kMasked>
 struct SmallRow {
-  vec<T> whole[kWhole + 1];
+  vec<T> whole[kWhole + 1];  // one more, since an array of no elements is not allowed
   Last last;
 
   RANVIER_INLINE SmallRow load(const T* p, int64_t offset, int n) {
@@ -149,7 +149,9 @@ RANVIER_INLINE void last_columns(const MatmulRows<T>& t, const T* b, int64_t col
 
 // Computes the last n columns, at most four, where columns of a are contiguous (rs_a = 1) and nothing follows
 // the sums, as in the gradient of a weight. Lanes are rows of c here, since vectors of columns would be
-// mostly empty. The chain of each element is the same, and so are its bits.
+// mostly empty. The chain of each element is the same, and so are its bits. At least one vector of rows. T is
+// float, whose vectors have four lanes or more: other types and levels without FMA have no small.h
+// (kFrequent).
 template <class T, int kVectors>
 static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   constexpr int L = lanes<T>, kRows = kVectors * L;

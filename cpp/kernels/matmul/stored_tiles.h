@@ -50,7 +50,8 @@ RANVIER_INLINE void activate(const StoredTile& t, float* sums) {
       {all, sums, nullptr, sums, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
 }
 
-// Stores scale * (sums + bias) to c, or adds it to c. bias: null if there is none or it is already added.
+// Stores scale * (sums + bias) to c, or adds it to c (`added`: only attention/stored_products.h, where cs_c
+// is 1). bias: null if there is none or it is already added.
 static void store_floats(const StoredTile& t, const float* bias, const float* sums) {
   const vec<float> scale = broadcast(t.scale);
   const auto store_part = [&](const float* sum, float* c, int j, int n) RANVIER_INLINED {

@@ -313,7 +313,7 @@ struct ChannelBackward {
       tables.a[j] = T(a);
       tables.b[j] = T(b);
       tables.k[j] = T(k - b * missing);
-      tables.second[j] = b;
+      tables.second[j] = b;  // in double, for mend_columns(); the sums of this column have been read
     }
   }
 
@@ -365,6 +365,8 @@ void BatchNormForward<T>::run(const Team& team, void* workspace) const {
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
     if (training) {
+      // One thread counts, and the barrier at the end of the loop comes before finish(), which reads the
+      // count.
       const int64_t counters = batches.data ? 1 : 0;
       team.parallel_for(counters, cost, [&](int64_t) { ++*batches.data; });
       if (plan.is_by_channel(sizeof(T), team.size()))

@@ -148,7 +148,8 @@ static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, 
   }
 }
 
-constexpr int32_t kNoOffset = INT32_MAX / 2;  // the offset of padding, larger than any other
+// The offset of padding, larger than any other; half of the range, since the tap's column is added to it.
+constexpr int32_t kNoOffset = INT32_MAX / 2;
 
 // For columns [j, j + n) of the image: the maximum over the rows of the windows, and its offset r * kernel_w.
 // (The second step adds the tap's column s.) Offsets are stored as the bits of T.

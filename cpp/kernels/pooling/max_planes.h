@@ -107,6 +107,7 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
   for (int64_t h = 0; h < height; ++h, dx += width) {
     const PoolEntries entries = windows.of[h];
     vec<T> before[kTaps] = {}, here[kTaps] = {};  // of the windows from k - 2 L and from k - L on
+    // Columns from k - L on need the windows from k on, so there is a step more than vectors of dx.
     for (int64_t k = 0, rest = width + L; rest > 0; k += L, rest -= L) {
       vec<T> after[kTaps] = {};
       const int64_t left = out - k;  // windows from k on; none where the last columns have no windows
@@ -150,7 +151,7 @@ struct MaxBand {
       const bool last_is_padding = (a->out - 1) * a->stride - a->padding >= a->in;
       if (!all_inside(*a) && (first_is_padding || last_is_padding || a->dilation > 1)) return false;
     }
-    constexpr int64_t most = 1 << 29;
+    constexpr int64_t most = 1 << 29;  // a start plus a distance, at most 2^30, then fits in int32
     if (down.in * across.in >= most || down.kernel * down.dilation * across.in >= most) return false;
     windows = across.out < kMost ? across.out : kMost;
     rows = kMost / windows;

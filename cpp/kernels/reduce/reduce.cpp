@@ -294,6 +294,7 @@ struct Reduction {
     const LoopNest<4>& nest = plan.kept;
     const int inner = nest.ndim - 1;
     const T low = r.root ? std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon() : T(-1);
+    // excess * rest^2: what `rest` takes from a total (reduce.h), divided as the total in y is.
     const T excess = static_cast<T>(static_cast<double>(plan.reduced.size) / r.divisor);
     const int64_t step = nest.strides[kY][inner];
     const int64_t step_rest = r.rest.data ? nest.strides[kRest][inner] : 0;
@@ -388,6 +389,7 @@ static void run_plan(const Reduce<T>& r, const ReducePlan<T>& plan, const Team& 
   const ReduceKernels<T>& kernels = reduce_kernels<T>();
   const ReduceLoops<T, E>& loops = loops_of<E>(r, kernels);
   const bool widens = !loops.runs[static_cast<int>(r.op)];
+  // Nanoseconds, roughly: of an element, of its conversion from 16 bits, and of a part.
   const double cost = (0.04 * sizeof(T) / 4 + 0.06 * widens) * numel(r.x) + 10.0 * plan.parts();
   team.region(cost, [&](const OpenTeam& team) {
     T* totals = static_cast<T*>(workspace);

@@ -93,7 +93,8 @@ static void along(int64_t n, const T* x, T* y) {
 }
 
 // `count` lines from line `first` on, at most a vector of them, as the columns of a tile. Three passes: the
-// maximum; the exponentials and their sum; the result.
+// maximum; the exponentials and their sum; the result. A block of the sum is a tile (for double 8 elements),
+// as in beside(), which gives the same bits; a single block is the sum without a LongSum (`one_block`).
 template <bool is_log, class T>
 static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   const T* x = l.x.data + first * l.x.line;
@@ -184,7 +185,7 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   from = x;
   T* to = y;
   LongSum<T> totals[kVectors];
-  for (int64_t k = 0; k < l.n;) {
+  for (int64_t k = 0; k < l.n;) {  // a block ends where a tile of across() ends
     const int64_t end = l.n - k < kTileRows ? l.n : k + kTileRows;
     for (; k < end; ++k) {
       RANVIER_UNROLL
@@ -353,7 +354,8 @@ static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, 
   }
 }
 
-// SoftmaxKernels::backward: chooses in the same way.
+// SoftmaxKernels::backward: chooses between the same three, with other limits: along from more than kShortRow
+// elements on; beside for whole groups of kBeside vectors of lines, and across for the lines that are left.
 template <bool is_log, class T>
 static void backward(const SoftmaxLines<T>& l) {
   if (l.n > kShortRow<T> && l.x.step == 1 && l.dy.step == 1 && l.out.step == 1) {

@@ -15,6 +15,8 @@ constexpr double kWaits = 2;  // it takes this many times as long as the product
 
 }  // namespace
 
+// both_: one pass computes both phases of a gradient of stride 2, for the numbers of taps for which the level
+// has such code (both_phases in rows.h).
 DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, int64_t both_phases, Carver& carver)
     : g_(geometry),
       both_(g_.transposed && g_.stride == 2 && g_.dilation == 1 && g_.taps % 2 == 1 && g_.taps >= 3 &&

@@ -433,7 +433,7 @@ static void weight(const DepthwiseWeightRow<T>& d) {
 template <class T>
 static constexpr DepthwiseKernels<T> kernels() {
   DepthwiseKernels<T> k{};
-  k.both_phases = kMany<T> ? 5 : 0;
+  k.both_phases = kMany<T> ? 5 : 0;  // the taps of taps5_phases in kForward
   k.streams = kStreams<T>;
   k.forward = forward<T>;
   k.weight = weight<T>;

@@ -44,6 +44,8 @@ Correlation<T> without_skipped(Correlation<T> p) {
   return p;
 }
 
+// Where planes pay (is_planar()), this sum computes what they cannot, such as weights that are not finite. It
+// must then have the bits of planes, which dots do not have.
 template <class T>
 SumForm form_of(const Correlation<T>& p, int64_t in, int64_t out) {
   if (prefers_span(p, in, out)) return SumForm::spans;

@@ -332,7 +332,8 @@ void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts,
 template void combine_parts(const OpenTeam&, const Panels<float>&, int64_t, int64_t, int64_t, const float*,
                             const float*, const TensorView<float>&, const TensorView<float>&);
 
-// The exchange needs stride 1, and padding not larger than the reach of the taps, so that the exchanged
+// It pays where the outputs of a group fill at most half a vector, and its inputs at least one. The exchange
+// needs stride 1, and padding not larger than the reach of the taps, so that the exchanged
 // padding (exchanged() in weight.h) is not negative.
 template <class T>
 bool ExchangedWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {

@@ -43,6 +43,7 @@ double cost(const Matmul<T>& m) {
 // here, so the condition may depend on the machine.
 template <class T>
 bool is_bound_by_stores(const Correlation<T>& p) {
+  // The limits of inputs were measured on one thread of an EPYC at AVX-512 and AVX2.
   constexpr int64_t line = 64 / sizeof(T), kFewInputs = 12, kMostInputs = 256;
   const int64_t in = p.x.shape[1];
   const int64_t out = p.y.shape[1];
@@ -69,6 +70,8 @@ namespace {
 // these planes as they are: it packs some pixels at a time, which stay in cache, while a copy of all of x
 // goes to memory and back. But each product packs the weights again; and with many outputs the products take
 // so long that the copy hardly matters.
+// The limits: vectors of outputs, and pixels of an image. With more than kDotRows outputs there are no dot
+// products (matmul.h), so the bits do not depend on the layout of x.
 template <class T>
 bool reads_planes(const Correlation<T>& p) {
   constexpr int64_t kFewVectors = 2, kSomeVectors = 6, kLeastPixels = 7 * 7;
@@ -92,7 +95,9 @@ TensorView<const T> copied_input(const Correlation<T>& p) {
 }  // namespace
 
 // With few outputs, Matmul computes dot products if the input channels of w are contiguous (matmul.h). Other
-// weights are copied to make them contiguous, so that the bits do not depend on the layout of w.
+// weights are copied to make them contiguous, so that the bits do not depend on the layout of w. x must be
+// joined (operands.h), since rows of a matrix are evenly spaced; `spread` is not needed, as MatmulPlan packs
+// rows that share sets of L1.
 template <class T>
 Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
     : x_(copied_input(p), 0, carver, /*spread=*/false, /*joined=*/true), product_{} {
@@ -195,15 +200,16 @@ template <class T>
 bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const Conv2dBackwardWeight<T> c = without_skipped(call);
   const int64_t channels = c.x.shape[1];
-  const int64_t k = c.dy.shape[1];
+  const int64_t k = c.dy.shape[1];  // output channels; `channels`: input channels
   // The direct sum reads its operands in place, in strides that miss L1. With few registers it takes longer
   // only where there are many channels.
   const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
-  const int64_t least_channels = by_tiles(c.algorithms) ? 32 : 96;
+  const int64_t least_channels = by_tiles(c.algorithms) ? 32 : 96;  // products by AMX pay from fewer on
   return c.dw.data && channels >= least_channels && fills_tiles &&
          is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
 }
 
+// dy and x: joined, not spread, as x of Pointwise.
 template <class T>
 PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads)
     : dy_(c.dy, 0, carver, /*spread=*/false, /*joined=*/true),

@@ -345,6 +345,7 @@ void Winograd::gradients(const WinogradBlock& block) const {
     const WinogradTiles::Tile tile = tiles_[index];
     const int64_t image = tile.image / bands_.count;
     const int64_t band = tile.image % bands_.count;
+    // A band is `height - step` rows higher than its own rows, and begins so much before them.
     const int64_t row = (band * bands_.step + tile.row + bands_.step - bands_.height) / 2;
     const int64_t column = tile.column / 2;
     const bool exists = row >= 0 && row < p_.x.shape[2];
