@@ -9,7 +9,8 @@ and a Conv2d
 
     conv2d(x, w_0_weight, w_0_bias, ram + 0, &(const struct window){.n = 1, .in = 3, .h = 32, ...});
 
-In `made(helper, arguments ...)` the argument `...` is the place of the result.
+In `made(helper, arguments ...)` the argument `...` is the place of the result. The settings "geometry" of
+convolutions and "arguments" of pools are tuples of the op's arguments in their order.
 """
 
 from __future__ import annotations

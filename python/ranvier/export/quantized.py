@@ -5,7 +5,8 @@ A Linear of 64 to 32 features that was quantized to int8 becomes, for one row,
     linear_quantized(x, w_0_weight, w_0_scale, w_0_bias, ram + 0, (int8_t *)(ram + 32), ram + 48, 1, 64, 32,
         8, 64, 1);
 
-with the numbers of the row in int8 and their scales in `ram` behind the result.
+with the numbers of the row in int8 and their scales in `ram` behind the result. The inputs of QuantizedLinear
+are (x, panels, scale, bias), those of QuantizedRows (panels, scale, index).
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def require_independent_of_first_call(
     has made parameters. results: the model at other sizes; each returns arrays.
     """
     changes = changed(before)
-    if not changes or is_lazy:
+    if not changes or is_lazy:  # from the state before, a lazy layer would make its parameters again
         return
     after = state_of(before)
     for result in results:

@@ -151,7 +151,8 @@ def has_size(argument: Any) -> bool:
 class Original:
     """The function that a handler is called for, with its name.
 
-    inside: True if the library's own code calls it, where shapes are plain numbers.
+    inside: True if the library's own code calls it, where shapes are plain numbers: handlers of functions
+    that take a shape leave such a call to the rules of `shape_rules.py`.
 
     A handler that calls the object records one call itself (`common.recorded`). One that calls `function`
     leaves the calls that the function makes to be recorded.

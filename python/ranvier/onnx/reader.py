@@ -42,7 +42,7 @@ from ranvier.tensors.types import ArrayLike
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-_DEPTH = 32  # the deepest nesting of names in names
+_DEPTH = 32  # the deepest nesting of names in names; `_paths` makes one word of a deeper name
 # names that parameters and submodules cannot have
 _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "with_few_bits", "_inputs", "_body"}
 
@@ -222,7 +222,7 @@ def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
     for name, path in paths.items():
         if name not in deep:
             prefixes.update(path[:length] for length in range(1, len(path)))
-    if len(prefixes) > NODES:
+    if len(prefixes) > NODES:  # too many submodules: every name becomes one word
         deep = {name for name, path in paths.items() if len(path) > 1}
         prefixes = set()
     taken = _RESERVED | {path[0] for path in (*paths.values(), *prefixes) if len(path) == 1}

@@ -1,5 +1,8 @@
-"""Computes operators that choose or replace elements by index: Gather, Scatter, OneHot, NonZero and
-others."""
+"""Computes operators that choose or replace elements by index: Gather, Scatter, OneHot, NonZero and others.
+
+An index that is a Tensor goes to functions of the library where they have the case, so that a captured step
+holds for other indices. The other paths read its numbers (`values.array_of`), which such a step refuses.
+"""
 
 from __future__ import annotations
 

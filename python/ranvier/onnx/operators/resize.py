@@ -91,7 +91,7 @@ def resize(
         factors = [_ratio(outs[a], shape[a]) for a in chosen]
     crops = transformation == "tf_crop_and_resize"
     if crops and roi is not None:
-        window = _decimals(array_of(roi))
+        window = _decimals(array_of(roi))  # the starts of all chosen axes, then their ends
     else:
         window = None
     kernel = _own_kernel(shape, outs, chosen, factors, transformation, filter)
@@ -206,6 +206,7 @@ def _own_kernel(
     """(mode, align_corners) of ops.interpolate, or None where that would compute something else."""
     if filter.nearest_mode == "version 10" and min(factors, default=1) >= 1:
         filter = filter._replace(nearest_mode="floor")
+    # `ops.interpolate` gets the sizes, so the factors have to be those that it computes from them
     pairs = zip(chosen, factors, strict=True)
     is_exact = all(outs[axis] == shape[axis] * _factor(factor) for axis, factor in pairs)
     has_elements = min(number(n) for n in (*shape, *outs)) > 0

@@ -39,7 +39,7 @@ def _getitem(trace: Trace, call: Original, x: Tensor, key: Index | tuple[Index, 
         if entry is not None:
             by_size.append(entry if is_by_size else slice(None))
         others.append(slice(None) if is_by_size else entry)
-    if any(isinstance(entry, Size) for entry in by_size):
+    if any(isinstance(entry, Size) for entry in by_size):  # it drops an axis, which `others` counts
         return NotImplemented
     first = recorded(trace, call(x, tuple(by_size)), "Getitem", None, (x,), key=tuple(by_size))
     return first[tuple(others)]

@@ -221,6 +221,7 @@ def batch_norm(call: TracedCall) -> str:
     channels = call.size(0, 1)
     operands = [_filled(call, 1, channels, 1), _filled(call, 2, channels, 0)]
     operands += [call.setting("running", i) for i in (0, 1)]
+    # None, for means over all batches, has no counterpart; the file gets a layer's default, for training
     momentum = 0.1 if call.get("momentum") is None else call.get("momentum")
     how: Any = {"epsilon": float(call.get("eps")), "momentum": 1.0 - momentum}
     return call.node("BatchNormalization", call.input(0), *operands, **how)
@@ -273,7 +274,7 @@ def recurrent(call: TracedCall) -> Any:
     if call.calls[0].settings["sizes"] is not None:
         raise call.refuse("packed sequences have no counterpart", "pass padded sequences")
     x, h0, c0, w_ih, w_hh, b_ih, b_hh = call.inputs()
-    hidden = call.size(4, 1)
+    hidden = call.size(4, 1)  # of w_hh (gates, hidden)
     zero = w.ints(0)
 
     def ordered(name: str) -> str:

@@ -1,6 +1,8 @@
 """Products with matrices of 8 and 4 bits, and their rows (`ops/matrix/quantized.py`), in ONNX's operators.
 
 A runtime computes what depends on constants alone when it loads a file: transposes, and integers of 4 bits.
+The inputs of QuantizedLinear are (x, panels, scale, bias), those of QuantizedRows (panels, scale, index), and
+their setting "settings" is (format, n, k) of a matrix (n, k).
 """
 
 from __future__ import annotations

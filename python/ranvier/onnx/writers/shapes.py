@@ -169,7 +169,7 @@ def pick(call: TracedCall) -> str:
     their place.
     """
     axes = call.get("axes")
-    rank = len(call.calls[0].settings["shape"])
+    rank = len(call.calls[0].settings["shape"])  # of the indices after they are broadcast
     x = call.input(0)
     if len(axes) == 1:
         return call.node("Gather", x, call.index(1), axis=axes[0])
@@ -227,6 +227,7 @@ def gather(call: TracedCall) -> str:
     axis = call.get("axis")
     sizes = call.dims(0)
     wanted = call.dims(1)
+    # axes along which the index is smaller than x, as gather allows
     less = [d for d in range(call.ndim()) if d != axis and not same_size(sizes[d], wanted[d])]
     if less:
         ends = [call.number(wanted[d]) for d in less]
