@@ -37,6 +37,8 @@ static double nanoseconds(Clock::time_point from, Clock::time_point to) {
 }
 
 Program::Program(Recording&& recording, const Regions& regions, int team) {
+  // fuse() marks the prepared instructions. prepared_first() and divide() order all of them for good, so the
+  // lifetimes, which are places in this order, come later; and memory is placed by lifetimes.
   team_ = team;
   take(recording, regions);
   drop_unused();

@@ -160,7 +160,8 @@ class Division {
     }
   }
 
-  // Sets the phase of each instruction, and the groups of each phase. A phase ends before and after borders.
+  // Sets the phase of each instruction, and the groups of each phase. A phase ends before and after borders;
+  // borders in a row that depend on nothing share one, in which they keep their order.
   // A joint is in a later phase than the instructions on which it depends, and those that depend on it are in
   // a later one again.
   void find_phases() {

@@ -373,7 +373,7 @@ void ArrayProgram::forget_times() {
 
 void ArrayProgram::set_threads(bool solo) {
   const Turn turn(*this);
-  settings_.runs = INT_MAX;
+  settings_.runs = INT_MAX;  // no further run is measured
   without_team_ = false;
   program_->set_threads(solo);
 }

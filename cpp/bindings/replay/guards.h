@@ -42,8 +42,9 @@ struct Guard {
   GuardKind kind;
   py::object owner, key, expected;
   // What `number` is depends on the kind. slot: the offset of the slot. names: the version of the class when
-  // they last held. gradient: the address that is expected. attribute: 1 for `enabled` and 2 for `inference`
-  // of the gradient mode (tensors/grad_mode.h), which are read without Python; 0 for others.
+  // they last held. gradient: the address that is expected, 0 for no gradient, -1 for any that is like the
+  // leaf (has_gradient()). attribute: 1 for `enabled` and 2 for `inference` of the gradient mode
+  // (tensors/grad_mode.h), which are read without Python; 0 for others.
   int64_t number = 0;
   int place = 0;  // its index in the list of Guards::set()
 

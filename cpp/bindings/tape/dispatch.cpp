@@ -25,6 +25,7 @@ PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names
 
 namespace {
 
+// Both are set by state(), which torch/torch_function/dispatch.py calls.
 thread_local long t_off;                // 1: classes are not asked; 2: modes are not asked, too
 thread_local long t_modes;              // how many modes' blocks the thread is in
 PyObject *g_ask, *g_as_class;           // torch/torch_function/dispatch.py: ask(), converted()

@@ -43,6 +43,7 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver,
   const int64_t columns = call.dy.shape[3];
   pitch_ = reach(1, columns);
   rows_ = std::max<int64_t>(rows, 1);
+  // 16: the bytes of a quad.
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
   bands_ = ceil_div(rows, rows_);
   height_ = reach(0, rows_);

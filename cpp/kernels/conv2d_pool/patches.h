@@ -66,7 +66,8 @@ static void add_patches(const PooledPatches& p) {
                                                 Offsets{});
 }
 
-// The function for filters and windows of these sizes, or null.
+// The function for filters and windows of these sizes, or null. taps_r: as patch_rows() in
+// input.cpp divides the rows of a filter.
 static AddPatches find_patches(int64_t taps_r, int64_t taps_s, int64_t window_r, int64_t window_s) {
 #if RANVIER_VECTOR_REGISTERS == 32
   if (window_r == 2 && window_s == 2) {

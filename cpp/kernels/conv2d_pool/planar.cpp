@@ -16,7 +16,8 @@ constexpr int64_t kSpace = 32;          // space after an array, as whole vector
 // The rows of a band of the convolution, two for each row of windows: so many that their sums stay in L1.
 int64_t rows_at_once(const Correlation<float>& p, int threads) {
   const int64_t pitch = p.y.shape[3] + p.w.shape[3];
-  return planar_rows(p, threads, 2, 2, p.y.shape[1] * pitch * static_cast<int64_t>(sizeof(float)));
+  return planar_rows(p, threads, /*unit=*/2, /*least=*/2,
+                     p.y.shape[1] * pitch * static_cast<int64_t>(sizeof(float)));
 }
 
 }  // namespace

@@ -182,6 +182,8 @@ struct Loops {
     alignas(64) char block[kArrays][kBlockRoom];
     const int64_t most = kBlockBytes / largest_item();
     const int64_t row = row_length();
+    // Whole rows, where a block holds one: so all blocks begin at the same column, and a row that is kept
+    // from the first block is right for the others.
     const int64_t length = row < most ? most / row * row : most;
     bool dense[kArrays], kept[kArrays];
     for (int k = 0; k < kArrays; ++k) {

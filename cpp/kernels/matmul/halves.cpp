@@ -127,7 +127,7 @@ struct FewRows {
     for (; j < end; j += most) {
       const int64_t n = std::min(most, end - j);
       const int64_t width = round_up(n, 16);
-      const int64_t chain = dots ? o.k : kChain;
+      const int64_t chain = dots ? o.k : kChain;  // dots() divides k among the lanes, so chains are short
       for (int64_t p = 0; p < o.k; p += chain) {
         LineProduct lines;
         lines.rows = static_cast<int>(o.m);
@@ -251,7 +251,7 @@ class Blocks {
     size_t most = 0;
     for (int which = 0; which < 8; ++which) {
       int64_t size[3];
-      bool again = false;
+      bool again = false;  // a last block is as large as a whole one: this kind has been counted
       for (int d = 0; d < 3; ++d) {
         const bool is_rest = which >> d & 1;
         size[d] = is_rest ? rest[d] : whole[d];

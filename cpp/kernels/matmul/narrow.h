@@ -36,7 +36,7 @@ constexpr int kNarrowVectors = kManyRegisters ? 3 : 2, kNarrowRows = kNarrowVect
 template <int kColumns>
 static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, int64_t fetch_a) {
   constexpr int kGroups = kNarrowRows / 4;
-  alignas(64) float sums[kColumns][32] = {};
+  alignas(64) float sums[kColumns][32] = {};  // kNarrowRows in whole vectors
   const int64_t rs_a = opaque(t.rs_a);
   const int64_t rs_b = opaque(t.rs_b);
   const float* b = t.b;

@@ -34,7 +34,7 @@ struct LineForward {
     return running.moments();
   }
 
-  // Computes several lines together, so that the CPU overlaps their square roots and divisions.
+  // Computes up to kLinesAtOnce lines together, so that the CPU overlaps their square roots and divisions.
   void lines(int64_t begin, int64_t end) const {
     const int64_t n = f.x.shape[1];
     const int64_t count = end - begin;

@@ -305,7 +305,7 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   const bool dense = x.lane_dy == 1 && x.lane_where == 1;
   for (int64_t oh = first_window(rows, first), count; oh < rows.out; oh += count) {
     const int64_t top = pool_window(rows, oh).start;
-    const int64_t rows_below = last - 1 - reach - top;
+    const int64_t rows_below = last - 1 - reach - top;  // rows before `last`, below this row of windows
     if (top >= last) break;
     const bool inside = top >= first && rows_below >= 0;  // all rows of these windows are in [first, last)
     count = 1;

@@ -325,7 +325,7 @@ void list_planar_places(const int64_t* strides, int64_t rows, int64_t columns, i
 }
 
 Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
-    : sum_(p, planar_rows(p, threads, 1, 8, 0), carver, threads),
+    : sum_(p, planar_rows(p, threads, /*unit=*/1, /*least=*/8, /*out_bytes=*/0), carver, threads),
       sums_(carver.take<float>(threads * sums_size())),
       places_(carver.take<int64_t>(sum_.flat(sum_.band_rows))),
       direct_(p, carver, threads) {}

@@ -113,6 +113,7 @@ PlanarWeight::Block PlanarWeight::block(int64_t index) const {
 
 PlanarWeights::PlanarWeights(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)
     : c_(c), threads_(threads), exchanges_(exchanges(c)), flipped_(nullptr), workspace_(carver) {
+  // The objects made here only reserve memory: run() makes them again, from workspace_ on.
   if (exchanges_) {
     flipped_ = carver.take<float>(c.x.shape[1] * c.dy.shape[1] * c.taps[0] * c.taps[1]);
     workspace_ = carver;

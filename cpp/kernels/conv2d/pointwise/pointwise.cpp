@@ -96,8 +96,8 @@ TensorView<const T> copied_input(const Correlation<T>& p) {
 
 // With few outputs, Matmul computes dot products if the input channels of w are contiguous (matmul.h). Other
 // weights are copied to make them contiguous, so that the bits do not depend on the layout of w. x must be
-// joined (operands.h), since rows of a matrix are evenly spaced; `spread` is not needed, as MatmulPlan packs
-// rows that share sets of L1.
+// joined (operands.h), since rows of a matrix are evenly spaced; `spread` is not needed: where rows share
+// sets of L1, MatmulPlan packs them if they are read again.
 template <class T>
 Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
     : x_(copied_input(p), 0, carver, /*spread=*/false, /*joined=*/true), product_{} {

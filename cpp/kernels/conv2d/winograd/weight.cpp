@@ -47,7 +47,7 @@ bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry
     tiles *= c.where.data ? size : ceil_div(size, 2);  // an element of a pooled dy is a tile
     others *= c.where.data ? size : used_taps;
   }
-  if (!c.where.data) others /= 2 * kOfMaxima;
+  if (!c.where.data) others /= 2 * kOfMaxima;  // the direct sum of pairs: two products at once
   const int64_t vectors = ceil_div(in, kWinogradLine) + ceil_div(out, kWinogradLine);
   return others > tiles * (8 * products + kTile + kVector * vectors) + kSums * products;
 }
