@@ -227,7 +227,7 @@ def state_here(value: object, state: Any) -> Any:
 
 def _defaults(cls: type) -> State:
     """The default values of settings that old files lack."""
-    defaults: State = getattr(cls, "_usual", {})  # of all settings of a layer here
+    defaults: State = getattr(cls, "_usual", {})  # of all settings of a layer, set by `nn/arguments.py`
     later_settings = _row(cls, _LATER_SETTINGS) or ()
     return {name: defaults[name] for name in later_settings}
 

@@ -29,7 +29,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     if check_errors:
         raise rv.linalg.LinAlgError("[solve_ex] got a singular matrix; expected one with an inverse")
     is_singular = info.bool()[..., None, None]
-    identity = rv.eye(A.shape[-1], dtype=A.dtype)
+    identity = rv.eye(A.shape[-1], dtype=A.dtype)  # in place of singular matrices, for which solve raises
     result = rv.linalg.solve(rv.where(is_singular, identity, A), B, left=left)
     if result.ndim == 1:
         is_singular = is_singular[..., 0]

@@ -1,6 +1,6 @@
 """Methods of PyTorch's Tensor that are made of this library's methods; most are functions of torch, too.
 
-`installation/names.py` lists them. A method x_ writes the result of x to its tensor.
+`installation/paths.json` lists them. A method x_ writes the result of x to its tensor.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def log_gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
 
 def _gamma_from_one(uniform: Stream, normal: Stream, d: float) -> float:
     """A draw of Gamma(a, 1) for a >= 1; d = a - 1 / 3."""
-    if not d < math.inf:
+    if not d < math.inf:  # infinite or NaN
         return d
     c = 1 / math.sqrt(9 * d)
     while True:
@@ -161,7 +161,7 @@ def _transformed_rejection(
     while True:
         u = uniform() - 0.5
         v = uniform()
-        edge = max(0.5 - abs(u), 1e-100)
+        edge = max(0.5 - abs(u), 1e-100)  # above 0, by which a is divided
         k = math.floor((2 * a / edge + b) * u + centre)
         if (edge >= 0.07 and v <= least) or is_below(v, edge, k):
             return k

@@ -19,6 +19,7 @@ def is_compiling() -> bool:
     Libraries then avoid to read values of tensors.
     """
     recording = current()
+    # wanted: the program has compiled the function; the library may also record without being asked
     return recording is not None and recording.wanted
 
 

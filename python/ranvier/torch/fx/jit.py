@@ -51,7 +51,7 @@ def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
 class ScriptModule(nn.Module):
     """The base class of modules that `script` returns; their class derives from their own as well."""
 
-    _scripted: Any = None  # the module's own class
+    _scripted: Any = None  # the module's own class, which `script` sets in the class that it makes
 
     def save(self, f: File, **settings: Any) -> None:
         """Writes the whole module; see :func:`save`."""

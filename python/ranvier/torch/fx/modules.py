@@ -374,12 +374,12 @@ class Interpreter:
     def __init__(
         self,
         module: Any,  # a GraphModule, or a Module if graph is given
-        garbage_collect_values: bool = True,
+        garbage_collect_values: bool = True,  # no effect: `env` has all results until the next run
         graph: Graph | None = None,
     ) -> None:
         self.module = module
         self.graph = graph or module.graph
-        self.env: dict[Node, Any] = {}
+        self.env: dict[Node, Any] = {}  # node -> its result
 
     def run(self, *args: Any, initial_env: dict[Node, Any] | None = None, **settings: Any) -> Any:
         """The result for these arguments."""

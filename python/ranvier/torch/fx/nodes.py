@@ -201,7 +201,7 @@ class Node:
 
     def is_impure(self, impure_random: bool = True) -> bool:
         """True if the node stays in the graph though nothing uses its result."""
-        if self.op == "call_module" and self.graph.owning_module is not None:
+        if self.op == "call_module" and self.graph.owning_module is not None:  # programs set `_is_impure`
             return getattr(self.graph.owning_module.get_submodule(self.target), "_is_impure", False)
         if self.op in ("placeholder", "output"):
             return True

@@ -12,6 +12,8 @@ from ranvier import Tensor
 def foreach(name: str) -> Callable[..., Any]:
     """The function of this name: it calls a method of Tensor for each tensor of a list.
 
+    `value_of` of `finder.py` calls it for names that begin with "_foreach_".
+
     Other arguments that are lists have an entry for each tensor. A function in place returns None.
 
     >>> import ranvier as rv

@@ -49,7 +49,7 @@ ALSO_MODULES = frozenset(_ALSO_MODULES.split())
 # methods of Tensor that are also functions of torch; methods whose name ends with _ are, too
 FUNCTIONS = frozenset({"detach", "get_device", "is_same_size", "is_signed"})
 
-# methods of PyTorch's Tensor that this library lacks; the error of an access says so
+# methods of PyTorch's Tensor that this library lacks; `attached.py` makes each a `Lacking`
 LACKING = """
     as_strided_ chalf coalesce dense_dim dequantize eig geqrf
     imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr

@@ -19,7 +19,10 @@ _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def missing(error: _Error, name: str) -> _Error:
-    """Returns the error for a missing name; a report notes the name and who asked for it first."""
+    """Returns the error for a missing name; a report notes the name and who asked for it first.
+
+    `finder.py` and `torch_ops.py` call it for each such error that they raise.
+    """
     if _missing is not None and name not in _missing:
         asker = sys._getframe(1)
         while asker.f_back is not None and _is_inner(asker):

@@ -66,7 +66,7 @@ def quantize_dynamic(
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     for name, parameter in made.named_parameters():
         parameter.requires_grad_(name in trained)
-    if not inplace or type(made) is not type(model):
+    if not inplace or type(made) is not type(model):  # the model itself is a layer that was replaced
         return made
     for name, child in [*made.named_modules(remove_duplicate=False)][1:]:
         if type(child) in {*_FORMS.values(), quantized_dynamic.Linear}:
@@ -76,7 +76,7 @@ def quantize_dynamic(
 
 def _with_methods(model: Module) -> Any:
     """The model, whose Linear layers of 8 bits become PyTorch's, but for those that others consist of."""
-    inside: set[Any] = set()
+    inside: set[Any] = set()  # layers of layers of 8 bits; `modules` gives a layer before those in it
     for layer in [*model.modules()]:
         if type(layer) is rv.nn.quantized.Linear and layer.kind == "int8" and layer not in inside:
             layer.__class__ = quantized_dynamic.Linear

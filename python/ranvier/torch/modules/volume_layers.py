@@ -1,6 +1,9 @@
 """The layers of `torch.nn` for volumes (N, C, D, H, W), and those for images that `ranvier.nn` lacks.
 
 As all layers they call functions of `torch.nn.functional`, so that those which a program puts there are used.
+The base classes in `ranvier.nn` read the class attributes: `_op` is the function's name, `_axes` the number
+of spatial axes, `_ranks` the numbers of dimensions that an input may have, `_unbatched` the one without a
+batch, `_shown` the settings in repr, `_mode` the mode of `functional.pad`.
 """
 
 from __future__ import annotations

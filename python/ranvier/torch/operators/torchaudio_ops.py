@@ -100,7 +100,7 @@ def forced_align(
     state = len(states) - 1
     if len(states) > 1 and best[-1] <= best[-2]:
         state -= 1
-    path = np.full((1, p.shape[1]), blank, labels.dtype)
+    path = np.full((1, p.shape[1]), blank, labels.dtype)  # steps after input_lengths[0] stay blank
     for t in reversed(range(steps)):
         path[0, t] = states[state]
         state -= back[t, state]

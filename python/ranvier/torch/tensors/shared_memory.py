@@ -103,7 +103,7 @@ def _rebuild(
     """The tensor in the process that receives it, on the same memory."""
     array = _array(shared_memory.SharedMemory(block_name), dtype, shape, offset, strides)
     if cls is Tensor:
-        tensor = Tensor(0)
+        tensor = Tensor(0)  # of any value: its memory is replaced
     else:
         tensor = cls(array)
     tensor.data = array

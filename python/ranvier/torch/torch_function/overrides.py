@@ -180,6 +180,7 @@ DisableTorchFunctionSubclass = functools.partial(dispatch.switched_off, 1)
 DisableTorchFunction = functools.partial(dispatch.switched_off, 2)
 
 
+# Those below are names of torch._C and torch.overrides: `installation/paths.json` has their paths.
 def is_enabled() -> bool:
     """`torch._C._is_torch_function_enabled`"""
     return _core._dispatch_state(None, None, None)[0] == 0
