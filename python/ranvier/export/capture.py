@@ -111,10 +111,11 @@ class Capture(Calls):
     ) -> None:
         """Called for an op without a gradient, such as a comparison, which may have a rule, too."""
         if isinstance(result, tuple) or self.find(result._array) is not None:
-            return
+            return  # `apply` has recorded what a Function has made
         arrays = [getattr(x, "_array", x) for x in inputs]
         if any(isinstance(a, np.ndarray) and a.dtype != np.float32 and a.dtype.kind != "b" for a in arrays):
             return  # integers
+        # comparisons with a number have rules of their own (elementwise.py)
         if isinstance(arrays[-1], (int, float)) and f"{name}_number" in RULES:
             name = f"{name}_number"
             inputs = inputs[:1]

@@ -200,7 +200,7 @@ def _gradients(
             continue
         dx = dy
         if formula.parts != ("dy",):  # else the gradient is dy itself, without an instruction
-            arrays = dict(zip((*operands, "y"), given, strict=False))
+            arrays = dict(zip((*operands, "y"), given, strict=False))  # without dy
             numbers = {letter: float(s.get(attribute)) for letter, attribute in attributes.items()}
             if operand == "x":
                 helper = f"{name}_backward"

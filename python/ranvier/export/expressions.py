@@ -240,7 +240,7 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     dy: Any = Expression("dy")
     kind = call.made_by
     letters = {name: letter for letter, name in settings.items()}
-    for name, place in kind.saves.items():
+    for name, place in kind.saves.items():  # attribute -> the number of the operand that it holds, or RESULT
         letters[name] = "y"
         if place != RESULT:
             letters[name] = operands[place]

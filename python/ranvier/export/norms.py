@@ -53,6 +53,7 @@ def _batch_norm(s: Site) -> Value:
         return y
     if mean is None or var is None or any(s.needs):
         raise s.refuse("in evaluation mode it needs running statistics, and has no backward pass in C")
+    # where a step in the file changes one of these, the factors are computed at each call
     if any(value.buffer.kind != "constant" for value in _present(weight, bias, mean, var)):
         args_of_eval = x, weight, bias, mean, var, ..., outer, channels, inner, eps
         return s.routine.made("batch_norm_eval", *args_of_eval, shape=x.shape, replaced=[x])

@@ -56,6 +56,8 @@ class Site:
         saved: what the forward rule leaves for the backward rule.
         value_of: array -> its Value in the file; a second argument names a new one.
         memory: the arrays of the file.
+
+    exporter.py sets value_of and memory before the forward rule, and outputs after it.
     """
 
     def __init__(self, routine: Routine, call: Call, inputs: list[Value | None], needs: list[bool]) -> None:
