@@ -303,6 +303,7 @@ SUMS = {  # the sizes m, k, n; what is merged into the products; in some rows wh
 @pytest.mark.parametrize("name", SUMS)
 @pytest.mark.parametrize("at", [0, 3])
 def test_products_are_written_and_added_where_they_are_kept(name, at):
+    """at: how many numbers of the memory come before the sums, so that they are aligned or not."""
     (m, k, n), expected, *between = SUMS[name]
 
     def make():

@@ -197,6 +197,10 @@ def stolen(count, seed=0):
 
 
 def alone(runs, solo=ALONE):
+    """For each run whether `Pace` (program/pace.h) makes it on one thread.
+
+    runs: (nanoseconds on the team, on one thread) of each. solo: the time on one thread measured before.
+    """
     return np.array(_core.paced(solo, runs))
 
 

@@ -275,6 +275,7 @@ def _left_out(
     if features is None or not columns:
         return dropped
     more = [name for name in columns if name not in {*features, *dropped, label}]
+    # each feature has to be there once, not counting a label of the same name
     if any(columns.count(name) - (name == label) != 1 for name in features):
         require_names(features, [name for name in columns if name not in {*dropped, label}])
     if label == "auto":  # the label is one of them, and the reader finds it

@@ -205,6 +205,7 @@ class Standardize(Affine):
 
     def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:
         kept = x.mean(axis=axes, dtype=np.float64, keepdims=True)
+        # the rounding error of the mean is the mean of the differences from it
         kept += sum((chunk - kept).sum(axis=axes, keepdims=True) for chunk in _chunks(x)) * kept.size / x.size
         squares = sum(np.square(chunk - kept).sum(axis=axes) for chunk in _chunks(x))
         mean = kept.squeeze(axes)

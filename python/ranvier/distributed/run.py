@@ -60,6 +60,7 @@ class CutMeasured(Measured):
         if self._metrics and world().size > 1:
             new = self._predicted[first:], self._true[first:]
             of_ranks = gather_objects(new, "Trainer.fit")
+            # lists: of each rank, its parts of the new batches; batches: of each batch, those of all ranks
             for mine, lists in zip((self._predicted, self._true), zip(*of_ranks, strict=True), strict=True):
                 batches = zip(*lists, strict=True)
                 mine[first:] = [np.concatenate([part for part in parts if len(part)]) for parts in batches]

@@ -515,7 +515,7 @@ def require_processes(trainer: Training) -> None:
     if trainer.distributed:
         processes().require_ranks(trainer.shards, trainer.deterministic)
         return
-    defaults = {"shards": 8, "deterministic": True}
+    defaults = {"shards": 8, "deterministic": True}  # those of Trainer's arguments
     for name, default in defaults.items():
         value = getattr(trainer, name)
         if value != default:

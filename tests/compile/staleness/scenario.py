@@ -180,7 +180,7 @@ def changed(
         change = marked.function if isinstance(marked, eager) else marked
 
         def with_number(o: Any, value: float, change: Read = change) -> Any:
-            return change(o, int(value) - 1)
+            return change(o, int(value) - 1)  # `values` are 1.0, 2.0 ..., of which `make` gets the first
 
         scenario(make, with_number, marked, ways=ways, **fields)
 

@@ -135,6 +135,8 @@ def _samples(
         labels = None if at is None else _labels(columns[at], task, missing)
     of_features = [columns[column] for column in features]
     gaps = missing == "keep" and not categories  # a column may have no value
+    # whether each column must have a value: not of one row, nor of samples for a model, whose categories are
+    # given (a mapping)
     full = len(of_features[0].missing) > 1 and not gaps and not isinstance(categories, Mapping)
     x = np.empty((len(of_features[0].missing), len(features)), np.float64)
     kinds = []
@@ -202,7 +204,10 @@ def _noted(errors: list[TableError]) -> Iterator[None]:
 
 
 def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tuple[int | None, list[int]]:
-    """The numbers of the column of labels and of those of features."""
+    """The numbers of the column of labels and of those of features.
+
+    The label "auto" is the first column with a name of LABELS, else the last column.
+    """
     left_out = {table.at(name) for name in without}
     if label == "auto":
         names = table.names or [""] * table.width
@@ -230,7 +235,7 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
 def _rows(table: Table, features: list[Column], label: Column | None, missing: str) -> Array | None:
     """The indices of the rows that are kept; None for all."""
     if label is None:
-        empty = features[0].missing & False
+        empty = features[0].missing & False  # no row
     else:
         empty = label.missing
     if missing == "drop":

@@ -189,6 +189,7 @@ def own_progress(verbose: bool | int | None, hooks: Iterable[Callback], epochs: 
         after = LONG
     else:
         after = 0.0
+    # about 50 lines in a fit; no bar in epochs of less than half a second
     return ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5, after=after)
 
 

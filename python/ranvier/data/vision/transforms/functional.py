@@ -117,6 +117,7 @@ def convert_image_dtype(image: Tensor, dtype: DtypeLike = np.float32) -> Tensor:
     if x.dtype.kind == "f":
         if to.itemsize >= x.dtype.itemsize:
             raise RuntimeError(f"[convert_image_dtype] {x.dtype} cannot hold all numbers of {to}")
+        # torchvision's factor, by which 1.0 becomes the largest number
         return wrap((x * x.dtype.type(np.iinfo(to).max + 1.0 - 1e-3)).astype(to))
     if to.kind == "f":
         return wrap(x.astype(to) / to.type(np.iinfo(x.dtype).max))
