@@ -268,7 +268,7 @@ def config() -> dict[str, Any]:
     }
 
 
-# the instructions of products of bytes, in the order of the core
+# the instructions of products of bytes, by the number that `_core.byte_products()` gives
 _BYTE_PRODUCTS = ("words of 16 bits", "AVX512_VNNI", "AMX", "AMX, emulated")
 
 

@@ -154,7 +154,7 @@ def matrix_norm(
         return ops.norm(A, 2, (rows, columns), keepdim)
     if ord not in (1, -1, 2, -2, math.inf, -math.inf, "nuc"):
         raise OpError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
-    if isinstance(ord, str) or abs(ord) == 2:
+    if isinstance(ord, str) or abs(ord) == 2:  # "nuc": "fro" was handled above
         return singular_norm(A, ord, rows, columns, keepdim)
     # 1 and -1: sums along the axis of rows, one for each column; inf and -inf: with the axes exchanged.
     summed, compared = rows, columns

@@ -30,7 +30,9 @@ import ranvier._core as _core
 __all__ = ["Observer", "observers"]
 
 observers: list[Observer] = []  # the observers of all threads
-running: list[int] = []  # ids of threads in which compiled functions run eagerly: one entry for each such run
+# ids of threads in which compiled functions run eagerly: one entry for each such run, which the core adds and
+# removes (`_run_eagerly`)
+running: list[int] = []
 _locks: WeakSet[Lock] = WeakSet()  # all locks of the library, for forked processes
 _PYTHON = os.path.dirname(os.__file__) + os.sep  # the folder of Python's own library
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -146,7 +148,8 @@ def is_replaced(method: str, owner: object, argument: object = None) -> bool:
 
 
 class _Local(local):
-    recording: Any = None  # a Recording of compile/record.py, which this module does not know
+    # A Recording (tensors/recording.py), which this module does not know. That file sets it.
+    recording: Any = None
 
 
 _local = _Local()
@@ -155,7 +158,9 @@ current: Callable[[], Any] = partial(getattr, _local, "recording")
 
 
 def hosted() -> Any:
-    """Tells observers of a call of NumPy that the caller's caller makes; returns the thread's recording."""
+    """Tells observers of a call of NumPy that the caller's caller makes; returns the thread's recording.
+
+    `host` and `host_in_place` must call it directly: frame 2 is then the function that has called these."""
     tell("hosted", sys._getframe(2))
     return _local.recording
 

@@ -26,7 +26,7 @@ class _Registered(NamedTuple):
 _all: list[_Registered] = []
 _numbers: dict[tuple[Any, ...], int] = {}  # {combination of values: its number}
 _next_number = count(1)
-_MOST_NUMBERS = 4096  # how many combinations are remembered
+_MOST_NUMBERS = 4096  # how many combinations are remembered, so that a setting that varies fills no memory
 
 
 class Settings:
@@ -38,7 +38,7 @@ class Settings:
 
     def __setattr__(self, name: str, value: Any) -> None:
         values = vars(self)
-        if values[name] is not value:
+        if values[name] is not value:  # an unknown name is a KeyError: only `__init__` adds settings
             values[name] = value
             _core._setting_changed()
 

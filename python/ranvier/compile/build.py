@@ -47,6 +47,7 @@ def build(
     fixed = list(map(_if_persistent, tensors, kinds))
     results = Results(form, fixed, tensors)
     outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
+    # Before `left_by`: else leaves that end with the step would count as leaves with a gradient to leave.
     step_gradients.forget_local(recording)
     gradients = step_gradients.left_by(recording)
     kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]

@@ -3,6 +3,9 @@
 A call is replayed by a program, recorded for a new one, checked beside one, or made eagerly (`_answer`).
 The cache (`program_cache.py`) has the programs and says which calls are worth a recording. The policy
 (`policy.py`) says what differs for methods, models and steps of a Trainer.
+
+The base class `_core._CompiledCall` (cpp/bindings/replay/compiled_call.cpp) has `__call__`, `__get__`,
+`_serve`, `_arm`, `_disarm`, `_rest`, `_rests` and `_run_eagerly`. It calls `_call` and `_bound` here.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ from ranvier.observe import Lock, may_replay, observers
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, borrowed
 
-_CACHED = 1 << 20  # If more bytes are in the allocator's cache after a recording, the cache is emptied.
+# If more bytes are in the allocator's cache after a recording, the cache is emptied: replays have memory of
+# their own. Fewer stay, so that the small blocks of the next recording keep their pages.
+_CACHED = 1 << 20
 # how many recorded runs may pass without a program (`_passed`) before the step is refused
 _MOST_EXCEPTIONS = 4
 # After a check in which the step raised an exception, the next check is this many replays later.
@@ -75,6 +80,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """Drops all programs and what is known of calls."""
         # The key under which the core keeps the compiled method with the object that it is bound to.
         self._place = f"compiled {next(_numbers)}"
+        # Only a function binds to objects. One that is kept with an object (`is_kept`) is bound already.
         may_bind = type(self._function) is FunctionType and not self._policy.is_kept
         place = self._place if may_bind else None
         self._serve(place, None)
@@ -83,11 +89,12 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         # If this is a method of a class: the compiled functions of the objects that have called it.
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned = False
-        self._exceptions = 0
+        self._exceptions = 0  # how many recorded runs gave no program (`_passed`)
         # The program that ran last, and the one that ran before it. A call is compared with these two first.
         self._latest: Any = None
         self._before: Any = None
         self._lock = Lock()
+        # When the last check or the function began, and the seconds that the check took: for `check_soon`.
         self._checked = perf_counter()
         self._check_took = 0.0
         self._let_rest(self._cache.begins_with())
@@ -177,6 +184,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             for program in (self._latest, self._before):
                 results = None if program is None else program.call(args, kwargs)
                 if results is not None:
+                    # Armed where it has replayed the call before this one, too.
                     if program.may_arm and program is self._latest and results is not False:
                         model = vars(self._function) if self._policy.forward_only else None
                         self._arm(program, program.core, program.results.is_one, model, self._lock)
@@ -279,6 +287,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """Passes the next `calls` calls straight to the function, in the core where the policy allows it."""
         self._disarm()
         policy = self._policy
+        # Such calls need `_eager` (Tensors in place of arrays) or `off_tape`, so they still go to `_call`.
         if policy.as_tensors or policy.forward_only:
             function = None
         else:
@@ -337,6 +346,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 recording.fault = policy.after_recording(recording, run.result)
         except BaseException:  # The step itself raised it, such as IndexError. The program stays valid.
             self._cache.spend(perf_counter() - began, is_new)
+            # A program that was never checked stays due.
             if checked is not None and checked.checks:
                 checked.grant(_POSTPONED)
             raise
@@ -405,7 +415,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if fault:
             raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)
-        replays = -1 if isinstance(self._verify, bool) else self._verify
+        replays = -1 if isinstance(self._verify, bool) else self._verify  # -1: no more checks
         if self._verify is True and program.guards.users:
             replays = 2**program.checks - 1  # checks at calls 2, 4, 8 ... find changes that no guard covers
         program.grant(replays)

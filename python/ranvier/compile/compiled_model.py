@@ -55,13 +55,15 @@ class OfModel(Policy):
 
 
 def off_tape(call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Makes a call of a model. Its programs have no tape, so the module itself runs where gradients may be
-    needed, and where another step is recorded or observed."""
+    """Makes a call of a model, also of one that is replayed unasked (`repeated.py`). Its programs have no
+    tape, so the module itself runs where gradients may be needed, and inside another step."""
     module: Any = call._function
+    # `running` has the threads in which a compiled function runs eagerly: this call is a part of its step.
     in_step = get_ident() in running or (observers and current() is not None)
     if in_step or (mode.enabled and (module.training or _any_requires_grad(args, kwargs))):
         return module(*args, **kwargs)
     with no_grad():  # Runs that are recorded or eager make no tape either.
+        # For models the core passes resting calls to Python, too (`CompiledFunction._let_rest`).
         if call._warned and call._rests():
             return call._run_eagerly(module, args, kwargs)
         return call._answer(args, kwargs)
@@ -80,7 +82,7 @@ class CompiledModel:
     """
 
     __call__: Any
-    step_root = "__call__"
+    step_root = "__call__"  # in a step that calls the model, guards are on this (`library_guards.py`)
 
     def __init_subclass__(cls) -> None:
         """Hides the made class from a class of the user's that registers its subclasses here."""
@@ -285,4 +287,5 @@ def _any_requires_grad(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(isinstance(x, Tensor) and x.requires_grad for x in (*args, *kwargs.values()))
 
 
+# Sets the real class of an object: `model.__class__ = ...` calls the setter of CompiledModel instead.
 _SET_CLASS = vars(object)["__class__"].__set__

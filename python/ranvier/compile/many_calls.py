@@ -33,6 +33,8 @@ _SHARE = 100  # a check may take 1/_SHARE of the time since the last check
 class Batches:
     """`count` batches of `size` samples each, from number `first` on.
 
+    `_core.run_batches` reads the attributes by these names, and sets `done`.
+
     Attributes:
         order: indices of the samples of all batches, one batch after another; None: entry i of axis 0 of each
             array is the argument of call i.
@@ -57,7 +59,11 @@ class Batches:
 
 
 class ManyCalls:
-    """The part of CompiledFunction that makes several calls in one, for `run` and Trainer."""
+    """The part of CompiledFunction that makes several calls in one, for `run` and Trainer.
+
+    CompiledFunction sets the attributes (`_cache`, `_latest`, `_policy` ...). The Trainer (train/step.py,
+    train/run.py) and distributed/reduction.py call `run_batches`, `writes` and `check_soon`.
+    """
 
     def run(self: Any, *args: Any, indices: ArrayLike | None = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
@@ -92,7 +98,7 @@ class ManyCalls:
         (4,)
         """
         args = self._policy.before_run(args)
-        arrays: list[Any] = []
+        arrays: list[Any] = []  # each once; `replaced` is called for its visits, its result is not used
         replaced((args, kwargs), arrays.append)
         results = []
         for batches in _batches_of([*map(array_of, arrays)], indices):

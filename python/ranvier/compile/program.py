@@ -44,7 +44,7 @@ class Program:
     #   granted         what `checks_left` would be without the replays since the last `replays_since()`
     #   renewed         whether it was made from the run of a check, because the first run took another path
     #   may_arm         whether the core may answer calls with this program without asking Python
-    #   size            bytes of the memory that is freed with the program
+    #   size            bytes of the memory that is freed with the program: the cache limits their sum
     #   signature       of the calls that it fits (`_core.Signature`)
     #   guards          on what the step reads
     #   changed_in_place  Tensors of the caller that the step changes: a replay raises their counts of changes
@@ -75,6 +75,7 @@ class Program:
         self.checks = 0
         self.granted = 0
         self.renewed = False
+        # With plans Python has to refresh the settings of the optimizers before each replay.
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))
         memory = self.memory
         self.size = memory.arena + memory.workspace + memory.made + memory.prepared

@@ -11,6 +11,9 @@ save:
 4. Where four functions of the same code ended with fewer than 64 replays each, as when one is made in each
    call of another function, a further one rests first. Functions that still exist, such as members of an
    ensemble, do not count.
+
+CompiledFunction calls the cache under its lock: `look_up` for a call that no program has answered, then
+`missed` after an eager call, or `spend` and `change` after a recording or a check.
 """
 
 from __future__ import annotations
@@ -94,7 +97,8 @@ class ProgramCache:
         self._timed = self._passed = 0
         self._code = code
         self._waits = waits
-        self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0  # how many recordings are free
+        # How many recordings are free. With 0 it stays 0: then rule 4 above holds for the whole function.
+        self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
     def __del__(self) -> None:
         self._count_replays()
@@ -131,6 +135,8 @@ class ProgramCache:
             if self._may_record(key, known is None):
                 return RECORDED
             return EAGER
+        # The program is right, but a replay must not get these arguments: one shares memory with what it
+        # changes, or is a Tensor of its guards.
         if program.checks_left or program.core.meets(args, kwargs):
             return EAGER
         return program

@@ -57,7 +57,8 @@ class CaptureError(RuntimeError):
 
 
 def callers_level() -> int:
-    """The `stacklevel` of a warning, for the line at which code outside the library called the library."""
+    """The `stacklevel` of a warning, for the line at which code outside the library called the library. The
+    function that warns must call this itself: level 1 is the caller's frame."""
     frame: Any = sys._getframe(1)
     level = 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -102,7 +103,8 @@ def record(
     recorded.traced = TracedCode(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
-    settings = _core._signature((), {}, False)  # the library's settings, such as the default dtype
+    # The signature of a call without arguments has nothing but the library's settings (default dtype ...).
+    settings = _core._signature((), {}, False)
     # An empty cache of autocast, so that the casts of weights are recorded, and each replay makes them.
     kept = casts.kept
     casts.kept = {}
@@ -123,6 +125,7 @@ def record(
     if not (policy.forward_only or policy.as_tensors):
         with contextlib.suppress(RecursionError):  # A result that contains itself raises it.
             result = arguments.callers(result)
+    # The first reason stays: of the Python layers, of the core, of the code that ran, of the result's form.
     for fault in (recorded.core.fault, recorded.traced.fault, unlike):
         if not recorded.fault:
             recorded.fault = fault
@@ -141,7 +144,8 @@ def _compare_settings(recorded: Recording, before: tuple[_core.Signature, Any] |
     (`Recording.passing`): it gives no program, and a later one may.
     """
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
-        # the run cannot be compared with the replay
+        # Another thread has drawn from a random stream of the program, so the run cannot be compared with the
+        # replay.
         recorded.passing = True
         recorded.check = None
     if _core._signature((), {}, False) == before:
@@ -179,7 +183,8 @@ def _arguments_cloned(result: object, recorded: Recording) -> Any:
 
 
 def _has_tape(x: Tensor) -> bool:
-    """True if backward() could still be called on a result: no node of its graph has been freed."""
+    """True if backward() could still be called on a result: no node of its graph has been freed. With one
+    freed node it would raise an error."""
     stack = [x._grad_fn]
     seen = set()
     while stack:
@@ -232,7 +237,8 @@ def _is_new_leaf(x: Tensor, kind: str) -> bool:
 
 
 def holds_any(result: object, reached: dict[Any, Any]) -> bool:
-    """True if a result has a list or dict that the step also reads. reached: the values read, by id."""
+    """True if a result has a list or dict that the step also reads. reached: the values read, by id
+    (`Guards.seen`, and the groups of optimizers)."""
     items = parts_of(result)
     if items is None:
         return False

@@ -50,13 +50,13 @@ _STORES = (
 class Layers:
     """The function that is compiled: a call of a module's `forward`, without its hooks and wrappers."""
 
-    step_root = "module"
+    step_root = "module"  # in a step that calls this object, guards are on the module (`library_guards.py`)
 
     def __init__(self, module: Module) -> None:
         self.module = module
 
     @property
-    def training(self) -> Any:
+    def training(self) -> Any:  # `off_tape` asks for it
         return self.module.training
 
     def __call__(self, *args: Any) -> Any:

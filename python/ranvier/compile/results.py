@@ -43,6 +43,7 @@ class Results:
         self._of_other_mode = [(i, not mode.inference) for i in unlike]
         self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # (place, function that gives the Tensor)
         self.all_new = not self.has_fixed
+        # Then the core makes the result of an armed program itself, without `made`.
         self.is_one = self.all_new and type(form) is Place and not unlike
 
     def find_makers(
@@ -50,6 +51,7 @@ class Results:
     ) -> None:
         """Finds the results that are the gradient of a Tensor, or new views of Tensors that outlive the step.
 
+        `build` calls it after the guards are made, which give `lasting`, and before it makes the Program.
         tensors: the Tensors of the run's result. gradients: (leaf, gradient) that the run has left. lasting:
         Tensors that the step has read.
         """

@@ -6,6 +6,9 @@ guards, and the second one would be recorded as the same program on other memory
 step in this way, and a program that was checked once is saved without its memory (`Shared`), under the key of
 its step's form. A step with the same key gets a copy that is bound to its own parameters, optimizer state and
 gradients. That step is neither recorded nor checked.
+
+The policy of a Trainer's steps (`train/compiled_parts.py`) calls `form` and `find` before a recording, and
+`share` after the check of a program.
 """
 
 from __future__ import annotations
@@ -73,7 +76,7 @@ class StepForm:
         values = tuple(canonical((*guards, *updates), self.numbers, self.objects))
         self.arrays = [x for x in self.objects if type(x) is np.ndarray]
         self.arrays.append(random.current().state)
-        self._require_described()
+        self._require_described()  # needs `objects`, `numbers` and `optimizers`, which are complete now
         classes = tuple(map(type, self.objects))
         layouts = tuple([(str(a.dtype), a.shape, a.strides) for a in self.arrays])
         self.key = signature, tuple(walk.of_library), values, classes, layouts
@@ -104,7 +107,7 @@ class StepForm:
             if not plan.fits(optimizer, group, updated):
                 raise ValueError
             self.optimizers.append((optimizer, group))
-            described += plan.names, plan._numbers
+            described += plan.names, plan._numbers  # an array, so its layout is compared and not its numbers
             for parameters, steps, counts, states, _ in plan.by_dtype:
                 for arrays in (parameters, steps, counts, *states):
                     described_arrays = None if arrays is None else tuple(arrays)

@@ -150,7 +150,7 @@ class Arguments:
             self.kwargs = replaced(kwargs, self._take, seen, self._containers)
         else:
             self.kwargs = kwargs
-        self._items_before = [_flat(inner) for _, inner in self._containers]
+        self._items_before = [_flat(inner) for _, inner in self._containers]  # compared in `__exit__`
         found: Any = _core._signature(args, kwargs, tensors)
         self.arrays: list[Array] = [self._copies.get(id(a), a) for a in found[1]]
         self.others = [*others(args, "argument "), *others(kwargs, "argument ")]
@@ -174,7 +174,7 @@ class Arguments:
             return x
         self.has_arrays = True
         view = memory.view(Watched)
-        np.ndarray.__setattr__(view, "_callers", array)
+        np.ndarray.__setattr__(view, "_callers", array)  # that of Watched would note a use
         return view
 
     def __enter__(self) -> Arguments:
@@ -200,7 +200,7 @@ class Arguments:
             if len(now) == len(before) and all(map(is_, now, before)):
                 continue
             changed = True
-            if callers is not passed:
+            if callers is not passed:  # the step got a copy with views of arrays, and has changed that
                 items = _unwatched(passed)
                 callers.clear()
                 if isinstance(callers, dict):
@@ -214,7 +214,7 @@ class Arguments:
     def _only_moved(self, x: Tensor) -> bool:
         """True if the memory of an argument got another order, and was not changed since."""
         address = x._array.ctypes.data
-        for tensor, start, _, changes in self._recording.moved:
+        for tensor, start, _, changes in self._recording.moved:  # the layout: see `Recording.moves`
             if tensor() is x and start == address and changes == x._cell.changes:
                 return True
         return False

@@ -48,6 +48,7 @@ class _Casts(local):  # type: ignore[misc, unused-ignore]
         self.kept: dict[int, Cast] = {}  # by the id of the leaf
 
 
+# torch/training/amp.py clears them where a block ends; compile/record.py sets them aside for a recording.
 casts = _Casts()
 
 

@@ -189,6 +189,7 @@ def _gradients(node: Function, dy: Array | Deferred | list[Array | Deferred | No
     if replaced:
         renew(node)
     dys = dy if isinstance(dy, list) else [dy]
+    # A quick test: `check_saved` then asks whether a saved array is on the memory that was changed.
     for cell, count in zip(node.versions, node.changes, strict=False):
         if cell.changes != count:
             node.check_saved()

@@ -5,7 +5,8 @@ A value is identified by the array of its Tensor. Operations without a gradient 
 inputs, too. To find these arrays, all kernel calls are recorded as well, as by `rv.compile`: an array that
 depends on the inputs is no constant, and the model must not read its values in Python.
 
-A subclass of `Calls` decides what stands for a value in the list, such as a name in a file.
+A subclass of `Calls` decides what stands for a value in the list, such as a name in a file: those of
+onnx/tracing.py and export/capture.py. A value that it has not noted by `see` is a constant.
 """
 
 from __future__ import annotations
@@ -87,8 +88,9 @@ class Calls(Observer):
         self._by_numpy: dict[str, set[str]] = {}
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
+        # In place of a TracedCode: nothing is traced, and Functions may be defined (`host_nodes.noted`).
         self._recording.traced = SimpleNamespace(ignores=True)
-        self._recording.keeps = True
+        self._recording.keeps = True  # see `is_written` in observe.py
 
     def __enter__(self) -> Calls:
         with ExitStack() as block:
@@ -305,7 +307,8 @@ def _operation() -> str:
     return ""
 
 
-_OF_THE_RUN = ("forward", "call", "export", "c", "run")  # what runs the model, or a layer
+# Names of the outermost functions of the library that run the model or a layer: then no op was called.
+_OF_THE_RUN = ("forward", "call", "export", "c", "run")
 
 
 class _Layout(NamedTuple):

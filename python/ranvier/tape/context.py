@@ -310,13 +310,14 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
     if not any(needs) or not any(isinstance(y, Tensor) and y.is_floating_point() for y in outputs):
         return result
-    node = kind._node(kind, context, outputs, slots)
+    node = kind._node(kind, context, outputs, slots)  # `_recognise` has made this subclass of _Node
     results = node.apply(*(args[i] for i in slots))
     if not isinstance(results, tuple):
         results = (results,)
     _note_sources(context, args, [outputs[i] for i in node.places])
     returned = list(outputs)
     for i, y in zip(node.places, results, strict=True):
+        # `_of_array`: a Tensor without values (torch/tensors/meta.py) makes another one of an array.
         returned[i] = outputs[i]._of_array(y) if outputs[i].is_meta else y
         if any(outputs[i] is plain for plain in context._plain):
             y._requires_grad = False

@@ -106,6 +106,7 @@ class Replace(TakesHalves):
         """chain: the Functions that lead from the base to the view. base: the array of the base."""
         self.chain = chain
         self.shape = base.shape
+        # The axes of the base from the largest stride to the smallest: its order in memory, see `_laid_out`.
         steps = [abs(stride) for stride in base.strides]
         self.order = sorted(range(base.ndim), key=steps.__getitem__, reverse=True)
         self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`

@@ -316,7 +316,7 @@ def _widened(function: Function, *inputs: Tensor | _Absent) -> Any:
     if is_one_dtype:
         inputs = tuple(map(_without_halves, inputs))
     else:  # the inputs have several dtypes: the kernel gets them as they are, and most kernels refuse them
-        function.dtypes = function.dtypes._replace(halves="own")
+        function.dtypes = function.dtypes._replace(halves="own")  # else `apply` below would call this again
     # Factors that were bfloat16 may be rounded to bfloat16 in products without any loss.
     is_medium = function.dtypes.autocast == "lower" and dtype == BF16
     try:

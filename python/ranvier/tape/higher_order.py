@@ -4,7 +4,8 @@ A Function's ``backward`` computes arrays. Its *rule*, a function in RULES, comp
 differentiable ops on Tensors. The arrays that forward has saved become Tensors with a history by `of_input`
 and `of_output`. A Function without a rule is refused: a second backward would treat its gradient as a
 constant. The rules of ops stand beside their Functions in `ops`. `backpropagation.run` uses the functions in
-STEPS, at the end of this file, instead of its own.
+STEPS, at the end of this file, instead of its own. `Rows`, `cut`, `separate` and `on_arrays` are for callers
+in autograd, func and ops.
 """
 
 from __future__ import annotations

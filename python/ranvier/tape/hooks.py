@@ -47,6 +47,7 @@ of_nodes: dict[int, NodeHooks] = {}
 # All of them. Guards of compiled steps compare the entries of the leaves and nodes that a step uses.
 TABLES: tuple[dict[int, Any], ...] = (before_accumulation, after_accumulation, of_nodes)
 # Functions that hooks have asked to be called, once each, when the running backward ends.
+# (distributed/parallel.py and torch/training/graph.py append to it.)
 at_end: list[Callable[[], None]] = []
 
 
@@ -228,7 +229,8 @@ def replaced(
 
 class _Carried(local):
     """The gradients of this backward to which hooks have given attributes or another class, by the id of the
-    array. Backward passes arrays, so that the Tensor would get lost otherwise."""
+    array. Backward passes arrays, so that the Tensor would get lost otherwise. `backpropagation.run` clears
+    them at its end."""
 
     def __init__(self) -> None:
         self.tensors: dict[int, Tensor] = {}

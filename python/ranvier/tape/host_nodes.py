@@ -72,6 +72,7 @@ def noted(cls: type[Function]) -> None:
 def _apply(self: Function, *inputs: TensorLike | None) -> Any:
     """`Function.apply`; in a recording forward and backward of this instance are those of a `_Node`."""
     recording = current()
+    # `released` is set when a call is recorded on the tape: an instance that has it is a node already.
     if recording is not None and not hasattr(self, "released"):
         node = _Node(self, recording)
         vars(self).update(forward=node.forward, backward=node.backward)
@@ -87,7 +88,7 @@ class _Node:
         self.started = _copied_attributes(vars(function))  # the attributes before forward
         self.twin: Any = object.__new__(self.kind)
         self.repeats_forward = False  # True if a replay calls forward
-        self.function = ref(function)
+        self.function = ref(function)  # weak: the function's attributes refer to this object
 
     def forward(self, *arrays: Array | None) -> Any:
         """Runs forward. If a replay can repeat the call, it becomes an instruction, and its results, also
@@ -102,11 +103,13 @@ class _Node:
         result, made = self._run("forward", function, arrays)
         if not made or not call.takes(arrays, made):
             return result
+        # An attribute made by NumPy in the step: a replay would not make it again.
         if any(self._origin(saved.array) == "foreign" for saved in saved_before):
             return result
         if not self.kind.by_numpy and bytes_before != _bytes(arrays):
             return result
         saved_after = _saved_arrays(vars(function))
+        # Results move to memory of the core below: a view of one among the attributes would stay behind.
         if _overlap(saved_after, made):
             return result
         self.repeats_forward = True

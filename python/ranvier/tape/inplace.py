@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:
     """Gives the tensor the value of the result and, on the tape, its history.
 
-    name: the op, which errors begin with.
+    name: the op, which errors begin with. Callers refuse leaves first (`check_leaf`).
     """
     if result is tensor:
         return tensor
@@ -88,7 +88,7 @@ def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:
 
 def overwrite(tensor: Tensor, node: Any, name: str) -> Tensor:
     """Does what ``assign(tensor, node.apply(tensor), name)`` does, but in the tensor's memory, unless
-    something else still needs the old values.
+    something else still needs the old values. As for `assign`, the caller has called `check_leaf`.
 
     node: a Function whose ``forward(array, out)`` writes to out. If its backward ``reads_old`` values, they
         are copied.
@@ -128,6 +128,7 @@ def _applied_in_place(node: Any, tensor: Tensor) -> Tensor:
         result: Array = forward(x, array)
         return result
 
+    # `apply` finds it before the method. It is removed again: attributes count as what forward has saved.
     vars(node)["forward"] = forward_in_place
     result: Tensor = node.apply(tensor)
     del vars(node)["forward"]
@@ -285,7 +286,9 @@ _copy = _replacing("copy_")
 
 
 _SAME_NUMBER = frozenset({"fill_", "zero_"})  # ops that give all elements one value
-_MOST = 16  # an operation in place consists of fewer Functions; those before them belong to older operations
+# How many nodes `_keep_saved` looks at. An operation in place consists of fewer Functions; those before them
+# belong to older operations.
+_MOST = 16
 
 
 def take_over(tensor: Tensor, result: Tensor, name: str) -> None:
@@ -318,7 +321,7 @@ def take_over(tensor: Tensor, result: Tensor, name: str) -> None:
     if view is not None:
         _skip_hooks(tensor, result._grad_fn, view)
     write(tensor._array, result._array)
-    count_change(tensor)
+    count_change(tensor)  # not `bump`, since the views get their histories below
     base = tensor
     maker = result._grad_fn
     if view is not None:
@@ -337,9 +340,9 @@ def take_over(tensor: Tensor, result: Tensor, name: str) -> None:
 
 def _exchange(tensor: Tensor, result: Tensor) -> None:
     """Gives the tensor the memory and the history of the result."""
-    if result._view is not None:
+    if result._view is not None:  # its memory is that of its base
         result = result.clone()
-    maker = result._grad_fn
+    maker = result._grad_fn  # not None: callers come here on the tape only
     cell = result._cell
     if maker.versions and maker.versions[0] is cell:  # the count of changes goes on in the new cell
         changes = tensor._cell.changes + 1

@@ -1,5 +1,6 @@
 """Tools that look into the tape: the tensors that its nodes make (`outputs_kept`, `outputs_alive`), and the
-search for the first NaN in the gradients (`set_detect_anomaly`)."""
+search for the first NaN in the gradients (`set_detect_anomaly`). `rv.plot` uses the first two
+(plot/graphs.py); `backpropagation.run` reads `anomaly` and calls `checked`."""
 
 from __future__ import annotations
 
@@ -134,7 +135,7 @@ class set_detect_anomaly:
             _places.__exit__()
 
     def __exit__(self, *error: object) -> None:
-        self._wanted = self._before
+        self._wanted = self._before  # leaving is entering with the state from before
         set_detect_anomaly.__enter__(self)
 
 

@@ -63,6 +63,7 @@ def array_of(name: str, data: Any, dtype: DtypeLike | None = None) -> Array:
         except ValueError as error:
             raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
     has_integers_alone = isinstance(data, int) or (dtypes and dtypes <= _WHOLE)
+    # NumPy makes uint64, floats or objects of whole numbers that int64 cannot hold.
     if dtype is None and has_integers_alone and array.dtype.kind in "Ouf" and array.size:
         raise OpError(f"[{name}] got whole numbers that int64 cannot hold; expected smaller ones, or floats")
     if array.dtype.kind in "OUSV":
@@ -74,7 +75,7 @@ def array_of(name: str, data: Any, dtype: DtypeLike | None = None) -> Array:
             _require_fit(name, array, np.dtype(dtype))
         return array
     if not is_array_like and (array.dtype.kind == "f" or None in dtypes):
-        known = dtypes - {None} or {default.dtype}
+        known = dtypes - {None} or {default.dtype}  # no numbers at all: the default, as for []
         return array.astype(_core._result_dtype(*known), copy=False)
     return array
 
@@ -239,7 +240,7 @@ def new_array(name: str, data: Any, dtype: DtypeLike | None = None, copied: bool
     """The data as an array in this dtype; a copy, unless the data is an array and `copied` is false."""
     if not observers and type(data) in _LISTS:
         target = default.dtype if dtype is None else np.dtype(dtype)
-        if target.char in "fdl":
+        if target.char in "fdl":  # float32, float64, int64: those that `_literal` makes
             made = _core._literal(data, target, dtype is not None)  # None: nested lists that it cannot read
             if made is not None:
                 return made

@@ -105,7 +105,7 @@ def in_class_of(tensor: Any, other: Any) -> Any:
             setattr(out, name, getattr(tensor, name))
         tensor = out
     for name, value in getattr(other, "__dict__", {}).items():
-        if name not in ("_is_param", "_is_buffer"):
+        if name not in ("_is_param", "_is_buffer"):  # marks of nn/parameter.py, which say what `other` is
             vars(tensor)[name] = value
     return tensor
 
@@ -191,6 +191,7 @@ class _OfSlice(np.ndarray[Any, Any]):
 def begin_alike(slices: Sequence[TensorSlots]) -> None:
     """Gives each slice of a Tensor a memory of its own that begins at the same distance before the slice.
 
+    func/vectorized_map.py calls it with all slices along one dimension, so they are equally far apart.
     As in PyTorch's vmap, the same offset in these memories is then the same place in each slice (`as_strided`
     in a function under vmap).
     """

@@ -251,6 +251,7 @@ def _part(target: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
     """A new hidden file beside the target, locked, with the rights of the old one. What is left of it at the
     end of the block is removed."""
     folder, name = os.path.split(target)
+    # `remove_parts` gets names shortened in the same way.
     name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)
     mode = 0o666 if old is None else old.st_mode & 0o600  # the mode until `_like` sets that of the old file
@@ -303,7 +304,7 @@ def _like(new: int, target: str, old: os.stat_result) -> None:
             try:
                 os.fchown(new, -1, old.st_gid)
             except OSError:  # The file keeps another group, which gets the rights of all others only.
-                mode &= 0o707 | (mode & 0o007) << 3
+                mode &= 0o707 | (mode & 0o007) << 3  # the group's bits: only those that others have
     if hasattr(os, "listxattr"):
         with suppress(OSError):  # Some file systems have none.
             for name in os.listxattr(target):

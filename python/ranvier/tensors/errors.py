@@ -108,7 +108,7 @@ def own_error(function: F, name: str = "") -> F:
     """
     name = name or function.__name__.lstrip("_")
     flags = _flags(function)
-    first = min((place for place, _, _ in flags), default=0)
+    first = min((place for place, _, _ in flags), default=0)  # calls with fewer arguments have no flag
     takes_spellings = is_respelled(function)
 
     @wraps(function)

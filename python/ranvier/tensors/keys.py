@@ -107,13 +107,14 @@ def picks_of(key: Key, shape: tuple[int, ...]) -> Picks:
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # x[rows]: a shortcut
         return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape, (key,))
     basic, arrays, axes, mask = _split(key, shape)
+    # One index array, or one mask alone, which gives an array for each of its dimensions: nothing to join.
     if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
         if mask is None or mask.ndim <= 1:
             rows = arrays[0]
         else:
             rows = keep(np.flatnonzero(mask))
         return Picks(basic, axes, rows.reshape(-1), rows.shape, tuple(arrays))
-    whole = basic.count(slice(None)) == len(basic)
+    whole = basic.count(slice(None)) == len(basic)  # then the view has the shape of x
     view_shape = shape if whole else np.broadcast_to(0, shape)[basic].shape
     rows, picked = _merged(arrays, [view_shape[a] for a in axes])
     if arrays and is_recording():
@@ -274,7 +275,8 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
 
 
 def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
-    """The joined index of `_merged`, computed by kernels, in float64, so that a replay computes it again."""
+    """The joined index of `_merged`, computed by kernels, in float64, so that a replay computes it again.
+    float64 is exact for it: no tensor has more than 2**40 elements."""
     rows: Array | None = None
     for index, size in zip(arrays, sizes, strict=True):
         # True here, since _merged has checked it; a replay checks again.

@@ -30,9 +30,9 @@ F32 = np.dtype(np.float32)
 HALVES = frozenset((F16, BF16))  # half floats: floats of 16 bits, which most ops compute in float32
 
 # NumPy's character codes of the dtypes for which the core has kernels. "E" is bfloat16.
-_FLOATS = frozenset("fdeE")  # the dtypes that the core copies
+_FLOATS = frozenset("fdeE")  # the dtypes that the core copies in any order of memory, and adds
 _READ = frozenset("fd?bBhHiIlqeE")  # the dtypes that the core casts from
-_NUMBERS = (int, float, np.integer, np.floating)
+_NUMBERS = (int, float, np.integer, np.floating)  # what counts as a number; bool is an int
 _MADE = frozenset("fd?ilqeE")  # the dtypes that the core casts to
 MOST_ELEMENTS = 2**40  # The core takes no more.
 

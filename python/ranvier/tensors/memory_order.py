@@ -68,13 +68,13 @@ def _in_order_of(first: Tensor, family: list[Any]) -> bool:
     arrays = [_moved(other, first, made) for other in family]
     if any(array is None for array in arrays):
         return False
-    if kind == "persistent":
+    if kind == "persistent":  # the memory is in the new order before the next run, which does not come here
         leave_unrecorded()
     for other, array in zip(family, arrays, strict=True):
         if kind == "argument":
             recording.moves(other, array)
         other._array = array
-    first._cell.changed_last = None
+    first._cell.changed_last = None  # an array on the old memory; the family has one cell
     return True
 
 

@@ -134,7 +134,7 @@ def _put(array: Array, value: TensorLike, *key: Index) -> None:
     except (ValueError, TypeError) as error:
         require_writeable("setitem", array)
         shape = array[key].shape
-        extra = value.ndim - len(shape)
+        extra = value.ndim - len(shape)  # dimensions that the value has and the elements do not
         if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
             return _put(array, value.reshape(value.shape[extra:]), *key)
         raise OpError(

@@ -160,6 +160,7 @@ class _Format:
                 low = np.abs(finite).min()
                 high = np.abs(finite).max()
                 whole = bool((finite == np.ceil(finite)).all())
+                # PyTorch's limits for powers of ten
                 far = bool(high / low > 1000 or high > 1e8 or (not whole and low < 1e-4))
                 powers = far if options.sci_mode is None else options.sci_mode
                 if powers:

@@ -37,6 +37,9 @@ _READ = "a replay computes no Python values: return the Tensor and read it outsi
 class Recording(Observer):
     """The core's recording of a run, and what the Python layers add to it.
 
+    compile/record.py sets `traced`, `wanted` and `check`, tape/calls.py sets `keeps`. The tape, views,
+    optimizers and the Trainer's step call the methods; they find the recording by `observe.current`.
+
     Attributes:
         core: the kernel calls and the memory that they use.
         traced: the Python code that ran (`compile/guarding/traced_code.py`).
@@ -141,7 +144,7 @@ def paused() -> Iterator[None]:
         return
     _local.recording = None
     thread = recording.thread
-    recording.thread = 0
+    recording.thread = 0  # no thread has this id, so that the recording observes none
     recording.core.pause(True)
     try:
         yield
@@ -282,7 +285,7 @@ class _FunctionCall(HostedCall):
 
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
         self.function = function
-        self.written = [0]
+        self.written = [0]  # that of `_Changed`; `_recorded` sets it for other functions
         self.positions = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
         self.constants: list[Any] = list(operands)
         for position in self.positions:

@@ -38,7 +38,8 @@ class Replaced(NamedTuple):
 
 
 replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
-_ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
+# The result of getrefcount for a cell to which only an entry refers: the entry, and getrefcount's argument.
+_ALONE = 2
 
 
 def note(tensor: TensorSlots, new: Array, new_cell: _core._Cell) -> None:
@@ -50,7 +51,8 @@ def note(tensor: TensorSlots, new: Array, new_cell: _core._Cell) -> None:
         # An entry that led to the present memory now leads to the new memory. Otherwise each of many changes
         # would add an entry.
         replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
-    if sys.getrefcount(cell) > _ALONE + 1:  # A node or another tensor also has the cell.
+    # + 1: the variable `cell` refers to it, too. If there are more, a node or another tensor has the cell.
+    if sys.getrefcount(cell) > _ALONE + 1:
         prune()
         start, end = bounds(array)
         maker_ref = None if maker is None else ref(maker)

@@ -35,6 +35,7 @@ _BINDS = 2
 RESPELLS = 16
 _ASKS_NOBODY = 32
 # Functions that, without settings, call an op of their module with their operands: the core then calls it.
+# The op is the variable of this name in the function's module, so a new name has to be written here, too.
 _OPS = {
     "add": "_ADD",
     "sub": "_SUB",
@@ -200,4 +201,4 @@ def _named(function: FunctionType, names: tuple[str, ...]) -> Forward:
     return Forward(getattr(_core, f"_{name}"), least, names, (name, *[None] * least, *defaults), places)
 
 
-_core._set_again(again, spelled)
+_core._set_again(again, spelled)  # the core calls `again` where a call of such an object has failed

@@ -262,6 +262,7 @@ def own_memory(tensor: TensorSlots) -> None:
     ranges = [bounds(other._array) for other in tensors]
     low = min(start for start, _ in ranges)
     high = max(end for _, end in ranges)
+    # One new memory from the lowest to the highest address: each tensor keeps its offset and strides in it.
     memory = np.empty(high - low, np.uint8)
     for other, (start, end) in zip(tensors, ranges, strict=True):
         array = other._array

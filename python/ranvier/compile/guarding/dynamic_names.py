@@ -38,6 +38,7 @@ def _noted(name: str) -> Any:
             by_user = origin_of(file) == USER
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
                 traced.refuse(f"calls {name}", at_run_time=True)
+            # Left out are the names with two underscores that Python's own code asks for.
             elif by_user or text[:2] != "__" or text == "__dataclass_fields__":
                 traced.asked.add(text)
         return function(*args, **kwargs)

@@ -74,8 +74,10 @@ class Guards:
         self.passed = traced.asked.union(*[n.passed for n in self._code_names])
         self._alone = {name for n in self._code_names for name in n.alone}
         self._sorts = any(n.sorts for n in self._code_names)
+        # `catches`: a `try` may find out whether an attribute exists, as hasattr does.
         self.looks_up = bool(traced.asked) or any(n.catches for n in self._code_names)
         self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
+        # Then functions that did not run are compared, too: the step may read their code or signature.
         self._reads_code = traced.reads_code or "__code__" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         # The text of a reached C function that `capturable.py` does not list. A call of it by Python code
@@ -94,6 +96,7 @@ class Guards:
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
+        # Only guards of the kinds ITEMS and DICT have two texts: `owner` is a dict, `expected` its pairs.
         was = dict(zip(expected[::2], expected[1::2], strict=True))
         names = [n for n, value in was.items() if owner.get(n, NotImplemented) is not value]
         name = next((n for n in [*names, *owner] if isinstance(n, str) and (n in names or n not in was)), "")

@@ -5,6 +5,8 @@ say where that is not needed:
 - ``step_state``: the names of the only attributes that a step depends on ("a.b": the attribute b of a).
 - ``step_constants``: the names of attributes whose contents never change.
 - ``step_root``: of a wrapper, the name of the attribute with the wrapped object, which is guarded instead.
+
+A change of an attribute that ``step_state`` leaves out is not noticed: replays go on.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
 # are loaded before the first guard.
 ops.load_layers()
 functional._load()
-STATE = "the state"  # begins the text of guards on the state of an optimizer, which its first steps make
+# Begins the text of guards on the state of an optimizer, which its first steps make. `_is_same`
+# (`compiled_function.py`) and `may_change` (`program_guards.py`) recognise these guards by the text.
+STATE = "the state"
 # The attributes that hold an optimizer's settings.
 SETTINGS = frozenset({"param_groups", "defaults", "state"})
 # Settings of an optimizer of these classes get no guard: the kernel reads their numbers at each replay.

@@ -56,7 +56,7 @@ class ProgramGuards:
     def from_walk(self, walk: Walk) -> None:
         """Takes the guards of a step that was not recorded, since another step has its form
         (`shared_programs.py`)."""
-        self._find_rest(walk)
+        self._find_rest(walk)  # none on gradients: a shared program needs no earlier one (`nothing_else`)
         self.core.set_guards(walk.all())
 
     def from_run(
@@ -76,6 +76,7 @@ class ProgramGuards:
             walk = Walk(recording.traced)
             walk.run([*self.roots, *[(m, f"a layer {type(m).__name__}") for m in modules]])
         self._find_rest(walk)
+        # Only at the first run, not at checks: `let_move` has then told the core which gradients may move.
         if self._moves is None:
             self._carried = step_gradients.carried_over(recording)
         self._find_gradients(recording, walk, fixed)  # last, since they may move

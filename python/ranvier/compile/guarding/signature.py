@@ -1,5 +1,8 @@
 """Arguments and results of steps as structures: nested tuples, lists, dicts and dataclasses.
 
+Dataclasses and OrderedDicts (`records`) count as structures in results only. As arguments they are single
+objects, which guards compare.
+
 The core computes the signature, which tells calls apart, from these structures
 (cpp/bindings/replay/signature.cpp). The functions here take the same structures apart in Python: they list
 the parts, find the arrays, and make copies with other parts.
@@ -143,7 +146,7 @@ class Place(int):
 
 def flattened(x: object, tensors: list[Tensor]) -> Any:
     """The structure x with places instead of Tensors; the Tensors are appended to `tensors`, each once."""
-    if isinstance(x, Tensor):
+    if isinstance(x, Tensor):  # the usual result; the caller's list is empty, so its index is 0
         tensors.append(x)
         return Place(0)
     places: dict[int, int] = {}

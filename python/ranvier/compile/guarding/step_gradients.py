@@ -92,6 +92,7 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
     """
     core = recording.core
     movable_ones: dict[int, Tensor] = {}  # by region
+    # Regions that something else than one gradient uses: a replay could not point them at other memory.
     taken = {core.region_of(t._array) for t in others}
     for t in tensors:
         if (grad := before(recording, t)) is None:
@@ -100,6 +101,7 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
         region = core.region_of(grad._array)
         if region in movable_ones or region < 0 or core.kind_of(a) != "persistent" or not a.flags.owndata:
             taken.add(region)
+        # The guard on a gradient that may move (address -1) requires the layout of the leaf.
         elif (a.shape, a.strides, a.dtype) == (t.shape, t._array.strides, t._array.dtype):
             movable_ones[region] = t
     return [(t, region) for region, t in movable_ones.items() if region not in taken]
@@ -112,7 +114,7 @@ def before(recording: Recording, t: Tensor) -> Tensor | None:
     return t._grad
 
 
-def exists(t: Tensor) -> bool:
+def exists(t: Tensor) -> bool:  # called by guards, before each replay
     return t._grad is not None
 
 

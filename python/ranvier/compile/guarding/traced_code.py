@@ -25,6 +25,8 @@ from ranvier.compile.guarding.origins import IMPORT, LIBRARY, PACKAGE, origin_of
 from ranvier.observe import place
 
 _SIGNALS = signal.valid_signals()
+# Names of instructions of all versions of Python: access to global variables, loads of variables, access to
+# attributes, and (_LOADED) all loads by name.
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS: tuple[str, ...] = (*_VARIABLES, "LOAD_DEREF", "LOAD_CLASSDEREF")
 _LOADS += ("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS")

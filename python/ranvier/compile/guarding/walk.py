@@ -42,7 +42,12 @@ _NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
 
 
 class Walk(Guards):
-    """The guards of one recorded step, found by following what its code names."""
+    """The guards of one recorded step, found by following what its code names.
+
+    ProgramGuards calls `run`, adds guards on what no name leads to, then calls `drain` and
+    `refuse_unreached`. A Trainer makes a walk before a step has run, to see whether it reaches code of the
+    user's.
+    """
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -57,10 +62,10 @@ class Walk(Guards):
             own = vars(Tensor)  # A method that is not loaded yet (`Later`) was not called.
             loaded = [name for name in self.names | capturable.SPECIAL if type(own.get(name)) is not Later]
             self.add((GuardKind.NAMES, Tensor, "", library.in_class(Tensor, loaded), "the class Tensor"))
-        if "__instancecheck__" in self.names:
+        if "__instancecheck__" in self.names:  # a `case Class(...)` has this name, too (`Names`)
             self.abstract_classes()
         self.drain()
-        library.guard_settings(self, self.optimizers)
+        library.guard_settings(self, self.optimizers)  # after the first drain, which finds the optimizers
         self.drain()
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
@@ -111,6 +116,7 @@ class Walk(Guards):
         missing = [name for name in names if name not in variables]
         if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
             self.deny("built-in names", "of a namespace of its own")
+        # Those of `_watched` were replaced while the step was recorded (`dynamic_names.py`): not followed.
         self.items(vars(builtins), set(missing) - self._watched, "the built-in ")
         self.items(vars(builtins), self._watched.intersection(missing), "the built-in ", follow=False)
 
@@ -135,6 +141,7 @@ class Walk(Guards):
             self._instance(x, text, None)
         self.kind(x, text)
         self.items(vars(x), (*library.METHODS, "_hooks"), f"{text}.")
+        # Names in the code that need no guard here: those of the class, or all that the object does not have.
         if self.looks_up:
             others = library.names_of_class(type(x))
         else:
