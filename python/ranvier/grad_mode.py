@@ -59,7 +59,7 @@ class set_grad_enabled:
     def __init__(self, mode: bool) -> None:
         self._wanted = bool(mode)
         self._before = is_grad_enabled()
-        self.__enter__()
+        self.__enter__()  # a call without `with` acts at once
 
     def __enter__(self) -> None:
         mode.enabled = self._wanted

@@ -37,7 +37,8 @@ from ranvier.ops.making import random
 from ranvier.optim import Optimizer
 from ranvier.tensors.memory import Array
 
-# The kinds of guards that a form contains as they are.
+# The kinds of guards that a form contains as they are. With any other kind, except some calls
+# (`_comparable`), a step has no form.
 _COMPARED = frozenset(
     {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
 )

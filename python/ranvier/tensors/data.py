@@ -32,8 +32,8 @@ from ranvier.tensors.memory import (
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's kind of a dtype -> its rank: bools, integers, floats
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}  # Python's class -> its dtype
 _NUMBERS = (*_PYTHON, np.generic)
-_WHOLE = {np.dtype(np.bool_), np.dtype(np.int64)}
-_LISTS = frozenset({list, tuple, *_PYTHON})
+_WHOLE = {np.dtype(np.bool_), np.dtype(np.int64)}  # the dtypes of Python's bools and integers
+_LISTS = frozenset({list, tuple, *_PYTHON})  # the classes of data for which `new_array` asks the core first
 
 
 def array_of(name: str, data: Any, dtype: DtypeLike | None = None) -> Array:

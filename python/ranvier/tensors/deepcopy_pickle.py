@@ -87,7 +87,8 @@ def fill(tensor: TensorSlots, array: Array, requires_grad: bool) -> None:
 
 
 def is_of_program(kind: type) -> bool:
-    """True for a class that a program has derived from Tensor."""
+    """True for a class that a program has derived from Tensor. (Tensor itself derives from object; its
+    ``__module__`` may be that of a satellite, see `extension.show_in`.)"""
     return kind.__mro__[1] is not object and not kind.__module__.startswith("ranvier.")
 
 

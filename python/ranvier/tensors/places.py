@@ -66,7 +66,7 @@ def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
 def _picked_last(array: Array, *key: Index) -> Array:
     y = np.asarray(array[key])
     order = np.arange(y.size).reshape(y.shape)
-    last = np.zeros(array.shape, np.int64)
+    last = np.zeros(array.shape, np.int64)  # at each place the number of the last picked element there
     put_in_order(last, key, order)
     return np.where(last[key] == order, y, y.dtype.type(0))
 
@@ -111,10 +111,11 @@ def _put_slices(array: Array, key: Key, value: TensorLike) -> bool:
     if type(value) is not np.ndarray or value.dtype != array.dtype or array.dtype.char not in _FLOATS:
         return False
     shape = (*array.shape[:axis], len(rows), *array.shape[axis + 1 :])
+    # With a stride of 0 several elements are at one place: `put_in_order` keeps the last value there.
     if value.shape != shape or 0 in array.strides or np.may_share_memory(array, value):
         return False
     require_writeable("setitem", array)
-    _core.scatter(array, rows, value, axis, False, array)
+    _core.scatter(array, rows, value, axis, False, array)  # False: values are written, not added
     return True
 
 

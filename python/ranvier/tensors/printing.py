@@ -130,7 +130,7 @@ def _shown_places(n: int, edge: int, shorten: bool) -> list[int]:
 def with_parts(line: str, parts: list[str], indent: int) -> str:
     """The text of the elements, followed by the parts: each in the same line if it fits, else in a new
     one."""
-    used = len(line) - line.rfind("\n") + 1
+    used = len(line) - line.rfind("\n") + 1  # as PyTorch counts: two more than the last line has
     for part in parts:
         if used + len(part) + 2 <= options.linewidth:
             line += ", " + part

@@ -112,6 +112,7 @@ class ProgramGuards:
             expected.setdefault(id(leaf), (leaf, "grad", address))
         for leaf, address in step_gradients.not_made(recording, [*updated, *walk.tensors]):
             expected.setdefault(id(leaf), (leaf, None, address))
+        # key "grad": nothing else may refer to the gradient's array, since the step adds to it in place.
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
         # The step may test whether a Tensor has a gradient.

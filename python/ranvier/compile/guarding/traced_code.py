@@ -123,11 +123,12 @@ def _covered(code: CodeType, steps: list[Any]) -> set[str]:
     for i, step in enumerate(steps):
         if step.argval in ("__code__", "__dict__", "__getattribute__") and step.opname in _ATTRIBUTES:
             before = steps[i - 1]
-            if isinstance(before.argval, tuple):
+            if isinstance(before.argval, tuple):  # an instruction that loads two variables
                 loaded = before.argval
             else:
                 loaded = (before.argval,)
             of_self = before.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) and loaded[-1] in own
+            # Before Python 3.12 the call super() is among the last four instructions.
             loads = [(s.opname, s.argval) for s in steps[max(i - 4, 0) : i]]
             above = step.opname == "LOAD_SUPER_ATTR" or ("LOAD_GLOBAL", "super") in loads
             fits = {"__code__": True, "__dict__": of_self, "__getattribute__": above}

@@ -295,6 +295,8 @@ class Walk(Guards):
             names = set(own or ())
         else:
             names = library.read_by_library(kind, own or {}, self.names)
+        # `names` is `self.names` itself where only the user's code reads attributes: those it does not
+        # name need no guard. Else a new attribute, which other code may read, has to be noticed, too.
         if own is not None:
             if names is not self.names and names >= own.keys():
                 self.whole(own, (f"{text}.", ""))
