@@ -136,7 +136,8 @@ class Distribution:
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         """This distribution with its parameters broadcast to batch_shape.
 
-        _instance: for subclasses: an object to fill, whose existing attributes stay.
+        _instance: for subclasses: an object to fill, whose existing attributes stay. An attribute whose name
+        begins with ``_unbroadcasted`` keeps its shape: those who read it broadcast it.
         """
         new: Any = copy(self) if _instance is None else _instance
         kept = () if _instance is None else frozenset(vars(_instance))
@@ -154,7 +155,7 @@ class Distribution:
         return new
 
     def _get_checked_instance(self, cls: Any, _instance: Any = None) -> Any:
-        """An empty instance for the method expand of `cls`.
+        """An empty instance for the method expand of `cls`, as in PyTorch: subclasses of programs call it.
 
         Raises NotImplementedError for a subclass with another __init__ that does not define expand itself.
         """
@@ -232,6 +233,7 @@ class Distribution:
         return NotImplementedError(f"[{type(self).__name__}] {what} is not defined")
 
     def _enumerated(self, values: Tensor, expand: bool) -> Tensor:
+        """The result of `enumerate_support`, of the values (count, *event_shape) that subclasses give."""
         n = len(self._event_shape)
         shape = values.shape[:1] + (1,) * len(self._batch_shape) + values.shape[values.ndim - n :]
         values = ops.reshape(values, shape)

@@ -62,13 +62,14 @@ class Constraint:
         if x._array.dtype.kind == self._kind:
             limits = self._bounds()
             if limits:
-                if x.itemsize <= 2:
+                if x.itemsize <= 2:  # The core's `inside` takes no half floats.
                     x = x.float()
                 return bool(inside(x._array, *limits))
+        # All of the check's bools are True: as floats, from 1 to 1. A replay repeats `inside`.
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def _bounds(self) -> Any:
-        # others define their own check
+        # A program's subclass inherits `_limits`, but may define another check: only that one decides.
         if type(self).__module__ == __name__:
             return self._limits
         return ()
@@ -138,6 +139,7 @@ def is_dependent(constraint: Any) -> bool:
 
 
 def _fixed(*limits: Any) -> tuple[Any, ...]:
+    """The limits as `_limits`; () if one is a Tensor, whose elements may differ: then `check` decides."""
     if any(isinstance(x, Tensor) for x in limits):
         return ()
     return limits

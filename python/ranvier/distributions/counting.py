@@ -201,6 +201,7 @@ class NegativeBinomial(_OfTrials):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         p = self.probs.detach()
+        # It is a Poisson variable whose rate is a Gamma variable.
         rates = standard_gamma(self.total_count.detach(), shape=shape) * (p / (1 - p))
         return _drawn(generator().poisson(rates._array), p.dtype)
 
@@ -248,7 +249,7 @@ class Multinomial(Distribution):
         self.total_count = int(total_count)
         self._categorical = Categorical(probs, logits, validate_args)
         shape = self._categorical._param.shape
-        super().__init__(shape[:-1], shape[-1:], False)
+        super().__init__(shape[:-1], shape[-1:], False)  # The Categorical has checked the parameters.
         self._validate_args = self._categorical._validate_args
 
     @moment

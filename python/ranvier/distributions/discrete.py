@@ -19,6 +19,8 @@ from ranvier.tensors.types import ArrayLike, Shape
 
 
 class _Weights(constraints.Constraint):
+    """Rows that can be divided by their sum: the probs as a program gives them."""
+
     event_dim = 1
 
     def check(self, value: Tensor) -> Any:
@@ -163,7 +165,7 @@ class _OfClasses(Distribution):
         self._by_logits = logits is not None
         self._num_events = given.shape[-1]
         event_shape = given.shape[-1:] if self._one_hot else ()
-        Distribution.__init__(self, given.shape[:-1], event_shape, False)
+        Distribution.__init__(self, given.shape[:-1], event_shape, False)  # The checks are above.
         self._validate_args = check
 
     @property
@@ -186,6 +188,7 @@ class _OfClasses(Distribution):
         return probs_to_logits(self.probs)
 
     def _draw(self, sample_shape: Sequence[int]) -> Tensor:
+        """Indices of classes, sample_shape + batch_shape."""
         shape = tuple(int(n) for n in sample_shape)
         count = math.prod(shape)
         rows = math.prod(self._batch_shape)
@@ -204,6 +207,7 @@ class _OfClasses(Distribution):
         return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(expanded(index, shape), -1)), -1)
 
     def entropy(self) -> Tensor:
+        # Clipped, so that 0 log 0 is 0: -inf would give NaN. -1e38 is a number of float32.
         return -ops.sum(self.probs * ops.clip(self.logits, -1e38, None), -1)
 
 

@@ -130,7 +130,8 @@ def _independent(p: Independent, q: Independent) -> Tensor:
     return p._summed(kl_divergence(p.base_dist, q.base_dist))
 
 
-# --- p and q of different classes: KL = -entropy(p) - (mean of log q(x) under p)
+# --- p and q of different classes: KL = -entropy(p) - (mean of log q(x) under p). (`_poisson` and `_beta`,
+# for one class, stand here, too.)
 def _to_normal(p: Distribution, q: Normal) -> Tensor:
     away = p.mean - q.loc
     spread = (p.variance + away * away) / (2 * q.scale * q.scale)
@@ -147,7 +148,8 @@ def _mean_log(p: Beta | Exponential | Uniform) -> Tensor:
 
 
 def _low(p: Distribution) -> Any:
-    """A mask of the distributions that have values below 0, which only a Uniform can have here."""
+    """A mask of the distributions that have values below 0, which only a Uniform can have here: for the
+    others, whose mean is above 0, it is False everywhere."""
     if isinstance(p, Uniform):
         return p.low < 0
     return p.mean < 0
@@ -163,7 +165,7 @@ def _to_beta(p: Uniform, q: Beta) -> Tensor:
     """p is a Uniform."""
     a = q.concentration1
     b = q.concentration0
-    turned = Uniform(1 - p.high, 1 - p.low, False)
+    turned = Uniform(1 - p.high, 1 - p.low, False)  # the distribution of 1 - x
     logs = (a - 1) * _mean_log(p) + (b - 1) * _mean_log(turned)
     outside = (p.low < 0) | (p.high > 1)
     return ops.where(outside, math.inf, q._dirichlet._log_norm() - logs - p.entropy())
@@ -208,7 +210,7 @@ def _beta(p: Beta, q: Beta) -> Tensor:
 
 
 def _bernoulli_to_poisson(p: Bernoulli, q: Poisson) -> Tensor:
-    return q.rate - p.probs * ops.log(q.rate) - p.entropy()
+    return q.rate - p.probs * ops.log(q.rate) - p.entropy()  # log x! is 0 for x = 0 and x = 1
 
 
 def _to_exponential(p: Beta | Gamma | Uniform, q: Exponential) -> Tensor:
@@ -292,7 +294,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Divergence], Divergence
 
     def keep(function: Divergence) -> Divergence:
         _REGISTRY[type_p, type_q] = function
-        defined()
+        defined()  # Compiled functions may have looked up another one: they are recorded again (settings.py).
         return function
 
     return keep

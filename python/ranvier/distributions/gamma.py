@@ -69,6 +69,8 @@ def _reach(curve: Array, slope: Array) -> Array:
 def _of_gamma(a: Array, x: Array) -> Array:
     """d log x / da of a draw x of Gamma(a, 1), and the distribution function at x: (n, 2) from (n, 1)."""
     low = x <= a
+    # For x > a, over the distance v, -log p of log x rises by x (e^v - 1) - a v, which is at least each of
+    # x v^2 / 2, (x - a) v, and from v = 1.26 on x (e^v - 1) / 2. `above`: where the first of them is _FAR.
     far = _FAR / x
     above = np.minimum(np.sqrt(2 * far), np.maximum(1.26, np.log1p(2 * far)))
     above = np.minimum(above, _FAR / np.maximum(x - a, 1e-300))
@@ -86,8 +88,10 @@ def _of_gamma(a: Array, x: Array) -> Array:
 def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
     """d logit x / da of a draw x of Beta(a, b): (n) from (n, 1)."""
     n = a + b
-    rest = np.maximum(1 - x, 1e-17)
+    rest = np.maximum(1 - x, 1e-17)  # never 0
     low = x * n <= a
+    # c, d and q are a, b and x where the integral is that below y, else b, a and 1 - x. At the distance u
+    # from y, -log p has risen by c u + n change.
     c = np.where(low, a, b)
     d = np.where(low, b, a)
     q = np.where(low, x, rest)
@@ -354,6 +358,8 @@ class LKJCholesky(Distribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         dtype = self.concentration.dtype
+        # Row i has i elements left of the diagonal, whose squared norm is a Beta(i / 2, concentration +
+        # (dim - 1 - i) / 2) variable. Row 0 has none: its share is set to 0.
         rows = np.maximum(np.arange(self.dim), 1)
         other = self.concentration.detach()[..., None] + wrap((self.dim - 1 - rows) / 2).to(dtype)
         shares = Beta(wrap(rows / 2).to(dtype), other).sample(sample_shape)._array.astype(np.float64)

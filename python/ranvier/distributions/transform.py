@@ -128,6 +128,9 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 class _InverseTransform(Transform):
+    """The inverse of a transform, which `_inv` is here: it keeps that one alive. In the other direction,
+    `_inv` is a weak reference, so that the two make no cycle."""
+
     def __init__(self, transform: Transform) -> None:
         super().__init__(transform._cache_size)
         self._inv: Transform = transform
@@ -242,6 +245,8 @@ class ComposeTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         total: Any = 0.0 if self.parts else full_like(x, 0.0)
+        # How many last dimensions of x are one event. What a part gives for smaller events is summed over the
+        # rest of them.
         dims = self.domain.event_dim
         for i, part in enumerate(self.parts):
             result = y if i == len(self.parts) - 1 else part(x)
@@ -303,6 +308,7 @@ class IndependentTransform(Transform):
         return IndependentTransform(self.base_transform, self.reinterpreted_batch_ndims, cache_size)
 
     def _deep(self, x: Any, right: Any) -> Any:
+        """x; ValueError if it has fewer dimensions than an event of the constraint `right`."""
         if x.ndim < right.event_dim:
             raise ValueError(
                 f"[IndependentTransform] got shape {x.shape}; expected at least {right.event_dim} dimensions"

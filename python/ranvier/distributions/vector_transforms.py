@@ -119,7 +119,7 @@ class CorrCholeskyTransform(Transform):
         return 0.5 * ops.sum(ops.log(left), -1) - slopes
 
     def forward_shape(self, shape: Shape) -> Any:
-        n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)
+        n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)  # the solution of n (n - 1) / 2 = shape[-1]
         if n * (n - 1) // 2 != shape[-1]:
             raise ValueError(
                 f"[CorrCholeskyTransform] got {shape[-1]} numbers; expected as many as a triangle has"

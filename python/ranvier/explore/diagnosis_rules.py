@@ -203,7 +203,7 @@ def dead_units(seen: Measurements) -> Findings:
     """Units behind a ReLU that are 0 for all samples, so that their weights have no gradient."""
     if seen.samples < SAMPLES:
         return
-    shares = {}
+    shares = {}  # {name of the layer: the share of its dead units}
     texts = []
     for name, dead in seen.dead.items():
         share = float(dead.mean())
@@ -289,7 +289,7 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Measurements | N
     if len(finite) < len(losses) and not np.isfinite(losses[-1]):
         epoch = 1  # epochs are counted from 1
         if len(finite):
-            last_finite = int(np.flatnonzero(np.isfinite(losses))[-1])
+            last_finite = int(np.flatnonzero(np.isfinite(losses))[-1])  # counted from 0
             epoch = last_finite + 2
         evidence = f"training loss is {losses[-1]:g} since epoch {epoch}"
         yield Finding("learning rate too high", "error", evidence, lower, {"epoch": epoch})
@@ -302,6 +302,7 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Measurements | N
     fall = float(finite[0] - finite.min())
     climbs = float(jumps[jumps > 0].sum())
     figures = {"start": float(finite[0]), "end": level(finite), "fall": fall, "climbs": climbs}
+    # A tenth of the first loss at least: a run that began near its minimum hardly falls, and noise climbs.
     if climbs > CLIMB * fall and climbs > 0.1 * abs(finite[0]):
         evidence = (
             f"training loss climbed by {climbs:.3g} in all and went {fall:.3g} below its start of "

@@ -21,9 +21,9 @@ FALL = 0.5  # little is learned if training loss fell by less than half of its f
 GOOD_SCORE = 0.9  # ... unless the score is this good (a run that continues a trained model)
 RISE = 0.1  # validation loss rises if it is above its best by a tenth of the first training loss ...
 NOISE = 2.0  # ... and by two standard deviations of its changes from epoch to epoch
-GAP = 0.25  # the gap is too large if validation loss is above training by a quarter of the first loss ...
-LEARNED = 0.2  # a network whose loss fell by less than this share of the first is not overfitting
-SCORE_GAP = 0.1  # ... or the score ten points below
+GAP = 0.25  # the gap is too large if validation loss is above training by a quarter of the first loss
+LEARNED = 0.2  # if the loss fell by less than this share of the first, underfitting is judged before the gap
+SCORE_GAP = 0.1  # the gap is too large, too, if the score is ten points lower on new data
 FALLING = 0.05  # training loss still falls if the last third of the epochs made a twentieth of the gain
 SCORES = ("accuracy", "binary_accuracy", "f1_macro", "f1_weighted", "f1", "roc_auc", "r2")
 
@@ -103,7 +103,7 @@ penalties, or take a smaller network
     if len(losses) and not np.isfinite(losses[-1]):
         epoch = 1  # epochs are counted from 1
         if len(train):
-            last_finite = int(np.flatnonzero(np.isfinite(losses))[-1])
+            last_finite = int(np.flatnonzero(np.isfinite(losses))[-1])  # counted from 0
             epoch = last_finite + 2
         return Fit("diverged", (f"training loss is {losses[-1]:g} since epoch {epoch}",))
     if len(train) < SHORTEST:

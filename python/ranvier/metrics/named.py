@@ -77,7 +77,8 @@ _TAKE_PROBABILITIES = {"log_loss", "d2_log_loss_score"}
 
 class OfScorer:
     """A metric made of a scorer of scikit-learn (`make_scorer`), which has a function, its settings and what
-    it receives. Its value is that of the scorer: negative where less of the function's is better."""
+    it receives; train/settings.py makes it. Its value is that of the scorer: negative where less of the
+    function's is better."""
 
     def __init__(self, scorer: Any) -> None:
         self._function = scorer._score_func
@@ -90,7 +91,7 @@ class OfScorer:
             self.scored = "positive"
         name = self._function.__name__
         self.__name__ = name if self._sign > 0 else f"neg_{name}"
-        self.greater_is_better = True
+        self.greater_is_better = True  # for the callbacks that watch it (train/callbacks/control.py)
 
     def __call__(self, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
         return float(self._sign * self._function(y_true, y_pred, **self._settings))

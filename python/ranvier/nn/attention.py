@@ -62,7 +62,7 @@ class _Settings(NamedTuple):
     scale: float  # of the scores
     is_causal: bool
     dropout: float  # the probability that a weight is dropped; 0 in evaluation mode
-    several_heads: bool
+    several_heads: bool  # `hides` of Attention: True in a bool mask hides a key, as in PyTorch's layer
     need_weights: bool
 
 
@@ -163,7 +163,7 @@ class MultiheadAttention(Module):
         """(mask, kind), as in PyTorch: both masks as one (N, heads, L, S) and kind 2, or a key_padding_mask
         alone and kind 1.
 
-        The masks are floats, which are added to the scores; query (N, L, E).
+        Programs call it. The masks are floats, which are added to the scores; query (N, L, E).
         """
         if attn_mask is None:
             if key_padding_mask is None:
@@ -391,6 +391,7 @@ class MultiheadAttention(Module):
             )
         return self._project_out(cache.attend(self._project_packed(x), self.batch_first))
 
+    # The layer of nn/quantized/layers.py overrides `_project_packed`, `_project_out` and `_project_each`.
     def _project_packed(self, x: Tensor) -> Tensor:
         """Queries, keys and values of all heads in one Tensor: (..., 3 embed_dim)."""
         weight: Any = self.in_proj_weight  # The callers have checked that it is not None.

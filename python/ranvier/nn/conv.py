@@ -29,7 +29,7 @@ class Convolution(Product):
     """Base of the convolutional layers, with the arguments of PyTorch's base class."""
 
     _op = "conv"  # the name of the op in nn.functional
-    _axes: int  # the number of spatial axes
+    _axes: int  # the number of spatial axes; nn/lazy.py reads it, too
     transposed = False
 
     def __init__(

@@ -47,7 +47,8 @@ def _cast(method: str, dtype: np.dtype[Any]) -> Conversion:
 
 class Conversions:
     """The base of Module that converts. ``_apply`` converts the tensors of the module, and a subclass may
-    override it. ``_rv_cast`` converts arrays that the module is called with."""
+    override it. ``_rv_cast`` converts arrays that the module is called with: ``Module.__call__`` calls it,
+    and batch and instance norm override it (nn/norm.py)."""
 
     # The methods of Module that these methods call.
     children: Any

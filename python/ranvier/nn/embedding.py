@@ -23,7 +23,8 @@ from ranvier.tensors.types import ArrayLike, DtypeLike, TensorLike
 __all__ = LAYERS["embedding"]
 
 
-# For automatic models: a column with more categories than this gets an embedding, not one-hot columns.
+# For automatic models (sklearn/tabular_network.py, cli/tables.py): a column with more categories than this
+# gets an embedding, not one-hot columns.
 ONE_HOT = 8
 
 

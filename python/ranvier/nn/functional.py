@@ -6,9 +6,11 @@ compare the attributes of this module.
 
 The functions become attributes when they are needed, because an import of all would be slow: those of
 ``ranvier.ops`` that it imports anyway at once, others by ``__getattr__`` below. `ranvier.ops.table` says
-which module has which function. The functions with a leading underscore are called by layers (`_OWN`,
-`_is_replaced`) and by the packages that put other objects here (`_put`, `_load`). Names that this file
-imports have a leading underscore, so that they do not count as its functions.
+which module has which function. Of the names with a leading underscore, layers use `_OWN` and `_is_replaced`.
+`ranvier.torch` calls `_load` and `_put`: it puts objects that ask the classes of Tensors in the places of the
+functions (torch/installation/replaceable.py, torch/torch_function/activation.py). The guards of captured
+steps call `_load` (compile/guarding/library_guards.py). Names that this file imports have a leading
+underscore, so that they do not count as its functions.
 """
 
 import typing as _typing
@@ -19,6 +21,7 @@ from ranvier.nn.table import LOSSES as _LOSSES
 from ranvier.ops import _rare
 from ranvier.tensors.spellings import OF_LAYERS as _OF_LAYERS, spelled as _spelled
 
+# For type checkers, which do not see what `_add` does: kept by hand, after `ranvier.ops.table`.
 if _typing.TYPE_CHECKING:
     from ranvier.nn.loss.functional import *
     from ranvier.ops.activation.piecewise import *
@@ -73,7 +76,8 @@ def _add(functions: dict[str, _Function]) -> None:
 
 
 def _put(name: str, function: _Function) -> None:
-    """Puts another object of the library in the place of a function."""
+    """Puts another object of the library in the place of a function, unless a program has replaced it."""
+    # True also of a name that is not loaded yet, which neither has: both are None.
     if globals().get(name) is _OWN.get(name):
         globals()[name] = function
     _OWN[name] = function

@@ -102,7 +102,8 @@ class _Lazy(Module):
         self.__class__ = self._base
 
     def _materialise_from(self, weight: TensorLike) -> None:
-        """As :meth:`_materialise`, with the size that the weight of a state dict has."""
+        """As :meth:`_materialise`, with the size that the weight of a state dict has; `Loading.load` of
+        nn/state_dicts.py calls it, before it loads the layer."""
         shape = np.shape(weight)
         axis = self._in_weight
         if len(shape) <= axis:
@@ -172,7 +173,8 @@ class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
 
 
 def find_sizes(model: Module, sample: Any) -> None:
-    """If a model has lazy layers, calls it once, in evaluation mode, with a batch of one sample."""
+    """If a model has lazy layers, calls it once, in evaluation mode, with a batch of one sample. The Trainer
+    calls it with the first of its samples (train/run.py)."""
     if any(isinstance(module, _Lazy) for module in model.modules()):
         with evaluating(model):
             model(Tensor(sample))

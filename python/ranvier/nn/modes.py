@@ -152,6 +152,7 @@ def evaluating(model: Module, name: str = "") -> Iterator[None]:
 
 class ShortCalls:
     """Switches the mode for calls of microseconds. It is fast because it lists the modules of a model once.
+    sklearn/one_row.py uses it, for predictions and steps with one row.
 
     So a module that the model gets later stays in its mode. The guards of a compiled call notice such a
     change of the modules.
@@ -185,7 +186,7 @@ class ShortCalls:
 class LayerCall:
     """One call of a layer: its path in the model, the layer, the shape of its first input and its output.
 
-    `gradient` is the gradient of a loss with respect to the output, or None.
+    `gradient` is the gradient of a loss with respect to the output, or None; explore/examine.py sets it.
     """
 
     name: str

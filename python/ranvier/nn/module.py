@@ -56,6 +56,7 @@ _ADDS_NO_NAME = _PLAIN | {type(None), Tensor}
 ndarray = np.ndarray
 
 
+# The bases have the hooks and `_rv_hooks`, saving and loading, and casts with `_rv_cast`.
 class Module(HookRegistration, StateDicts, Conversions):
     """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
 
@@ -142,7 +143,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         return self.forward(*args, **kwargs)
 
     def _rv_some_parameters(self) -> Iterator[Any]:
-        """The parameters one by one: the first is found without a look at all modules."""
+        """The parameters one by one, for `_rv_float_dtype` of nn/conversion.py: the first one of floats is
+        found without a look at all modules. A parameter may come twice, or be None."""
         cls = type(self)
         methods = (cls.parameters, cls.named_parameters, cls.named_modules)
         if methods != (Module.parameters, Module.named_parameters, Module.named_modules):
@@ -159,7 +161,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         """Adds the path of the layer that raised an error to its message.
 
         Each module through which the error passes calls this, from the inside out, so the path grows at its
-        front. The error remembers the last of these modules, the path so far and its first message.
+        front. The error remembers the last of these modules, the path so far and its first message. The core
+        calls this, too. tensors/failures.py reads `_message`, train/hints.py `_layer`.
         """
         trail = error.__dict__
         raised_in = trail.get("_layer")
@@ -419,6 +422,7 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients of all parameters, or fills them with zeros."""
+        # An export of a training step records this call and does not execute it (export/capture.py).
         if observers and is_replaced("zero_grad", self):
             return
         for parameter in self.parameters():
@@ -456,6 +460,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
+# `__init_subclass__` does the same for the subclasses alone. The last class of the list is `object`.
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
 

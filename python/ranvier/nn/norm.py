@@ -65,7 +65,8 @@ class _ChannelNorm(_Norm):
     _name = "batch_norm"
     _ranks: ClassVar[dict[int, str]] = {}  # the numbers of dimensions that x may have, with their description
     _shown = ("*num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
-    _unbatched = 0  # the number of dimensions of an input without a batch; 0: the batch is required
+    # the number of dimensions of an input without a batch; 0: the batch is required; nn/lazy.py reads it, too
+    _unbatched = 0
 
     running_mean: Tensor | None
     running_var: Tensor | None
@@ -161,7 +162,9 @@ class _BatchNorm(_ChannelNorm):
             mean = None
             var = None
             batches = None
-        if F.batch_norm is not F._OWN["batch_norm"]:  # A program has replaced it: it counts no batches.
+        # The op counts the batch, in its last argument. PyTorch's function does not: for one that a program
+        # has put in its place, the layer counts.
+        if F.batch_norm is not F._OWN["batch_norm"]:
             momentum = self._count_batch(batches if self.training else None)
             return F.batch_norm(input, mean, var, weight, bias, use_batch, momentum, self.eps)
         return ops.batch_norm(input, mean, var, weight, bias, use_batch, self.momentum, self.eps, batches)

@@ -32,6 +32,8 @@ __all__ = LAYERS["recurrent"]
 
 # The number of gates of each mode. The weights have gates * hidden_size rows.
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+# The most layers of a recurrent network or transformer: a mistaken count is an error at once, where making
+# the layers would take all memory.
 MOST_LAYERS = 1000
 States = list[Tensor | None]
 """The states of a layer: [h], or for an LSTM [h, c]. None stands for zeros."""
@@ -77,7 +79,11 @@ class Replacement(NamedTuple):
 
 
 class RNNBase(Recurrent):
-    """The base class of RNN, LSTM and GRU: the parameters of all layers and directions, and forward."""
+    """The base class of RNN, LSTM and GRU: the parameters of all layers and directions, and forward.
+
+    The layers of nn/quantized/recurrent.py override `_add_weights`, `_weight_names` and `_run_direction`.
+    Public methods without callers here have PyTorch's names: programs call them.
+    """
 
     _shown: tuple[str, ...] = (
         "*input_size",

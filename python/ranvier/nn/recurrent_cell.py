@@ -19,7 +19,8 @@ __all__ = LAYERS["recurrent_cell"]
 
 
 class RNNCellBase(Recurrent):
-    """The base class of the cells: the parameters, and `_step`, which computes one step.
+    """The base class of the cells: the parameters, and `_step`, which computes one step. The cells of
+    nn/quantized/recurrent.py override `_add_weights` and `_run_step`.
 
     num_chunks: the number of gates, by which PyTorch's base class says which cell it is.
     """
@@ -40,7 +41,7 @@ class RNNCellBase(Recurrent):
         self.reset_parameters()
 
     def _add_weights(self, rows: int, dtype: DtypeLike | None) -> None:
-        """Makes the parameters, without values; rows: of the weights."""
+        """Makes the parameters, without values; rows: of the weights, hidden_size for each gate."""
         self.weight_ih = Parameter(empty(rows, self.input_size, dtype=dtype))
         self.weight_hh = Parameter(empty(rows, self.hidden_size, dtype=dtype))
         for name in ("bias_ih", "bias_hh"):
@@ -69,6 +70,7 @@ class RNNCellBase(Recurrent):
     def _run_step(self, x: Tensor, state: tuple[Any, ...]) -> Any:
         """A sequence x (1, N, input_size) of one step, as :func:`recurrent`."""
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        # alone: a cell, of which autocast changes other products than of a layer (ops/neural/recurrent.py).
         return recurrent(self._mode.lower(), x, state, weights, alone=True)
 
 

@@ -91,7 +91,7 @@ def value_at(module: ModuleLike, registry: str, path: str) -> Any:
     owner, _, name = path.rpartition(".")
     module = submodule(module, owner)
     if name not in module.__dict__[registry] or module.__dict__[name] is None:
-        noun = registry.strip("_s")  # "parameter" or "buffer"
+        noun = registry.strip("_s")  # "parameter" or "buffer", without the underscore and the plural
         raise AttributeError(f"{type(module).__name__} has no {noun} {name!r}")
     return module.__dict__[name]
 
@@ -440,7 +440,8 @@ class CallSignature:
 
 
 def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
-    """Checks settings that are one whole number, or one for each axis: name=(value, least value)."""
+    """Checks settings that are one whole number, or one for each axis: name=(value, least value). For the
+    layers of nn/pooling.py and nn/rare.py; layer: their name in errors."""
     for name, (value, least) in settings.items():
         if isinstance(value, (tuple, list)):
             sizes = value

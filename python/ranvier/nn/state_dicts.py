@@ -128,7 +128,7 @@ class StateDicts:
         """Adds the values of this module, without those of its children."""
         attributes = self.__dict__
         names = attributes["_parameters"]
-        if attributes["_buffers"]:
+        if attributes["_buffers"]:  # Without buffers, which is the usual case, no list is made.
             names = self._rv_saved_names()
         for name in names:
             value = attributes[name]

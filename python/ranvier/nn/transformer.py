@@ -236,6 +236,7 @@ class TransformerEncoderLayer(TransformerLayer):
             x = self.norm1(x + attend(x, src_mask, src_key_padding_mask, is_causal=is_causal))
             x = self.norm2(x + self._ff_block(x))
         in_inference = not self.training and not x.requires_grad
+        # _autocast(-1) asks for the mode of this thread: true in a block of autocast.
         if _core._autocast(-1) and x.ndim == 3 and in_inference and self._is_one_function_in_pytorch():
             return cast(Tensor, _core._autocast_cast("lower", x))
         return x

@@ -32,7 +32,8 @@ class HookedOptimizer:
     step: Any
 
     def _join(self) -> None:
-        """Makes the hooks of all optimizers act on this optimizer, too."""
+        """Makes the hooks of all optimizers act on this optimizer, too. Called by the constructor and by
+        `__setstate__` of Optimizer."""
         _ALL.add(self)
         if any(_OF_ALL.values()):
             self._between_hooks()
@@ -104,6 +105,7 @@ class _Step:
 
     def __init__(self, optimizer: HookedOptimizer, step: Callable[..., Any]) -> None:
         self.optimizer = optimizer
+        # as of a bound method, which `optimizer.step` is without hooks
         self.__func__ = step
         self.before_all = _OF_ALL["before step"]
         self.before = optimizer._own_hooks("before step")

@@ -120,6 +120,7 @@ def _bracket(
             return [new, new], count, True
         if new.slope >= 0:
             return [before, new], count, False
+        # The next step length is a little longer at least, ten times as long at most, as in minFunc.
         bounds = new.t + 0.01 * (new.t - before.t), 10 * new.t
         following = evaluate(cubic_minimum(before, new, bounds))
         before = new
@@ -316,13 +317,13 @@ class LBFGS(Optimizer):
         s = _core.mul(last_direction, np.asarray(state["t"], g.dtype))
         y = _core.sub(g, last_gradient)
         curvature = _dot(y, s)
-        if curvature > 1e-10:
+        if curvature > 1e-10:  # PyTorch's limit; `ro` is 1 / curvature
             newest = {"old_dirs": wrap(y), "old_stps": wrap(s), "ro": _scalar(1.0 / curvature)}
             for key, value in newest.items():
                 state[key] = [*state[key], value][-history_size:]
             state["H_diag"] = _scalar(curvature / _dot(y, y))
         # The two-loop recursion changes d: the first loop from the newest step on, the second from the
-        # oldest.
+        # oldest. The first one writes alphas; the second multiplies d by the diagonal, then reads alphas.
         ro = np.array([r.item() for r in state["ro"]], np.float64)
         changes = [in_dtype(x._array, d.dtype) for x in state["old_dirs"]]
         steps = [in_dtype(x._array, d.dtype) for x in state["old_stps"]]

@@ -77,7 +77,9 @@ class Optimizer(HookedOptimizer):
     _number: ClassVar[str | None] = None
     _derived: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[bool] = True
-    _finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
+    # The loss of a Trainer, which sets it for the time of a step (train/step.py): if it is NaN or infinite,
+    # the kernel changes nothing.
+    _finite: Tensor | None = None
 
     def __init__(
         self, params: Params, defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
@@ -232,6 +234,7 @@ class Optimizer(HookedOptimizer):
         in a :class:`ranvier.no_grad` block. Its result is returned.
         """
         loss = None
+        # An export of a training step records this call and does not execute it (export/capture.py).
         if observers and is_replaced("step", self, closure):
             return loss
         if closure is not None:
@@ -239,6 +242,7 @@ class Optimizer(HookedOptimizer):
                 loss = require_function(self._name, "closure", closure)()
         for group in self.param_groups:
             active = [p for p in group["params"] if p._grad is not None]
+            # The id may be that of a group that is gone: `fits` compares the parameters.
             plan = self._plans.get(id(group))
             if plan is None or not plan.fits(self, group, active):
                 plan = self._plans[id(group)] = Plan(self, group, active)
@@ -321,6 +325,7 @@ class Optimizer(HookedOptimizer):
             if key != "params" and key not in IGNORED:
                 settings[key] = deepcopy(value, memo)
         for key in list(group):
+            # "params" and "param_names" stay.
             if not (key in settings or key in self.defaults or key.startswith("param")):
                 del group[key]  # A schedule added this entry after the state was saved.
         group.update(settings)
@@ -358,6 +363,7 @@ class Optimizer(HookedOptimizer):
             lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
         return printable("\n".join([*lines, ")"]))
 
+    # What is left out refers to this object and its memory: plans, hooks, and `_Step` of optim/hooks.py.
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_plans", "_hooks", "_step", "step")}
 

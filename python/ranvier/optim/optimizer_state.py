@@ -243,6 +243,8 @@ class Plan:
             arrays = [state[name]._array for state, name in self.owners]
         except (KeyError, AttributeError):  # The entry is gone, or is another kind of object.
             return False
+        # The settings; the parameters and their dtypes; their classes, and whether these add the step; the
+        # dicts of the state, and the arrays in them.
         return (
             self.refresh(optimizer, group)
             and _core._are_as_before(active, self.active, self.dtypes)

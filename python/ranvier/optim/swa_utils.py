@@ -141,6 +141,7 @@ class AveragedModel(Module):
                     decay = None
                 else:
                     decay = self.multi_avg_fn.decay
+                # average_weight also adds 1 to n_averaged. Its weight is 1 at first, which copies the values.
                 _move(averages, values, _core.average_weight(self.n_averaged._array, decay))
                 bump(self.n_averaged)
             else:
@@ -261,7 +262,7 @@ class SWALR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
-        del state["anneal_func"]
+        del state["anneal_func"]  # a function, which `load_state_dict` finds again by `_anneal_strategy`
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -273,7 +274,7 @@ class SWALR(LRScheduler):
         return self.anneal_func(max(0, min(1, step / max(1, self.anneal_epochs))))
 
     def get_lr(self) -> list[float]:
-        step = self._step_count - 1
+        step = self._step_count - 1  # without the first step, which the constructor makes
         if self.anneal_epochs == 0:
             step = max(1, step)
         before = self._share(step - 1)

@@ -195,7 +195,7 @@ class Linear(Quantized):
         if not isinstance(weight, QuantizedWeight):
             weight = quantized(weight, one_of("Linear", "kind", kind, KINDS))
         layer = cls.__new__(cls)
-        super(Linear, layer).__init__()
+        super(Linear, layer).__init__()  # without Linear's constructor, which would make a weight of zeros
         n, k = weight.shape
         layer.out_features = n
         layer.in_features = k
@@ -277,7 +277,7 @@ class Embedding(Quantized):
         else:
             weight = quantized(weight, one_of("Embedding", "kind", kind, KINDS), rows)
         layer = cls.__new__(cls)
-        super(Embedding, layer).__init__()
+        super(Embedding, layer).__init__()  # as in Linear.from_weight
         n, k = weight.shape
         layer.num_embeddings = n
         layer.embedding_dim = k

@@ -113,6 +113,9 @@ class _Quantized(recurrent.Recurrent):
 
 
 class _Layers(_Quantized, recurrent.RNNBase):
+    """The base of the layers. The constructor of `nn` that runs next in the order of the bases, LSTM's or
+    GRU's, gives RNNBase the mode; it calls `_add_weights`, so `kind` is set before."""
+
     _shown = (*recurrent.RNNBase._shown, "kind", "weight_dtype?")
 
     def __init__(
@@ -202,6 +205,8 @@ class RNN(_Layers, recurrent.RNN):
 
 
 class _Cells(_Quantized, recurrent_cell.RNNCellBase):
+    """The base of the cells. As in `_Layers`, the next constructor is that of the cell of `nn`."""
+
     _shown = (*recurrent_cell.RNNCellBase._shown, "kind", "weight_dtype?")  # type: ignore[assignment]
 
     def __init__(

@@ -38,9 +38,14 @@ class LRScheduler:
     Raises TypeError for an object that is not an Optimizer, KeyError if initial_lr is missing.
     """
 
+    # PyTorch's names. `_is_initial` is True in the first step, which the constructor makes: get_lr() of some
+    # schedules (multiplicative.py, cyclic.py) then leaves the rates as they are. get_lr() of programs reads
+    # the second one.
     _is_initial = _get_lr_called_within_step = False
 
-    _consumed: ClassVar[tuple[str, ...]] = ()  # attributes that only the constructor reads
+    # Attributes from which the constructor computes others (mode_worse of mode, T_i of T_0): a later value of
+    # these alone would act in part.
+    _consumed: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -66,6 +71,7 @@ class LRScheduler:
         """Sets an attribute; one that only the constructor reads is refused once the schedule has begun."""
         own = vars(self)
         kind: Any = type(self)
+        # An argument that is no attribute is also read once. `_last_lr` is there after the first step.
         is_read_once = name in self._consumed or name not in own
         if is_read_once and "_last_lr" in own and name in _arguments_of(kind):
             raise AttributeError(
@@ -75,6 +81,7 @@ class LRScheduler:
         object.__setattr__(self, name, value)
 
     def _initial_step(self) -> None:
+        """The first step: the constructor makes it, and SequentialLR once more for its first schedule."""
         self._step_count = 0
         self._is_initial = True
         self.step()
@@ -98,6 +105,7 @@ class LRScheduler:
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: float | None = None) -> None:
+        """`step` without its count; SequentialLR calls it to begin a schedule. epoch: as of `step`."""
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
         self._get_lr_called_within_step = True  # Without it, get_lr of PyTorch programs would warn.
         try:
@@ -317,6 +325,7 @@ class ReduceLROnPlateau(LRScheduler):
         name = "ReduceLROnPlateau"
         one_of(name, "mode", mode, ("min", "max"))
         one_of(name, "threshold_mode", threshold_mode, ("rel", "abs"))
+        # Past `__setattr__`: a program may call this method, which PyTorch has, and `mode` is in `_consumed`.
         vars(self)["mode"] = mode
         self.threshold = threshold
         self.threshold_mode = threshold_mode

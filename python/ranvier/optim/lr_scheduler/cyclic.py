@@ -352,7 +352,7 @@ class CyclicLR(_WithMomentum):
             self.base_momentums = for_each_group("CyclicLR", "base_momentum", optimizer, base_momentum)
             self.max_momentums = for_each_group("CyclicLR", "max_momentum", optimizer, max_momentum)
         super().__init__(optimizer, last_epoch)
-        self.base_lrs = rates
+        self.base_lrs = rates  # in place of the groups' initial_lr, which the base class has taken
 
     def scale_fn(self, x: float) -> float:
         """The factor of the height in cycle x, or at step x."""
