@@ -23,6 +23,8 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class _LocScale(Distribution):
+    """Base of the distributions of loc + scale z, where z has a fixed distribution."""
+
     has_rsample = True
     loc: Tensor
     scale: Tensor
@@ -298,6 +300,8 @@ class MultivariateNormal(Distribution):
             )
         batch = np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2])
         self.loc, whole = expanded(mean, (*batch, n)), expanded(matrix, (*batch, n, n))
+        # An attribute hides the lazy property of its name, and the base class checks it. So scale_tril is set
+        # before; the other matrices are checked below.
         if scale_tril is not None:
             self.scale_tril = whole
         super().__init__(batch, mean.shape[-1:], validate_args)
@@ -306,7 +310,8 @@ class MultivariateNormal(Distribution):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
             setattr(self, "precision_matrix" if covariance_matrix is None else "covariance_matrix", whole)
             matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
-        self._unbroadcasted_scale_tril = matrix  # every method reads it: a subclass may compute it otherwise
+        # Every method reads it: a subclass may compute it otherwise. `expand` leaves its shape, by its name.
+        self._unbroadcasted_scale_tril = matrix
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype).unsqueeze(-1)

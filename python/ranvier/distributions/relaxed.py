@@ -18,7 +18,8 @@ from ranvier.tensors.types import ArrayLike, Shape
 
 
 class _Tempered(Distribution):
-    """A distribution with a temperature, which broadcasts with samples and does not enlarge the batch."""
+    """A distribution with a temperature, which broadcasts with samples and does not enlarge the batch: by its
+    name, the attribute is not broadcast by `expand` (base.py)."""
 
     has_rsample = True
 

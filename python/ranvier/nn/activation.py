@@ -221,7 +221,7 @@ class Sigmoid(Module):
     """
 
     def forward(self, input: TensorLike) -> Tensor:
-        return ops.sigmoid(input)
+        return ops.sigmoid(input)  # not by nn.functional: PyTorch's layer calls torch.sigmoid
 
 
 class Softsign(Module):
@@ -247,7 +247,7 @@ class Tanh(Module):
     """
 
     def forward(self, input: TensorLike) -> Tensor:
-        return ops.tanh(input)
+        return ops.tanh(input)  # as in Sigmoid
 
 
 class Tanhshrink(Module):

@@ -23,12 +23,15 @@ from ranvier.tensors.tensor import Tensor
 if TYPE_CHECKING:
     from ranvier.nn.registry import ModuleLike
 
+# For the core: the list of compiled functions that run eagerly, and what it calls when a value is read.
 _core._set_call_state(running, value_read)
 # The name under which the core keeps the recorded call of a module (`compile/repeated.py`). None as its
 # value: the module is not replayed.
 REPLAY = "_replay of ranvier"
 attach = _core._attach
 attached = _core._attached
+# A recorded call refers to its module. While Python collects garbage, the core puts such values into the
+# __dict__ of their objects, where the collector finds the cycle (cpp/bindings/tape/attached.cpp).
 gc.callbacks.append(_core._collects)
 # A module is recorded after this many seconds of calls without gradients, and at least this many calls. A
 # recording takes 1 to 6 ms, the first one of a process 60 ms.

@@ -53,7 +53,8 @@ def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
     """Leaves parameters as they are in this thread, since their values come from a file.
 
     No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: a function
-    that gets each parameter and buffer (for copies of layers, before the copy) and may raise an error.
+    that gets each parameter and buffer (for copies of layers, before the copy) and may raise an error; the
+    reader of model files counts their memory with it (serialization/models.py).
     """
     skips_before = _set.skips
     function_before = _callback.function
@@ -342,7 +343,7 @@ def _tail(u: Array, left: float, right: float) -> Array:
     solves Q(left + d) = Q(left) - u (Q(left) - Q(right)). With fall(d) = log Q(left) - log Q(left + d) this
     is fall(d) = t, which three steps of Newton's method solve: the derivative of fall is 1 / mills(left + d).
     """
-    left = min(left, 1e150)
+    left = min(left, 1e150)  # so that its square is finite
     terms = 2 + int(100 / left**2)  # The fraction converges faster the larger left is.
 
     def mills(x: Any) -> Any:

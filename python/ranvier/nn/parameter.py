@@ -117,5 +117,5 @@ class UninitializedParameter(Parameter):
 
 
 def is_lazy(param: object) -> bool:
-    """True if param is a parameter of a lazy layer before its first call."""
+    """True if param is a parameter of a lazy layer before its first call. Programs call it, as in PyTorch."""
     return isinstance(param, UninitializedParameter)

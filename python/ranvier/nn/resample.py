@@ -199,7 +199,7 @@ Factor: TypeAlias = float | Sequence[float]
 
 
 def _factor(factor: Factor | None) -> float | tuple[float, ...] | None:
-    """A scale factor, or one for each axis, as floats; 0 becomes None."""
+    """A scale factor, or one for each axis, as floats; one factor of 0 becomes None, as in PyTorch."""
     if factor is None:
         return None
     if isinstance(factor, (tuple, list)):

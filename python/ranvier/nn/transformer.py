@@ -59,6 +59,7 @@ def copies(name: str, layer: Module, count: int) -> ModuleList:
         raise TypeError(f"[{name}] got {argument} of type {type(layer).__name__}; expected a layer")
     if not 0 <= count <= MOST_LAYERS:
         raise ValueError(f"[{name}] got {count} num_layers; expected 0 to {MOST_LAYERS}")
+    # Before the copies take memory: a reader of files may refuse it, see `init.skipped`.
     for _ in range(count):
         init.copied((*layer.parameters(), *layer.buffers()))
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])

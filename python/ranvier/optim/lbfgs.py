@@ -114,6 +114,7 @@ def _bracket(
     new = evaluate(t)
     count = 1
     for tries in range(limit):
+        # From the third try on, as in PyTorch; the book compares with the point before from the second on.
         if new.f > start.f + c1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
             return [before, new], count, False
         if abs(new.slope) <= -c2 * start.slope:

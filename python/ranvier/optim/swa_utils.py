@@ -150,6 +150,7 @@ class AveragedModel(Module):
                 _copy(list(self.module.buffers()), list(model.buffers()))
 
     def _average_by(self, averages: list[Tensor], values: list[Tensor]) -> None:
+        """As `update_parameters`, by the program's function; the first call copies."""
         count = int(self.n_averaged.item())
         if count == 0:
             _copy(averages, values)
@@ -160,6 +161,7 @@ class AveragedModel(Module):
         self.n_averaged.add_(1)
 
     def _averaged(self, model: Module) -> list[Tensor]:
+        """The tensors of a model that are averaged, in a fixed order; they share the memory of the model."""
         tensors = chain(model.parameters(), model.buffers()) if self.use_buffers else model.parameters()
         return [t.detach() for t in tensors]
 

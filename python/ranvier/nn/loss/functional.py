@@ -468,4 +468,5 @@ OF_OP: dict[str, Callable[..., Tensor]] = {
     "smooth_l1": smooth_l1_loss,
     "triplet_margin": triplet_margin_loss,
 }
-"""The functions by the names of their ops, which have no obsolete arguments."""
+"""The functions by the names of their ops, which have no obsolete arguments. `ranvier.torch` reads it: its
+objects in place of the ops ask under the names of the functions (torch/torch_function/activation.py)."""

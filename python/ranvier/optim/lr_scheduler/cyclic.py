@@ -215,6 +215,7 @@ class OneCycleLR(_WithMomentum):
             require_whole("OneCycleLR", key, count)
         self.total_steps: int = math.prod(steps.values())
         number("OneCycleLR", "pct_start", pct_start, 0, 1)
+        # The two names with an underscore are PyTorch's, since state dicts have all attributes.
         self._anneal_func_type = one_of("OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
         three = truth("OneCycleLR", "three_phase", three_phase)
         self._schedule_phases = _phases(float(pct_start), self.total_steps, three)

@@ -195,7 +195,7 @@ class ConstantLR(LRScheduler):
             return self._rates()
         if self.factor:
             return self._scaled(1.0 / self.factor)
-        return self._get_closed_form_lr()
+        return self._get_closed_form_lr()  # The rate is 0, from which no factor leads back.
 
     def _get_closed_form_lr(self) -> list[float]:
         over = self.last_epoch >= self.total_iters
