@@ -75,15 +75,15 @@ bool in_pieces(const Team& team, int64_t n, const Body& body) {
   return true;
 }
 
-// Sorts n entries, read(0) ... read(n - 1), by one byte of the key after another, from the lowest to the
-// highest. e and `other` are buffers of n entries. Returns the one that holds the result, or null after an
-// interrupt.
 // Byte p of a key.
 template <class Key>
 int byte_of(Key key, int p) {
   return static_cast<int>(key >> (8 * p) & 255);
 }
 
+// Sorts n entries, read(0) ... read(n - 1), by one byte of the key after another, from the lowest to the
+// highest. e and `other` are buffers of n entries. Returns the one that holds the result, or null after an
+// interrupt.
 template <class E, class Read>
 E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   constexpr int passes = sizeof(e->key);
