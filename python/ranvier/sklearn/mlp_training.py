@@ -136,7 +136,7 @@ class MLPTraining(NetworkEstimator):
     # --- the network
 
     def _start(self, features: int, outputs: int) -> None:
-        """A new network, and the record of its training."""
+        """A new network, and the record of its training, to which `Convergence` adds each epoch."""
         self._generator = None
         self.module_ = self._make_network(features, outputs)
         self.n_layers_ = len(self._linear_layers()) + 1

@@ -88,7 +88,7 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
         "loss": loss_description,
         "loss state": loss_state,
         "optimizer": [name_of(trainer.optimizer), _order(trainer), trainer.optimizer.state_dict()],
-        "owns optimizer": vars(trainer)["_owns_optimizer"],
+        "owns optimizer": vars(trainer)["_owns_optimizer"],  # set by settings.py, not declared in `Training`
         "metrics": list(trainer.metrics),
         "own metrics": [n for n, metric in trainer.metrics.items() if METRICS.get(n) is not metric],
         "settings": settings,

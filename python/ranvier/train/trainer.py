@@ -144,6 +144,7 @@ class Trainer(checked.Settings):
     ) -> None:
         self.model = model
         self.loss = loss
+        # past the check of `Settings.optimizer`, which takes no lr and would note it as not the Trainer's own
         vars(self)["optimizer"] = checked.take_optimizer(self, optimizer, lr)
         self.on_nonfinite = on_nonfinite
         self.metrics = metrics
