@@ -22,6 +22,7 @@ from ranvier.tensors.memory import Array, native
 
 __all__ = ["default_collate", "default_convert"]
 
+Batch: TypeAlias = Sequence[Any]  # a list of samples: errors of `batch` say so (tensors/errors.py)
 CollateFunctions: TypeAlias = Mapping[Any, Callable[..., Any]]
 """{class of samples, or a tuple of classes: function}; called as `f(batch, collate_fn_map=...)`."""
 
@@ -30,7 +31,7 @@ default_collate_fn_map: dict[Any, Callable[..., Any]] = {}
 
 
 @own_error
-def default_collate(batch: Sequence[Any]) -> Any:
+def default_collate(batch: Batch) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; containers part by part.
 
     Mappings, named tuples and sequences keep their class; a tuple becomes a list, as in PyTorch. Texts stay.
