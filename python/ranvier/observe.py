@@ -39,7 +39,8 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class Observer(_core._ObserverBase):
-    """Follows what a thread computes inside ``with observer:``. A subclass has the methods that it needs.
+    """Follows what a thread computes inside ``with observer:``. A subclass has the methods that it needs:
+    recordings (tensors/recording.py), exporters (tape/calls.py), tools such as those of tape/trace.py.
 
     A method with the parameter `run` takes the place of an operation: ``run(*inputs)`` makes the operation.
     The base class, of the core, adds the observer to `observers` for the time of the block.

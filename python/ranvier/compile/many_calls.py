@@ -160,8 +160,9 @@ class ManyCalls:
 
 @dataclass
 class Call:
-    """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; end -1:
-    all."""
+    """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; end -1: all.
+
+    distributed/reduction.py divides a batch into several of them."""
 
     function: Any
     args: tuple[Any, ...]

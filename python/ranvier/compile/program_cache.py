@@ -186,7 +186,7 @@ class ProgramCache:
         """Calls of this signature run eagerly."""
         self._known[hash(key)] = _REFUSED
         for program in self.kept.get(key, ()):
-            program.grant(0)
+            program.grant(0)  # without replays left its `call` answers no call
 
     def begins_with(self) -> int:
         """The number of calls that rest when the function is new."""

@@ -271,6 +271,7 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
     if leaf._grad is None:
+        # Nothing else refers to the array, and it is no part of another one.
         is_free = sys.getrefcount(gradient) <= SOLE and type(gradient.base) is not ndarray
         if not is_free or gradient.strides != array.strides or gradient.dtype != array.dtype:
             gradient = like(array, gradient)

@@ -136,7 +136,7 @@ class Calls(Observer):
         return True
 
     def may_hold(self, array: Array) -> bool:
-        """True if the result of a call may be written to the array."""
+        """True if the result of a call may be written to the array; export/capture.py refuses parameters."""
         return True
 
     # --- values

@@ -99,7 +99,8 @@ class Function(_core._FunctionBase):
         "versions",
     )
 
-    of_element: bool = False  # True if y is a function of one input, element by element
+    # True if y is a function of one input, element by element. Forward mode (func/forward.py) asks for it.
+    of_element: bool = False
     is_view: bool = False  # True if the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     # The dtypes in which the op computes. A view always takes half floats as they are.
@@ -107,7 +108,7 @@ class Function(_core._FunctionBase):
     # True if NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
     # True if backward reads arrays that forward has computed from its inputs. Backward cannot compute them
-    # again for new memory, so it raises an error after `x.data = ...`.
+    # again for new memory, so it raises an error after `x.data = ...` (tensors/replaced.py).
     derived: bool = False
     # True if PyTorch's op does not save its result, so that a program may change the result in place before
     # backward. If forward here has saved the result, it is copied before such a change (tape/inplace.py).
@@ -137,7 +138,7 @@ class Function(_core._FunctionBase):
 
     def through_view(self, place: int) -> bool:
         """True if PyTorch saves a view of the input at this place (1, 2 ...): then `x.data = ...`, which
-        gives x other memory, does not change what backward reads."""
+        gives x other memory, does not change what backward reads. `tensors/replaced.py` asks for it."""
         return False
 
     def _op_name(self) -> str:

@@ -251,6 +251,8 @@ def _arrays(operands: tuple[Any, ...]) -> list[Array]:
 class HostedCall:
     """A function of Python that a replay calls, with the arrays that the instruction reads.
 
+    Subclasses with `run` are `_FunctionCall` here and `_NodeCall` (tape/host_nodes.py).
+
     Attributes:
         written: the indices, ascending, of those results of `run` that the instruction writes.
     """

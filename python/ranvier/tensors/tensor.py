@@ -40,7 +40,8 @@ def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
 
 
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
-    """A Tensor of the caller's array, which must not change."""
+    """A Tensor of the caller's array, which must not change: `before_writing` (views.py) copies the memory
+    before a change in place."""
     tensor = wrap(array)
     cell = tensor._cell
     cell.borrowed = True

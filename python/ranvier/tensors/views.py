@@ -40,6 +40,7 @@ ONE_OF_SEVERAL = (
     "place while gradients are recorded; expected a view of its own (select, narrow, an index), or clone()"
 )
 
+# The core makes most views, and sets these texts as `why` in their `_view`.
 _core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
 
 share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
@@ -135,7 +136,7 @@ def base_of(view: TensorSlots) -> TensorSlots | None:
 
 def view_of_several(tensor: TensorSlots, view: TensorSlots, why: str) -> None:
     """Notes that a new Tensor of the same memory, one of several that a Function made, is a view that cannot
-    be changed in place on the tape."""
+    be changed in place on the tape. nn/hooks.py calls it; the core does the same for unbind, split ..."""
     share(tensor, view)
     if tensor._view is None:
         base = ref(tensor)
