@@ -6,7 +6,11 @@ integers. ``inplace=True`` changes x and returns it; RuntimeError if x is a leaf
 in PyTorch.
 
 The declarations (`Elementwise`, ops/elementwise/op.py) give the kernel and the gradient of each
-function, and `@activation` (table.py) its properties.
+function, and `@activation` (table.py) its properties. The names of a gradient's parameters decide what it is
+called with: f, dy, the input x or the result y, or the inputs a and b; all other names are settings.
+
+Ops in variables ``_<name>_op`` are called in place of their functions (tensors/spellings.py). Those named
+``_<name>_unchecked`` are not, because their functions check the settings.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ def _hardswish_gradient(f: Operations, dy: Value, x: Value) -> Value:
 
 
 class Relu(TakesHalves):
-    takes_deferred = True  # dy may be a Deferred (layout.py)
+    takes_deferred = True  # dy may be an AtMaxima (ops/layout.py), if a max-pool follows
     saves: ClassVar = {"y": RESULT}
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
@@ -95,7 +99,7 @@ def _leaky_relu_gradient(f: Operations, dy: Value, x: Value, negative_slope: flo
 
 
 def _leaky_relu_same_slope(negative_slope: float) -> bool:
-    return negative_slope > 0
+    return negative_slope > 0  # only then y has the sign of x, from which the slope follows
 
 
 _leaky_relu_declaration = Elementwise(
@@ -137,6 +141,7 @@ def _heaviside_by_numpy(x: Array, values: Array) -> Array:
     return np.where(np.equal(x, 0), values, np.greater(x, 0))
 
 
+# Two ops of one name, between which heaviside chooses: for values in a tensor, and for one number.
 _HEAVISIDE = Elementwise(
     _heaviside_of_arrays,
     (0, _heaviside_gradient_b),
@@ -191,7 +196,7 @@ def _hardtanh_of_integers(x: Tensor, min_val: float, max_val: float) -> Tensor:
 
 
 def _hardtanh_same_slope(min_val: float, max_val: float) -> bool:
-    return True
+    return True  # y is at or beyond a limit exactly where x is, so hardtanh_ needs no copy of x
 
 
 def _hardtanh_kinks(min_val: float = -1.0, max_val: float = 1.0) -> tuple[float, float]:
@@ -369,7 +374,7 @@ class Prelu(Function):
     dtypes = Dtypes(autocast="lower")
 
     def through_view(self, place: int) -> bool:
-        return True
+        return True  # see Function: PyTorch saves a view of the weight
 
     def forward(self, x: Array, weight: Array) -> Array:
         self.x = x

@@ -6,7 +6,12 @@ compute them in floats of the default dtype. ``inplace=True`` changes x and retu
 leaf that requires gradients, as in PyTorch.
 
 The declarations (`Elementwise`, ops/elementwise/op.py) give the kernel and the gradient of each
-function, and `@activation` (table.py) its properties.
+function, and `@activation` (table.py) its properties. The names of a gradient's parameters decide what it is
+called with: f, dy, the input x or the result y; all other names are settings. Without a gradient the core's
+kernel <name>_backward computes first derivatives, and those of higher order follow from the formula.
+
+An op in a variable ``_<name>_op`` is called in place of its function (tensors/spellings.py), so its function
+must only pass its arguments on. Ops whose functions do more have other names, such as `_celu_unchecked`.
 """
 
 from __future__ import annotations
@@ -72,7 +77,8 @@ def _softsign_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy / (root * root)
 
 
-# The derivative of gelu as an op: P(Z <= x) + x p(x) for a standard normal Z with density p.
+# The derivative of gelu as an op: P(Z <= x) + x p(x) for a standard normal Z with density p. It is in TENSORS
+# alone: on arrays the kernel gelu_backward takes the place of `_gelu_gradient`, which calls it.
 def _gelu_slope_kernel(x: Array, out: Array | None) -> Array:
     return _core.gelu_backward(filled_like(1, x), x, out)
 
@@ -182,6 +188,7 @@ def _gelu_formula(x: Tensor) -> Tensor:
     return x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
 
 
+# The op takes x alone, not `approximate`. tensors/spellings.py has its name in a table, with its one operand.
 _GELU = Elementwise(
     _core.gelu,
     gradient=_gelu_gradient,
@@ -313,6 +320,7 @@ _celu_declaration = Elementwise(
     gradient=_celu_gradient,
     dtypes=FLOATS_ONLY,
 )
+# Not `_celu_op`, as calls have to go through celu, which checks alpha.
 _celu_unchecked = _celu_declaration.op("celu")
 
 
@@ -388,7 +396,7 @@ class Glu(Function):
 
     def forward(self, x: Array) -> Array:
         half = x.shape[self.axis] // 2
-        before = (slice(None),) * (self.axis % x.ndim)
+        before = (slice(None),) * (self.axis % x.ndim)  # glu has checked axis, and that its length is even
         first = (*before, slice(half))
         second = (*before, slice(half, None))
         self.x = x

@@ -1,6 +1,9 @@
 """Functions of two tensors that broadcast, element by element: remainders, angles, logic, blends.
 
 Where the dtypes differ they follow PyTorch's promotion. Raises ValueError for shapes that do not broadcast.
+
+A declaration has two gradients, of a and of b. The names of a gradient's parameters decide what it is called
+with: f, dy, the inputs a and b or the result y (`Declaration` in declaration.py). 0 is a gradient of zeros.
 """
 
 from __future__ import annotations
@@ -166,7 +169,7 @@ def _truncated_quotient(f: Operations, a: Value, b: Value) -> Value:
     return f.trunc(a / b)
 
 
-# Its slope is 0, also where the slope of a / b is infinite.
+# The formula above is for exports. On Tensors the slope is 0, also where the slope of a / b is infinite.
 TENSORS.truncated_quotient = partial(div, rounding_mode="trunc")
 
 
@@ -430,7 +433,7 @@ def addcdiv(
     >>> rv.addcdiv(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
     tensor([1.5000, 1.5000])
     """
-    if third is not None:  # addcmul(x, value, a, b)
+    if third is not None:  # addcdiv(x, value, a, b)
         value = tensor1
         tensor1 = tensor2
         tensor2 = third
@@ -450,7 +453,8 @@ def ldexp(input: TensorLike, other: TensorLike) -> Tensor:
     if not is_floating(other):
         input = floating(input, "ldexp")
         other = as_tensor("ldexp", other).to(input.dtype)
-    # With larger exponents the result is 0 or infinite for every x, so that they are clipped.
+    # With larger exponents the result is 0 or infinite for every x, so that they are clipped. Numbers of
+    # float32 go from 2^-149 to 2^128, those of float64 from 2^-1074 to 2^1024.
     if result_dtype(input, other) == F32:
         most = 300
     else:

@@ -98,7 +98,8 @@ TENSORS.minimum_backward = _constant_slope(_core.minimum_backward)
 
 @differentiable_backward()
 class AtLeast(TakesHalves):
-    """y = max(x, low); where x and low are equal, x gets the gradient"""
+    """y = max(x, low); where x and low are equal, x gets the gradient. The saved arrays are only compared, so
+    the decorator names none; the same below."""
 
     compare: Any = _core.ge
     reverse: Any = _core.lt
@@ -227,6 +228,7 @@ def clamp(input: TensorLike, min: TensorLike | None = None, max: TensorLike | No
     """
     if min is None and max is None:
         raise OpError("[clamp] got neither min nor max; expected at least one limit")
+    # the two most common calls first
     if type(min) in _NUMBER_OR_NONE and type(max) in _NUMBER_OR_NONE and is_floating(input):
         if min is None:
             min = -math.inf
@@ -268,6 +270,8 @@ def _clamp(x: Any, low: Any, high: Any) -> Tensor:
     if low is None:
         return _AT_MOST(x, high)
     dtypes = {operand._array.dtype for operand in (x, low, high) if isinstance(operand, Tensor)}
+    # Two ops give the same values as Between in any dtypes. They differ in the gradients at equal values, so
+    # a result that has a gradient is computed again.
     if len(dtypes) > 1 or not dtypes <= {F32, F64}:
         y = _AT_MOST(_AT_LEAST(x, low), high)
         if not y.requires_grad or not is_floating(y):

@@ -64,6 +64,7 @@ def _result(declaration: Declaration, arguments: Sequence[Any], settings: Sequen
         dtype = default.dtype
     elif declaration.of_integers is not None and dtype.kind in "iu":
         return declaration.of_integers(as_tensor(declaration.name, operands[0]), *settings)
+    # Nodes of one operand take half floats themselves (`_dtypes_of_node` in node.py); those of two do not.
     if dtype.kind == "f" and declaration.node is not None and len(operands) == 1:
         return declaration.node(*settings).apply(cast(operands[0], dtype))
     if dtype in HALVES and declaration.dtypes.halves != "own":
@@ -96,11 +97,11 @@ def _in_float32(operands: Sequence[Tensor | Number], dtype: np.dtype[Any]) -> li
     wide: list[Tensor | Number] = []
     for x in operands:
         if isinstance(x, Tensor):
-            if x.ndim:
+            if x.ndim:  # rounded to the half float first, as in PyTorch; one without dimensions is a number
                 x = x.to(dtype)
             x = cast(x, F32)
         wide.append(x)
-    if not _has_tensor(wide):
+    if not _has_tensor(wide):  # numbers alone, while the default dtype is a half float
         wide[0] = cast(wide[0], F32)
     return wide
 

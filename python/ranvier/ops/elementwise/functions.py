@@ -3,6 +3,9 @@
 The errors of exp, expm1, log, log1p, sin and cos are at most 2 units in the last place (ulp). Integers become
 floats of the default dtype, as in PyTorch, except that abs, sign, round and square keep them. Outside its
 domain a function gives nan or inf without a warning.
+
+The names of a gradient's parameters decide what it is called with: f, dy, the input x or the result y
+(`Declaration` in declaration.py).
 """
 
 from __future__ import annotations
@@ -83,6 +86,7 @@ def cos(input: TensorLike) -> Tensor:
     return _cos_op(input)
 
 
+# backward_kernel, of exp and log: the core has no kernel for these gradients alone; mul and div compute them.
 def _exp_gradient(f: Operations, dy: Value, y: Value) -> Value:
     return f.mul(dy, y)
 
@@ -235,6 +239,7 @@ def square(input: TensorLike) -> Tensor:
 absolute = abs
 
 
+# Not `_round_op`, as calls with decimals have to go through round.
 _ROUND = Elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
 
 
@@ -408,7 +413,7 @@ _SPECIAL_POWERS: dict[float, Callable[[], Function]] = {
 
 
 def _power_node(exponent: float) -> Function:
-    """The node of x^exponent: square, sqrt or reciprocal where it is one of these."""
+    """The node of x^exponent: square, sqrt or reciprocal where it is one of these. x has floats."""
     if exponent in _SPECIAL_POWERS:
         return _SPECIAL_POWERS[exponent]()
     return PowNumber(exponent)

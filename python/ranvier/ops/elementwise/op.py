@@ -28,7 +28,7 @@ from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
 
 DECLARATIONS: dict[str, Elementwise] = {}
-"""The declarations by the names of their ops."""
+"""The declarations by the names of their ops; of several with one name (heaviside, clamp) the first."""
 
 
 class Elementwise(Declaration):
@@ -37,7 +37,7 @@ class Elementwise(Declaration):
 
     The public function stands below it and calls the op. The op is the variable ``_<name>_op`` of the
     function's module: `tensors/spellings.py` looks it up there, so that calls without ``out`` and ``inplace``
-    go to it directly.
+    go to it directly. So a function that checks or converts its arguments keeps its op under another name.
 
     >>> import ranvier as rv
     >>> _cube_op = Elementwise(numpy=lambda x: x**3, gradient=lambda f, dy, x: dy * (3.0 * x * x)).op("cube")
@@ -54,7 +54,7 @@ class Elementwise(Declaration):
             self.node = node_of(self)
         DECLARATIONS.setdefault(name, self)
         in_python = partial(compute, self)
-        if self.settings:
+        if self.settings:  # only ops of one operand have settings
             kernel: Any = self.kernel  # may be None: then the core leaves all calls to in_python
             self.call = by_kernel(kernel, self.node, floats=True, name=name)(in_python)
             return self.call

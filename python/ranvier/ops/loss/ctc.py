@@ -31,20 +31,25 @@ class CTC(Function):
 
     dx = exp(x) - (the share of the paths that have the class at the step). The kernel of forward computes dx,
     too, if it is needed.
+
+    Inputs: x (t, n, c); labels, rows (n, s) of `_rows`; lengths and sizes (n), those of the inputs and of the
+    targets. blank is one of the classes (`_rows` checks it).
     """
 
     def __init__(self, blank: int, zero_infinity: bool) -> None:
         self.blank = blank
+        # the gradient of a sample whose loss is infinite
         self.at_infinity = 0.0 if zero_infinity else math.nan
 
     def forward(self, x: Array, labels: Array, lengths: Array, sizes: Array) -> Array:
+        # exp keeps the memory order of x, but the kernel takes a C-contiguous dx.
         if x.flags.c_contiguous or not self.needs[0]:
             dense = x
         else:
             dense = _core.copy(x, False)
         self.dx: Any = None
         if self.needs[0]:
-            self.dx = _core.exp(dense, None)
+            self.dx = _core.exp(dense, None)  # the kernel subtracts the shares from it, in place
         return _core.ctc_loss(x, labels, lengths, sizes, self.blank, self.at_infinity, self.dx)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:

@@ -21,7 +21,10 @@ __all__ = ["from_dlpack", "to_dlpack"]
 
 class _Source:
     """The object that NumPy reads, around another library's tensor, or around a bare capsule of CPU
-    memory."""
+    memory.
+
+    np.from_dlpack calls `__dlpack__`, which sets `is_bfloat16`, and may call `__dlpack_device__`.
+    """
 
     def __init__(self, tensor: Any) -> None:
         self.tensor = tensor
@@ -38,7 +41,7 @@ class _Source:
 
     def __dlpack_device__(self) -> Any:
         if self.is_bare:
-            return (1, 0)
+            return (1, 0)  # (kDLCPU, device 0): a capsule cannot be asked
         return self.tensor.__dlpack_device__()
 
 
@@ -71,7 +74,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     try:
         array = np.from_dlpack(source)
         if array.dtype.kind == "b":
-            array = bools(array.view(np.uint8))
+            array = bools(array.view(np.uint8))  # a copy if it has other bytes than 0 and 1
         if source.is_bfloat16:
             array = array.view(BF16)
         return from_numpy(array)
