@@ -115,7 +115,7 @@ class DifferentiatedCall:
         if self.records_derivatives and x._requires_grad:
             new = cut(x)
         else:
-            new = wrap(x._array, requires_grad=True)
+            new = wrap(x._array, requires_grad=True)  # a leaf, which `_leads_out` counts as inside the block
             new._cell = x._cell  # the same count of changes: backward notices a change of x in place
         if not self.keeps_class or not is_of_program(type(x)):
             return new

@@ -45,7 +45,7 @@ Rows: TypeAlias = Tensor | None
 Rule: TypeAlias = Callable[..., Any]
 """A forward rule, as the module's docstring says; of a node with several outputs it returns several rows."""
 
-RULES: dict[type[Function], Rule] = {}  # filled by forward_rules.py
+RULES: dict[type[Function], Rule] = {}  # filled by forward_rules.py, which forward_call.py imports
 
 
 # --- what rows are
@@ -405,6 +405,7 @@ def _usable_copy(node: Function) -> Any:
     """A copy of a node of the tape, with what the node has saved. It stays usable when the node is
     released."""
     copy = copy_of(node)
+    # The slots, which copy_of leaves empty but for `needs`. `check_saved` reads versions and changes.
     copy.released = False
     copy.hooks = None
     copy.outputs = 1

@@ -203,7 +203,7 @@ def _push_product(
     tb: Rows,
 ) -> Tensor:
     """The rows of op(a, b), for an op that is linear in a and in b: op(ta, b) + op(a, tb), and the terms with
-    both ta and tb, which `algebra.add_mixed_terms` adds.
+    both ta and tb, which `algebra.add_mixed_terms` adds. At least one of ta and tb is given.
 
     a, b: functions that return the values, called only if these are needed. op must accept rows as operands,
         too.

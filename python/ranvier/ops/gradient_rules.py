@@ -43,7 +43,7 @@ class Map(TakesHalves):
     """
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
-        # both functions read `saved`
+        # Both functions read `saved`. It is an attribute so that `check_saved` finds its arrays.
         self.there = there
         self.back = back
         self.saved = saved
@@ -181,7 +181,7 @@ def _by_maps(
             constant_in = [saved_input(node, 0, np.broadcast_to(zero, shape(node, dy)))]
         pairs = maps(copy, dy._array.dtype)
         saved = list(vars(copy).values())
-        gradients: list[Tensor | None] = [None] * len(node.edges)
+        gradients: list[Tensor | None] = [None] * len(node.edges)  # further inputs, as indices, have none
         for i, (there, back) in enumerate(pairs):
             if node.needs[i]:
                 gradients[i] = mapped(node, dy, back, there, saved, *constant_in)
@@ -235,7 +235,8 @@ def recomputed(
     rule runs it again and differentiates it.
 
     The function gets the node and the Tensors of the node's inputs. names: the attributes in which the node
-    has saved the arrays of its inputs; or ``saved(node)`` gives these arrays.
+    has saved the arrays of its inputs; or ``saved(node)`` gives these arrays. Either has the order of the
+    inputs, from the first one on.
     """
 
     def register(forward: F) -> F:

@@ -66,6 +66,7 @@ def widening(adds: F) -> F:
 
 class AtMaxima(Deferred):
     """The gradient of the input of a max-pool over windows that do not overlap: dy at each window's maximum.
+    `WindowedMaxPool.backward` (image/pooling.py) makes it.
 
     The backward of a ReLU before the pool sets dy to 0 where the maximum is not positive (`behind_relu`). The
     backward of a convolution before the ReLU reads the gradient at the maxima only
@@ -109,7 +110,9 @@ class Parts(Deferred):
     """The gradient of a tensor x of which parts x[key] were taken: 0, plus the gradient of each part at its
     place.
 
-    The gradients are added in the order in which they came. parts: (key, gradient of the part).
+    The gradients are added in the order in which they came. parts: (key, gradient of the part). Getitem
+    (shape/index.py) makes one for each x[key]. `joins`: the tape adds several by `plus` and `added_to`, and
+    makes an array of the sum before any node gets it.
     """
 
     __slots__ = ("channels_last", "parts", "shape")
@@ -127,7 +130,7 @@ class Parts(Deferred):
         return self
 
     def array(self) -> Array:
-        if len(self.parts) > 1 and not self.channels_last:
+        if len(self.parts) > 1 and not self.channels_last:  # joined arrays are in C order
             joined = self._joined()
             if joined is not None:
                 return joined
@@ -155,6 +158,7 @@ class Parts(Deferred):
         slices.sort(key=lambda of: of[0])
         axis = slices[0][0][0]
         ends = [end for (_, _, end), _ in slices]
+        # (axis, begin) that each part must have: of the first axis, from where the part before it ends
         follow = [(axis, begin) for begin in (0, *ends[:-1])]
         if [place[:2] for place, _ in slices] != follow or ends[-1] != self.shape[axis]:
             return None
@@ -174,5 +178,6 @@ def _slice(key: tuple[Any, ...], dy: Array, shape: tuple[int, ...]) -> tuple[Any
     if type(key[-1]) is int:
         begin = key[-1] % shape[axis]
         return (axis, begin, begin + 1), np.expand_dims(dy, axis)
+    # anything but a slice (None, an array) counts as step 0, which is refused below
     begin, end, step = key[-1].indices(shape[axis]) if type(key[-1]) is slice else (0, 0, 0)
     return ((axis, begin, max(begin, end)) if step == 1 else None), dy

@@ -155,6 +155,7 @@ class Ops(SimpleNamespace):
     at their first use, because their modules import this one."""
 
     def __getattr__(self, name: str) -> Any:
+        # A formula comes before the op of its name; a name given to the constructor or set later before both.
         formula = FORMULAS.get(name)
         if formula:
             op = partial(formula, self)
@@ -243,11 +244,12 @@ def differentiable_backward(**saves: int) -> Callable[[FunctionClass], FunctionC
 
     saves: the attributes in which forward saves arrays, and what these are: FIRST_INPUT, SECOND_INPUT (or the
     index of another input) or RESULT. On Tensors, backward reads them with their history. All other
-    attributes are read as they are: shapes, settings, and arrays that are only compared.
+    attributes are read as they are: shapes, settings, and arrays that are only compared. A saved array that
+    is left out here counts as a constant: second derivatives by it are missing, without an error.
     """
 
     def enter(function: FunctionClass) -> FunctionClass:
-        function.saves = saves
+        function.saves = saves  # find_rule in func/forward.py reads it, too: {} means a constant slope
         view_of = _view(function, saves)
         backward: Any = function.backward
 

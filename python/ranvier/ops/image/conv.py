@@ -72,6 +72,7 @@ class Convolution(Function):
     def backward(self, dy: Value | AtMaxima, f: Operations = KERNELS) -> Gradients:
         if isinstance(dy, AtMaxima):
             return self._backward_at_maxima(dy)
+        # a kernel of the core, or for create_graph `_gradients` below, which has its name in TENSORS
         gradients = getattr(f, self.gradients)
         if not self.single:
             return gradients(dy, self.x, self.w, *self.geometry, *self.needs)
@@ -81,6 +82,7 @@ class Convolution(Function):
     def _backward_at_maxima(self, dy: AtMaxima) -> Gradients:
         """backward for a gradient dy that is 0 except at the maxima of a pool (ops/layout.py). The kernel for
         it sums over the maxima only; it has no float64, and one group."""
+        # Only conv1d and conv2d set takes_deferred, so geometry has their order.
         stride, padding, dilation, groups = self.geometry
         if dy.dy.dtype == "float64" or groups != 1:
             return self.backward(dy.array())

@@ -117,6 +117,7 @@ class WindowedMaxPool(MaxPool):
         outs = dy.shape[2 - self.single :]
         extents = self.shape[2:]
         fits = all(0 < n * out <= extent for n, out, extent in zip(sizes, outs, extents, strict=False))
+        # `where` has bytes for windows of up to 256 places, which the kernels for AtMaxima read
         if fits and self.where.dtype == "uint8":
             return sizes
         return None

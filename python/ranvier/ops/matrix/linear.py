@@ -40,6 +40,7 @@ class Linear(Function):
     dtypes = Dtypes(halves="own", autocast="lower")
 
     def through_view(self, place: int) -> bool:
+        # see Function: true for the bias, and unless x is a matrix for the weight
         return place == 2 or self.x.ndim != 2
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:

@@ -85,7 +85,7 @@ class Recurrent(Function):
         if True in self.needs:
             # In a function, so that a change of them is no error for backward: only create_graph reads them.
             self.others = lambda: Others(h0, c0, b_ih, b_hh)
-        self.kept = gates, candidate, h_before, c_before
+        self.kept = gates, candidate, h_before, c_before  # as recurrent_backward takes them
         if c_n is None:
             return (y, h_n)
         return (y, h_n, c_n)

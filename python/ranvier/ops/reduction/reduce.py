@@ -272,6 +272,7 @@ def _added_up(
             return Sum(axes, keepdims, name == "mean").apply(input)
         return _numpy(np.sum, input, axes, keepdims)
 
+    # ufunc: what the core runs on integers and bools, in the dtype with this NumPy number, from `initial` on
     return _core._reduction(in_python, kernel, ufunc, False, dtype, initial, name)
 
 

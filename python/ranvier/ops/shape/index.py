@@ -43,7 +43,8 @@ from ranvier.tensors.types import ArrayLike, Index, Key, Shape, TensorLike
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
-_MOVED = frozenset("fdilqeE")  # NumPy's codes of the dtypes that the kernels move
+# NumPy's codes of the dtypes that the kernels move: f d floats, i l q integers, e float16, E bfloat16
+_MOVED = frozenset("fdilqeE")
 
 
 class Getitem(Function):
@@ -67,7 +68,7 @@ class Getitem(Function):
 
 def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Array:
     """x at the rows along an axis. index: the rows, with 1 or x.ndim dimensions. from_0: negative rows
-    raise."""
+    raise, by the kernel; np.take would count them from the end."""
     if x.dtype.char in _MOVED:
         return _core.gather(x, index, axis, None, from_0)
     if from_0:
@@ -269,7 +270,7 @@ def _picked(x: Tensor, key: Key) -> Tensor:
     parts = tuple_of(key)
     if parts is not key:
         return getitem(x, parts)
-    if is_written():
+    if is_written():  # the call is recorded for a file
         row = _without_first_number(x, key)
         if row is not None:
             return getitem(row.tensor, row.key)
@@ -443,7 +444,8 @@ def index_select(input: TensorLike, dim: int, index: ArrayLike) -> Tensor:
 
 
 def require_from_0(name: str, index: ArrayLike, size: int = 2**53) -> None:
-    """Raises IndexError unless all indices are in 0 ... size - 1, as PyTorch for these ops."""
+    """Raises IndexError unless all indices are in 0 ... size - 1, as PyTorch for these ops. Without a size
+    (2**53, which no axis has) only negative indices raise."""
     places = index_array(name, index)
     if not places.size or _core.inside(in_dtype(places, _I64), 0, size - 1):
         return

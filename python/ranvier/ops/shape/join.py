@@ -42,6 +42,7 @@ class Concatenate(TakesHalves):
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         ndim = dy.ndim
         axis = self.axis
+        # KERNELS has `split` below, TENSORS the op of this name. Both take a list of sizes.
         parts = f.split(dy, [shape[axis] for shape in self.shapes if len(shape) == ndim], axis)
         if len(parts) == len(self.shapes):
             return parts

@@ -111,7 +111,7 @@ linear_rule(Repeat)
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     """x repeated as often as `times` says, along as many dimensions, of which x may lack leading ones."""
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
-    if math.prod(times) >= 2**48:
+    if math.prod(times) >= 2**48:  # more elements than any memory has
         raise TooLarge
     split: list[int] = []
     wide: list[int] = []

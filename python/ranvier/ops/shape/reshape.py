@@ -69,7 +69,7 @@ class Permute(Function):
     def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
 
-    forward = Function._permuted
+    forward = Function._permuted  # in the core
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         inverse = [0] * dy.ndim
@@ -88,7 +88,7 @@ class Expand(Function):
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.target = shape
 
-    forward = Function._expanded
+    forward = Function._expanded  # in the core; it sets `shape`
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.sum_to(dy, self.shape)
@@ -426,11 +426,11 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         # The chains of x's views begin at its old shape. A step from the new shape back to it is put before
         # them.
         if views:
-            if function in (t, transpose):
+            if function in (t, transpose):  # which are their own inverses
                 before = function(x, *args, **settings)
             else:
                 before = reshape(x, shape)
-            back = before._view[1][-1]  # type: ignore[index]
+            back = before._view[1][-1]  # type: ignore[index]  # the last step of its chain (tensors/views.py)
             for view in views:
                 base, chain, why = view._view
                 view._view = base, (back, *chain), why

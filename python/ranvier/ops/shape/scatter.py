@@ -34,7 +34,8 @@ class Scatter(Function):
         self.add = add
 
     def forward(self, x: Array, index: Array, src: Array) -> Array:
-        # As in PyTorch, index may be smaller than x and src. What lies beyond it in both is not used.
+        # As in PyTorch, index may be smaller than x and src. What lies beyond it in both is not used. True as
+        # the kernel's last argument: negative indices raise.
         self.shape, self.index, self.src_shape = x.shape, index, src.shape
         x = _with_dimension(x)
         src = _with_dimension(src)
@@ -129,6 +130,7 @@ def _put_or_added(x: Array, dim: int, index: Array, src: Array, combine: str | N
     return _core.scatter(x, index, src, dim, combine == "add", None, True)
 
 
+# takes=5: the kernel gets all arguments but `name`. combine: None writes, "add" adds, "multiply" multiplies.
 @by_kernel(_put_or_added, takes=5)
 def _scatter(
     x: TensorLike, dim: int, index: ArrayLike, src: TensorLike, combine: str | None, name: str
@@ -208,7 +210,7 @@ def index_add(
 
 
 def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float) -> Array:
-    fits = index.ndim == 1 and alpha == 1
+    fits = index.ndim == 1 and alpha == 1  # with another alpha `source` is multiplied first, in Python
     if fits:
         return _core.scatter(x, index, source, dim, True, None, True)
     return NotImplemented

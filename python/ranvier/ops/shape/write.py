@@ -102,6 +102,7 @@ def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
 
 
 def _scattered(x: Array, at: int, rows: Array, source: Array) -> Array:
+    # add=False, out=None, from_0=True
     return _core.scatter(x, rows, source, at, False, None, True)
 
 
@@ -227,6 +228,8 @@ def index_put(input: TensorLike, indices: Any, values: TensorLike, accumulate: b
             y = input.clone()
             y[key[0] if len(key) == 1 else key] = values
             return watched(y, *indices)
+        # If arrays index the first n dimensions and the others are whole, these n become one, and index_add
+        # adds rows. With other keys the values are added at the flat positions of their elements.
         picks = picks_of(key, input.shape)
         n = len(picks.axes)
         if picks.basic.count(slice(None)) == len(picks.basic) and picks.axes == tuple(range(n)):
@@ -424,7 +427,8 @@ class ScatterReduce(Function):
             if self.reduce == "prod":
                 dx, dvalues = self._of_product(dy, y, own)
             else:
-                # Where y is NaN, all gradients are NaN, as in PyTorch.
+                # Where y is NaN, all gradients are NaN, as in PyTorch. kept: y at the place of each value.
+                # mine and hit are true for the elements of x and for the values that share the gradient.
                 lost = y != y
                 kept = self._read(y)
                 mine = own & ((x == y) | lost)
@@ -445,6 +449,8 @@ class ScatterReduce(Function):
         values = self.values
         none = values == 0
         empty = own & (x == 0)
+        # Without a factor 0 the other factors are y / x. Else zeros counts the factors 0 of each place, and
+        # rest is the product of its other factors.
         if not (none.any() or empty.any()):
             return np.where(own, dy * (y / x), 0), self._read(dy) * (self._read(y) / values)
         zeros = self._added(empty, none)
