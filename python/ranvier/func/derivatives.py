@@ -91,6 +91,7 @@ def vjp(func: _Function, *primals: TensorTree, has_aux: bool = False) -> Any:
         aux = call.run(func, call.inputs, None, has_aux)
         value = call.release_outputs()
 
+    # f runs after the block of `call`, whose tape is still there; recording is then as the caller has set it.
     def f(cotangents: TensorTree, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         vs = call.require_vectors(cotangents, call.ys, "the outputs", call.outputs)
         if create_graph is None:

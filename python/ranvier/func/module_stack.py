@@ -73,7 +73,7 @@ class Stack(Module):
     def train(self, mode: bool = True) -> Stack:
         for member in self._members:
             member.train(mode)
-        for layer in self.modules():
+        for layer in self.modules():  # not by train(), which a _Layer refuses
             layer.training = bool(mode)
         return self
 

@@ -204,7 +204,7 @@ def _every(x: Tensor, slices: list[slice], axis: int, value: Tensor) -> Tensor:
     """As `_joined`, where the slice of this axis has steps."""
     n = x.shape[axis]
     taken = np.arange(n)[slices[axis]]
-    place = np.zeros(n, np.int64)
+    place = np.zeros(n, np.int64)  # the row of the region for each index that is taken
     place[taken] = np.arange(len(taken))
     is_taken = np.zeros(n, bool)
     is_taken[taken] = True
@@ -227,6 +227,8 @@ def _with_elements(x: Tensor, parts: Sequence[Any], value: Tensor) -> Tensor:
         return _masked(x, arrays[0], axes[0], value)
     if len(arrays) == 1 and arrays[0].ndim == 1:
         return _along(x, arrays[0], axes[0], value)
+    # lead: how many of the other axes come before the picked dimensions in x[parts]: those before the arrays,
+    # or none if the arrays are not neighbours.
     lead = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
     others = [at for at in range(x.ndim) if at not in axes]
     order = [*axes, *others]
@@ -239,6 +241,7 @@ def _with_elements(x: Tensor, parts: Sequence[Any], value: Tensor) -> Tensor:
     source = value.expand(made).permute(
         *range(lead, lead + len(shape)), *range(lead), *range(lead + len(shape), len(made))
     )
+    # x and the value with the picked dimensions first, as one
     flat = x.permute(*order).reshape(count, *rest)
     source = source.reshape(math.prod(shape), *rest)
     places = rows.reshape(-1, *[1] * len(rest)).expand(source.shape)
@@ -252,6 +255,8 @@ def _along(x: Tensor, array: Any, axis: int, value: Tensor) -> Tensor:
     rows = _flat_index([array], [n], array.shape)
     count = array.size
     region = _filled(index_select(x, axis, rows), value)
+    # for each index along the axis: whether it is written, and the row of the region that it gets, of several
+    # the last
     is_taken = scatter(wrap(keep(np.zeros(n, np.int64))), 0, rows, wrap(keep(np.ones(count, np.int64))))
     place = scatter(wrap(keep(np.zeros(n, np.int64))), 0, rows, wrap(keep(np.arange(count))))
     mask = _trailing(is_taken.eq(1), x.ndim - axis - 1)

@@ -35,7 +35,8 @@ from ranvier.tensors.types import TensorLike
 
 class Later:
     """A descriptor for a method whose module is not loaded yet. The first use loads the module, and puts the
-    method itself in this place in Tensor."""
+    method itself in this place in Tensor. Guards of compiled steps and the satellite `torch` recognize it by
+    its class."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module = module

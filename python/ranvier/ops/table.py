@@ -292,6 +292,7 @@ def _module_of_each(table: dict[str, Names]) -> dict[str, str]:
     return modules
 
 
+# Function -> its module, for ops/__init__.py and nn/functional.py, which load it when the name is used first.
 LATER = _module_of_each(WITH_LAYERS | AT_FIRST_USE)
 FUNCTIONAL_OF = _module_of_each(FUNCTIONAL)
 

@@ -117,7 +117,7 @@ def _of_unequal_sizes(x: Tensor, scale_factor: Factors) -> Factors:
         return scale_factor  # The kernel raises the error.
     changed = []
     for n, factor in zip(axes, factors, strict=True):
-        if n <= n * factor < n + 1:
+        if n <= n * factor < n + 1:  # the new length, floor(n factor), is n
             factor = 1.0
         changed.append(factor)
     return tuple(changed)

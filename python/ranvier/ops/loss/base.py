@@ -97,7 +97,7 @@ def _dtype_of(x: object) -> np.dtype[Any] | None:
 
 class Shapes:
     """A setting. broadcast: whether losses broadcast x and target, with a warning, as in PyTorch; the
-    satellite `torch` sets it."""
+    satellite `torch` sets it when this module is loaded (`extension.loaded` at the end)."""
 
     broadcast = False
 

@@ -137,6 +137,8 @@ def drawn_by_key(
     return _filled(name, x, None, draw)
 
 
+# takes=4: the kernel gets normal, a, b and the memory of the state, from which it takes the next key. So
+# drawn_by_key, which draws its key itself, does not use the state.
 _drawn_by_core = into(_core._fill_random, takes=4)(drawn_by_key)
 
 
@@ -238,7 +240,7 @@ def random_(
     kind = x.dtype
     whole = low == 0 and to is None
     if to is None and kind.kind == "f":
-        to = round(2 / finfo(kind).eps) + 1
+        to = round(2 / finfo(kind).eps) + 1  # all whole numbers up to 2 / eps are exact
     elif to is None and kind == np.bool_:
         to = 2
     elif to is None:
@@ -281,7 +283,7 @@ def bernoulli(input: TensorLike, p: float | None = None, *, generator: Generator
     out = filled_like(None, input._array)
     try:
         philox.bernoulli(draw, limit, out)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # the core cannot draw from this generator, or into this dtype
         dtype = F64 if limit.dtype == F64 else F32
         values = draw.random(input.shape, dtype)
         out = np.asarray(values < limit).astype(input.dtype)

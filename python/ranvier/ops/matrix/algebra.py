@@ -38,6 +38,7 @@ def _plus(x: TensorLike, a: Tensor, b: Tensor, beta: float, alpha: float) -> Ten
     """beta x + alpha a b; for half floats the sum is computed in float32 and rounded once."""
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
+        # The product has this factor already. `_sum` gets alpha / scale, which is 1, or 0 for alpha 0.
         scale = 1 if alpha == 0 else alpha
         x = as_tensor("addmm", x)
         return rounded(_sum(single(x), WideMatmul(scale).apply(a, b), beta, alpha / scale), own)
@@ -391,6 +392,7 @@ def renorm(input: TensorLike, p: float, dim: int, maxnorm: float) -> Tensor:
         raise OpError(f"[renorm] got maxnorm {maxnorm}; expected a number >= 0")
     others = tuple(d for d in range(input.ndim) if d != at)
     size = norm(input, p, others, True)
+    # 1e-7 is PyTorch's
     return mul(input, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
 
 

@@ -51,7 +51,7 @@ class SolveTriangular(Function):
     """y = A^-1 b for a triangle A; db = A^-T dy, dA = -db y^T in the triangle of A, or with `whole`
     everywhere"""
 
-    by_numpy = True  # NumPy computes it, not the core
+    by_numpy = True  # NumPy moves right sides before and after the kernel's call (`_substituted`)
     backward = by_rule
 
     def __init__(self, name: str, upper: bool, unit: bool = False, whole: bool = False) -> None:

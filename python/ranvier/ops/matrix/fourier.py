@@ -100,7 +100,7 @@ class FourierByNumPy(Fourier):
 
     by_numpy = True  # NumPy computes it, not the core
     transform = staticmethod(_by_numpy)
-    forward = Fourier.forward
+    forward = Fourier.forward  # in this class itself, where tape/host_nodes.py looks for it
 
 
 def _adjoint(node: Fourier, dy: Array) -> Array:

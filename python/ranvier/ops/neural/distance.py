@@ -137,6 +137,7 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
             x1 = broadcast_to(x1, (*lead, *x1.shape[-2:]))
             x2 = broadcast_to(x2, (*lead, *x2.shape[-2:]))
         return Distances(p).apply(x1, x2)
+    # several dtypes, or integers: the kernel takes floats of one dtype
     return Distances(p).formula(x1, x2)
 
 

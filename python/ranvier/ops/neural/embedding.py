@@ -66,7 +66,7 @@ class Bag(Function):
 
     def __init__(self, *settings: Any) -> None:
         *self.settings, self.scale_grad_by_freq = settings  # mode, include_last_offset, padding_idx
-        self.is_apart = self.scale_grad_by_freq
+        self.is_apart = self.scale_grad_by_freq  # as of Embedding
 
     def forward(self, weight: Array, scale: Array | None, index: Array, offsets: Array | None) -> Array:
         self.weight = weight
@@ -91,6 +91,7 @@ class Bag(Function):
             value_read("embedding_bag's gradient of a gradient", self.offsets)
             ends = np.append(self.offsets, self.index.size)[1 : count + 1]
             bags = np.repeat(np.arange(count), ends - self.offsets[:count])
+        # -1, which no index is: no row is padding
         kept = np.flatnonzero(self.index.reshape(-1)[: len(bags)] != (-1 if padding is None else padding))
         bags = bags[kept]
         shares = np.ones((len(bags), 1), self.y.dtype)

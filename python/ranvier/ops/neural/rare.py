@@ -196,6 +196,7 @@ def embedding_bag(
     return _bags(input, weight, offsets, per_sample_weights, *settings, scale_grad_by_freq)
 
 
+# takes=7: the kernel gets all arguments but the last, scale_grad_by_freq, which concerns backward only.
 @by_kernel(_core.embedding_bag, takes=7)
 def _bags(
     input: TensorLike,

@@ -115,6 +115,7 @@ def sort(
     return _ordered(input, dim, descending, "sort")
 
 
+# takes=3: the kernel gets all arguments but `name`, which is for errors.
 @by_kernel(_core.sort, floats=True, result=ValuesIndices, takes=3)
 def _ordered(input: TensorLike, dim: int, descending: bool, name: str) -> ValuesIndices:
     input, at, length = _along(name, input, dim)
@@ -159,6 +160,7 @@ def topk(
     return _greatest(input, dim, largest, k)
 
 
+# The kernel's arguments are (x, axis, descending, count): `largest` is descending, and k is the count.
 @by_kernel(_core.sort, floats=True, result=ValuesIndices, name="topk")
 def _greatest(input: TensorLike, dim: int, largest: bool, k: int) -> ValuesIndices:
     input, at, length = _along("topk", input, dim)

@@ -98,7 +98,7 @@ class RunningExtreme(Sort):
     """(y, i): the greatest or least element so far along one axis, and the last place where it is"""
 
     def __init__(self, axis: int, greatest: bool) -> None:
-        super().__init__(axis, greatest, 0, 0)
+        super().__init__(axis, greatest, 0, 0)  # Sort's places first and last are not used
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         self.length = x.shape[self.axis]

@@ -280,7 +280,7 @@ class Unfold(Function):
     def __init__(self, place: tuple[int, int, int]) -> None:
         self.place = place  # dimension, size, step
 
-    forward = Function._windows
+    forward = Function._windows  # in the core: it reads `place`, and sets `shape` to the shape of x
 
     @widening
     def backward(self, dy: Array) -> Array:
@@ -307,6 +307,7 @@ def overlapped(x: Array, step: int, length: int) -> Array:
 
 
 linear_rule(Unfold)
+# The core makes this node if x needs a gradient. True: the class is Unfold (False: Diagonal).
 _core._set_placed(Unfold, True)
 
 
@@ -329,6 +330,7 @@ class AsStrided(Function):
     PyTorch.
 
     size, stride: of y, in elements. first: the place of y's first element in the memory, in elements.
+    by_memory: that places are counted in memory, not in x; writes to views (tape/inplace.py) ask for it.
     """
 
     is_view = by_memory = True

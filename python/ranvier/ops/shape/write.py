@@ -371,7 +371,7 @@ class ScatterReduce(Function):
     at: the dimension. include_self: whether the element of x at the place takes part, too.
     """
 
-    by_numpy = True  # NumPy computes it, not the core
+    by_numpy = True  # NumPy computes parts of forward and backward, between the kernels
 
     def __init__(self, at: int, reduce: str, include_self: bool) -> None:
         self.at = at
