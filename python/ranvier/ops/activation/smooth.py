@@ -10,8 +10,9 @@ function, and `@activation` (table.py) its properties. The names of a gradient's
 called with: f, dy, the input x or the result y; all other names are settings. Without a gradient the core's
 kernel <name>_backward computes first derivatives, and those of higher order follow from the formula.
 
-An op in a variable ``_<name>_op`` is called in place of its function (tensors/spellings.py), so its function
-must only pass its arguments on. Ops whose functions do more have other names, such as `_celu_unchecked`.
+An op in a variable ``_<name>_op`` is called in place of its function (tensors/spellings.py), so the function
+must only pass its arguments on, but for inplace. Ops whose functions do more have other names, such as
+`_celu_unchecked`.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ def clamp(input: TensorLike, min: TensorLike | None = None, max: TensorLike | No
     """
     if min is None and max is None:
         raise OpError("[clamp] got neither min nor max; expected at least one limit")
-    # the two most common calls first
+    # first the calls whose arguments need no conversion
     if type(min) in _NUMBER_OR_NONE and type(max) in _NUMBER_OR_NONE and is_floating(input):
         if min is None:
             min = -math.inf

@@ -210,7 +210,7 @@ def _unary_methods(declaration: Declaration, saved: Sequence[str], gradient: Gra
         lines += [f"    self.{name} = {name}" for name in settings]
     lines += _forward(declaration, ["x"], saved)
     lines += ["def backward(self, dy, f=KERNELS):", f"    return {gradient.text}"]
-    reads_old = "x" in saved  # an op in place copies x first, unless `same_slope` says no (_further_members)
+    reads_old = "x" in saved  # an op in place copies x first, unless `same_slope` holds (_further_members)
     return {**_compiled(declaration, lines), "reads_old": reads_old}
 
 

@@ -31,7 +31,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 _NAME = "scaled_dot_product_attention"
-# These limits concern the speed and memory of backward only, not its results.
+# These limits concern the speed and the memory of backward.
 _PART = 1 << 20  # bytes of scores in one part, so that they stay in the cache
 _LEAST_ROWS = 64  # the least queries of a part: products with fewer rows are slow
 _CAUSAL_PARTS = 8  # parts of causal attention, each without the keys after its queries; more gain little
@@ -193,7 +193,7 @@ class Attention(Function):
         self.masks = masks
         self.mask_shapes = tuple(mask.shape for mask in masks)
         self.of_masks = True in self.needs[len(self.needs) - len(masks) :]
-        # In these cases backward is `_gradients_at_once`, which reads the weights of all queries.
+        # In these cases backward may be `_gradients_at_once`, which reads the weights of all queries.
         all_at_once = self.key is not None or self.with_weights or self.of_masks
         self.kept = all_at_once or (True in self.needs and self._scores_bytes() <= _MOST_KEPT)
         if self.key is None:
