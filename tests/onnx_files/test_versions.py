@@ -167,6 +167,14 @@ def test_what_is_refused_names_node_and_version(op, version, inputs, settings, m
         by_version(op, version, inputs, settings, 3 if op == "Split" else 1)
 
 
+def test_an_active_dropout_without_a_seed_gives_its_mask():
+    """The mask has the share of ones that is kept, and the result is x where it is true, scaled."""
+    x = np.ones((100, 100), np.float32)
+    result, mask = by_version("Dropout", 13, [x, np.float32(0.25), np.array(True)], {}, 2)
+    np.testing.assert_allclose(result, mask / np.float32(0.75), rtol=1e-6)
+    assert abs(mask.mean() - 0.75) < 0.03  # seven standard deviations
+
+
 def transposed(x, w, strides, dilations, extra):
     """For one channel: every element of x adds itself times w around its place; zeros at the end."""
     kernel = w.shape

@@ -45,6 +45,9 @@ state = loaded({"schedule": schedule.state_dict(), "rng": torch.get_rng_state()}
 drawn = torch.rand(3)
 torch.set_rng_state(state["rng"]), schedule.load_state_dict(state["schedule"])
 assert torch.equal(torch.rand(3), drawn)
+for conv in (nn.Conv1d(2, 3, 3, padding="same"), nn.Conv2d(2, 3, 3, padding=1), nn.ConvTranspose2d(2, 3, 2)):
+    image = torch.randn(1, 2, *[5] * len(conv.kernel_size))
+    assert torch.equal(loaded(conv, weights_only=False)(image), conv(image))
 
 # pickles of PyTorch's tensors that no torch.save wrote
 from torch._utils import _rebuild_tensor_v2

@@ -18,6 +18,7 @@ from ranvier.autograd import Tensor
 from ranvier.onnx.operators.indexing import reverse_sequence
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import Value, array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
+from ranvier.ops.making.random import rand
 from ranvier.ops.neural.recurrent import recurrent
 
 
@@ -146,7 +147,7 @@ def dropout(
         return in_float(partial(ops.dropout, p=p, training=True), x)
     rng = np.random.RandomState(seed)
     if seed is None:
-        kept = ops.rand(shape_of(x)) >= p
+        kept = rand(shape_of(x)) >= p
     else:
         kept = tensor_of(rng.uniform(0, 1, shape_of(x)) >= p)
 

@@ -58,7 +58,7 @@ _RNN_WEIGHTS = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_
 # --- attributes that only PyTorch's layers have, computed from the attributes of the layer here
 def _conv(state: State) -> State:
     layer = SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state})
-    padding: Any = nn.Conv1d._around(layer)  # of the last axis first, before and after each
+    padding: Any = nn.Conv1d._pad_sizes(layer)  # of the last axis first, before and after each
     if isinstance(state["padding"], str):
         padding = list(padding)
     return {"transposed": False, "_reversed_padding_repeated_twice": padding}
