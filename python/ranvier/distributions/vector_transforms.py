@@ -114,6 +114,7 @@ class CorrCholeskyTransform(Transform):
         return ops.atanh(tril_matrix_to_vec(y, -1) / ops.sqrt(tril_matrix_to_vec(left, -1)))
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        # left: what is left of the squared norm of a row, 1, behind a column; slopes: the sum of -log |dz/dx|
         left = tril_matrix_to_vec(1 - ops.cumsum(y * y, -1), -2)
         slopes = 2 * ops.sum(x + ops.softplus(-2 * x) - math.log(2), -1)
         return 0.5 * ops.sum(ops.log(left), -1) - slopes

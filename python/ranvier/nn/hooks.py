@@ -59,7 +59,8 @@ class Hooks:
         return both
 
     def call(self, module: ModuleLike, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls module.forward and these hooks, together with the hooks of all modules."""
+        """Calls module.forward and these hooks, together with the hooks of all modules. For
+        ``Module.__call__``, where `_rv_hooks` is not None."""
         if _of_all.is_empty():
             if self is _of_all:  # The last hook of all modules has been removed.
                 HookRegistration._rv_hooks = None
@@ -255,7 +256,8 @@ class Watch(TakesHalves):
         return tuple(results)
 
     def release(self) -> None:
-        """Does nothing: the function has no arrays, and backward may run again."""
+        """The tape calls it after backward, to drop saved arrays. It does nothing: there are none, and
+        backward may run again."""
 
 
 # The backward of `Watch` for gradients that are Tensors, where they are differentiated again.

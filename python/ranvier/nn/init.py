@@ -318,6 +318,7 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
         if std != 0:
             left /= std
             right /= std
+        # In the tails erf nears 1, and p and q would lose digits: `_tail` computes with 1 - erf.
         if left > 3:
             values = a + std * _tail(u, left, right)
         elif right < -3:

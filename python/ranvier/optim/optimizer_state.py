@@ -5,8 +5,9 @@ The state of a parameter is a dict {name: Tensor}: the step count "step", and Te
 shape of the parameter. A group is a dict of settings, with the list of its parameters under "params". A
 setting may be a Tensor of one element, which a program changes in place between steps.
 
-optim/optimizer.py and optim/lbfgs.py use this file. A recorded step keeps the Plans that it has run, and a
-replay runs them again (`ranvier.compile`).
+optim/optimizer.py and optim/lbfgs.py use this file. `keep` tells the recording of a step that an array
+outlives the step. A recorded step keeps the Plans that it has run, and a replay runs them again
+(`ranvier.compile`).
 """
 
 from __future__ import annotations

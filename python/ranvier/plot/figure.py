@@ -43,7 +43,7 @@ Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Path: TypeAlias = str | os.PathLike[str]
 """Where a picture is saved."""
 
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*"  # one for each of COLOURS
 PANEL = (4.8, 3.6)  # width and height in inches of a curve with its labels
 # sizes of fonts in points
 TITLE = 11

@@ -233,7 +233,7 @@ Where: TypeAlias = Callable[[str, Any], bool] | Iterable[type] | type | None
 
 
 def chosen_layers(model: Module, where: Where) -> dict[str, Module]:
-    """The layers to convert by their names.
+    """The layers to convert by their names. torch/modules/quantization.py calls it, too.
 
     Left out are the layers inside one that is converted, those inside an attention, which reads their
     weights itself, and adapters, which are trained.

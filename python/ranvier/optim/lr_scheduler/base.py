@@ -196,6 +196,7 @@ def _arguments_of(kind: type) -> frozenset[str]:
 
 
 def _state_of(value: Any) -> Any:
+    """An attribute of a schedule as its state dict has it; None for a function, which cannot be saved."""
     if isinstance(value, LRScheduler):
         return value.state_dict()
     if isinstance(value, (list, tuple)):
@@ -208,6 +209,7 @@ def _state_of(value: Any) -> Any:
 
 
 def _load_into(own: Any, saved: Any) -> None:
+    """Gives a schedule or callable object what `_state_of` has made of it."""
     if isinstance(own, LRScheduler):
         own.load_state_dict(saved)
     elif saved is not None:
@@ -215,6 +217,7 @@ def _load_into(own: Any, saved: Any) -> None:
 
 
 def copied(rate: Any) -> Any:
+    """The rate; a copy if it is a Tensor, into which `set_rate` writes."""
     if isinstance(rate, Tensor):
         return rate.detach().clone()
     return rate

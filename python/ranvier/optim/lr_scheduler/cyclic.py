@@ -238,6 +238,7 @@ class OneCycleLR(_WithMomentum):
         if self.last_epoch > self.total_steps:
             raise ValueError(f"[OneCycleLR] got step {self.last_epoch}; expected at most {self.total_steps}")
         phases = self._schedule_phases
+        # phase: the one in which the present step lies; start: the last step of the one before it
         start = 0.0
         for phase in phases[:-1]:
             if self.last_epoch <= phase["end_step"]:

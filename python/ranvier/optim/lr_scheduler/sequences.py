@@ -14,6 +14,7 @@ __all__ = ["ChainedScheduler", "SequentialLR"]
 
 
 def _schedules(name: str, given: Any, optimizer: Optimizer | None) -> list[LRScheduler]:
+    """The argument `schedulers` as a list; an error unless all are of one optimizer. name: for errors."""
     schedulers = [] if given is None else ordered(name, given, "schedules")
     if not schedulers:
         raise ValueError(f"[{name}] got no schedules; expected at least one")
@@ -125,6 +126,7 @@ class SequentialLR(LRScheduler):
 
 
 def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
+    """Takes back the epoch of the step that each constructor has made, in schedules of schedules, too."""
     for schedule in schedulers:
         inner = getattr(schedule, "_schedulers", None)
         if inner is not None:
