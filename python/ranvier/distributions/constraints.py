@@ -232,7 +232,7 @@ class _IntegerInterval(_Interval):
     @property
     def _limits(self) -> Any:
         limits = self.lower_bound, self.upper_bound
-        if all(type(n) is int and abs(n) < 2**53 for n in limits):
+        if all(type(n) is int and abs(n) < 2**53 for n in limits):  # The core takes them as float64.
             return limits
         return ()
 

@@ -91,6 +91,7 @@ class Transform:
         """This transform with another cache_size."""
         if self._cache_size == cache_size:
             return self
+        # A class with arguments of its own has to define this method.
         if type(self).__init__ is not Transform.__init__:
             self._undefined("with_cache")
         return type(self)(cache_size=cache_size)

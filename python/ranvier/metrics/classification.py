@@ -36,7 +36,7 @@ class Counts(NamedTuple):
     def to(self, labels: Array) -> Counts:
         """The counts of these labels, in this order: 0 for a label without samples; others are left out."""
         at = np.searchsorted(self.labels, labels)
-        at[at == len(self.labels)] = 0
+        at[at == len(self.labels)] = 0  # Behind all labels: any place, since `present` compares.
         present = self.labels[at] == labels
         matrix = np.zeros((len(labels), len(labels)), self.matrix.dtype)
         matrix[np.ix_(present, present)] = self.matrix[np.ix_(at[present], at[present])]

@@ -51,7 +51,7 @@ def check_arguments(cls: Any) -> None:
     flags = {name for name, parameter in signature.parameters.items() if isinstance(parameter.default, bool)}
     takes_dtype = "dtype" in names
     takes_device = "device" in names
-    dtype_place = names.index("dtype") if takes_dtype else 2**31  # counted with self
+    dtype_place = names.index("dtype") if takes_dtype else 2**31  # with self; no call has so many
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:

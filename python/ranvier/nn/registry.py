@@ -184,6 +184,7 @@ class Registry(ByItems, dict[str, Any]):
         if module is not None:
             module.__dict__.pop(name, None)
 
+    # Copies and pickles are dicts, of which `Module.__setstate__` makes registries of the new module.
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
 

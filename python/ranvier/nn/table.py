@@ -1,5 +1,9 @@
 """The list of all layers, by the module (file) that has them. A module is loaded at the first use of one of
-its names."""
+its names.
+
+LAYERS has the `__all__` of each module. `__getattr__` of nn/__init__.py reads MODULE_OF, that of
+nn/functional.py LOSSES.
+"""
 
 from __future__ import annotations
 

@@ -120,6 +120,7 @@ class Optimizer(HookedOptimizer):
                     number(self._name, key, x)
             else:
                 value = group[key]
+                # A flag given as None or [] counts as False; other values that are true go on to `number`.
                 is_other_flag = default is False and type(value) is not bool
                 if is_other_flag and not truth(self._name, key, value):
                     value = False
@@ -390,7 +391,7 @@ class Rule(Optimizer):
     _values: ClassVar[Callable[[Group], tuple[Any, ...]]]  # the settings of a group
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if "_rule" in vars(cls):
+        if "_rule" in vars(cls):  # Without a rule of its own, AdamW keeps the settings of Adam.
             parameters = inspect.signature(cls.__init__).parameters.values()
             cls._defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
             cls._values = itemgetter(*cls._defaults)

@@ -127,6 +127,7 @@ def _draw_background(ax: Axes, across: Array, up: Array, shares: Array) -> None:
     extent = (across[0], across[-1], up[0], up[-1])
     least = 1 / count  # the least that the largest probability can be: drawn white
     sure = (shares.max(axis=2, keepdims=True) - least) / max(1 - least, 1e-9)
+    # from white (1) towards the mixed colour, by `sure`, but by 15 % at least
     mixed = 1 - (1 - shares @ pale) * np.clip(sure, 0.15, 1)
     ax.imshow(np.clip(mixed, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
     if count > 2:
