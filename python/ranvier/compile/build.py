@@ -56,6 +56,7 @@ def build(
     core = _core.Program(recording.core, arguments, outputs, kept, _watched(modules))
     leaves = [leaf for leaf, _ in gradients]
     roots = [(function, "the step"), *run.arguments.others]
+    # `walk is None` is the field `users`: without such a walk, code of the user's may have run.
     guards = ProgramGuards(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
     fault = guards.from_run(recording, modules, fixed, walk)
     if not fault:

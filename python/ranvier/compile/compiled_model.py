@@ -218,6 +218,7 @@ def module_of(model: Any) -> Any:
 
 
 def _blank(kind: type) -> Any:
+    """A model without a call, which `serve` sets. Pickles refer to this function by its name."""
     return object.__new__(_class_for(kind))
 
 

@@ -109,6 +109,7 @@ class StepForm:
                 raise ValueError
             self.optimizers.append((optimizer, group))
             described += plan.names, plan._numbers  # an array, so its layout is compared and not its numbers
+            # `StepArguments` of optim/optimizer_state.py
             for parameters, steps, counts, states, _ in plan.by_dtype:
                 for arrays in (parameters, steps, counts, *states):
                     described_arrays = None if arrays is None else tuple(arrays)

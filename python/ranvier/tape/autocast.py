@@ -7,6 +7,8 @@ outside of blocks.
 
 Casts of leaves are kept until the outermost block ends, so that a weight is cast once, and its gradients are
 added up before they are cast back. A weight that has changed is cast again.
+
+The blocks themselves are in torch/training/amp.py, which calls `begin`.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class _Casts(local):  # type: ignore[misc, unused-ignore]
         self.kept: dict[int, Cast] = {}  # by the id of the leaf
 
 
-# torch/training/amp.py clears them where a block ends; compile/record.py sets them aside for a recording.
+# Cleared where the outermost block ends; compile/record.py sets them aside for a recording.
 casts = _Casts()
 
 

@@ -149,7 +149,9 @@ class _Flag(NamedTuple):
 
 
 def _flags(function: Callable[..., Any]) -> list[_Flag]:
-    """The parameters of type bool, except `inplace`, for which PyTorch accepts any value."""
+    """The parameters of type bool, except `inplace`, for which PyTorch accepts any value.
+
+    Annotations are texts, since modules with functions begin with ``from __future__ import annotations``."""
     function = unwrap(function)
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()

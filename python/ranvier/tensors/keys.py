@@ -5,6 +5,8 @@ elements along their axes of the view; the arrays broadcast to one shape. A mask
 places where it is true. The picked dimensions replace the axes of the arrays if these axes are neighbours,
 otherwise they come first. An integer (or a tensor of integers without dimensions) is no array: x[0, :, i] is
 x[0][:, i], while NumPy puts the picked dimensions first.
+
+`picks_of` is for gathers (ops/shape), `numbers_first` for writes to places (tape).
 """
 
 from __future__ import annotations

@@ -336,7 +336,9 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
 }
 
 
-_FOLLOW_BASES = tuple(_FOLLOW.items())  # a copy, because `_follower` adds classes of the library to _FOLLOW
+# A copy, because `_follower` adds classes of the library to _FOLLOW. It has no containers: an object of a
+# subclass of list, say, has attributes, too, and goes to `_object`.
+_FOLLOW_BASES = tuple(_FOLLOW.items())
 _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
 
 
