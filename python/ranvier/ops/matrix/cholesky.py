@@ -285,12 +285,13 @@ def triangular_solve(
 
 
 def _of_triangle(A: Array, B: Array, upper: bool, unit: bool) -> Array:
-    """`_solved` by the kernel, for simple calls."""
+    """`_solved` by the kernel, for simple calls: not for one A beside a batch, which `_substituted` joins."""
     if observers or (A.ndim == 2 != B.ndim):
         return NotImplemented
     return _core.solve_triangular(A, B, bool(upper), bool(unit))
 
 
+# takes=4: the kernel gets A, B, upper and unit; name is for errors, whole for the gradient.
 @by_kernel(_of_triangle, takes=4)
 def _solved(A: Tensor, B: Tensor, upper: bool, unit: bool, name: str, whole: bool = False) -> Tensor:
     """A^-1 B for a triangle A; name: the public function, for errors. The other arguments are those of

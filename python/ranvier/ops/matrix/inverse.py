@@ -196,7 +196,8 @@ def _of_matrices(values: Tensor) -> Tensor:
 class Det(Function):
     """y (...) = det A; its gradient is the matrix of cofactors, also where A has no inverse"""
 
-    derived = True  # backward reads arrays that forward has computed
+    # Here backward reads A alone; PyTorch's reads y, too, so that after `A.data = ...` the two would differ.
+    derived = True
 
     by_numpy = True  # NumPy computes it, not the core
 

@@ -231,5 +231,6 @@ def one_hot(input: TensorLike, num_classes: int = -1) -> Tensor:
         made = wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
         return computed("one_hot", (input,), made, classes=num_classes)
     y = np.zeros((*classes.shape, num_classes), np.int64)
+    # the flat place of each 1: where its row begins, plus the class; 1 in place of 0, which is no step
     y.put(np.arange(0, y.size, num_classes or 1) + places.reshape(-1), 1)
     return wrap(y)

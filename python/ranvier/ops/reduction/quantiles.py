@@ -343,7 +343,7 @@ def histogram(
         if bins < 1:
             raise OpError(f"[histogram] got bins {bins}; expected at least one")
         if values.dtype in (F32, F64) and (range is None or range[0] < range[1]):
-            if range is None:  # equal limits: those of the values
+            if range is None:  # for equal limits `_limits` takes those of the values
                 range = (0, 0) if values.size else (0, 1)
             low, high = _limits(values, range[0], range[1], 0.5)
             edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array

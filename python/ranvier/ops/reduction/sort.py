@@ -325,7 +325,8 @@ linear_rule(Cumsum)
 class Cumprod(Cumsum):
     """y[i] = x[0] * ... * x[i]"""
 
-    derived = True  # backward reads arrays that forward has computed
+    # Here backward reads x alone; PyTorch's reads y, too, so that after `x.data = ...` the two would differ.
+    derived = True
     join: Callable[[Tensor, Tensor], Tensor] = operator.mul
 
     def forward(self, x: Array) -> Array:
