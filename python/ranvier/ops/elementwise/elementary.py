@@ -55,7 +55,7 @@ def _sinc_gradient(f: Operations, dy: Value, x: Value, y: Value) -> Value:
 
 def _over_root(f: Operations, x: Value) -> Value:
     """1 / sqrt(x^2 + 1); for large x, whose square may overflow, 1 / |x|."""
-    far = f.abs(x) > 1e10
+    far = f.abs(x) > 1e10  # where x^2 + 1 is rounded to x^2, also in float64
     near = f.where(far, 1.0, x)
     return f.where(far, 1 / f.abs(f.where(far, x, 1.0)), 1 / f.sqrt(near * near + 1))
 

@@ -48,7 +48,7 @@ def cosine_embedding(
         )
     first, second = promoted(x1, x2)
     if first.shape == second.shape:
-        cosine = cosine_similarity(first, second, dim=-1, eps=1e-6)
+        cosine = cosine_similarity(first, second, dim=-1, eps=1e-6)  # the root of the 1e-12 below
     else:
         cosine = _cosine_of_several_shapes(first, second)
     target = as_tensor("cosine_embedding", target)
@@ -71,6 +71,7 @@ def _cosine_of_several_shapes(x1: TensorLike, x2: TensorLike) -> Tensor:
     broadcast."""
     x1 = as_tensor("cosine_embedding", x1)
     x2 = as_tensor("cosine_embedding", x2)
+    # PyTorch adds 1e-12 to each square
     squares = ((x1 * x1).sum(-1) + 1e-12) * ((x2 * x2).sum(-1) + 1e-12)
     return (x1 * x2).sum(-1) / sqrt(squares)
 

@@ -33,6 +33,7 @@ def _bce_slope_x(f: Operations, x: Tensor, t: Tensor, weight: Array | None) -> T
 
 
 def _bce_slope_target(f: Operations, x: Value, t: Value, weight: Array | None) -> Value:
+    # The logarithms are at least -100, as in the loss, so that it is finite for x of 0 and 1.
     is_false = f.clip(f.log1p(-x), -100.0)
     is_true = f.clip(f.log(x), -100.0)
     return (is_false - is_true) * _factor(weight)

@@ -51,6 +51,7 @@ def permutation(n: int, seed: int, out: Order | None = None) -> Order:
     n is below 2**32, the seed at least 0 and below 2**64. out: n contiguous elements for the result.
     """
     order = np.empty(n, np.intp) if out is None else out
+    # the core reads a signed number of 64 bits
     _core.permute(order, seed if seed < 2**63 else seed - 2**64)
     return order
 

@@ -409,7 +409,7 @@ def istft(
     least = 0.0
     if weights.numel():
         least = float(weights._array.min())
-    if not least > 1e-11:
+    if not least > 1e-11:  # PyTorch's limit
         raise OpError(
             f"[istft] got a window, hop_length {hop} and length {length} for which the least sum of the "
             f"windows' squares is {least}; expected more than 1e-11"

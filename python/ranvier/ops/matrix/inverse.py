@@ -309,6 +309,7 @@ def _by_inverse(A: Array) -> Array | None:
             lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
     except np.linalg.LinAlgError:
         return None
+    # the relative error of the inverse, some |A| |A^-1| eps
     right = lost * np.finfo(A.dtype).eps < 1e-4 and np.isfinite(det).all() and det.all()
     if right:
         return np.asarray(det * np.swapaxes(inverse, -1, -2))

@@ -246,6 +246,7 @@ def exact_floats(x: Array) -> Array | None:
     impossible."""
     kind = x.dtype.kind
     size = x.dtype.itemsize
+    # float32 holds integers up to 2^24 exactly, float64 up to 2^53
     if kind not in "biu" or (size == 8 and x.size and not -(2**53) <= x.min() <= x.max() <= 2**53):
         return None
     dtype = F32 if size <= 2 else F64
