@@ -133,6 +133,15 @@ def test_the_state_of_randomness_can_be_kept():
     assert (rv.rand(3).tolist(), current().next_key()) == after
 
 
+def test_a_default_device_may_be_set_in_a_block_of_another():
+    with rv.device("cpu"):
+        rv.set_default_device("meta")
+        assert rv.get_default_device() == rv.device("cpu")
+    assert rv.get_default_device() == rv.device("meta")
+    rv.set_default_device(None)
+    assert rv.get_default_device() == rv.device("cpu")
+
+
 def test_the_device_is_the_cpu():
     cpu = rv.device("cuda" if rv.cuda.is_available() else "cpu")
     assert cpu == cpu.type == str(cpu) == "cpu"

@@ -62,7 +62,7 @@ class device(str):
         return self
 
     def __exit__(self, *error: object) -> None:
-        contexts.pop()
+        contexts.remove(self)  # not the last entry: a default device may have been set in the block
         _of_thread.contexts = _of_thread.contexts[:-1]
 
     def __repr__(self) -> str:
