@@ -127,7 +127,7 @@ class _Place(NamedTuple):
     attribute: str
 
 
-_ABSENT = object()  # marks a place without a value
+_ABSENT = object()  # marks a place without a value: a parameter may be None
 
 
 @contextmanager

@@ -155,7 +155,7 @@ ELEMENTS: dict[str, Callable[..., Any]] = {
     "Trunc": _trunc,
     "Xlogy": _xlogy,
 }
-"""Functions of elements, of f and the operands."""
+"""Functions of elements, of f and the operands. export/elementwise.py writes them in C."""
 
 
 def _smooth_l1(f: Operations, x: Value, t: Value, beta: float) -> Value:

@@ -127,7 +127,8 @@ def _by_core(name: str, normal: bool, x: Tensor, generator: Generator | None, a:
 def drawn_by_key(
     x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Generator | None
 ) -> Tensor:
-    """As `_by_core`, in Python, for calls that the core does not answer."""
+    """As `_by_core`, in Python, for calls that the core does not answer; for all calls if seeds have to give
+    PyTorch's numbers (torch/functions/twister.py)."""
     key = key_of(name, generator)
     kernel = "random_normal" if normal else "random_uniform"
 

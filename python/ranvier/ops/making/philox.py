@@ -57,7 +57,8 @@ def permutation(n: int, seed: int, out: Order | None = None) -> Order:
 
 
 def mixed(seed: int, number: int) -> int:
-    """Key `number` of a seed: neighbouring numbers and seeds give unrelated keys."""
+    """Key `number` of a seed: neighbouring numbers and seeds give unrelated keys. For streams that depend on
+    a place, such as those of batches (data/batches.py), not on what was drawn before."""
     return _mix(_mix(seed) + number)
 
 

@@ -108,7 +108,8 @@ class Generator:
         return _core.next_key(self._state)
 
     def coming_keys(self, count: int) -> list[int]:
-        """The keys that the next calls of `next_key` return, if nothing else draws from the stream."""
+        """The keys that the next calls of `next_key` return, if nothing else draws from the stream.
+        train/batch_source.py makes the orders of coming epochs of them."""
         self._in_force()
         state = self._state.copy()
         return [int(_core.next_key(state)[0]) & _MASK for _ in range(count)]
@@ -380,7 +381,7 @@ def _bits_of(name: str, drawn_from: Any) -> Any:
 
 
 def numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
-    """NumPy's generator in force, or of a given generator."""
+    """NumPy's generator in force, or of a given generator. Distributions draw from it, too."""
     if drawn_from is None:
         return generator()
     return _given(name, drawn_from).numpy()

@@ -47,7 +47,7 @@ class QuantizedWeight(NamedTuple):
         return wrap(_core.quantized_rows(self.panels._array, scale, None, self.kind, *self.shape))
 
     def in_panels(self, rows: int) -> QuantizedWeight:
-        """The same codes and scales in panels of this many rows: 16, or 1."""
+        """The same codes and scales in panels of this many rows: 16, for products, or 1, for an Embedding."""
         panels = self.panels._array
         n, k = self.shape
         if panels.shape == panels_shape(self.kind, n, k, rows):

@@ -1,6 +1,7 @@
 """Masks of attention: checks the masks that users give, and makes those of them that the kernel takes.
 
-`expect_on_scores` is for scaled_dot_product_attention (attention.py), `of_heads` for nn.MultiheadAttention.
+`expect_on_scores` is for scaled_dot_product_attention (attention.py), `of_heads` for nn.MultiheadAttention,
+`later` and `as_added` for nn/attention.py and nn/transformer.py.
 
 A mask has bools, or numbers that are added to the scores (..., L, S), in the queries' dtype, or in float32
 beside half floats. The kernel takes up to two masks that broadcast to the scores, and a flag is_causal, by

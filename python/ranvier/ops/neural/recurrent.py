@@ -51,7 +51,7 @@ class Recurrent(Function):
             self.dtypes = Dtypes(autocast="products")
         else:
             self.dtypes = Dtypes(autocast="lower")
-        self.frees_result = cell != "lstm"
+        self.frees_result = cell != "lstm"  # see Function: which results PyTorch saves
 
     @property
     def reads(self) -> dict[str, int]:  # type: ignore[override]

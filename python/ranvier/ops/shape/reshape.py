@@ -45,7 +45,8 @@ class Reshape(Function):
     def __init__(self, shape: Any) -> None:
         self.target = shape
 
-    forward = Function._reshaped  # in the core; it calls `_strided` if x is not in C order
+    # In the core. It sets `shape`, and calls `_strided` if x is not in C order.
+    forward = Function._reshaped
 
     def _strided(self, x: Array) -> Array:
         self.channels_last = x.dtype.char in "fdeE" and is_channels_last(x)
