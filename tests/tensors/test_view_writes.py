@@ -289,3 +289,20 @@ def test_a_captured_step_that_writes_to_its_argument():
         sums = [(step(x), compiled(same)) for x, same in pairs]
     assert all(a == b for a, b in sums)
     assert all(rv.equal(x, same) for x, same in pairs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.swapaxes_(0, 1),
+        lambda x: x.transpose_(0, 1),
+        lambda x: x.t_(),
+        lambda x: x.unsqueeze_(0),
+    ],
+)
+def test_a_view_follows_a_tensor_that_gets_another_shape(change):
+    x = rv.arange(6.0).reshape(2, 3).clone()
+    row = x[0]
+    change(x)
+    row.fill_(9.0)
+    assert sorted(x.flatten().tolist()) == [3.0, 4.0, 5.0, 9.0, 9.0, 9.0]

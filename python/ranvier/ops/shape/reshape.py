@@ -427,7 +427,7 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         # The chains of x's views begin at its old shape. A step from the new shape back to it is put before
         # them.
         if views:
-            if function in (t, transpose):  # which are their own inverses
+            if function in (swapaxes, t, transpose):  # which are their own inverses
                 before = function(x, *args, **settings)
             else:
                 before = reshape(x, shape)
