@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -336,8 +337,8 @@ class DifferentiatedCall:
         """As `jacobian_tree`, with the tree of the second derivatives by the inputs in place of each
         derivative."""
         first = self.jacobian(self.ys, records=True)
-        flat = tuple(slope for slopes in first for slope in slopes)
-        second = iter(self.jacobian(flat))
+        slopes_in_order = tuple(chain.from_iterable(first))
+        second = iter(self.jacobian(slopes_in_order))
         trees = []
         for slopes in first:
             of_slopes = [self.release_derivatives(next(second)) for _ in slopes]

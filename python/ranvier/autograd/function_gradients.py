@@ -47,8 +47,10 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 
         gradients = []
         for slope, original in zip(slopes, list_values(originals), strict=True):
-            is_number = isinstance(original, (int, float))
-            gradients.append(_as_number(slope) if is_number else slope)
+            if isinstance(original, (int, float)):
+                gradients.append(_as_number(slope))
+            else:
+                gradients.append(slope)
         of_arguments = replace_values(originals, gradients)
         if any(isinstance(x, (int, float)) for x in originals):
             value = _as_number(value)

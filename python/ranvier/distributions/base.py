@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +20,7 @@ from ranvier.tensors.types import ArrayLike
 Shape = tuple[int, ...]
 
 
-def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
+def parameters(name: str, *values: ArrayLike) -> tuple[Tensor, ...]:
     """The parameters as floating tensors of one shape; numbers take the dtype of the tensors beside them."""
     made = tensors(*values)
     shapes = [x.shape for x in made]
@@ -36,14 +36,22 @@ def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
     return tuple(expanded(x, shape) for x in made)
 
 
-def tensors(*values: Any) -> list[Tensor]:
+def tensors(*values: ArrayLike) -> list[Tensor]:
     """The values as floating tensors."""
     dtype = _dtype(values)
-    made = [x if isinstance(x, Tensor) else _in(x, dtype) for x in values]
-    return [x if x.dtype.kind == "f" else x.to(dtype or get_default_dtype()) for x in made]
+    return [_floating(x, dtype) for x in values]
 
 
-def _dtype(values: Any) -> Any:
+def _floating(value: ArrayLike, dtype: Any) -> Tensor:
+    """One value as a floating Tensor. A floating Tensor or array keeps its dtype; all others get `dtype`, or
+    the default dtype if that is None."""
+    made = value if isinstance(value, Tensor) else _in(value, dtype)
+    if made.dtype.kind == "f":
+        return made
+    return made.to(dtype or get_default_dtype())
+
+
+def _dtype(values: Iterable[object]) -> Any:
     """The dtype of the first floating Tensor among the values, or among the parameters of a distribution.
 
     None if there is none.
@@ -51,14 +59,18 @@ def _dtype(values: Any) -> Any:
     for x in values:
         if isinstance(x, Tensor) and x.dtype.kind == "f":
             return x.dtype
-        if isinstance(x, Distribution) and (dtype := _dtype(vars(x).values())) is not None:
-            return dtype
+        if isinstance(x, Distribution):
+            dtype = _dtype(vars(x).values())
+            if dtype is not None:
+                return dtype
     return None
 
 
-def _in(x: Any, dtype: Any) -> Tensor:
+def _in(x: ArrayLike, dtype: Any) -> Tensor:
     """A number or a sequence of numbers as a Tensor of this dtype; a NumPy array keeps its own dtype."""
-    return tensor(x, dtype=None if isinstance(x, np.ndarray) else dtype)
+    if isinstance(x, np.ndarray):
+        return tensor(x)
+    return tensor(x, dtype=dtype)
 
 
 if TYPE_CHECKING:
@@ -103,7 +115,7 @@ class Distribution:
                     f"[{type(self).__name__}] got {what} outside its range; expected {right.text}"
                 )
 
-    def _with(self, validate_args: bool | None, **values: Any) -> None:
+    def _with(self, validate_args: bool | None, **values: ArrayLike) -> None:
         """Sets the parameters as attributes, broadcast to one shape, and checks them.
 
         For distributions of single numbers (event_shape ()).
@@ -133,7 +145,7 @@ class Distribution:
         """Set if distributions check parameters and values where the argument validate_args is not given."""
         Distribution._validate_args = bool(value)
 
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
+    def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> Any:
         """This distribution with its parameters broadcast to batch_shape.
 
         _instance: for subclasses: an object to fill, whose existing attributes stay. An attribute whose name
@@ -276,9 +288,13 @@ class Distribution:
             raise ValueError(f"[{name}] got a value outside its range; expected {right.text}")
 
     def __repr__(self) -> str:
-        own = vars(self)
-        shown = [(k, own[k]) for k in self.arg_constraints if k in own]
-        texts = [f"{k}: {v if v.numel() == 1 else v.shape}" for k, v in shown]
+        attributes = vars(self)
+        texts = []
+        for name in self.arg_constraints:
+            if name in attributes:
+                value = attributes[name]
+                shown = value if value.numel() == 1 else value.shape
+                texts.append(f"{name}: {shown}")
         return f"{type(self).__name__}({', '.join(texts)})"
 
 

@@ -308,8 +308,12 @@ class MultivariateNormal(Distribution):
         if scale_tril is None:
             if self._validate_args and not constraints.symmetric.holds(matrix):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
-            setattr(self, "precision_matrix" if covariance_matrix is None else "covariance_matrix", whole)
-            matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
+            if precision_matrix is None:
+                self.covariance_matrix = whole
+            else:
+                self.precision_matrix = whole
+                matrix = ops.inverse(matrix)
+            matrix = ops.cholesky(matrix)
         # Every method reads it: a subclass may compute it otherwise. `expand` leaves its shape, by its name.
         self._unbroadcasted_scale_tril = matrix
 

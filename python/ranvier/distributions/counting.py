@@ -18,10 +18,11 @@ from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.utils import expanded
 from ranvier.ops.making.random import generator
-from ranvier.tensors.types import ArrayLike, Shape
+from ranvier.tensors.types import ArrayLike, DtypeLike, Shape
 
 
-def _drawn(values: Any, dtype: Any) -> Tensor:
+def _drawn(values: ArrayLike, dtype: DtypeLike) -> Tensor:
+    """Random numbers from NumPy as a Tensor of the dtype of the parameters."""
     return wrap(np.asarray(values).astype(dtype))
 
 

@@ -31,10 +31,14 @@ class _Weights(constraints.Constraint):
 _weights = _Weights()
 
 
-def _one_of(name: str, probs: ArrayLike | None, logits: ArrayLike | None) -> None:
-    if (probs is None) == (logits is None):
-        got = "neither" if probs is None else "both"
-        raise ValueError(f"[{name}] got {got}; expected probs or logits")
+def _one_of(name: str, probs: ArrayLike | None, logits: ArrayLike | None) -> ArrayLike:
+    """The argument that is not None. Raises ValueError if both are, or neither is. name: the distribution."""
+    if logits is None and probs is not None:
+        return probs
+    if probs is None and logits is not None:
+        return logits
+    got = "neither" if probs is None else "both"
+    raise ValueError(f"[{name}] got {got}; expected probs or logits")
 
 
 class _OfTrials(Distribution):
@@ -43,15 +47,19 @@ class _OfTrials(Distribution):
     arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
 
     def _set(
-        self, probs: ArrayLike | None, logits: ArrayLike | None, validate_args: bool | None, **counts: Any
+        self,
+        probs: ArrayLike | None,
+        logits: ArrayLike | None,
+        validate_args: bool | None,
+        **counts: ArrayLike,
     ) -> None:
         """Sets probs or logits, whichever is given; the other is computed at its first use."""
-        _one_of(type(self).__name__, probs, logits)
+        values = _one_of(type(self).__name__, probs, logits)
         self._by_logits = logits is not None
-        if logits is None:
-            self._with(validate_args, **counts, probs=probs)
+        if self._by_logits:
+            self._with(validate_args, **counts, logits=values)
         else:
-            self._with(validate_args, **counts, logits=logits)
+            self._with(validate_args, **counts, probs=values)
 
     @property
     def _param(self) -> Tensor:
@@ -140,12 +148,11 @@ class _OfClasses(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         name = type(self).__name__
-        _one_of(name, probs, logits)
+        values = _one_of(name, probs, logits)
         if validate_args is None:
             check = self._validate_args
         else:
             check = validate_args
-        values = probs if logits is None else logits
         (given,) = parameters(name, values)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")

@@ -52,7 +52,10 @@ def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
     columns = [np.asarray(x, np.float64).reshape(-1, 1) for x in arrays]
     with np.errstate(all="ignore"):
         starts = range(0, max(columns[0].size, 1), _ROWS)
-        parts = [function(*(x[i : i + _ROWS] for x in columns)) for i in starts]
+        parts = []
+        for start in starts:
+            rows = [x[start : start + _ROWS] for x in columns]
+            parts.append(function(*rows))
     return np.concatenate(parts).reshape(*arrays[0].shape, *parts[0].shape[1:])
 
 
@@ -174,7 +177,9 @@ def standard_gamma(
     concentration: Tensor, generator: Generator | None = None, *, shape: tuple[int, ...] | None = None
 ) -> Tensor:
     """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
-    return _GammaDraw(generator).apply(concentration if shape is None else expanded(concentration, shape))
+    if shape is not None:
+        concentration = expanded(concentration, shape)
+    return _GammaDraw(generator).apply(concentration)
 
 
 def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) -> Tensor:

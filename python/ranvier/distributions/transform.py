@@ -308,7 +308,7 @@ class IndependentTransform(Transform):
             return self
         return IndependentTransform(self.base_transform, self.reinterpreted_batch_ndims, cache_size)
 
-    def _deep(self, x: Any, right: Any) -> Any:
+    def _deep(self, x: Tensor, right: constraints.Constraint) -> Tensor:
         """x; ValueError if it has fewer dimensions than an event of the constraint `right`."""
         if x.ndim < right.event_dim:
             raise ValueError(
@@ -377,7 +377,8 @@ class ReshapeTransform(Transform):
         return self._other(shape, self.out_shape, self.in_shape)
 
     @staticmethod
-    def _other(shape: Any, before: Any, after: Any) -> Any:
+    def _other(shape: Shape, before: Shape, after: Shape) -> Size:
+        """The shape with `after` in place of its last dimensions, which must be `before`."""
         cut = len(shape) - len(before)
         if cut < 0 or tuple(shape[cut:]) != tuple(before):
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ranvier.ops as ops
 from ranvier import arange, finfo, full, get_default_dtype, randn, tensor, tril_indices
 from ranvier.autograd import Tensor, enable_grad
+from ranvier.tensors.types import ArrayLike, DeviceLike, DtypeLike, ShapeLike
 
 __all__ = ["broadcast_all", "clamp_probs", "lazy_property", "logits_to_probs", "probs_to_logits"]
 __all__ += ["tril_matrix_to_vec", "vec_to_tril_matrix"]
@@ -54,7 +55,7 @@ class _of_class(property, lazy_property):
         self.wrapped = wrapped
 
 
-def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
+def broadcast_all(*values: ArrayLike) -> tuple[Tensor, ...]:
     """Numbers and Tensors as Tensors of one shape; numbers take the dtype of the first Tensor.
 
     >>> import ranvier as rv
@@ -63,10 +64,10 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     """
     dtypes = [x.dtype for x in values if isinstance(x, Tensor)]
     dtype = dtypes[0] if dtypes else get_default_dtype()
-    tensors = list(values)
-    for place, x in enumerate(values):
-        if not isinstance(x, Tensor):
-            tensors[place] = tensor(x, dtype=dtype)
+    tensors = []
+    for x in values:
+        made = x if isinstance(x, Tensor) else tensor(x, dtype=dtype)
+        tensors.append(made)
     return tuple(ops.broadcast_tensors(*tensors))
 
 
@@ -77,7 +78,8 @@ def expanded(x: Tensor, shape: Sequence[int]) -> Tensor:
     return ops.broadcast_to(x, shape)
 
 
-def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
+def _standard_normal(shape: ShapeLike, dtype: DtypeLike | None, device: DeviceLike | None = None) -> Tensor:
+    """Normal random numbers; device is PyTorch's argument, without effect here."""
     return randn(shape, dtype=dtype)
 
 

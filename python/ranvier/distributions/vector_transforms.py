@@ -136,7 +136,9 @@ class _Parts(Transform):
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.transforms = [t.with_cache(cache_size) if cache_size else t for t in tseq]
+        self.transforms = list(tseq)
+        if cache_size:
+            self.transforms = [t.with_cache(cache_size) for t in tseq]
         self.dim = dim
 
     @property
@@ -205,10 +207,12 @@ class CatTransform(_Parts):
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         dims = max(t.domain.event_dim for t in self.transforms)
         parts = zip(self.transforms, self._divided(x), self._divided(y), strict=True)
-        slopes = [
-            _sum_rightmost(t.log_abs_det_jacobian(a, b), dims - t.domain.event_dim) for t, a, b in parts
-        ]
-        dim = (self.dim if self.dim < 0 else self.dim - x.ndim) + dims
+        slopes = []
+        for transform, a, b in parts:
+            slope = transform.log_abs_det_jacobian(a, b)
+            slopes.append(_sum_rightmost(slope, dims - transform.domain.event_dim))
+        from_end = self.dim if self.dim < 0 else self.dim - x.ndim
+        dim = from_end + dims  # the slopes have no longer the last `dims` dimensions
         # `dim` within the event: one sum for all
         if dim < 0:
             return ops.cat(slopes, dim)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +56,9 @@ class _Moving:
     def __init__(self, decay: float | None) -> None:
         self.decay = decay
 
-    def __call__(self, averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Any) -> None:
+    def __call__(
+        self, averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: int | Tensor
+    ) -> None:
         if self.decay is None:
             weight = 1 / (float(num_averaged) + 1)
         else:
@@ -68,12 +69,20 @@ class _Moving:
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
     """decay * average + (1 - decay) * value, for one parameter."""
     number("get_ema_avg_fn", "decay", decay, 0, 1)
-    return lambda average, value, num_averaged: decay * average + (1 - decay) * value
+
+    def moving_average(average: Tensor, value: Tensor, num_averaged: int | Tensor) -> Tensor:
+        return decay * average + (1 - decay) * value
+
+    return moving_average
 
 
 def get_swa_avg_fn() -> Average:
     """average + (value - average) / (num_averaged + 1), for one parameter."""
-    return lambda average, value, num_averaged: average + (value - average) / (float(num_averaged) + 1)
+
+    def mean(average: Tensor, value: Tensor, num_averaged: int | Tensor) -> Tensor:
+        return average + (value - average) / (float(num_averaged) + 1)
+
+    return mean
 
 
 class AveragedModel(Module):
@@ -162,7 +171,9 @@ class AveragedModel(Module):
 
     def _averaged(self, model: Module) -> list[Tensor]:
         """The tensors of a model that are averaged, in a fixed order; they share the memory of the model."""
-        tensors = chain(model.parameters(), model.buffers()) if self.use_buffers else model.parameters()
+        tensors: list[Tensor] = list(model.parameters())
+        if self.use_buffers:
+            tensors += model.buffers()
         return [t.detach() for t in tensors]
 
 

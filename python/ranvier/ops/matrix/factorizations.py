@@ -440,7 +440,7 @@ class Lu(Function):
 
 
 @rule(Lu)
-def _of_lu(node: Lu, dLU: Tensor, _: Any = None) -> Tensor:
+def _of_lu(node: Lu, dLU: Tensor, _: Tensor | None = None) -> Tensor:
     """The gradient of A (m, n). For m = n: dA = P L^-T M U^-T, where M has the lower triangle of L^T dL,
     without its diagonal, and the upper triangle of dU U^T. Further rows A2 of A give the rows A2 U^-1 of L,
     further columns A2 give the columns L^-1 A2 of U: these add to dA2, and to dU or dL."""

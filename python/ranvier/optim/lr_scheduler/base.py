@@ -208,12 +208,13 @@ def _state_of(value: Any) -> Any:
     return value
 
 
-def _load_into(own: Any, saved: Any) -> None:
+def _load_into(target: Any, saved: Any) -> None:
     """Gives a schedule or callable object what `_state_of` has made of it."""
-    if isinstance(own, LRScheduler):
-        own.load_state_dict(saved)
+    if isinstance(target, LRScheduler):
+        target.load_state_dict(saved)
     elif saved is not None:
-        vars(own).update({key: value for key, value in saved.items() if settable(type(own), key)})
+        attributes = {key: value for key, value in saved.items() if settable(type(target), key)}
+        vars(target).update(attributes)
 
 
 def copied(rate: Any) -> Any:
@@ -223,7 +224,7 @@ def copied(rate: Any) -> Any:
     return rate
 
 
-def set_rate(group: Group, rate: Any) -> None:
+def set_rate(group: Group, rate: float | Tensor) -> None:
     """Sets the rate of a group. If the rate is a Tensor, the value is written into it, so that every holder
     of the Tensor sees it."""
     if isinstance(group["lr"], Tensor):
@@ -252,10 +253,14 @@ def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> lis
     return list(value)
 
 
-def require_numbers(name: str, **values: Any) -> None:
-    """Raises TypeError unless each value is a number or a list of numbers, and ValueError for nan."""
+def require_numbers(name: str, **values: object) -> None:
+    """Raises TypeError unless each value is a number or a list of numbers, and ValueError for nan.
+
+    name: the schedule, for the error. values: its arguments by name, one for all groups or a list.
+    """
     for key, value in values.items():
-        for x in value if isinstance(value, (list, tuple)) else (value,):
+        several = value if isinstance(value, (list, tuple)) else (value,)
+        for x in several:
             number(name, key, x)
 
 

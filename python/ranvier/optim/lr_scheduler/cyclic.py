@@ -337,7 +337,8 @@ class CyclicLR(_WithMomentum):
                 set_rate(group, rate)
         self.max_lrs = for_each_group("CyclicLR", "max_lr", optimizer, max_lr)
         up = float(step_size_up)
-        self.total_size = up + (up if step_size_down is None else float(step_size_down))
+        down = up if step_size_down is None else float(step_size_down)
+        self.total_size = up + down
         self.step_ratio = up / self.total_size
         self.mode = mode
         self.gamma = gamma
@@ -373,7 +374,8 @@ class CyclicLR(_WithMomentum):
             height = x / self.step_ratio
         else:
             height = (x - 1) / (self.step_ratio - 1)
-        scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        argument = cycle if self.scale_mode == "cycle" else self.last_epoch
+        scale = self.scale_fn(argument)
         if self.cycle_momentum:
             lows = self._each("base_momentums")
             highs = self._each("max_momentums")

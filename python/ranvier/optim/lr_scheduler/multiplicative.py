@@ -94,8 +94,10 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        whole = isinstance(step_size, float) and step_size.is_integer()  # PyTorch's tutorials give 1.0.
-        require_whole("StepLR", "step_size", int(step_size) if whole else step_size)
+        epochs = step_size
+        if isinstance(step_size, float) and step_size.is_integer():  # PyTorch's tutorials give 1.0.
+            epochs = int(step_size)
+        require_whole("StepLR", "step_size", epochs)
         number("StepLR", "gamma", gamma)
         self.step_size = step_size
         self.gamma = gamma
@@ -112,9 +114,9 @@ class StepLR(LRScheduler):
         return [lr * float(self.gamma) ** falls for lr in self._each("base_lrs")]
 
 
-def _epoch(given: Any) -> Any:
+def _epoch(milestone: float) -> float:
     """A milestone: an int if it is a whole number, else a float."""
-    epoch = float(given)
+    epoch = float(milestone)
     if epoch.is_integer():
         return int(epoch)
     return epoch

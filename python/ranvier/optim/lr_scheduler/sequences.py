@@ -121,8 +121,10 @@ class SequentialLR(LRScheduler):
             return self.step()
         self.last_epoch = epoch  # type: ignore[assignment]
         i = bisect_right(self._milestones, epoch)
-        self._schedulers[i]._update_lr(epoch - self._milestones[i - 1] if i else epoch)
-        self._last_lr = self._schedulers[i].get_last_lr()
+        schedule = self._schedulers[i]
+        start = self._milestones[i - 1] if i else 0  # the epoch at which this schedule begins
+        schedule._update_lr(epoch - start)
+        self._last_lr = schedule.get_last_lr()
 
 
 def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
