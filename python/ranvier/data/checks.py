@@ -4,6 +4,7 @@ ValueError."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from ranvier.tensors.errors import number, whole
 
 
-def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:
+def pair(name: str, argument: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
     """Counts of pixels, (height, width): of one number or a sequence of one for both, or of two."""
     counts = _counts(name, argument, value, least)
     if len(counts) > 2:
@@ -20,7 +21,7 @@ def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int
     return counts[0], counts[-1]
 
 
-def sides(name: str, padding: Any) -> tuple[int, int, int, int]:
+def sides(name: str, padding: int | Sequence[int]) -> tuple[int, int, int, int]:
     """The padding (left, top, right, bottom) from one number for all, a pair (across, down), or all four."""
     counts = _counts(name, "padding", padding, 0)
     if len(counts) not in (1, 2, 4):

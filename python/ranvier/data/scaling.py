@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd import Tensor
 from ranvier.data.dataset import like, raw
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import require_dtype
@@ -151,7 +152,7 @@ def _chunks(x: Array) -> Iterator[Numbers]:
     return (x[start : start + CHUNK].astype(np.float64) for start in range(0, len(x), CHUNK))
 
 
-def beyond_float32(size: Any, spread: Any) -> Any:
+def beyond_float32(size: Numbers, spread: Numbers) -> npt.NDArray[np.bool_]:
     """True if float32 rounds numbers of this size by more than 1e-4 of their deviation."""
     return (size * 2.0**-24 > 1e-4 * spread) & (spread > 0)
 
@@ -279,7 +280,8 @@ class Normalize:
     """
 
     def __init__(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
-        self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
+        self.mean = _per_channel("mean", mean)
+        self.std = _per_channel("std", std)
         if not (self.std > 0).all():
             raise ValueError(f"[Normalize] got std {self.std.tolist()}; expected numbers above 0")
         if len({value.size for value in (self.mean, self.std) if value.ndim}) > 1:
@@ -288,12 +290,12 @@ class Normalize:
                 "expected one for each channel"
             )
 
-    def transform(self, x: Any) -> Any:
+    def transform(self, x: Tensor | npt.ArrayLike) -> Any:
         """`(x - mean) / std`."""
         values, mean, std = self._checked(x, "transform")
         return like(x, (values - mean) / std)
 
-    def inverse_transform(self, y: Any) -> Any:
+    def inverse_transform(self, y: Tensor | npt.ArrayLike) -> Any:
         """`y * std + mean`, the inverse of `transform`."""
         values, mean, std = self._checked(y, "inverse_transform")
         return like(y, values * std + mean)
@@ -307,7 +309,7 @@ class Normalize:
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean.tolist()}, std={self.std.tolist()})"
 
-    def _checked(self, x: Any, method: str) -> tuple[Array, Array, Array]:
+    def _checked(self, x: Tensor | npt.ArrayLike, method: str) -> tuple[Array, Array, Array]:
         """The images, and mean and deviation (c, 1, 1) in their dtype."""
         values = raw(x)
         if values.dtype.kind != "f":

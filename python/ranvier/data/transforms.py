@@ -6,8 +6,8 @@ prepares new samples in the same way. `scaling` has those of numbers; labels and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,18 @@ def one_hot(
     return rows.reshape(*indices.shape, num_classes)
 
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 FILLS = ("mean", "median")
 MISSING = (*FILLS, "drop", None)
+
+
+def _unless_none(convert: Callable[[T], R], value: T | None) -> R | None:
+    """convert(value); None for None, which stands for a column without categories or without indices."""
+    if value is None:
+        return None
+    return convert(value)
 
 
 class TableEncoder:
@@ -96,13 +106,14 @@ class TableEncoder:
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"[TableEncoder] got missing {missing!r}; expected mean, median, drop or None")
-        self.categories = [None if of_column is None else tuple(of_column) for of_column in categories]
-        self.missing, self.without = missing, list(without)
+        self.categories = [_unless_none(tuple, of_column) for of_column in categories]
+        self.missing = missing
+        self.without = list(without)
         self.names = None if names is None else list(names)
         self.fill = None if fill is None else np.asarray(fill, np.float64)
         self.one_hot = one_hot
-        given = indices or [None] * len(self.categories)
-        self.indices = [None if column is None else np.asarray(column, np.int64) for column in given]
+        indices_of_columns = indices or [None] * len(self.categories)
+        self.indices = [_unless_none(_integers, column) for column in indices_of_columns]
         self.given = fill is not None  # a Compose does not fit what the constructor was given
 
     def fit(self, x: npt.ArrayLike) -> TableEncoder:
@@ -178,18 +189,18 @@ class TableEncoder:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""
         return {
-            "categories": [None if of_column is None else list(of_column) for of_column in self.categories],
+            "categories": [_unless_none(list, of_column) for of_column in self.categories],
             "missing": self.missing,
-            "fill": None if self.fill is None else self.fill.tolist(),
+            "fill": _unless_none(np.ndarray.tolist, self.fill),
             "names": self.names,
             "without": self.without,
             "one_hot": self.one_hot,
-            "indices": [None if column is None else column.tolist() for column in self.indices],
+            "indices": [_unless_none(np.ndarray.tolist, column) for column in self.indices],
         }
 
     def __repr__(self) -> str:
-        kinds = sum(of_column is not None for of_column in self.categories)
-        columns = f"{len(self.categories)} columns, {kinds} of categories"
+        count = sum(of_column is not None for of_column in self.categories)
+        columns = f"{len(self.categories)} columns, {count} of categories"
         return f"TableEncoder({columns}, missing={self.missing!r})"
 
     def _rows(self, x: npt.ArrayLike, method: str) -> Array:
@@ -207,6 +218,10 @@ class TableEncoder:
         if self.names:
             return f"column '{self.names[column]}'"
         return f"column {column}"
+
+
+def _integers(column: Sequence[int]) -> Array:
+    return np.asarray(column, np.int64)
 
 
 class Compose:
@@ -306,7 +321,7 @@ def from_config(config: dict[str, Any]) -> Any:
     >>> rv.data.transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
     [0.5]
     """
-    kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, TableEncoder)}
+    classes = {cls.__name__: cls for cls in (Standardize, MinMaxScaler, Normalize, TableEncoder)}
     if not isinstance(config, dict):  # a file may have anything
         raise ValueError(
             f"[from_config] got {type(config).__name__}; expected a dict of a transform's config"
@@ -315,9 +330,9 @@ def from_config(config: dict[str, Any]) -> Any:
     arguments = {key: value for key, value in config.items() if key != "transform"}
     if name == "Compose":
         return Compose([from_config(step) for step in arguments["steps"]])
-    if name not in kinds:
+    if name not in classes:
         raise ValueError(
             f"[transforms.from_config] unknown transform {name!r}; "
-            f"expected one of {', '.join(kinds)}, Compose"
+            f"expected one of {', '.join(classes)}, Compose"
         )
-    return kinds[name](**arguments)
+    return classes[name](**arguments)

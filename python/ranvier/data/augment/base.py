@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
+from ranvier.autograd import Tensor
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import Compose
 from ranvier.ops.making.random import fresh_key
@@ -35,7 +36,7 @@ class Augmentation:
     def apply(self, x: Array, u: Numbers) -> Array:
         raise NotImplementedError(f"[{type(self).__name__}] expected an apply method")
 
-    def __call__(self, images: Any) -> Any:
+    def __call__(self, images: Tensor | npt.ArrayLike) -> Any:
         x = require_images(type(self).__name__, images)
         return like(images, self.apply(x, uniform(len(x), self.draws)))
 
@@ -44,10 +45,12 @@ class Augmentation:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.options().items())
+        return f"{type(self).__name__}({arguments})"
 
 
-def require_images(name: str, images: Any) -> Array:
+def require_images(name: str, images: Tensor | npt.ArrayLike) -> Array:
+    """The array of a batch of images (N, C, H, W); `name` begins the error of another shape."""
     x = raw(images)
     if x.ndim != 4:
         raise ValueError(f"[{name}] got images of shape {x.shape}; expected (N, C, H, W)")

@@ -99,7 +99,7 @@ class _Mixing:
         mixed, share = self.mixed(x, partner, share)
         return like(images, mixed), like(labels, _core.mix_images(classes, partner, share))
 
-    def _classes(self, y: Array, dtype: Any) -> Array:
+    def _classes(self, y: Array, dtype: np.dtype[Any]) -> Array:
         """A row of shares for each sample; rows of floats are returned unchanged."""
         if y.dtype.kind == "f" and y.ndim == 2:
             return y

@@ -123,6 +123,11 @@ def _read_all(
     return _channels_first(x[: len(kept)]), kept, tuple(skipped)
 
 
+def _holds_image(folder: Path) -> bool:
+    """True if an image lies in the folder itself, not only in a sub-folder of it."""
+    return any(is_image(path) for path in folder.iterdir())
+
+
 def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
     """The names of the classes, which are those of the folders, and all images with their class."""
     if not root.is_dir():
@@ -135,8 +140,8 @@ def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
             raise ValueError(f"[{name}] '{folder}' has no images; expected files {', '.join(ENDINGS)}")
         files += [(path, number) for path in images]
     names = [folder.name for folder in folders]
-    deep = not any(is_image(path) for folder in folders for path in folder.iterdir())
-    if deep and len(names) > 1 and {n.lower() for n in names} <= SPLITS:
+    no_direct_images = not any(_holds_image(folder) for folder in folders)
+    if no_direct_images and len(names) > 1 and {n.lower() for n in names} <= SPLITS:
         raise ValueError(
             f"[{name}] '{root}' has the sub-folders {', '.join(names)}, which are no classes; expected a "
             f"folder with a sub-folder for each class, such as '{folders[0]}'"
@@ -216,7 +221,8 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
                 values = np.asarray(image)
                 if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
                     raise ValueError("its pixels are not 0, 1 ... 255; expected 8 or 16 bits")
-            image = image.convert("L" if grayscale else "RGB")
+            mode = "L" if grayscale else "RGB"
+            image = image.convert(mode)
             if turn is None:
                 return image
             return image.transpose(turn)

@@ -10,7 +10,7 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class TextTable(Table):
             self.require_width()  # pandas fills the ends of short lines
         kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
         objects = [at for at, kind in enumerate(kinds) if kind == "O" and at not in texts]
-        flags = [at for at in objects if any(isinstance(cell, bool) for cell in frame[at])]
+        flags = [at for at in objects if _has_bool(frame[at])]
         flags += [at for at, kind in enumerate(kinds) if kind == "b"]
         flags += self._codes().difference(texts)
         if flags:
@@ -188,6 +188,10 @@ class TextTable(Table):
                 if number == 1 and len(cells) == 1 < self.width:
                     raise TableError(text, ("skiprows", 1, "leaves out a title"))
                 raise TableError(text, *self.other_separator())
+
+
+def _has_bool(cells: Iterable[object]) -> bool:
+    return any(isinstance(cell, bool) for cell in cells)
 
 
 def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -16,19 +17,26 @@ from ranvier.nn.functional import grid_sample, interpolate
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    ImageLike: TypeAlias = Tensor | PILImage
+    """An image: a Tensor (..., c, h, w), or an image of pillow, which is imported only by those who use it.
+    Functions of an image return the same type that they are given; for type checkers it is Any."""
+
 __all__ = [  # the functions that `functional` has from here
     "InterpolationMode", "center_crop", "crop", "hflip", "pad", "resize", "resized_crop", "rotate", "vflip",
 ]  # fmt: skip
 
 
-def is_pil(image: Any) -> bool:
+def is_pil(image: object) -> TypeGuard[PILImage]:
     """True for an image of pillow, which is not imported for the test."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
 
 
-def pixels(name: str, image: Any, ndim: int = 3) -> Array:
-    """The array of a Tensor of at least `ndim` dimensions.
+def pixels(name: str, image: object, ndim: int = 3) -> Array:
+    """The array of a Tensor of at least `ndim` dimensions; `name` begins the errors.
 
     Raises:
         TypeError: anything else than a Tensor.
@@ -51,7 +59,7 @@ def pixels(name: str, image: Any, ndim: int = 3) -> Array:
     return image._read(f"transforms.{name}")
 
 
-def size_of(name: str, image: Any) -> tuple[int, int, int]:
+def size_of(name: str, image: ImageLike) -> tuple[int, int, int]:
     """(channels, height, width)."""
     if is_pil(image):
         return len(image.getbands()), image.height, image.width
@@ -72,7 +80,7 @@ def floats(x: Array) -> Array:
     return x.astype(np.float32, copy=False)
 
 
-def rounded(y: Array, dtype: Any) -> Tensor:
+def rounded(y: Array, dtype: np.dtype[Any]) -> Tensor:
     """Computed numbers as an image of a dtype; whole numbers are rounded, and limited to its range."""
     if dtype.kind != "f":
         y = np.rint(y)
@@ -93,11 +101,18 @@ class InterpolationMode(Enum):
     LANCZOS = "lanczos"
 
 
+Size: TypeAlias = int | Sequence[int]
+"""One number of pixels for both sides, or (height, width)."""
+PerChannel: TypeAlias = float | Sequence[float]
+"""One number for all channels, or one for each."""
+Interpolation: TypeAlias = InterpolationMode | str | int
+"""An InterpolationMode, its name, or pillow's number of it."""
+
 # the numbers that pillow has for the ways of interpolation
 CODES = {"nearest": 0, "nearest-exact": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
 
-def mode_of(name: str, interpolation: Any) -> str:
+def mode_of(name: str, interpolation: Interpolation) -> str:
     """The name of an InterpolationMode, a name, or a number of pillow."""
     if isinstance(interpolation, InterpolationMode):
         return str(interpolation.value)
@@ -107,21 +122,25 @@ def mode_of(name: str, interpolation: Any) -> str:
     raise ValueError(f"[{name}] got interpolation {interpolation!r}; expected one of {', '.join(CODES)}")
 
 
-def hflip(img: Any) -> Any:
+def hflip(img: ImageLike) -> Any:
     """Left and right exchanged."""
     if is_pil(img):
-        return img.transpose(0)
+        from PIL import Image
+
+        return img.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return of_pixels(pixels("hflip", img, 2)[..., ::-1])
 
 
-def vflip(img: Any) -> Any:
+def vflip(img: ImageLike) -> Any:
     """Top and bottom exchanged."""
     if is_pil(img):
-        return img.transpose(1)
+        from PIL import Image
+
+        return img.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     return of_pixels(pixels("vflip", img, 2)[..., ::-1, :])
 
 
-def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
+def crop(img: ImageLike, top: int, left: int, height: int, width: int) -> Any:
     """A box of the image (..., h, w); outside of it are zeros."""
     if height < 0 or width < 0:
         raise ValueError(f"[crop] got height {height} and width {width}; expected at least 0")
@@ -138,7 +157,7 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
     return of_pixels(x[..., top : top + height, left : left + width])
 
 
-def center_crop(img: Any, output_size: Any) -> Any:
+def center_crop(img: ImageLike, output_size: Size) -> Any:
     """The centre of the image; smaller images are padded with 0."""
     height, width = pair("center_crop", "output_size", output_size)
     _, h, w = size_of("center_crop", img)
@@ -152,13 +171,13 @@ def center_crop(img: Any, output_size: Any) -> Any:
 
 
 def resized_crop(
-    img: Any,
+    img: ImageLike,
     top: int,
     left: int,
     height: int,
     width: int,
-    size: Any,
-    interpolation: Any = InterpolationMode.BILINEAR,
+    size: Size,
+    interpolation: Interpolation = InterpolationMode.BILINEAR,
     antialias: bool | None = True,
 ) -> Any:
     """A box of the image, resized."""
@@ -166,9 +185,9 @@ def resized_crop(
 
 
 def resize(
-    img: Any,
-    size: Any,
-    interpolation: Any = InterpolationMode.BILINEAR,
+    img: ImageLike,
+    size: Size,
+    interpolation: Interpolation = InterpolationMode.BILINEAR,
     max_size: int | None = None,
     antialias: bool | None = True,
 ) -> Any:
@@ -200,7 +219,7 @@ def resize(
     return rounded(y._array.reshape(*x.shape[:-2], height, width), x.dtype)
 
 
-def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
+def output_size(size: Size, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
     """Height and width of an image of (h, w) resized."""
     height, width = pair("resize", "size", size)
     if np.size(size) == 2:
@@ -222,7 +241,7 @@ def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple
     return (long, short)
 
 
-def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
+def pad(img: ImageLike, padding: Size, fill: PerChannel = 0, padding_mode: str = "constant") -> Any:
     """The image with pixels added around it.
 
     Args:
@@ -243,7 +262,8 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
         if out.mode != img.mode:  # CMYK, P ..., of whose pixels NumPy sees bytes
             out = Image.frombytes(img.mode, out.size, y.tobytes())
         if img.palette is not None:
-            out.putpalette(img.getpalette(img.palette.mode), img.palette.mode)
+            colours: Any = img.getpalette(img.palette.mode)
+            out.putpalette(colours, img.palette.mode)
         out.info = dict(img.info)
         return out
     x = pixels("pad", img, 2)
@@ -257,7 +277,7 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
     return of_pixels(y)
 
 
-def colour(img: Any, fill: Any) -> Any:
+def colour(img: PILImage, fill: PerChannel | None) -> Any:
     """The value as pillow takes it for this image: one number for each channel."""
     bands = len(img.getbands())
     if fill is None:
@@ -280,12 +300,12 @@ def colour(img: Any, fill: Any) -> Any:
 
 
 def rotate(
-    img: Any,
+    img: ImageLike,
     angle: float,
-    interpolation: Any = InterpolationMode.NEAREST,
+    interpolation: Interpolation = InterpolationMode.NEAREST,
     expand: bool = False,
-    center: Any = None,
-    fill: Any = None,
+    center: Sequence[float] | None = None,
+    fill: PerChannel | None = None,
 ) -> Any:
     """The image rotated counter-clockwise by an angle in degrees, about `center` (x, y) or its middle.
 
@@ -300,7 +320,11 @@ def rotate(
     """
     mode = mode_of("rotate", interpolation)
     if is_pil(img):
-        return img.rotate(angle, CODES[mode], expand, center=center, fillcolor=colour(img, fill))
+        from PIL import Image
+
+        about: Any = center  # pillow takes every sequence, although its annotation says a tuple
+        resampling = Image.Resampling(CODES[mode])
+        return img.rotate(angle, resampling, expand, center=about, fillcolor=colour(img, fill))
     x = pixels("rotate", img)
     c, h, w = x.shape[-3:]
     if mode not in ("nearest", "bilinear"):

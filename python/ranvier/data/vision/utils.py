@@ -69,7 +69,7 @@ def make_grid(
     return wrap(grid)
 
 
-def _batch(tensor: Any) -> Array:
+def _batch(tensor: Tensor | Sequence[Tensor]) -> Array:
     """(n, c, h, w) with one channel as three."""
     with no_grad():
         if isinstance(tensor, (list, tuple)):

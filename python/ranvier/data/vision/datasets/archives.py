@@ -100,7 +100,7 @@ class MNIST(_Archive):
     test_data = train_data
     test_labels = train_labels
 
-    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.changed(as_item(self.data._array[index]), int(self.targets._array[index]))
 
 
@@ -200,7 +200,7 @@ class CIFAR10(_Archive):
                 content: Any = archive.extractfile(f"{self.base_folder}/{name}")
                 replace(folder / name, content.read())
 
-    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.changed(as_item(self.data[index]), self.targets[index])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def default_loader(path: str) -> Any:
 pil_loader = default_loader
 
 
-def has_file_allowed_extension(filename: str, extensions: Any) -> bool:
+def has_file_allowed_extension(filename: str, extensions: str | Iterable[str]) -> bool:
     """True if a name has one of the endings, in lower or upper case."""
     if isinstance(extensions, str):
         extensions = (extensions,)
@@ -135,7 +135,7 @@ def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str
 def make_dataset(
     directory: str | os.PathLike[str],
     class_to_idx: dict[str, int] | None = None,
-    extensions: Any = None,
+    extensions: str | Iterable[str] | None = None,
     is_valid_file: Callable[[str], bool] | None = None,
     allow_empty: bool = False,
 ) -> list[tuple[str, int]]:
@@ -151,7 +151,7 @@ def make_dataset(
     def is_sample(path: str) -> bool:
         if is_valid_file is not None:
             return is_valid_file(path)
-        return has_file_allowed_extension(path, extensions)
+        return extensions is not None and has_file_allowed_extension(path, extensions)
 
     samples = []
     for name in sorted(numbers):
@@ -207,7 +207,7 @@ class DatasetFolder(VisionDataset):
         """The names of the subfolders, sorted, and the number of each."""
         return find_classes(directory)
 
-    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         path, target = self.samples[index]
         return self.changed(self.loader(path), target)
 
@@ -249,7 +249,7 @@ class FakeData(VisionDataset):
         self.num_classes = num_classes
         self.random_offset = random_offset
 
-    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         if not 0 <= index < self.size:
             raise IndexError(f"[FakeData] got index {index} for {self.size} images")
         draw = np.random.default_rng([index + self.random_offset])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ranvier.nn as nn
+from ranvier import Tensor
 
 __all__ = [
     "VGG", "BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50", "resnet101",
@@ -108,7 +109,7 @@ class BasicBlock(Block):
         self.relu = nn.ReLU(inplace=True)
         self.conv2, self.bn2 = conv3x3(planes, planes), norm(planes)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         same = x if self.downsample is None else self.downsample(x)
         y = self.relu(self.bn1(self.conv1(x)))
         return self.relu(self.bn2(self.conv2(y)) + same)
@@ -128,7 +129,7 @@ class Bottleneck(Block):
         self.conv3, self.bn3 = conv1x1(width, planes * self.expansion), norm(planes * self.expansion)
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         same = x if self.downsample is None else self.downsample(x)
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
@@ -197,7 +198,7 @@ class ResNet(nn.Module):
         rest = [block(width, planes, 1, None, *shared, self.dilation, norm) for _ in range(1, blocks)]
         return nn.Sequential(first, *rest)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
@@ -234,7 +235,8 @@ def make_layers(stages: str, batch_norm: bool) -> nn.Sequential:
             continue
         layers.append(nn.Conv2d(channels, int(stage), 3, padding=1))
         channels = int(stage)
-        layers += [nn.BatchNorm2d(channels)] if batch_norm else []
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
@@ -260,7 +262,7 @@ class VGG(nn.Module):
         if init_weights:
             initialize(self, linear_std=0.01)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 

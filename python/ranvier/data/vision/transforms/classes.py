@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,10 +15,24 @@ import ranvier.data.vision.transforms.functional as F
 from ranvier import Tensor
 from ranvier.data import Normalize as Normalization
 from ranvier.data.checks import pair, sides, span
-from ranvier.data.vision.images import InterpolationMode, mode_of, output_size, size_of
+from ranvier.data.vision.images import (
+    Interpolation,
+    InterpolationMode,
+    PerChannel,
+    Size,
+    mode_of,
+    output_size,
+    size_of,
+)
 from ranvier.nn import Module
 from ranvier.ops.making.random import generator
 from ranvier.tensors.errors import number, require_function
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    from ranvier.data.vision.images import ImageLike
+    from ranvier.tensors.memory import Array
 
 __all__ = [
     "CenterCrop", "ColorJitter", "GaussianBlur", "Grayscale", "Lambda", "Normalize", "PILToTensor", "Pad",
@@ -26,11 +40,6 @@ __all__ = [
     "RandomRotation", "RandomVerticalFlip", "Resize", "ToPILImage", "ToTensor",
 ]  # fmt: skip
 
-Size: TypeAlias = int | Sequence[int]
-"""One number of pixels for both sides, or (height, width)."""
-Fill: TypeAlias = float | Sequence[float]
-"""The value of new pixels: one number, or one for each channel."""
-Interpolation: TypeAlias = InterpolationMode | str | int
 Range: TypeAlias = float | Sequence[float]
 """(low, high); one number means a range around the value that changes nothing."""
 
@@ -57,14 +66,14 @@ class Transform(Module):
 class ToTensor(Transform):
     """`functional.to_tensor`: a PIL image or an array (h, w, c) as a float Tensor (c, h, w) in 0 ... 1."""
 
-    def forward(self, pic: Any) -> Tensor:
+    def forward(self, pic: PILImage | Array) -> Tensor:
         return F.to_tensor(pic)
 
 
 class PILToTensor(Transform):
     """`functional.pil_to_tensor`: a PIL image as a Tensor (c, h, w) of its bytes."""
 
-    def forward(self, pic: Any) -> Tensor:
+    def forward(self, pic: PILImage) -> Tensor:
         return F.pil_to_tensor(pic)
 
 
@@ -75,14 +84,14 @@ class ToPILImage(Transform):
         super().__init__()
         self.mode = mode
 
-    def forward(self, pic: Any) -> Any:
+    def forward(self, pic: Tensor | Array) -> PILImage:
         return F.to_pil_image(pic, self.mode)
 
 
 class Normalize(Transform):
     """(x - mean) / std for each channel of a float Tensor: `rv.data.Normalize` for one image."""
 
-    def __init__(self, mean: Range, std: Range, inplace: bool = False) -> None:
+    def __init__(self, mean: PerChannel, std: PerChannel, inplace: bool = False) -> None:
         super().__init__()
         self.mean = mean
         self.std = std
@@ -110,7 +119,7 @@ class Resize(Transform):
         self.max_size = max_size
         self.antialias = antialias
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         return F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
 
 
@@ -121,14 +130,14 @@ class CenterCrop(Transform):
         super().__init__()
         self.size = pair("CenterCrop", "size", size)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         return F.center_crop(img, self.size)
 
 
 class Pad(Transform):
     """`functional.pad`."""
 
-    def __init__(self, padding: Size, fill: Fill = 0, padding_mode: str = "constant") -> None:
+    def __init__(self, padding: Size, fill: PerChannel = 0, padding_mode: str = "constant") -> None:
         super().__init__()
         if padding is not None:
             sides("Pad", padding)
@@ -136,7 +145,7 @@ class Pad(Transform):
         self.fill = fill
         self.padding_mode = padding_mode
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         return F.pad(img, self.padding, self.fill, self.padding_mode)
 
 
@@ -147,7 +156,7 @@ class Grayscale(Transform):
         super().__init__()
         self.num_output_channels = num_output_channels
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         return F.to_grayscale(img, self.num_output_channels)
 
 
@@ -170,12 +179,12 @@ def _happens(p: float) -> bool:
 class RandomApply(Transform):
     """All of the transforms, with probability p."""
 
-    def __init__(self, transforms: Any, p: float = 0.5) -> None:
+    def __init__(self, transforms: Sequence[Callable[[Any], Any]], p: float = 0.5) -> None:
         super().__init__()
         self.transforms = transforms
         self.p = number("RandomApply", "p", p, 0.0, 1.0)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         if _happens(self.p):
             for transform in self.transforms:
                 img = transform(img)
@@ -189,7 +198,7 @@ class RandomHorizontalFlip(Transform):
         super().__init__()
         self.p = number("RandomHorizontalFlip", "p", p, 0.0, 1.0)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         if _happens(self.p):
             return F.hflip(img)
         return img
@@ -202,7 +211,7 @@ class RandomVerticalFlip(Transform):
         super().__init__()
         self.p = number("RandomVerticalFlip", "p", p, 0.0, 1.0)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         if _happens(self.p):
             return F.vflip(img)
         return img
@@ -215,7 +224,7 @@ class RandomGrayscale(Transform):
         super().__init__()
         self.p = number("RandomGrayscale", "p", p, 0.0, 1.0)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         if not _happens(self.p):
             return img
         channels, _, _ = size_of("RandomGrayscale", img)
@@ -241,7 +250,7 @@ class RandomCrop(Transform):
         size: Size,
         padding: Size | None = None,
         pad_if_needed: bool = False,
-        fill: Fill = 0,
+        fill: PerChannel = 0,
         padding_mode: str = "constant",
     ) -> None:
         super().__init__()
@@ -253,7 +262,7 @@ class RandomCrop(Transform):
         self.fill = fill
         self.padding_mode = padding_mode
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         if self.padding is not None:
             img = F.pad(img, self.padding, self.fill, self.padding_mode)
         height, width = self.size
@@ -293,7 +302,7 @@ class RandomResizedCrop(Transform):
         self.interpolation = self._interpolation(interpolation)
         self.antialias = antialias
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         _, h, w = size_of("RandomResizedCrop", img)
         top, left, height, width = self._box(h, w)
         return F.resized_crop(img, top, left, height, width, self.size, self.interpolation, self.antialias)
@@ -327,7 +336,7 @@ class RandomRotation(Transform):
         interpolation: Interpolation = InterpolationMode.NEAREST,
         expand: bool = False,
         center: Sequence[float] | None = None,
-        fill: Fill = 0,
+        fill: PerChannel = 0,
     ) -> None:
         super().__init__()
         self.degrees = span("RandomRotation", "degrees", degrees, symmetric=True)
@@ -336,7 +345,7 @@ class RandomRotation(Transform):
         self.center = center
         self.fill = fill
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         angle = generator().uniform(*self.degrees)
         return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
 
@@ -364,7 +373,7 @@ class ColorJitter(Transform):
         self.saturation = _factors("saturation", saturation)
         self.hue = span("ColorJitter", "hue", hue, -0.5, 0.5, symmetric=True)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         random = generator()
         for step in random.permutation(4):
             if step == 0 and self.brightness != (1.0, 1.0):
@@ -388,5 +397,5 @@ class GaussianBlur(Transform):
         self.kernel_size = kernel_size
         self.sigma = span("GaussianBlur", "sigma", sigma)
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, img: ImageLike) -> Any:
         return F.gaussian_blur(img, self.kernel_size, generator().uniform(*self.sigma))

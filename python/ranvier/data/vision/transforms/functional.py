@@ -20,10 +20,15 @@ from ranvier.data.vision.images import floats, is_pil, of_pixels, pixels, rounde
 from ranvier.tensors.memory import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL.Image import Image as PILImage
+
+    from ranvier.data.vision.images import ImageLike, PerChannel, Size
     from ranvier.tensors.types import DtypeLike
 
 
-def to_tensor(pic: Any) -> Tensor:
+def to_tensor(pic: PILImage | Array) -> Tensor:
     """A PIL image or an array (h, w) or (h, w, c) as a Tensor (c, h, w); bytes are divided by 255.
 
     Images of mode I;16 are uint16 (torchvision makes those above 32767 negative).
@@ -47,14 +52,14 @@ def to_tensor(pic: Any) -> Tensor:
     return wrap(y)
 
 
-def pil_to_tensor(pic: Any) -> Tensor:
+def pil_to_tensor(pic: PILImage) -> Tensor:
     """A PIL image as a Tensor (c, h, w) of its numbers: uint8, uint16 of mode I;16, bool of mode 1 ..."""
     if not is_pil(pic):
         raise TypeError(f"[pil_to_tensor] got {type(pic).__name__}; expected a PIL image")
     return wrap(np.array(_channels_first("pil_to_tensor", pic), order="C"))
 
 
-def _channels_first(name: str, pic: Any) -> Array:
+def _channels_first(name: str, pic: PILImage | Array) -> Array:
     if not (isinstance(pic, np.ndarray) or is_pil(pic)):
         raise TypeError(f"[{name}] got {type(pic).__name__}; expected a PIL image or an array")
     x = np.asarray(pic)
@@ -65,7 +70,7 @@ def _channels_first(name: str, pic: Any) -> Array:
     return x.transpose(2, 0, 1)
 
 
-def to_pil_image(pic: Any, mode: str | None = None) -> Any:
+def to_pil_image(pic: Tensor | Array, mode: str | None = None) -> PILImage:
     """A Tensor (c, h, w) or (h, w), or an array (h, w, c) or (h, w), as a PIL image; floats are times 255.
 
     Raises TypeError, ValueError: dtypes and numbers of channels that no mode of pillow has.
@@ -128,7 +133,7 @@ def convert_image_dtype(image: Tensor, dtype: DtypeLike = np.float32) -> Tensor:
     return wrap(x.astype(to) * to.type((most + 1) // (largest + 1)))
 
 
-def normalize(tensor: Tensor, mean: Any, std: Any, inplace: bool = False) -> Tensor:
+def normalize(tensor: Tensor, mean: PerChannel, std: PerChannel, inplace: bool = False) -> Tensor:
     """(x - mean) / std for each channel of floats (..., c, h, w): see `rv.data.Normalize`."""
     return normalized(Normalize(mean, std), tensor, inplace)
 
@@ -144,22 +149,24 @@ def normalized(step: Normalize, tensor: Tensor, inplace: bool) -> Tensor:
 LUMA = 0.2989, 0.587, 0.114
 
 
-def adjust_brightness(img: Any, brightness_factor: float) -> Any:
+def adjust_brightness(img: ImageLike, brightness_factor: float) -> Any:
     """The image times a factor: 0 is black, 1 unchanged."""
     return _adjusted("adjust_brightness", img, brightness_factor, "Brightness", lambda x: 0.0)
 
 
-def adjust_contrast(img: Any, contrast_factor: float) -> Any:
+def adjust_contrast(img: ImageLike, contrast_factor: float) -> Any:
     """The image's difference from its mean gray, times a factor: 0 is gray, 1 unchanged."""
     return _adjusted("adjust_contrast", img, contrast_factor, "Contrast", _mean_gray)
 
 
-def adjust_saturation(img: Any, saturation_factor: float) -> Any:
+def adjust_saturation(img: ImageLike, saturation_factor: float) -> Any:
     """The image's difference from its gray version, times a factor: 0 is gray, 1 unchanged."""
     return _adjusted("adjust_saturation", img, saturation_factor, "Color", _gray)
 
 
-def _adjusted(name: str, img: Any, factor: float, enhancer: str, other: Any) -> Any:
+def _adjusted(
+    name: str, img: ImageLike, factor: float, enhancer: str, other: Callable[[Array], Array | float]
+) -> Any:
     """The image mixed with another: factor times itself, and 1 - factor times other(image)."""
     if not factor >= 0:
         raise ValueError(f"[{name}] got factor {factor!r}; expected at least 0")
@@ -176,7 +183,7 @@ def _adjusted(name: str, img: Any, factor: float, enhancer: str, other: Any) -> 
     return of_pixels(mixed.clip(0, most).astype(x.dtype))
 
 
-def _colors(name: str, img: Any) -> Array:
+def _colors(name: str, img: ImageLike) -> Array:
     x = pixels(name, img)
     if x.shape[-3] not in (1, 3):
         raise ValueError(f"[{name}] got {x.shape[-3]} channels; expected 1 or 3")
@@ -199,23 +206,31 @@ def _mean_gray(x: Array) -> Array:
     return gray.mean((-3, -2, -1), keepdims=True)
 
 
-def adjust_hue(img: Any, hue_factor: float) -> Any:
+def adjust_hue(img: ImageLike, hue_factor: float) -> Any:
     """The hue moved around the circle of colours by -0.5 ... 0.5 of it."""
     if not -0.5 <= hue_factor <= 0.5:
         raise ValueError(f"[adjust_hue] got hue_factor {hue_factor!r}; expected -0.5 to 0.5")
     if is_pil(img):
-        if img.mode in ("L", "1", "I", "F"):
-            return img
-        from PIL import Image
-
-        h, s, v = img.convert("HSV").split()
-        moved = (np.asarray(h, np.int64) + int(hue_factor * 255)) % 256
-        return Image.merge("HSV", (Image.fromarray(moved.astype(np.uint8)), s, v)).convert(img.mode)
-    if _colors("adjust_hue", img).shape[-3] == 1:
+        return _pil_with_hue_moved(img, hue_factor)
+    x = _colors("adjust_hue", img)
+    if x.shape[-3] == 1:
         return img
-    x = convert_image_dtype(img, np.float32)._array
-    h, s, v = _hsv(x)
-    return convert_image_dtype(of_pixels(_rgb((h + np.float32(hue_factor)) % 1, s, v)), img.dtype)
+    colours = convert_image_dtype(wrap(x), np.float32)
+    hue, saturation, value = _hsv(colours._array)
+    moved = (hue + np.float32(hue_factor)) % 1
+    return convert_image_dtype(of_pixels(_rgb(moved, saturation, value)), x.dtype)
+
+
+def _pil_with_hue_moved(img: PILImage, hue_factor: float) -> PILImage:
+    """Pillow's hues are bytes, so the circle of colours has 256 steps. Gray images have no hue."""
+    if img.mode in ("L", "1", "I", "F"):
+        return img
+    from PIL import Image
+
+    hue, saturation, value = img.convert("HSV").split()
+    moved = (np.asarray(hue, np.int64) + int(hue_factor * 255)) % 256
+    moved_hue = Image.fromarray(moved.astype(np.uint8))
+    return Image.merge("HSV", (moved_hue, saturation, value)).convert(img.mode)
 
 
 def _hsv(x: Array) -> tuple[Array, Array, Array]:
@@ -241,7 +256,7 @@ def _rgb(h: Array, s: Array, v: Array) -> Array:
     return np.stack([red, green, blue], -3)
 
 
-def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
+def to_grayscale(img: ImageLike, num_output_channels: int = 1) -> Any:
     """The luma 0.299 R + 0.587 G + 0.114 B, in one channel or in three equal ones."""
     if num_output_channels not in (1, 3):
         raise ValueError(f"[to_grayscale] got num_output_channels {num_output_channels!r}; expected 1 or 3")
@@ -259,15 +274,14 @@ def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
 rgb_to_grayscale = to_grayscale
 
 
-def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
+def gaussian_blur(img: ImageLike, kernel_size: Size, sigma: float | Sequence[float] | None = None) -> Any:
     """The image convolved with a Gaussian of odd size (x, y) and deviations (x, y); edges are reflected."""
     sizes = pair("gaussian_blur", "kernel_size", kernel_size)
     if any(size % 2 == 0 for size in sizes):
         raise ValueError(f"[gaussian_blur] got kernel_size {kernel_size!r}; expected one or two odd numbers")
     if sigma is None:
         sigma = [0.15 * size + 0.35 for size in sizes]
-    numbers = sigma if np.ndim(sigma) else [sigma]
-    sigmas = [float(s) for s in numbers]
+    sigmas = [float(s) for s in np.atleast_1d(sigma)]
     if len(sigmas) not in (1, 2) or min(sigmas) <= 0:
         raise ValueError(f"[gaussian_blur] got sigma {sigma!r}; expected one or two numbers above 0")
     if is_pil(img):
