@@ -25,7 +25,7 @@ def settled(modules: Modules, run_with: Callable[[Sequence[bool]], Run]) -> Run:
     first = run_with(())
     conditions = first.trace.conditions
     for i, condition in enumerate(conditions):
-        answers = [one.answer for one in conditions[:i]]
+        answers = [earlier.answer for earlier in conditions[:i]]
         answers.append(not condition.answer)
         if not _is_without_effect(modules, run_with, answers, first):
             raise ValueError(
@@ -48,9 +48,9 @@ def _is_without_effect(
         return _is_raised_by_model(error, trace) and len(trace.conditions) == len(answers)
     if other.trace.taken:
         return False
-    later = [one.text for one in first.trace.conditions[len(answers) :]]
-    asked = [one.text for one in other.trace.conditions[len(answers) :]]
-    return asked == later and _computes_the_same(first, other)
+    expected = [later.text for later in first.trace.conditions[len(answers) :]]
+    asked = [later.text for later in other.trace.conditions[len(answers) :]]
+    return asked == expected and _computes_the_same(first, other)
 
 
 def _computes_the_same(first: Run, other: Run) -> bool:

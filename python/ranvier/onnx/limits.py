@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,9 +34,7 @@ network."""
 
 STEP = 256  # the cost of a step that runs in Python
 _PRODUCTS = 128  # so many multiplications of floats cost as much as one element
-_INTEGER_PRODUCTS = (
-    8  # so many multiplications of integers, which NumPy computes, cost as much as one element
-)
+_INTEGER_PRODUCTS = 8  # the same for multiplications of integers, which NumPy computes
 _MOST = 2**62  # a larger cost is counted as this
 
 _BY_VALUES = "AffineGrid Col2Im ConstantOfShape Expand MaxUnpool OneHot Pad Range Resize Tile Upsample"
@@ -58,7 +56,7 @@ def cost(op: str, inputs: Inputs, attributes: Attributes) -> int:
         # for invalid inputs a rule may fail; the operator raises the error when it runs
         with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return wide * int(min(max(rule(inputs, attributes), 0), _MOST))
-    shapes = [shape_of(v) for v in inputs if v is not None]
+    shapes = [shape_of(value) for value in inputs if value is not None]
     if len(shapes) == 1:
         return wide * int(_product(shapes[0]))
     return wide * _broadcast(shapes) * max(len(shapes) - 1, 1)
@@ -70,8 +68,12 @@ def _product(sizes: Iterable[float]) -> Any:
 
 
 def _broadcast(shapes: list[tuple[int, ...]]) -> int:
-    """The number of elements of the common shape of broadcast operands."""
-    return math.prod([max(sizes) or 1 for sizes in zip_longest(*[s[::-1] for s in shapes], fillvalue=1)])
+    """The number of elements of the common shape of broadcast operands, in which 0 counts as 1."""
+    from_last_axis = [shape[::-1] for shape in shapes]
+    elements = 1
+    for sizes in zip_longest(*from_last_axis, fillvalue=1):
+        elements *= max(sizes) or 1
+    return elements
 
 
 def _size(value: Value) -> int:
@@ -86,6 +88,7 @@ def _multiplied(products: float, value: Value) -> float:
 
 
 def _quantized_matrix(inputs: Inputs, attributes: Attributes) -> float:
+    """For an input of shape (..., k): n results in the place of k elements, each a sum of k products."""
     return _size(inputs[0]) * attributes["n"] * (1 / max(attributes["k"], 1) + 1 / _PRODUCTS)
 
 
@@ -107,9 +110,9 @@ def _pad(inputs: Inputs, attributes: Attributes) -> int:
 
 
 def _range(inputs: Inputs, attributes: Attributes) -> float:
-    first, last, step = (array_of(v).reshape(()).item() for v in inputs)
-    if step:
-        return 3 * max((last - first) / step, 0)
+    start, limit, delta = [array_of(value).reshape(()).item() for value in inputs]
+    if delta:
+        return 3 * max((limit - start) / delta, 0)
     return 0
 
 
@@ -123,11 +126,12 @@ def _resize(inputs: Inputs, attributes: Attributes) -> float:
     else:
         scales = inputs[2]
     sizes = inputs[3] if len(inputs) > 3 else None
-    axes = [a % len(shape) for a in attributes.get("axes") or range(len(shape))]
+    named_axes = attributes.get("axes") or range(len(shape))
+    axes = [axis % len(shape) for axis in named_axes]
     policy = attributes.get("keep_aspect_ratio_policy", "stretch")
     factors, outs = sizes_of(shape, axes, scales, sizes, policy)
     total = 0.0
-    now = list(shape)
+    now = list(shape)  # the shape after the axes so far
     for axis, factor in zip(axes, factors, strict=True):
         n = shape[axis]
         out = outs[axis]
@@ -168,16 +172,22 @@ def _einsum(inputs: Inputs, attributes: Attributes) -> float:
     for term, value in zip(terms, inputs, strict=True):
         for label, n in zip(term, shape_of(value), strict=True):
             sizes[label] = max(n, sizes.get(label, 1))
-    every = _product(sizes.values())
-    if any(is_exact(raw(v).dtype) for v in inputs):
-        return _product(sizes[i] for i in output) + _multiplied(every * len(inputs), inputs[0])
-    there = {*terms[0]}
+    if any(is_exact(raw(value).dtype) for value in inputs):
+        places = _product(sizes.values())  # of the loop over all indices
+        return _elements(output, sizes) + _multiplied(places * len(inputs), inputs[0])
+    labels = {*terms[0]}  # of the product of the operands so far
     total = float(_size(inputs[0]))
-    for place, term in enumerate(terms[1:], 2):
-        both = there.union(term)
-        there = both & set(output).union(*terms[place:])
-        total += _product(sizes[i] for i in there) + _product(sizes[i] for i in both) / _PRODUCTS
+    for later, term in enumerate(terms[1:], start=2):
+        multiplied = labels.union(term)
+        # labels that neither the output nor a later operand has are summed at once
+        labels = multiplied & set(output).union(*terms[later:])
+        total += _elements(labels, sizes) + _elements(multiplied, sizes) / _PRODUCTS
     return total
+
+
+def _elements(labels: Iterable[str], sizes: dict[str, int]) -> Any:
+    """The number of elements of an array with these labels of einsum as its axes."""
+    return _product([sizes[label] for label in labels])
 
 
 def _gather(inputs: Inputs, attributes: Attributes) -> int:
@@ -192,48 +202,65 @@ def _gather_nd(inputs: Inputs, attributes: Attributes) -> int:
     return int(_product((*lead, *inner))) + 2 * _size(inputs[1])
 
 
-def _window(inputs: Inputs, attributes: Attributes, kernel: Sequence[int]) -> tuple[float, float, float]:
-    """The numbers of elements of the padded batch, of one channel of one result image, and of the window."""
+class _Windows(NamedTuple):
+    """Numbers of elements: of the padded batch, of one channel of one result image, and of a window."""
+
+    padded: float
+    plane: float
+    kernel: float
+
+
+def _windows(inputs: Inputs, attributes: Attributes, kernel: Sequence[int]) -> _Windows:
+    """What a convolution or a pool of inputs[0], of shape (batch, channels, *image), computes."""
     chosen = {name: attributes[name] for name in WINDOW if name in attributes}
     window = geometry("", inputs[0], kernel, **chosen)
-    pads = zip(shape_of(inputs[0])[2:], window.before, window.after, strict=True)
-    sizes = [sum(parts) for parts in pads]
-    reaches = window.reach
-    if attributes.get("ceil_mode"):  # the last window may reach beyond
-        sizes = [n + reach for n, reach in zip(sizes, reaches, strict=True)]
-    outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, window.strides, strict=True)]
-    return _product((*shape_of(inputs[0])[:2], *sizes)), math.prod(outs), math.prod(window.kernel)
+    shape = shape_of(inputs[0])
+    axes = zip(shape[2:], window.before, window.after, window.reach, window.strides, strict=True)
+    sizes: list[int] = []
+    results: list[int] = []
+    for n, before, after, reach, stride in axes:
+        size = n + before + after
+        if attributes.get("ceil_mode"):  # the last window may reach beyond
+            size += reach
+        sizes.append(size)
+        results.append(max((size - reach) // stride + 1, 1))
+    padded = _product((*shape[:2], *sizes))
+    return _Windows(padded, math.prod(results), math.prod(window.kernel))
 
 
 def _conv(inputs: Inputs, attributes: Attributes) -> float:
-    n = shape_of(inputs[0])[0] or 1
-    weight = shape_of(inputs[1])
-    padded, plane, _ = _window(inputs, attributes, weight[2:])
-    out = n * (weight[0] or 1) * plane
-    return padded + out * (1 + _product(weight[1:]) / _PRODUCTS)
+    batch = shape_of(inputs[0])[0] or 1
+    weight = shape_of(inputs[1])  # (channels of the result, channels of a group, *kernel)
+    windows = _windows(inputs, attributes, weight[2:])
+    out = batch * (weight[0] or 1) * windows.plane
+    return windows.padded + out * (1 + _product(weight[1:]) / _PRODUCTS)
 
 
 def _pool(inputs: Inputs, attributes: Attributes) -> float:
-    padded, plane, kernel = _window(inputs[:1], attributes, attributes["kernel_shape"])
-    out = _product(shape_of(inputs[0])[:2]) * plane
-    return 2 * padded + 2 * out + kernel * (STEP / 4 + out / 8)
+    windows = _windows(inputs[:1], attributes, attributes["kernel_shape"])
+    out = _product(shape_of(inputs[0])[:2]) * windows.plane
+    return 2 * windows.padded + 2 * out + windows.kernel * (STEP / 4 + out / 8)
 
 
 def _transposed(inputs: Inputs, attributes: Attributes) -> float:
     """`conv_transpose` computes the result without padding, then crops.
 
-    With auto_pad SAME it has n stride.
+    With auto_pad SAME an axis of n elements has n stride in the result.
     """
-    shape = shape_of(inputs[0])
-    weight = shape_of(inputs[1])
+    shape = shape_of(inputs[0])  # (batch, channels, *image)
+    weight = shape_of(inputs[1])  # (channels, channels of the result in each group, *kernel)
     space = len(shape) - 2
     strides = attributes.get("strides") or [1] * space
     dilations = attributes.get("dilations") or [1] * space
-    more = attributes.get("output_padding") or [0] * space
-    wanted = attributes.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)]
-    axes = zip(strides, shape[2:], dilations, weight[2:], more, wanted[-space:], strict=True)
-    sizes = [max(s * (n - 1) + d * (k - 1) + 1 + o, w) for s, n, d, k, o, w in axes]
-    planes = (shape[0] or 1) * (weight[1] or 1)  # weight[1]: the channels of the result in each group
+    added = attributes.get("output_padding") or [0] * space
+    same = [n * stride for n, stride in zip(shape[2:], strides, strict=True)]
+    wanted = attributes.get("output_shape") or same
+    axes = zip(shape[2:], strides, dilations, weight[2:], added, wanted[-space:], strict=True)
+    sizes: list[int] = []
+    for n, stride, dilation, kernel, more, least in axes:
+        reach = dilation * (kernel - 1) + 1  # from the first to the last element of a window
+        sizes.append(max(stride * (n - 1) + reach + more, least))
+    planes = (shape[0] or 1) * (weight[1] or 1)
     work = _product(shape[2:]) * _product(weight[2:]) * (weight[0] or 1) / _PRODUCTS
     return planes * (attributes.get("group", 1) * _product(sizes) + work)
 
@@ -242,22 +269,25 @@ def _unpooled(inputs: Inputs, attributes: Attributes) -> float:
     shape = shape_of(inputs[0])
     kernel = attributes["kernel_shape"]
     strides = attributes.get("strides") or [1] * len(kernel)
-    inner = [(n - 1) * s + k for n, s, k in zip(shape[2:], strides, kernel, strict=True)]
+    unpadded = list(shape[:2])
+    for n, stride, size in zip(shape[2:], strides, kernel, strict=True):
+        unpadded.append((n - 1) * stride + size)
     if len(inputs) > 2 and inputs[2] is not None:
-        outer = ints(inputs[2])
+        output_shape = ints(inputs[2])
     else:
-        outer = ()
-    return 4 * _size(inputs[0]) + max(_product((*shape[:2], *inner)), _product(outer))
+        output_shape = ()
+    return 4 * _size(inputs[0]) + max(_product(unpadded), _product(output_shape))
 
 
 def _col2im(inputs: Inputs, attributes: Attributes) -> float:
     shape = shape_of(inputs[0])
-    outer = ints(inputs[1])
+    image = ints(inputs[1])
     kernel = ints(inputs[2])
-    pads = attributes.get("pads") or [0] * (2 * len(outer))
-    whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
+    axes = len(image)
+    pads = attributes.get("pads") or [0] * (2 * axes)  # before each axis, then after each axis
+    padded = [n + sum(pads[axis::axes]) for axis, n in enumerate(image)]
     planes = _product(shape[:2]) / (math.prod(kernel) or 1)
-    return 2 * _size(inputs[0]) + 2 * planes * _product(whole) + STEP * math.prod(kernel)
+    return 2 * _size(inputs[0]) + 2 * planes * _product(padded) + STEP * math.prod(kernel)
 
 
 def _recurrent(inputs: Inputs, attributes: Attributes) -> float:

@@ -60,14 +60,14 @@ def result_dims(call: Call) -> list[PartialDims]:
 
 def _holds_size(setting: Any) -> bool:
     if isinstance(setting, slice):
-        return any(isinstance(n, Size) for n in (setting.start, setting.stop, setting.step))
+        return _holds_size((setting.start, setting.stop, setting.step))
     if isinstance(setting, tuple):
         return any(map(_holds_size, setting))
     return isinstance(setting, Size)
 
 
 def _each(value: Any, axes: int) -> list[int]:
-    """A setting as a number for each axis of the image."""
+    """A setting as a number for each axis of the image: 2 and (2,) are [2, 2] for two axes."""
     if isinstance(value, (tuple, list)):
         sizes = [int(n) for n in value]
     else:
@@ -145,7 +145,10 @@ def _windows_of_axes(
     sizes: Dims, kernel: Sequence[int], strides: list[int], pads: list[int], dilations: list[int]
 ) -> list[Dim]:
     """The number of windows along each axis of an image."""
-    return [windows(*axis) for axis in zip(sizes, kernel, strides, pads, dilations, strict=True)]
+    made: list[Dim] = []
+    for n, size, stride, pad, dilation in zip(sizes, kernel, strides, pads, dilations, strict=True):
+        made.append(windows(n, size, stride, pad, dilation))
+    return made
 
 
 @rule("ConvTranspose1d", "ConvTranspose2d")
@@ -172,15 +175,18 @@ def _pool(call: Call) -> list[PartialDims]:
         kernel, stride, padding, ceil_mode, *_ = call.settings["arguments"]
         dilation = 1
     dims = call.inputs[0].dims
+    lead = dims[:-axes]
     sizes = dims[-axes:]
-    made: list[Dim | None] = [None] * axes
-    if is_fixed(sizes) and ceil_mode:
-        made = list(call.outputs[0].array.shape[-axes:])
-    elif not ceil_mode:
-        shape = _each(kernel, axes)
-        strides = shape if stride is None else _each(stride, axes)
-        made = [*_windows_of_axes(sizes, shape, strides, _each(padding, axes), _each(dilation, axes))]
-    return [(*dims[:-axes], *made)] * len(call.outputs)
+    made: Sequence[Dim | None]
+    if ceil_mode and is_fixed(sizes):
+        made = call.outputs[0].array.shape[-axes:]
+    elif ceil_mode:  # no polynomial: the file asks the result for its sizes
+        made = [None] * axes
+    else:
+        window = _each(kernel, axes)
+        strides = window if stride is None else _each(stride, axes)
+        made = _windows_of_axes(sizes, window, strides, _each(padding, axes), _each(dilation, axes))
+    return [(*lead, *made)] * len(call.outputs)
 
 
 @rule("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
@@ -219,7 +225,7 @@ def _reshaped(call: Call) -> list[PartialDims]:
 @rule("Permute")
 def _permuted(call: Call) -> list[PartialDims]:
     dims = call.inputs[0].dims
-    return [tuple(dims[d] for d in call.settings["dims"])]
+    return [tuple(dims[axis] for axis in call.settings["dims"])]
 
 
 @rule("Expand")
@@ -239,9 +245,9 @@ def _joined(call: Call) -> list[PartialDims]:
     operands = [x.dims for x in call.inputs if x.array.ndim == ndim]  # cat ignores vectors without elements
     joined_axis = call.settings["axis"] % ndim
     made: list[Dim | None] = []
-    for d in range(ndim):
-        sizes = [dims[d] for dims in operands]
-        if d == joined_axis:
+    for axis in range(ndim):
+        sizes = [dims[axis] for dims in operands]
+        if axis == joined_axis:
             made.append(sum(sizes))
         else:
             made.append(_best_known(sizes))
@@ -250,16 +256,21 @@ def _joined(call: Call) -> list[PartialDims]:
 
 def _best_known(sizes: list[Dim]) -> Dim:
     """Of equal sizes one that is a number, else the first."""
-    return next((n for n in sizes if not isinstance(n, Size)), sizes[0])
+    for n in sizes:
+        if not isinstance(n, Size):
+            return n
+    return sizes[0]
 
 
 @rule("Pad")
 def _padded(call: Call) -> list[PartialDims]:
     dims = list(call.inputs[0].dims)
     sizes = call.settings["sizes"]
-    for i in range(len(sizes) // 2):
+    for i in range(len(sizes) // 2):  # (before, after) of the last axis, then of the one before it
         at = len(dims) - 1 - i
-        dims[at] = dims[at] + sizes[2 * i] + sizes[2 * i + 1]
+        before = sizes[2 * i]
+        after = sizes[2 * i + 1]
+        dims[at] = dims[at] + before + after
     return [tuple(dims)]
 
 
@@ -291,8 +302,10 @@ def _indexed(call: Call) -> list[PartialDims]:
 def _picked(call: Call) -> list[PartialDims]:
     axes = call.settings["axes"]
     dims = call.inputs[0].dims
-    index = broadcast(*[x.dims for x in call.inputs[1:]])
-    others = [n for d, n in enumerate(dims) if d not in axes]
+    indices = [x.dims for x in call.inputs[1:]]
+    index = broadcast(*indices)
+    others = [n for axis, n in enumerate(dims) if axis not in axes]
+    # axes of the indices stand in the place of adjacent picked axes, else in front, as in NumPy
     are_adjacent = axes[-1] - axes[0] == len(axes) - 1
     first = axes[0] if are_adjacent else 0
     return [(*others[:first], *index, *others[first:])]

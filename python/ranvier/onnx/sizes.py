@@ -91,13 +91,16 @@ class Size:
     __slots__ = ("atoms", "hint", "scope", "terms")
 
     def __init__(self, terms: Terms, atoms: dict[str, Atom], scope: Scope) -> None:
-        used = {key for product in terms for key in product}
+        used: set[str] = set()
+        for product in terms:
+            used.update(product)
         self.terms = terms
         self.atoms = {key: atoms[key] for key in sorted(used)}
         self.scope = scope
         self.hint = 0
         for product, factor in terms.items():
-            self.hint += factor * math.prod([atoms[key].hint for key in product])
+            numbers = [atoms[key].hint for key in product]
+            self.hint += factor * math.prod(numbers)
 
     @property
     def key(self) -> str:
@@ -315,8 +318,8 @@ class Size:
     def __str__(self) -> str:
         return str(self.scope.refuse_number(self, "text"))
 
-    def __format__(self, form: str) -> str:
-        return format(self.scope.refuse_number(self, "text"), form)
+    def __format__(self, spec: str) -> str:
+        return format(self.scope.refuse_number(self, "text"), spec)
 
     def __reduce__(self) -> Any:
         return int, (self.scope.refuse_number(self, "a copy or a pickle"),)
@@ -474,8 +477,8 @@ class Real:
     def __str__(self) -> str:
         return str(self._number())
 
-    def __format__(self, form: str) -> str:
-        return format(self._number(), form)
+    def __format__(self, spec: str) -> str:
+        return format(self._number(), spec)
 
     def _number(self) -> float:
         found: float = self.scope.refuse_number(self, "a plain number or text")
@@ -852,13 +855,18 @@ def _bound_by_operands(x: Size, atom: Atom, depth: int) -> Bound:
 
 
 def _least_term(product: Product, factor: int, atoms: dict[str, Atom]) -> Bound:
-    """The least number of a term."""
+    """The least number of a term.
+
+    A product of two intervals reaches from the least to the greatest of the products of their ends.
+    """
     low = 1.0
     high = 1.0
     for key in product:
-        ends = [_times(x, y) for x in (low, high) for y in (atoms[key].low, atoms[key].high)]
-        low = min(ends)
-        high = max(ends)
+        atom = atoms[key]
+        of_low = (_times(low, atom.low), _times(low, atom.high))
+        of_high = (_times(high, atom.low), _times(high, atom.high))
+        low = min(*of_low, *of_high)
+        high = max(*of_low, *of_high)
     if factor > 0:
         return _times(factor, low)
     return _times(factor, high)

@@ -166,8 +166,10 @@ class Trace(Calls):
         if self.is_silent:
             return
         results = result if isinstance(result, tuple) else (result,)
-        if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
-            return  # the result was made by a Function, whose call is recorded, or is a constant
+        if self.find(results[0]._array) is not None:  # made by a Function, whose call is recorded
+            return
+        if not any(map(self._is_value, inputs)):  # the result is a constant
+            return
         if name in COMPARISONS or name in ("isin", "searchsorted"):
             operands = [as_operand(name, x) for x in inputs if x is not None]
             settings["dtype"] = result_dtype(*operands)
@@ -332,7 +334,8 @@ class Trace(Calls):
         return answer
 
     def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Operands) -> None:
-        if all(is_fixed(self.dims(x)) for x in inputs if x is not None):
+        operands = [x for x in inputs if x is not None]
+        if all(is_fixed(self.dims(x)) for x in operands):
             super()._failed(made_by, settings, inputs)
         else:
             self.caught(made_by.__name__)

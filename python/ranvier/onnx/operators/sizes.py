@@ -73,8 +73,11 @@ def _in_tensor(value: Value | None) -> Value | None:
 def of_sizes(name: str, operands: list[Any], settings: dict[str, Any]) -> Any:
     """The result of an operator on sizes; NotImplemented for one that is not in the table."""
     function = _TABLE.get(name)
-    if function is None or not all(x is None or isinstance(x, np.ndarray) for x in operands):
+    if function is None:
         return NotImplemented
+    for operand in operands:
+        if operand is not None and not isinstance(operand, np.ndarray):
+            return NotImplemented
     result = function(*operands, **settings)
     if isinstance(result, tuple):
         return tuple(map(_plain, result))
@@ -221,10 +224,10 @@ def _sliced(
     if is_sized(starts) or is_sized(ends):
         return NotImplemented
     count = len(ints(starts))
-    places = range(count) if axes is None else ints(axes)
-    by = [1] * count if steps is None else ints(steps)
+    sliced_axes = range(count) if axes is None else ints(axes)
+    strides = [1] * count if steps is None else ints(steps)
     key = [slice(None)] * x.ndim
-    for axis, start, end, step in zip(places, ints(starts), ints(ends), by, strict=True):
+    for axis, start, end, step in zip(sliced_axes, ints(starts), ints(ends), strides, strict=True):
         key[axis] = slice(start, end, step)
     return x[tuple(key)]
 

@@ -36,7 +36,8 @@ def _interpolate(
     if size is None:
         factors = for_each_axis(scale_factor, axes)
         if recompute_scale_factor or mode == "area":
-            size = tuple(scaled(n, f) for n, f in zip(trace.dims(x)[2:], factors, strict=True))
+            image = trace.dims(x)[2:]
+            size = tuple(scaled(n, factor) for n, factor in zip(image, factors, strict=True))
             return rv.interpolate(x, size, None, mode, align_corners)
         with trace.replaced(factors=factors):
             return call.function(x, None, scale_factor, mode, align_corners)
@@ -56,11 +57,13 @@ def _pixel_shuffle(trace: Trace, call: Original, x: Tensor, upscale_factor: int)
         return NotImplemented
     r = upscale_factor
     call(x, r)  # checks the arguments
-    *lead, c, h, w = trace.dims(x)
-    apart = rv.reshape(x, (*lead, c // (r * r), r, r, h, w))
+    *lead, channels, height, width = trace.dims(x)
+    left = channels // (r * r)
+    divided = rv.reshape(x, (*lead, left, r, r, height, width))
     d = len(lead)
-    ordered = rv.permute(apart, (*range(d), d, d + 3, d + 1, d + 4, d + 2))
-    return rv.reshape(ordered, (*lead, c // (r * r), h * r, w * r))
+    # to (*lead, left, height, r, width, r)
+    ordered = rv.permute(divided, (*range(d), d, d + 3, d + 1, d + 4, d + 2))
+    return rv.reshape(ordered, (*lead, left, height * r, width * r))
 
 
 @handles("pixel_unshuffle")
@@ -69,11 +72,14 @@ def _pixel_unshuffle(trace: Trace, call: Original, x: Tensor, downscale_factor: 
         return NotImplemented
     r = downscale_factor
     call(x, r)  # checks the arguments
-    *lead, c, h, w = trace.dims(x)
-    apart = rv.reshape(x, (*lead, c, h // r, r, w // r, r))
+    *lead, channels, height, width = trace.dims(x)
+    rows = height // r
+    columns = width // r
+    divided = rv.reshape(x, (*lead, channels, rows, r, columns, r))
     d = len(lead)
-    ordered = rv.permute(apart, (*range(d), d, d + 2, d + 4, d + 1, d + 3))
-    return rv.reshape(ordered, (*lead, c * r * r, h // r, w // r))
+    # to (*lead, channels, r, r, rows, columns)
+    ordered = rv.permute(divided, (*range(d), d, d + 2, d + 4, d + 1, d + 3))
+    return rv.reshape(ordered, (*lead, channels * r * r, rows, columns))
 
 
 @handles("channel_shuffle")
@@ -81,10 +87,10 @@ def _channel_shuffle(trace: Trace, call: Original, x: Tensor, groups: int) -> An
     if is_fixed(trace.dims(x)):
         return NotImplemented
     call(x, groups)  # checks the arguments
-    n, c, *rest = trace.dims(x)
-    apart = rv.reshape(x, (n, groups, c // groups, *rest))
-    ordered = rv.permute(apart, (0, 2, 1, *range(3, x.ndim + 1)))
-    return rv.reshape(ordered, (n, c, *rest))
+    batch, channels, *image = trace.dims(x)
+    grouped = rv.reshape(x, (batch, groups, channels // groups, *image))
+    ordered = rv.permute(grouped, (0, 2, 1, *range(3, x.ndim + 1)))
+    return rv.reshape(ordered, (batch, channels, *image))
 
 
 # --- pools

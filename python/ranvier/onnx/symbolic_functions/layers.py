@@ -23,8 +23,12 @@ def _einsum(trace: Trace, call: Original, equation: str, *operands: Tensor) -> A
     if not is_plain or not all(isinstance(x, Tensor) for x in operands):
         return NotImplemented
     shapes = [trace.dims(x) for x in operands]
-    has_weight = len(operands) == 2 and any(map(is_fixed, shapes))  # the library makes one MatMul of it
-    if all(map(is_fixed, shapes)) or has_weight or any(x.dtype not in _SUMMED for x in operands):
+    if all(map(is_fixed, shapes)):
+        return NotImplemented
+    has_weight = len(operands) == 2 and any(map(is_fixed, shapes))
+    if has_weight:  # the library makes one MatMul of it
+        return NotImplemented
+    if any(x.dtype not in _SUMMED for x in operands):
         return NotImplemented
     terms, result = _terms(equation.replace(" ", ""))
     sizes = _sizes_by_letter(terms, shapes)
@@ -45,7 +49,8 @@ def _terms(equation: str) -> tuple[list[str], str]:
     operands, arrow, result = equation.partition("->")
     if not arrow:  # the letters that occur once, in order
         counts = Counter(operands.replace(",", ""))
-        result = "".join(sorted(letter for letter, count in counts.items() if count == 1))
+        once = [letter for letter, count in counts.items() if count == 1]
+        result = "".join(sorted(once))
     return operands.split(","), result
 
 
@@ -76,7 +81,8 @@ def _layer_norm(
 ) -> Any:
     if not has_size(normalized_shape) or weight is not None or bias is not None:
         return NotImplemented
-    places = tuple(range(-len(for_each_axis(normalized_shape, 1)), 0))
-    apart = x - rv.mean(x, places, keepdim=True)
-    variance = rv.mean(apart * apart, places, keepdim=True)
-    return apart / rv.sqrt(variance + eps)
+    count = len(for_each_axis(normalized_shape, 1))
+    last_axes = tuple(range(-count, 0))
+    centered = x - rv.mean(x, last_axes, keepdim=True)
+    variance = rv.mean(centered * centered, last_axes, keepdim=True)
+    return centered / rv.sqrt(variance + eps)

@@ -32,7 +32,8 @@ def _reshape(trace: Trace, call: Original, x: Tensor, *sizes: SizesLike, **how: 
     if call.inside or not isinstance(x, Tensor):
         return NotImplemented
     target = listed(sizes, how.get("shape", how.get("size")))
-    if how.get("dtype") is not None or not all(isinstance(n, (int, np.integer, Size)) for n in target):
+    are_sizes = all(isinstance(n, (int, np.integer, Size)) for n in target)
+    if not are_sizes or how.get("dtype") is not None:  # a view as another dtype
         return NotImplemented
     if not is_dynamic(trace, x) and not has_size(target):
         return NotImplemented
@@ -163,13 +164,15 @@ def _meshgrid(trace: Trace, call: Original, *tensors: Tensor, indexing: str = "i
 # --- repeat
 @handles("repeat", "tile")
 def _repeat(trace: Trace, call: Original, x: Tensor, *times: SizesLike, **how: Any) -> Any:
-    counts = listed(times, next(iter(how.values()), None))
+    named = next(iter(how.values()), None)  # the only keyword, whose name differs in repeat and tile
+    counts = listed(times, named)
     if call.inside or not (is_dynamic(trace, x) or has_size(counts)):
         return NotImplemented
     dims = trace.dims(x)
+    # the shorter of both gets ones in front
     counts = (1,) * (len(dims) - len(counts)) + counts
-    wide = (1,) * (len(counts) - len(dims)) + dims
-    made = tuple(n * k for n, k in zip(wide, counts, strict=True))
+    dims = (1,) * (len(counts) - len(dims)) + dims
+    made = tuple(n * times_of_axis for n, times_of_axis in zip(dims, counts, strict=True))
     return recorded(trace, call(x, *times, **how), "Tile", made, (x,), counts=counts)
 
 

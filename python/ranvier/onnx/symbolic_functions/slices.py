@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def _getitem(trace: Trace, call: Original, x: Tensor, key: Index | tuple[Index, 
     if not has_size(key):
         return NotImplemented
     entries = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(entry, list) and has_size(entry) for entry in entries):
+    if any(map(_is_list_with_size, entries)):
         return x[tuple(map(_list_as_tensor, entries))]
     if all(isinstance(entry, _BASIC) for entry in entries):
         return recorded(trace, call(x, entries), "Getitem", None, (x,), key=entries)
@@ -43,6 +43,10 @@ def _getitem(trace: Trace, call: Original, x: Tensor, key: Index | tuple[Index, 
         return NotImplemented
     first = recorded(trace, call(x, tuple(by_size)), "Getitem", None, (x,), key=tuple(by_size))
     return first[tuple(others)]
+
+
+def _is_list_with_size(entry: Index) -> bool:
+    return isinstance(entry, list) and has_size(entry)
 
 
 def _list_as_tensor(entry: Index) -> Index:
@@ -93,7 +97,7 @@ def _split(
     if isinstance(size, (tuple, list)):
         if sum(size) != n:
             call(x, size, dim)  # raises its error
-        return _sections(x, dim, [sum(size[:i]) for i in range(len(size) + 1)])
+        return _sections(x, dim, list(accumulate(size, initial=0)))
     pieces = -(-n // size)
     if isinstance(pieces, Size):
         trace.refuse_number(pieces, "the number of pieces of split")
@@ -134,12 +138,14 @@ def _tensor_split(
         return NotImplemented
     size = n // parts
     longer = n % parts
-    return _sections(x, dim, [i * size + smallest(i, longer) for i in range(parts + 1)])
+    # the first `longer` pieces have one element more than the others
+    bounds = [i * size + smallest(i, longer) for i in range(parts + 1)]
+    return _sections(x, dim, bounds)
 
 
 @handles("diagonal")
 def _diagonal(trace: Trace, call: Original, x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """Every (columns + 1)-th element of each matrix in C order."""
+    """Every (columns + 1)-th element of each matrix in C order, cut to the length of the diagonal."""
     if not is_dynamic(trace, x):
         return NotImplemented
     first = axis_from_front(dim1, x.ndim)
@@ -148,7 +154,7 @@ def _diagonal(trace: Trace, call: Original, x: Tensor, offset: int = 0, dim1: in
     rows = dims[first]
     columns = dims[second]
     length = greatest(smallest(rows + min(offset, 0), columns - max(offset, 0)), 0)
-    others = [d for d in range(x.ndim) if d not in (first, second)]
+    others = [axis for axis in range(x.ndim) if axis not in (first, second)]
     flat = rv.flatten(rv.permute(x, (*others, first, second)), -2)
     start = greatest(offset, -offset * columns)
     every = (..., slice(start, None, columns + 1))
@@ -157,5 +163,5 @@ def _diagonal(trace: Trace, call: Original, x: Tensor, offset: int = 0, dim1: in
     )
     to_length = (..., slice(None, length))
     y = call_on(trace, Tensor.__getitem__, picked, to_length)
-    lead = tuple(dims[d] for d in others)
+    lead = tuple(dims[axis] for axis in others)
     return recorded(trace, y, "Getitem", (*lead, length), (picked,), key=to_length)
