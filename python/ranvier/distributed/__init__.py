@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,13 @@ from ranvier.distributed.parallel import (
     DistributedSampler as DistributedSampler,
 )
 from ranvier.distributed.ranks import World
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from ranvier.autograd import Tensor
+    from ranvier.distributed.messages import Group
+    from ranvier.tensors.memory import Array
 
 __all__ = [
     "DistributedDataParallel", "DistributedSampler", "GroupMember", "ReduceOp", "Work", "all_gather",
@@ -131,7 +138,9 @@ def get_backend(group: Any = None) -> str:
     return str(job.chosen.backend)
 
 
-def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: Any, **settings: Any) -> Any:
+def new_group(
+    ranks: Sequence[int] | None = None, timeout: timedelta | float | None = None, *args: Any, **settings: Any
+) -> Any:
     """A group of some ranks, for the argument `group` of the other calls. Every rank calls it.
 
     Within the group, ranks are numbered from 0 in ascending order; `src` and `dst` of calls are numbers of
@@ -147,7 +156,8 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
     >>> dist.get_process_group_ranks(dist.new_group([0]))
     [0]
     """
-    new = collectives.new_group(None if ranks is None else list(ranks), timeout)
+    chosen = None if ranks is None else list(ranks)
+    new = collectives.new_group(chosen, timeout)
     if new is None:
         return GroupMember.NON_GROUP_MEMBER
     return new
@@ -159,9 +169,9 @@ def get_process_group_ranks(group: Any = None) -> list[int]:
 
 
 def init_process_group(
-    backend: Any = None,
+    backend: str | None = None,
     init_method: str | None = None,
-    timeout: Any = None,
+    timeout: timedelta | float | None = None,
     world_size: int = -1,
     rank: int = -1,
     **settings: Any,
@@ -183,13 +193,15 @@ def init_process_group(
     job.chosen.backend = "gloo" if str(backend).lower() == "gloo" else "mpi"
 
 
-def destroy_process_group(group: Any = None) -> None:
+def destroy_process_group(group: Group = None) -> None:
     """:func:`is_initialized` is False until the next call that uses ranks. They stay connected to the end."""
     if group is None:
         job.close()
 
 
-def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> Work | None:
+def barrier(
+    group: Group = None, async_op: bool = False, device_ids: Sequence[int] | None = None
+) -> Work | None:
     """Waits until every rank has called it."""
     here = member("barrier", group)
     if here is not None:
@@ -199,7 +211,9 @@ def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -
     return None
 
 
-def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Work | None:
+def all_reduce(
+    tensor: Tensor | Array, op: str = ReduceOp.SUM, group: Group = None, async_op: bool = False
+) -> Work | None:
     """Replaces a tensor (or array) by its sum, product, minimum, maximum or mean over all ranks.
 
     A sum over a power of two of ranks is added along one binary tree, with the same bits on every rank. The
@@ -229,7 +243,7 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
     return None
 
 
-def _require_reduction(name: str, tensor: Any, op: str) -> None:
+def _require_reduction(name: str, tensor: Tensor | Array, op: str) -> None:
     if op not in collectives.REDUCTIONS:
         raise ValueError(f"[{name}] got op {op!r}; expected one of {', '.join(collectives.REDUCTIONS)}")
     if array_of(name, tensor).dtype.kind not in collectives.REDUCTIONS[op][1]:
@@ -237,7 +251,7 @@ def _require_reduction(name: str, tensor: Any, op: str) -> None:
 
 
 def reduce(
-    tensor: Any, dst: int, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False
+    tensor: Tensor | Array, dst: int, op: str = ReduceOp.SUM, group: Group = None, async_op: bool = False
 ) -> Work | None:
     """As :func:`all_reduce`, where the tensor changes on the rank `dst` only."""
     here = member("reduce", group)
@@ -253,7 +267,11 @@ def reduce(
 
 
 def reduce_scatter(
-    output: Any, input_list: list[Any], op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False
+    output: Tensor | Array,
+    input_list: Sequence[Tensor | Array],
+    op: str = ReduceOp.SUM,
+    group: Group = None,
+    async_op: bool = False,
 ) -> Work | None:
     """Rank r gets in `output` the sum (product ...) over all ranks of entry r of their lists."""
     here = member("reduce_scatter", group)
@@ -268,7 +286,9 @@ def reduce_scatter(
     return None
 
 
-def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> Work | None:
+def broadcast(
+    tensor: Tensor | Array, src: int = 0, group: Group = None, async_op: bool = False
+) -> Work | None:
     """Replaces a tensor (or array) by that of the rank `src`; raises as :func:`all_reduce`."""
     here = member("broadcast", group)
     if here is not None:
@@ -279,7 +299,9 @@ def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = Fal
     return None
 
 
-def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op: bool = False) -> Work | None:
+def all_gather(
+    tensor_list: Sequence[Tensor | Array], tensor: Tensor | Array, group: Group = None, async_op: bool = False
+) -> Work | None:
     """Fills a list of tensors, one for each rank, with those of all ranks.
 
     All have the shape and dtype of `tensor`. Raises as :func:`all_reduce`.
@@ -293,20 +315,25 @@ def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op:
 
 
 def gather(
-    tensor: Any, gather_list: list[Any] | None = None, dst: int = 0, group: Any = None, async_op: bool = False
+    tensor: Tensor | Array,
+    gather_list: Sequence[Tensor | Array] | None = None,
+    dst: int = 0,
+    group: Group = None,
+    async_op: bool = False,
 ) -> Work | None:
     """As :func:`all_gather`, but only the rank `dst` passes a list and gets the tensors."""
     here = member("gather", group)
     if here is not None:
         collects = here.place(dst) == here.rank
         require_list("gather", "gather_list", gather_list, collects)
-        _gather("gather", tensor, gather_list if collects else None, here)
+        outs = gather_list if collects else None
+        _gather("gather", tensor, outs, here)
     if async_op:
         return Work()
     return None
 
 
-def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None:
+def _gather(name: str, tensor: Tensor | Array, outs: Sequence[Tensor | Array] | None, here: World) -> None:
     """Writes the tensors of all ranks to `outs`, which is None on a rank that does not want them.
 
     name: the name of the call, for errors.
@@ -321,10 +348,10 @@ def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None
 
 
 def scatter(
-    tensor: Any,
-    scatter_list: list[Any] | None = None,
+    tensor: Tensor | Array,
+    scatter_list: Sequence[Tensor | Array] | None = None,
     src: int = 0,
-    group: Any = None,
+    group: Group = None,
     async_op: bool = False,
 ) -> Work | None:
     """Replaces the tensor on rank r by entry r of the list of rank `src`; other ranks pass none."""

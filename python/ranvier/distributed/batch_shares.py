@@ -114,7 +114,7 @@ class CutArrays(CutSource, ArraySource):
         counts = self._counted if data.weights is None else data.weights
         samples = whole.stop - whole.start
         chosen = whole if self._order is None else self._order[whole]
-        weight = float(samples if counts is None else counts[chosen].sum())
+        weight = float(samples) if counts is None else float(counts[chosen].sum())
         self.share = self.cut.share(samples, weight, self._counted is not None)
         return slice(whole.start + self.share.first, whole.start + self.share.end)
 
@@ -157,7 +157,8 @@ class CutBatches(CutSource):
             divided = weights is None and mean_weights(self._loss, y) is not None
             self.share = share = self.cut.share(len(x), batch_weight(self._loss, y, weights), divided)
             here = slice(share.first, share.end)
-            yield x[here], y[here], None if weights is None else weights[here]
+            own_weights = None if weights is None else weights[here]
+            yield x[here], y[here], own_weights
         _require_same(so_far)
 
     def description(self) -> dict[str, Any]:
@@ -182,7 +183,9 @@ def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
     begins: True at the beginning of a run; False: without read-only arrays, which cannot have changed since.
     """
     data = getattr(source, "data", None)
-    named = zip(("x", "y", "weights"), () if data is None else data.arrays)  # noqa: B905
+    if data is None:
+        return {}
+    named = zip(("x", "y", "weights"), data.arrays)  # noqa: B905  (there may be no weights)
     return {name: mark(array) for name, array in named if begins or array.flags.writeable}
 
 

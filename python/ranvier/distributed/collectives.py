@@ -17,6 +17,7 @@ import importlib
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,17 @@ REDUCTIONS = {  # operation -> its name in MPI, and the kinds of dtypes (NumPy's
 }  # fmt: skip
 
 
-def new_group(ranks: list[int] | None, timeout: Any = None) -> World | None:
+def new_group(ranks: list[int] | None, timeout: timedelta | float | None = None) -> World | None:
     """The World of some ranks of the job; None on the other ranks. Every rank of the job calls it."""
     here = world()
     if timeout is None:
         seconds = here.timeout
     else:
         seconds = limit_of("new_group", timeout)
-    chosen = sorted(range(here.size) if ranks is None else map(operator.index, ranks))
+    if ranks is None:
+        chosen = [*range(here.size)]
+    else:
+        chosen = sorted(map(operator.index, ranks))
     if not chosen or len({*chosen}) < len(chosen) or not 0 <= chosen[0] <= chosen[-1] < here.size:
         raise ValueError(f"[new_group] got ranks {ranks}; expected different ranks, 0 to {here.size - 1}")
     agree(here, "new_group", f"of {chosen}")
@@ -94,7 +98,10 @@ def new_group(ranks: list[int] | None, timeout: Any = None) -> World | None:
     if here.rank not in chosen:
         return None
     here = replace(here, rank=chosen.index(here.rank), size=len(chosen), connection=comm, timeout=seconds)
-    host = () if comm is None else neighbours(comm, comm.Split_type(_mpi().COMM_TYPE_SHARED))
+    if comm is None:
+        host: tuple[int, ...] = ()
+    else:
+        host = neighbours(comm, comm.Split_type(_mpi().COMM_TYPE_SHARED))
     return replace(here, ranks=tuple(chosen), host=host)
 
 
@@ -185,7 +192,8 @@ def _mpi() -> Any:
 def of_first(thing: Any, name: str) -> Any:
     """The object that rank 0 passes, on all ranks. name: the name of the call, for errors."""
     here = world()
-    return gather_objects(thing if here.rank == 0 else None, name)[0]
+    ours = thing if here.rank == 0 else None
+    return gather_objects(ours, name)[0]
 
 
 def require_equal(of_ranks: Sequence[dict[str, Any]], call: str, what: str) -> None:
@@ -224,11 +232,13 @@ def _digest(digest: Any, value: Any) -> None:
                 digest.update(b"%d " % _core.checksum(np.ascontiguousarray(rows[first : first + step])))
     elif isinstance(value, (list, tuple, Mapping)):
         digest.update(f"{len(value)}[".encode())
-        for inner in value.items() if isinstance(value, Mapping) else value:
+        entries = value.items() if isinstance(value, Mapping) else value
+        for inner in entries:
             _digest(digest, inner)
+    elif value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic)):
+        digest.update(f"{value!r};".encode())
     else:
-        plain = value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
-        digest.update(f"{value!r};".encode() if plain else type(value).__qualname__.encode())
+        digest.update(type(value).__qualname__.encode())
 
 
 def with_marks(value: Any) -> Any:

@@ -118,9 +118,13 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
     so nothing is left of it if ranks are killed. The first rank makes it, and the others open it through the
     first rank's open file (/proc/PROCESS/fd/FILE).
     """
-    first, name, memory, file, ranks = world.host[0], os.urandom(_NAME_BYTES), None, -1, len(world.host)
-    # the bytes of all marks, and of a rank's row, in whole pages
-    head, stride = (max(-(-n // _PAGE), 1) * _PAGE for n in (ranks * _LINE_BYTES, size))
+    first = world.host[0]
+    ranks = len(world.host)
+    name = os.urandom(_NAME_BYTES)
+    memory = None
+    file = -1  # no open file
+    head = _whole_pages(ranks * _LINE_BYTES)  # the bytes of the marks of all ranks
+    stride = _whole_pages(size)  # the bytes of a rank's row
     if world.rank == first and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
             file = os.memfd_create("ranvier")
@@ -146,6 +150,12 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
     return marks, whole[head:].reshape(ranks, stride)[:, :size]
 
 
+def _whole_pages(size: int) -> int:
+    """The bytes of the pages that hold `size` bytes: at least one page."""
+    pages = -(-size // _PAGE)
+    return max(pages, 1) * _PAGE
+
+
 CALL = "Trainer.fit"
 _LINE = 16  # Each array begins at a multiple of this many elements: a cache line of float32, two of float64.
 _EXACT = 2**50  # Sums of integers up to this, and the nearest integer of their mean, are exact in float64.
@@ -168,9 +178,13 @@ class Flat:
         views: for each array a view of the buffer, with the array's shape and memory order.
     """
 
-    def __init__(self, arrays: Sequence[Array], dtype: Any, count: int = 0) -> None:
+    def __init__(
+        self, arrays: Sequence[Array], dtype: np.dtype[Any] | type[np.float64], count: int = 0
+    ) -> None:
         # where the numbers end, and then each array with its padding: array i begins at ends[i]
-        ends = np.cumsum([-(-n // _LINE) * _LINE for n in (count, *(a.size for a in arrays))]).tolist()
+        sizes = [count, *(a.size for a in arrays)]
+        padded = [-(-size // _LINE) * _LINE for size in sizes]
+        ends = np.cumsum(padded).tolist()
         self.values = aligned_zeros((ends[-1],), dtype)
         self.numbers = self.values[:count]
         places = zip(arrays, ends, strict=False)
@@ -232,8 +246,10 @@ class Changes:
             return
         for b, view in zip(self.buffers, self._flat.views, strict=True):
             if view.any():
-                mean = view / total
-                b._array[...] = b._array + (mean if b._array.dtype.kind == "f" else np.rint(mean).astype(int))
+                change = view / total
+                if b._array.dtype.kind != "f":
+                    change = np.rint(change).astype(int)
+                b._array[...] = b._array + change
                 bump(b)
 
 
@@ -280,7 +296,7 @@ class Gradients:
     step_state = ()
 
     def __init__(
-        self, world: World, parameters: list[Any], dtype: Any, parts: int, deterministic: bool
+        self, world: World, parameters: list[Any], dtype: np.dtype[Any], parts: int, deterministic: bool
     ) -> None:
         self.parameters = [p for p in parameters if p._array.dtype == dtype]
         self.dtype = dtype
@@ -299,8 +315,12 @@ class Gradients:
 
         first: this batch is the first of its update, so there are none.
         """
-        grads = [None if first else p._grad for p in self.parameters]
-        self._before = [None if grad is None else grad._array.copy() for grad in grads]
+        self._before = [None] * len(self.parameters)
+        if first:
+            return
+        for i, p in enumerate(self.parameters):
+            if p._grad is not None:
+                self._before[i] = p._grad._array.copy()
 
     # --- within a part: a compiled step records these calls and repeats them
 
@@ -314,7 +334,8 @@ class Gradients:
         put(value.reshape(1), flat.numbers[:1], added)
         put(self._constant([*(p._grad is not None for p in self.parameters), 0]), flat.numbers[1:], added)
         for p, view in zip(self.parameters, flat.views, strict=True):
-            put(None if p._grad is None else p._grad._array, view, added)
+            gradient = None if p._grad is None else p._grad._array
+            put(gradient, view, added)
         self._join(level, joins)
 
     def pack_sums(self, losses: Sequence[Array]) -> None:
@@ -362,13 +383,15 @@ class Gradients:
         for p, tensor, used, old in zip(self.parameters, self._tensors, flags, before, strict=True):
             if old is not None:
                 tensor._array += old
-            p._grad = tensor if used or old is not None else None
+            has_gradient = used or old is not None
+            p._grad = tensor if has_gradient else None
 
 
 def put(values: Array | None, view: Array, added: int) -> None:
     """Write values, or zeros for None, into a view; if `added` is 1, add them to it."""
     if added:
-        _core.add(view, 0.0 if values is None else values, view)
+        addend = 0.0 if values is None else values
+        _core.add(view, addend, view)
     elif values is None:
         _core.fill(view, 0.0)
     else:

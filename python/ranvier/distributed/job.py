@@ -169,7 +169,7 @@ def world() -> World:
     return init()
 
 
-def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
+def init(timeout: timedelta | float | None = None, size: int | None = None, rank: int | None = None) -> World:
     """As `ranvier.distributed.init`.
 
     Raises RuntimeError if size or rank is given and is not that of the job.
@@ -177,25 +177,27 @@ def init(timeout: Any = None, size: int | None = None, rank: int | None = None) 
     global _world
     if _world is None:
         if timeout is None:
-            limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT)
+            seconds = limit_of("init", os.environ.get("RANVIER_TIMEOUT", TIMEOUT))
         else:
-            limit = timeout
-        seconds = limit_of("init", limit)
+            seconds = limit_of("init", timeout)
         sizes = _numbers(_SIZES)
         if launched_size() > 1:
             connected = _connected(launched_size(), seconds)
         else:
             connected = World(timeout=seconds)
-        _require(connected, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
+        stated = _STATED if sizes else (*_STATED, *_UNSTARTED)
+        _require(connected, _numbers(stated), _numbers(("RANK",)))
         if sizes and connected.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
         _world = connected
     chosen.is_open = True
-    _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
+    stated_sizes = {} if size is None else {"world_size": size}
+    stated_ranks = {} if rank is None else {"rank": rank}
+    _require(_world, stated_sizes, stated_ranks)
     return _world
 
 
-def limit_of(name: str, timeout: Any) -> float:
+def limit_of(name: str, timeout: timedelta | float | str) -> float:
     """A time limit in seconds, or a timedelta, as seconds; ValueError if it is neither."""
     try:
         if isinstance(timeout, timedelta):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import importlib
 import operator
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World, as_bytes, as_text, complete, typed
 from ranvier.observe import refuse
 from ranvier.tensors.memory import Array
+from ranvier.tensors.types import DeviceLike
 
 
 class GroupMember:
@@ -30,14 +32,19 @@ class GroupMember:
     NON_GROUP_MEMBER = -100
 
 
-def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:
+Group: TypeAlias = World | int | None
+"""The argument `group` of calls: what `new_group` returns (a World, or on a rank outside the group
+GroupMember.NON_GROUP_MEMBER); None: all ranks."""
+
+
+def in_place(name: str, tensor: Tensor | Array, call: Callable[[Array], None]) -> None:
     """Call a function that changes a contiguous array of the values, then write these to the tensor."""
     values = np.asarray(writable(name, tensor), order="C")
     call(values)
     put(name, tensor, values)
 
 
-def array_of(name: str, tensor: Any) -> Any:
+def array_of(name: str, tensor: Tensor | Array) -> Array:
     """The array of a Tensor or an array.
 
     Raises TypeError for something else. name: the name of the call, for errors.
@@ -50,7 +57,7 @@ def array_of(name: str, tensor: Any) -> Any:
     return array
 
 
-def writable(name: str, tensor: Any) -> Any:
+def writable(name: str, tensor: Tensor | Array) -> Array:
     """As `array_of`; ValueError for a read-only array."""
     array = array_of(name, tensor)
     if not array.flags.writeable:
@@ -58,7 +65,7 @@ def writable(name: str, tensor: Any) -> Any:
     return array
 
 
-def put(name: str, tensor: Any, values: Any) -> None:
+def put(name: str, tensor: Tensor | Array, values: Array) -> None:
     """Write values to a Tensor or an array, and count the change in place."""
     array = writable(name, tensor)
     if values is not array:
@@ -67,7 +74,7 @@ def put(name: str, tensor: Any, values: Any) -> None:
         bump(tensor)
 
 
-def member(name: str, group: Any) -> World | None:
+def member(name: str, group: Group) -> World | None:
     """The World of the argument `group` of a call; None, with a warning, on a rank outside the group."""
     if group == GroupMember.NON_GROUP_MEMBER:
         warnings.warn(
@@ -81,7 +88,9 @@ def member(name: str, group: Any) -> World | None:
 
 def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
     """Raise ValueError if a list is missing on the rank that must pass it (wanted), or passed on another."""
-    if value is None if wanted else value:  # An empty list counts as None, as in PyTorch.
+    # On other ranks an empty list counts as None, as in PyTorch.
+    wrong = value is None if wanted else bool(value)
+    if wrong:
         if name.startswith("gather"):
             where = "the rank that it is for"
         else:
@@ -89,7 +98,7 @@ def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
         raise ValueError(f"[{name}] got {argument} {type(value).__name__}; expected a list on {where}, only")
 
 
-def require_like(name: str, tensors: list[Any], tensor: Any, here: World) -> None:
+def require_like(name: str, tensors: Sequence[Tensor | Array], tensor: Tensor | Array, here: World) -> None:
     """Raise ValueError or TypeError unless there is a tensor like this one for each rank."""
     array = array_of(name, tensor)
     if len(tensors) != here.size:
@@ -115,29 +124,33 @@ class Work:
     rank.
     """
 
-    def __init__(self, test: Any = None, finish: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, test: Callable[[], Any] | None = None, finish: Callable[[], Any] | None = None
+    ) -> None:
         self._test = test
         self._finish = finish
         self._sender = -1
 
-    def wait(self, timeout: Any = None) -> bool:
+    def wait(self, timeout: timedelta | float | None = None) -> bool:
         if self._finish is not None:
             self._sender = self._finish()
             self._finish = None
         return True
 
     def is_completed(self) -> bool:
-        return self._finish is None or (bool(self._test()) and self.wait())
+        if self._finish is None:
+            return True
+        return self._test is not None and bool(self._test()) and self.wait()
 
 
-def send(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> None:
+def send(tensor: Tensor | Array, dst: int, group: Group = None, tag: int = 0) -> None:
     """Sends a tensor to the rank `dst`, which calls :func:`recv` with one of the same shape and dtype."""
     work = isend(tensor, dst, group, tag)
     if work is not None:
         work.wait()
 
 
-def isend(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> Work | None:
+def isend(tensor: Tensor | Array, dst: int, group: Group = None, tag: int = 0) -> Work | None:
     """As :func:`send`, without waiting: `wait()` of the result waits until the tensor is sent.
 
     The values are copied, so the tensor may be changed after this call.
@@ -154,7 +167,7 @@ def isend(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> Work | None
     return Work(lambda: type(requests[0]).Testall(requests), lambda: complete(here, requests, "send", to))
 
 
-def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> int:
+def recv(tensor: Tensor | Array, src: int | None = None, group: Group = None, tag: int = 0) -> int:
     """Replaces a tensor by that of :func:`send` of the rank `src` (None: of any); returns that rank.
 
     Raises ValueError: another shape or dtype. TimeoutError: nothing was sent.
@@ -165,7 +178,7 @@ def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -
     return -1
 
 
-def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> Work | None:
+def irecv(tensor: Tensor | Array, src: int | None = None, group: Group = None, tag: int = 0) -> Work | None:
     """As :func:`recv`; the tensor has its values after `wait()` of the result."""
     here = member("recv", group)
     if here is None:
@@ -209,33 +222,36 @@ def _other(name: str, here: World, rank: int | None, tag: int) -> tuple[Any, int
     if here.size == 1 or (rank is not None and here.place(rank) == here.rank):
         raise ValueError(f"[{name}] got rank {rank} on the same rank; expected another one")
     refuse(f"{name} exchanges data with other processes", "call it outside the step")
-    return None if rank is None else here.place(rank), tag + _TAGS
+    place = None if rank is None else here.place(rank)
+    return place, tag + _TAGS
 
 
 def _described(values: Array) -> Array:
     return as_bytes(f"{values.dtype} {values.shape}", _TEXT)
 
 
-def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
+def all_gather_object(object_list: list[Any], obj: Any, group: Group = None) -> None:
     """Fills a list with the objects of all ranks, which can be pickled."""
     here = member("all_gather_object", group)
     if here is not None:
         object_list[:] = gather_objects(obj, here=here)
 
 
-def gather_object(obj: Any, object_gather_list: Any = None, dst: int = 0, group: Any = None) -> None:
+def gather_object(
+    obj: Any, object_gather_list: list[Any] | None = None, dst: int = 0, group: Group = None
+) -> None:
     """As :func:`all_gather_object`, but only the rank `dst` passes a list and gets the objects."""
     here = member("gather_object", group)
     if here is not None:
         collects = here.place(dst) == here.rank
         require_list("gather_object", "object_gather_list", object_gather_list, collects)
         objects = gather_objects(obj, "gather_object", here)
-        if collects:
+        if collects and object_gather_list is not None:  # `require_list` raises for None here
             object_gather_list[:] = objects
 
 
 def broadcast_object_list(
-    object_list: list[Any], src: int = 0, group: Any = None, device: Any = None
+    object_list: list[Any], src: int = 0, group: Group = None, device: DeviceLike | None = None
 ) -> None:
     """Replaces the objects of a list, which can be pickled, by those of the rank `src`."""
     here = member("broadcast_object_list", group)
@@ -247,9 +263,9 @@ def broadcast_object_list(
 
 def scatter_object_list(
     scatter_object_output_list: list[Any],
-    scatter_object_input_list: Any = None,
+    scatter_object_input_list: Sequence[Any] | None = None,
     src: int = 0,
-    group: Any = None,
+    group: Group = None,
 ) -> None:
     """Writes entry r of the list of rank `src` to the first place of the output list on rank r."""
     here = member("scatter_object_list", group)

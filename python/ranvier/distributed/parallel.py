@@ -27,6 +27,7 @@ from ranvier.nn.lazy import _Lazy
 from ranvier.nn.norm import _BatchNorm
 from ranvier.observe import refuse
 from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import Array
 
 NAME = "DistributedDataParallel"
 
@@ -42,7 +43,7 @@ class MeanGradients:
     enabled: whether gradients are exchanged; False within `no_sync`.
     """
 
-    def __init__(self, module: Any, here: World) -> None:
+    def __init__(self, module: Module, here: World) -> None:
         self.enabled = True
         self._due = False
         self.here = here
@@ -54,7 +55,7 @@ class MeanGradients:
         self.renew(module)
         self.take_from_first([*module.parameters(), *module.buffers()])
 
-    def renew(self, module: Any) -> None:
+    def renew(self, module: Module) -> None:
         """Make the buffers and hooks for the parameters that require gradients now; every rank calls it."""
         parameters = [p for p in module.parameters() if p.requires_grad]
         pairs = zip(parameters, self._layout)  # noqa: B905
@@ -356,7 +357,7 @@ class SyncBatchNorm(_BatchNorm):
         self._track(node.count, node.mean, node.var)
         return y
 
-    def _track(self, count: float, mean: Any, var: Any) -> None:
+    def _track(self, count: float, mean: Array, var: Array) -> None:
         """Move the running statistics towards those of a batch."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
@@ -401,15 +402,18 @@ def _require_all_ranks(process_group: Any) -> None:
 def _converted(cls: type[SyncBatchNorm], module: Module, done: dict[int, Module]) -> Module:
     """`convert_sync_batchnorm` of a module; done: id of a shared module -> its result."""
     if id(module) not in done:
-        other = isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
-        done[id(module)] = _of_norm(cls, module) if other else module
+        if isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm):
+            done[id(module)] = _of_norm(cls, module)
+        else:
+            done[id(module)] = module
         for name, child in list(module._modules.items()):
-            if (converted := _converted(cls, child, done)) is not child:
+            converted = _converted(cls, child, done)
+            if converted is not child:
                 setattr(module, name, converted)
     return done[id(module)]
 
 
-def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:
+def _of_norm(cls: type[SyncBatchNorm], norm: _BatchNorm) -> SyncBatchNorm:
     if isinstance(norm, _Lazy):
         raise ValueError(
             f"[SyncBatchNorm] got a {type(norm).__name__} without sizes; expected a call of the model first"

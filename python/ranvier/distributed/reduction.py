@@ -218,7 +218,8 @@ class Reduce:
         self._sums[0].of_size[of_batch.samples] = counts.copy()
         if counts[-1]:
             self._changes.reduce(of_batch.samples, not self.step.careful or math.isfinite(loss[0]))
-        value = np.float64(loss[0]) / (1.0 if alone else share or 1.0)
+        divisor = 1.0 if alone else share or 1.0
+        value = np.float64(loss[0]) / divisor
         return value, output, self._updating(scale, updates)
 
     def update(self, scale: Tensor | bool, updates: bool) -> Tensor | None:
@@ -267,16 +268,19 @@ class Reduce:
                 for sums in self._sums:
                     sums.empty(*place(number))
             else:
-                rows: Any = x[begin:end], y[begin:end], None if weights is None else weights[begin:end]
+                own_weights = None if weights is None else weights[begin:end]
                 counts = self._changes.counts()
-                output = self._part(*rows, total, philox.mixed(key, part), *place(number))
-                outputs.extend([] if output is None else [output])
+                own_key = philox.mixed(key, part)
+                output = self._part(x[begin:end], y[begin:end], own_weights, total, own_key, *place(number))
+                if output is not None:
+                    outputs.append(output)
                 self._changes.take(number, counts, end - begin, share.samples)
 
         numbers = [*range(len(share.parts))]
         if self._synced:
             used = sum(begin < end for _, begin, end in share.parts)
-            meeting = Parts([p for sums in self._sums for p in sums.parameters], self._buffers)
+            parameters = itertools.chain.from_iterable(sums.parameters for sums in self._sums)
+            meeting = Parts([*parameters], self._buffers)
             works = [functools.partial(compute, number) for number in numbers[:used]]
             meeting.run(works, lambda rows: of_ranks(self._world, share.ranks, rows))
             del numbers[:used]
@@ -284,19 +288,21 @@ class Reduce:
             compute(number)
         return outputs
 
-    def _part(self, x: Array, y: Array, weights: Array | None, total: float, key: int, *where: Any) -> Any:
+    def _part(self, x: Array, y: Array, weights: Array | None, total: float, key: int, *where: int) -> Any:
         """Runs `part`, compiled, for the rows of one part; where: its `place`."""
         share = self.source.share
         counted = len(y) if weights is None else weights.sum()
         if share.divided:  # the loss of a part is then a sum
             counted = 1.0 if share.weight else math.nan
-        weight = np.array(1.0 if self.step.summed else float(counted) / total)
+        weight = 1.0 if self.step.summed else float(counted) / total
         # Parts with synchronized norms are interleaved, so each one has its own stream.
         stream = random.Generator() if self._synced else self._stream
         stream.manual_seed(key)
         measured = bool(self._trainer.metrics)
         with random.using(stream):
-            return self.step.compiled(x, y, *weighting(weights), weight, share.divided, measured, *where)
+            return self.step.compiled(
+                x, y, *weighting(weights), np.array(weight), share.divided, measured, *where
+            )
 
     def part(
         self,
@@ -334,7 +340,9 @@ class Reduce:
         """The factor of each part's loss, and the bounds of the parts: (0, end of the first, ...)."""
         bounds = (0, *[end for *_, end in self.source.share.parts])
         counts = np.diff(bounds)
-        return np.ones(len(counts)) if self.step.summed else counts / total, bounds
+        if self.step.summed:
+            return np.ones(len(counts)), bounds
+        return counts / total, bounds
 
     def all_parts(
         self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
@@ -379,7 +387,10 @@ class Reduce:
         core = sums.sum.core
         counts = sums.of_size.get(b.size)
         sends = core is None and self._world.size > 1  # the sums need messages, which Python sends
-        if counts is None or counts[-1] or sends or len(self._sums) > 1 or not (calls := self._calls(ahead)):
+        if counts is None or counts[-1] or sends or len(self._sums) > 1:
+            return None
+        calls = self._calls(ahead)
+        if not calls:
             return None
         update = Call(self._updating.compiled, (False, True))
         sums.take(counts)
@@ -392,10 +403,12 @@ class Reduce:
         if found is None:
             return None
         # the losses of the batch, and of this rank's parts
-        penalty = found[0]
         total, own = found[1].T
         self.finite = math.isfinite(own[-1])
-        return total, None, None if penalty is None else penalty._array.astype(float).reshape(-1)
+        penalty = found[0]
+        if penalty is None:
+            return total, None, None
+        return total, None, penalty._array.astype(float).reshape(-1)
 
     def _calls(self, ahead: Any) -> list[Call]:
         """The compiled calls for this rank's parts of a batch; [] if Python is needed between them."""

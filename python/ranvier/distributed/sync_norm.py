@@ -245,7 +245,9 @@ class SyncBatchNorm(Function):
         self.x = x
         self.weight = weight
         self.scale = self.rstd if weight is None else self.rstd * weight
-        return _affine(x, self.mean, self.scale, np.zeros(len(self.scale)) if bias is None else bias)
+        if bias is None:
+            bias = np.zeros(len(self.scale))
+        return _affine(x, self.mean, self.scale, bias)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x = self.x
@@ -258,8 +260,10 @@ class SyncBatchNorm(Function):
         scale = -self.scale / max(self.count, 1.0)
         rest = _affine(x, self.mean, scale * dot * self.rstd, scale * total)
         _core.add(direct, rest, direct)
-        wanted = zip(self.needs, (direct, dots, sums), strict=True)
-        dx, dweight, dbias = (gradient if needed else None for needed, gradient in wanted)
+        needs_x, needs_weight, needs_bias = self.needs
+        dx = direct if needs_x else None
+        dweight = dots if needs_weight else None
+        dbias = sums if needs_bias else None
         return dx, dweight, dbias
 
 

@@ -25,7 +25,7 @@ def kind_of(model: nn.Module) -> str:
     return ""
 
 
-def call(kind: Any) -> str:
+def call(kind: str | None) -> str:
     """The call that makes of a model of floats one with weights of this kind."""
     if isinstance(kind, str):
         return _CALLS.get(kind, "rv.quantize(model)")
@@ -42,7 +42,8 @@ def remedy(model: nn.Module, values: Any) -> str:
     of_model = {name for name in held if _is_panels(name)}
     if of_file - held:
         kinds = {_kind_in(model, values, name) for name in of_file} - {""}
-        made = call(kinds.pop() if len(kinds) == 1 else "")
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        made = call(kind)
         return f"its weights have few bits, and the model has floats; expected rv.load(path, into={made})"
     if of_model - of_file:
         return (
@@ -66,8 +67,8 @@ def _kind_in(model: nn.Module, values: Mapping[str, Any], name: str) -> str:
         return ""
     n, k = weight.shape
     # panels have 16 rows, but one row where a table of embeddings is read row by row
-    sizes = {kind: [panels_shape(kind, n, k, rows) for rows in (1, 16)] for kind in ("q8_0", "q4_0")}
-    found = [kind for kind, shapes in sizes.items() if tuple(values[name].shape) in shapes]
-    if found:
-        return found[0]
+    shape = tuple(values[name].shape)
+    for kind in ("q8_0", "q4_0"):
+        if shape in (panels_shape(kind, n, k, 1), panels_shape(kind, n, k, 16)):
+            return kind
     return ""

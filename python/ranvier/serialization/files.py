@@ -93,8 +93,10 @@ def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[st
     # For a missing or unreadable file, or a folder, this raises the error of the system.
     with open_file(path) as stream, reading("load", path, FileError):
         begin = stream.read(BEGIN)
-        if kind := recognised(begin, path):
-            raise (FileError if begin else EndError)(f"[load] {shown} {kind}")
+        other_format = recognised(begin, path)
+        if other_format:
+            error_class = FileError if begin else EndError
+            raise error_class(f"[load] {shown} {other_format}")
         try:
             stream.seek(0)
             _parsed(_header(stream)[8:])
@@ -135,8 +137,13 @@ class _Again:
         self.stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        begin, self.begin = (self.begin, b"") if size < 0 else (self.begin[:size], self.begin[size:])
-        return begin + self.stream.read(size if size < 0 else size - len(begin))
+        begin = self.begin
+        if size < 0:
+            self.begin = b""
+            return begin + self.stream.read(size)
+        self.begin = begin[size:]
+        taken = begin[:size]
+        return taken + self.stream.read(size - len(taken))
 
 
 def begin_of(f: Any) -> tuple[bytes, Any]:
@@ -174,9 +181,11 @@ def one_of(stream: BinaryIO) -> bytes:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # `read` finds the damage.
         return bytes(content + stream.read())
     # Reads parts, since a damaged header may claim more bytes than there are.
-    while part := stream.read(min(end - len(content), 2**24)):
+    while True:
+        part = stream.read(min(end - len(content), 2**24))
+        if not part:
+            return bytes(content)
         content += part
-    return bytes(content)
 
 
 _TYPES = {
@@ -265,8 +274,10 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
             arrays[name] = value._array
             learns = value.requires_grad
             if isinstance(value, Parameter):
-                return {"parameter" if learns else "frozen": name}
-            return {"leaf" if learns else "tensor": name}
+                tag = "parameter" if learns else "frozen"
+            else:
+                tag = "leaf" if learns else "tensor"
+            return {tag: name}
         arrays[name] = value
         return {"array": name}
     if isinstance(value, dict):
@@ -276,7 +287,8 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
         return {"dict": [[key, encode(item, arrays, _join(path, key))] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         items = [encode(item, arrays, _join(path, i)) for i, item in enumerate(value)]
-        return {"tuple" if isinstance(value, tuple) else "list": items}
+        tag = "tuple" if isinstance(value, tuple) else "list"
+        return {tag: items}
     refuse_torch("save", f"a value at {path!r}", value)
     own = callable(getattr(value, "save", None)) and callable(getattr(value, "fit", None))
     remedy = "; a Trainer writes itself: trainer.save(path)" * own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -238,7 +238,8 @@ def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
         path = os.path.join(folder, "file.safetensors")
         with open(path, "wb") as file:
             file.write(content)
-        return _load_path(path, into, f"'{name}'" if isinstance(name, str) else "the open file")
+        shown = f"'{name}'" if isinstance(name, str) else "the open file"
+        return _load_path(path, into, shown)
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:
@@ -269,24 +270,37 @@ def _step(transform: Any) -> dict[str, Any]:
     return {"transform": type(transform).__name__, **transform.config()}
 
 
-_ABOUT: dict[str, Any] = {  # {an argument of `save` about a model: the function that makes JSON of it}
-    "input_shape": lambda shape: [int(n) for n in shape],
-    "class_names": lambda names: [str(name) for name in names],
-    "preprocessing": lambda steps: [_step(step) for step in steps],
+def _integers(shape: Sequence[int]) -> list[int]:
+    return [int(n) for n in shape]
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    return [str(name) for name in names]
+
+
+def _steps(transforms: Sequence[Any]) -> list[dict[str, Any]]:
+    return [_step(transform) for transform in transforms]
+
+
+_ABOUT: dict[str, Callable[[Any], Any]] = {  # an argument of `save` about a model -> what makes JSON of it
+    "input_shape": _integers,
+    "class_names": _texts,
+    "preprocessing": _steps,
     "link": _link,
-    "feature_names": lambda names: [str(name) for name in names],
+    "feature_names": _texts,
     "training_data": dict,
 }
 
 
 def _owners(model: nn.Module) -> list[tuple[str, Any]]:
     """(name, value) for all names of all parameters and buffers: a shared one has several names."""
-    return [
-        (f"{path}.{name}" if path else name, value)
-        for path, module in model.named_modules()
-        for name, value in (*module._parameters.items(), *module._buffers.items())
-        if value is not None
-    ]
+    owners = []
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        for name, value in (*module._parameters.items(), *module._buffers.items()):
+            if value is not None:
+                owners.append((prefix + name, value))
+    return owners
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
@@ -392,12 +406,28 @@ def _retie(model: nn.Module, tied: Any) -> None:
 
 
 def _info(document: dict[str, Any]) -> Info:
-    names = ("input_shape", "class_names", "preprocessing", "feature_names")
-    values = [value if isinstance(value := document.get(name), list) else None for name in names]
-    shape, classes, steps, features = values
+    shape = _list_at(document, "input_shape")
+    input_shape = None if shape is None else tuple(shape)
     link = document.get("link")
-    trained = document.get("training_data")
+    if link not in LINKS:
+        link = None
+    training_data = document.get("training_data")
+    if not isinstance(training_data, dict):
+        training_data = None
     return Info(
-        None if shape is None else tuple(shape), classes, steps or [], link if link in LINKS else None,
-        str(document.get("library", "")), features, trained if isinstance(trained, dict) else None,
-    )  # fmt: skip
+        input_shape=input_shape,
+        class_names=_list_at(document, "class_names"),
+        preprocessing=_list_at(document, "preprocessing") or [],
+        link=link,
+        version=str(document.get("library", "")),
+        feature_names=_list_at(document, "feature_names"),
+        training_data=training_data,
+    )
+
+
+def _list_at(document: dict[str, Any], key: str) -> list[Any] | None:
+    """The list of a document under a key; None where there is none, or another type."""
+    value = document.get(key)
+    if isinstance(value, list):
+        return value
+    return None
