@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,16 +124,20 @@ class dependent_property(property, _Dependent):
     """
 
     def __init__(
-        self, fn: Any = None, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented
+        self,
+        fn: Callable[[Any], Any] | None = None,
+        *,
+        is_discrete: Any = NotImplemented,
+        event_dim: Any = NotImplemented,
     ) -> None:
         property.__init__(self, fn)
         _Dependent.__init__(self, is_discrete=is_discrete, event_dim=event_dim)
 
-    def __call__(self, fn: Any) -> Any:  # type: ignore[override]
+    def __call__(self, fn: Callable[[Any], Any]) -> Any:  # type: ignore[override]
         return type(self)(fn, is_discrete=self._is_discrete, event_dim=self._event_dim)
 
 
-def is_dependent(constraint: Any) -> bool:
+def is_dependent(constraint: Constraint) -> bool:
     """True if the constraint depends on the parameters of a distribution."""
     return isinstance(constraint, _Dependent)
 
@@ -217,7 +221,7 @@ class _Boolean(Constraint):
     _limits = (0, 1)
     _kind = "i"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return (value == 0) | (value == 1)
 
 
@@ -251,7 +255,7 @@ class _OneHot(Constraint):
     event_dim = 1
     _text = "one 1 and else 0 in each row"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return ops.logical_and(ops.all((value == 0) | (value == 1), -1), ops.eq(ops.sum(value, -1), 1))
 
 

@@ -136,7 +136,7 @@ def ger(input: TensorLike, vec2: TensorLike) -> Tensor:
     return mul(unsqueeze(input, 1), vec2)
 
 
-def tensordot(a: Any, b: TensorLike, dims: Any = 2) -> Tensor:
+def tensordot(a: TensorLike, b: TensorLike, dims: Any = 2) -> Tensor:
     """The sum of products over pairs of dimensions: the last dims of a with the first of b, or two lists.
 
     Raises ValueError for dimensions of different sizes.
@@ -166,12 +166,15 @@ def tensordot(a: Any, b: TensorLike, dims: Any = 2) -> Tensor:
             f"[tensordot] got dimensions {left} of shape {a.shape} and {right} of shape {b.shape}; expected "
             "equal sizes"
         )
+    # A product of two matrices (m, k) (k, n): each sum runs over the k elements of the paired dimensions.
     rows = [d for d in range(a.ndim) if d not in left]
     columns = [d for d in range(b.ndim) if d not in right]
-    shape = (*(a.shape[d] for d in rows), *(b.shape[d] for d in columns))
+    row_sizes = [a.shape[d] for d in rows]
+    column_sizes = [b.shape[d] for d in columns]
+    shape = (*row_sizes, *column_sizes)
     k = math.prod(a.shape[d] for d in left)
-    first = reshape(permute(a, (*rows, *left)), (math.prod(a.shape[d] for d in rows), k))
-    second = reshape(permute(b, (*right, *columns)), (k, math.prod(b.shape[d] for d in columns)))
+    first = reshape(permute(a, (*rows, *left)), (math.prod(row_sizes), k))
+    second = reshape(permute(b, (*right, *columns)), (k, math.prod(column_sizes)))
     # As in PyTorch, autocast casts the operands unless the result has one element.
     single = math.prod(shape) == 1
     if single:
@@ -217,7 +220,7 @@ def dist(input: TensorLike, other: TensorLike, p: float = 2) -> Tensor:
 
 
 def cdist(
-    x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+    x1: TensorLike, x2: TensorLike, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:
     """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
 
@@ -264,7 +267,13 @@ def cross(input: TensorLike, other: TensorLike, dim: int | None = None) -> Tenso
     return movedim(y, 0, dim)
 
 
-def cov(input: TensorLike, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+def cov(
+    input: TensorLike,
+    *,
+    correction: int = 1,
+    fweights: TensorLike | None = None,
+    aweights: TensorLike | None = None,
+) -> Tensor:
     """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
 
     fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
@@ -396,7 +405,7 @@ def renorm(input: TensorLike, p: float, dim: int, maxnorm: float) -> Tensor:
     return mul(input, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
 
 
-def block_diag(*matrices: Any) -> Tensor:
+def block_diag(*matrices: TensorLike) -> Tensor:
     """The matrices along the diagonal of a larger one that is 0 elsewhere; vectors are rows.
 
     >>> import ranvier as rv
