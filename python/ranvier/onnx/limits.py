@@ -48,18 +48,18 @@ def cost(op: str, inputs: Inputs, attributes: Attributes) -> int:
 
     An operator that is not in `_RULES` is taken to broadcast its inputs. Elements of 8 bytes count twice.
     """
-    wide = 1
+    weight = 1
     if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4:
-        wide = 2
+        weight = 2
     rule = _RULES.get(op)
     if rule is not None:
         # for invalid inputs a rule may fail; the operator raises the error when it runs
         with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            return wide * int(min(max(rule(inputs, attributes), 0), _MOST))
+            return weight * int(min(max(rule(inputs, attributes), 0), _MOST))
     shapes = [shape_of(value) for value in inputs if value is not None]
     if len(shapes) == 1:
-        return wide * int(_product(shapes[0]))
-    return wide * _broadcast(shapes) * max(len(shapes) - 1, 1)
+        return weight * int(_product(shapes[0]))
+    return weight * _broadcast(shapes) * max(len(shapes) - 1, 1)
 
 
 def _product(sizes: Iterable[float]) -> Any:
@@ -152,8 +152,12 @@ def _matmul(inputs: Inputs, attributes: Attributes) -> float:
         a = (1, *a)
     if len(b) == 1:
         b = (*b, 1)
-    out = _broadcast([a[:-2], b[:-2]]) * _product((a[-2], b[-1]))
-    return out + _multiplied(out * a[-1], inputs[0])
+    # (*batch, rows, inner) @ (*batch, inner, columns)
+    rows = a[-2]
+    inner = a[-1]
+    columns = b[-1]
+    out = _broadcast([a[:-2], b[:-2]]) * _product((rows, columns))
+    return out + _multiplied(out * inner, inputs[0])
 
 
 def _gemm(inputs: Inputs, attributes: Attributes) -> float:
@@ -161,7 +165,8 @@ def _gemm(inputs: Inputs, attributes: Attributes) -> float:
     b = shape_of(inputs[1])
     inner = a[0] if attributes.get("transA") else a[-1]
     columns = b[0] if attributes.get("transB") else b[-1]
-    out = _product((_size(inputs[0]) // (inner or 1), columns))
+    rows = _size(inputs[0]) // (inner or 1)
+    out = _product((rows, columns))
     return 3 * out + _multiplied(out * inner, inputs[0])
 
 
@@ -191,12 +196,15 @@ def _elements(labels: Iterable[str], sizes: dict[str, int]) -> Any:
 
 
 def _gather(inputs: Inputs, attributes: Attributes) -> int:
+    """Each index takes a slice: the elements of the data, without the axis that the indices stand for."""
     shape = shape_of(inputs[0])
     n = shape[axis_of("Gather", attributes.get("axis", 0), len(shape))]
-    return _size(inputs[0]) // max(n, 1) * _size(inputs[1])
+    elements_of_slice = _size(inputs[0]) // max(n, 1)
+    return elements_of_slice * _size(inputs[1])
 
 
 def _gather_nd(inputs: Inputs, attributes: Attributes) -> int:
+    """Each vector of `depth` indices takes a slice of shape `inner`."""
     *lead, depth = shape_of(inputs[1])
     inner = shape_of(inputs[0])[attributes.get("batch_dims", 0) + depth :]
     return int(_product((*lead, *inner))) + 2 * _size(inputs[1])
@@ -296,11 +304,13 @@ def _recurrent(inputs: Inputs, attributes: Attributes) -> float:
     if attributes.get("layout"):
         batch, steps = shape_of(inputs[0])[:2]
     directions, gates, features = shape_of(inputs[1])
-    work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
+    hidden = shape_of(inputs[2])[-1]
+    work = batch * gates * (1 + (features + hidden) / _PRODUCTS)
     return max(steps, 1) * directions * (work + 16 * STEP)
 
 
 def _matmul_of_bits(inputs: Inputs, attributes: Attributes) -> float:
+    """x of (*rows, K) and a matrix of (N, K) in few bits, of which the numbers are made first."""
     n = max(attributes.get("N", 0), 0)
     k = max(attributes.get("K", 0), 1)
     return _size(inputs[0]) / k * n * (1 + k / _PRODUCTS) + 4 * n * k

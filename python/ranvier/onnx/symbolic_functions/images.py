@@ -104,7 +104,7 @@ def _pool_over_image(
     *rest: Any,
     **how: Any,
 ) -> Any:
-    """A window as large as the image."""
+    """A pool whose one window is the image: the mean or the maximum over its axes."""
     axes = int(call.name[-2])
     if not has_size(kernel_size) or rest or how:
         return NotImplemented
@@ -144,12 +144,16 @@ def _needs_windows(sizes: Sequence[Dim], results: Sequence[Dim]) -> bool:
 
 
 def _windows(n: Dim, out: Dim) -> tuple[Tensor, Tensor]:
-    """Window o is [floor(o n / out), ceil((o + 1) n / out)): its elements, (out, n), and their number."""
-    o = rv.arange(out)[:, None]
-    first = o * n // out
-    end = ((o + 1) * n + (out - 1)) // out
-    at = rv.arange(n)
-    return (at >= first) & (at < end), end - first
+    """The windows of an adaptive pool that makes `out` elements of n.
+
+    Window i is [floor(i n / out), ceil((i + 1) n / out)). Returns a mask (out, n) of the elements in each
+    window, and their number (out, 1).
+    """
+    window = rv.arange(out)[:, None]
+    first = window * n // out
+    end = ((window + 1) * n + (out - 1)) // out
+    position = rv.arange(n)
+    return (position >= first) & (position < end), end - first
 
 
 def _means(x: Tensor, n: Dim, out: Dim) -> Tensor:
@@ -160,5 +164,5 @@ def _means(x: Tensor, n: Dim, out: Dim) -> Tensor:
 
 def _maxima(x: Tensor, n: Dim, out: Dim) -> Tensor:
     inside, _ = _windows(n, out)
-    apart = rv.where(inside, rv.unsqueeze(x, -2), -math.inf)
-    return rv.amax(apart, -1)
+    elements_of_windows = rv.where(inside, rv.unsqueeze(x, -2), -math.inf)  # (..., out, n)
+    return rv.amax(elements_of_windows, -1)

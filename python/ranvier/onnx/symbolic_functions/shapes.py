@@ -107,8 +107,8 @@ def _squeeze(
     removed = [at for at in axes if dims[at] == 1]
     if not removed:
         return x
-    left = tuple(n for at, n in enumerate(dims) if at not in removed)
-    return recorded_reshape(trace, call(x, tuple(removed)), x, left)
+    remaining = tuple(n for at, n in enumerate(dims) if at not in removed)
+    return recorded_reshape(trace, call(x, tuple(removed)), x, remaining)
 
 
 # --- expand
@@ -150,7 +150,7 @@ def _meshgrid(trace: Trace, call: Original, *tensors: Tensor, indexing: str = "i
         return NotImplemented
     order = list(range(len(vectors)))  # of the vectors along the axes of the results
     if indexing == "xy":
-        order[:2] = order[:2][::-1]
+        order[:2] = order[:2][::-1]  # the first two change places
     target = tuple(trace.dims(vectors[i])[0] for i in order)
     made = []
     for i, x in enumerate(vectors):
@@ -194,7 +194,7 @@ def _repeat_interleave(
         dim = 0
     dims = trace.dims(x)
     at = axis_from_front(dim, len(dims))
-    apart = rv.unsqueeze(x, at + 1)
-    wide = rv.expand(apart, (*dims[: at + 1], repeats, *dims[at + 1 :]))
+    # a new axis of `repeats` elements after the repeated one; both become one axis
+    repeated = rv.expand(rv.unsqueeze(x, at + 1), (*dims[: at + 1], repeats, *dims[at + 1 :]))
     target = (*dims[:at], dims[at] * repeats, *dims[at + 1 :])
-    return recorded_reshape(trace, call_on(trace, rv.reshape, wide, target), wide, target)
+    return recorded_reshape(trace, call_on(trace, rv.reshape, repeated, target), repeated, target)
