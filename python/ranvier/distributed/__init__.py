@@ -86,7 +86,7 @@ def is_available() -> bool:
     return True
 
 
-def init(timeout: float | None = None) -> None:
+def init(timeout: timedelta | float | None = None) -> None:
     """Connects the processes that `mpirun` started; without a launcher there is one. Later calls do nothing.
 
     The ranks of a host share its cores: each is kept on its part and uses one thread for each core, unless

@@ -89,7 +89,8 @@ def end_job_on_failure(comm: Any, finalize: Callable[[], None] | None) -> None:
 
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if os.getpid() == rank:
-            abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
+            code = 130 if issubclass(kind, KeyboardInterrupt) else 1  # 130: a shell's code for Ctrl-C
+            abort(comm, error, code)
         else:  # This process is a fork of the rank, which does not end the job.
             sys.__excepthook__(kind, error, trace)
 
@@ -286,7 +287,8 @@ def _join(size: int, timeout: float, ours: bool) -> World:
             f"[init] {size} processes were started, and mpi4py sees {comm.Get_size()}: it uses {name!r}; "
             "expected the mpirun of that MPI, or srun --mpi=pmix"
         )
-    end_job_on_failure(comm, mpi.Finalize if ours else None)
+    finalize = mpi.Finalize if ours else None
+    end_job_on_failure(comm, finalize)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)
     share_cores(here.Get_rank(), here.Get_size())
     return World(comm.Get_rank(), size, comm, timeout, ranks=tuple(range(size)), host=neighbours(comm, here))

@@ -35,6 +35,7 @@ from ranvier.ops.matrix.linear import Linear
 from ranvier.optim import LBFGS
 from ranvier.tape import hooks
 from ranvier.tensors.memory import Array, cast
+from ranvier.train.batch_source import Ahead
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.losses import summed, weighting
@@ -374,7 +375,7 @@ class Reduce:
 
     # --- many batches in the core
 
-    def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
+    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None:
         """Runs the batches of `ahead` in the core, without Python; None if it cannot.
 
         Returns the losses of the batches, None for the outputs, and the penalties or None.
@@ -410,7 +411,7 @@ class Reduce:
             return total, None, None
         return total, None, penalty._array.astype(float).reshape(-1)
 
-    def _calls(self, ahead: Any) -> list[Call]:
+    def _calls(self, ahead: Ahead) -> list[Call]:
         """The compiled calls for this rank's parts of a batch; [] if Python is needed between them."""
         x = ahead.x
         y = ahead.y

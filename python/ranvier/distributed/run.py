@@ -60,10 +60,13 @@ class CutMeasured(Measured):
         if self._metrics and world().size > 1:
             new = self._predicted[first:], self._true[first:]
             of_ranks = gather_objects(new, "Trainer.fit")
-            # lists: of each rank, its parts of the new batches; batches: of each batch, those of all ranks
+            # lists: of each rank, its parts of the new batches; parts: of one batch, those of all ranks
             for mine, lists in zip((self._predicted, self._true), zip(*of_ranks, strict=True), strict=True):
-                batches = zip(*lists, strict=True)
-                mine[first:] = [np.concatenate([part for part in parts if len(part)]) for parts in batches]
+                joined = []
+                for parts in zip(*lists, strict=True):
+                    filled = [part for part in parts if len(part)]
+                    joined.append(np.concatenate(filled))
+                mine[first:] = joined
         self._gathered = len(self._predicted)
 
     def logs(self) -> dict[str, float]:
@@ -110,7 +113,9 @@ class SharedEvaluator(Evaluator):
         about["batches of the loader"] = loaded
         told = gather_objects((about, own), "Trainer.evaluate")
         require_equal([about for about, _ in told], "Trainer.evaluate", "data or weights")
-        batches = {number: one for _, part in told for number, one in part.items()}
+        batches: dict[int, Any] = {}
+        for _, of_rank in told:
+            batches |= of_rank
         for number in sorted(batches):
             loss, output, y, weights = batches[number]
             measured.add(loss, output, y, weights, penalty)
@@ -147,8 +152,13 @@ class DistributedRun(Run):
         self._stopped: bool | None = None  # what all ranks agreed on; None before the first epoch
         self._drawn: Any = None  # the state of the random stream after the batches of the last epoch
         aside = random.Generator().manual_seed(philox.mixed(random.initial_seed(), 1))
-        called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in rest[1]]
-        self._called = [hook for hook in called if hook.everywhere or not here.rank]
+        called: list[Any] = []
+        for hook in rest[1]:
+            if hook.everywhere:
+                called.append(hook)
+            elif here.rank == 0:
+                called.append(_Alone(hook, aside))
+        self._called = called
 
     def find(self, path: str | os.PathLike[str]) -> None:
         """Rank 0 reads the checkpoint, and the other ranks get it from there."""
@@ -310,10 +320,16 @@ class _NonFinite(NonFinite):
         causes = gather_objects(own, f"{CALL} loss that is not finite")
         names = [name for name, _ in self._trainer.model.named_modules()]
         found = [cause for cause in causes if cause is not None]
-        # The first layer counts, in the order of named_modules.
-        found.sort(key=lambda cause: names.index(cause[0]) if cause[0] in names else -1)
+
+        def position(cause: tuple[str | None, str]) -> int:
+            """The number of the cause's layer in `names`; a cause without a layer comes first."""
+            layer, _ = cause
+            if layer in names:
+                return names.index(layer)
+            return -1
+
         if found:
-            return found[0]
+            return min(found, key=position)
         return (None, "the sum over the parts is not")
 
 
@@ -370,17 +386,18 @@ def _forms(trainer: Training) -> dict[str, Any]:
 
 def _attributes(trainer: Training) -> dict[str, Any]:
     """Floats, and hashes of arrays, in attributes of modules that are neither parameters nor buffers."""
-    kinds = (float, np.ndarray, Tensor, list, tuple)
-    return {
-        f"{name}.{key}": value if isinstance(value, float) else mark(value)
-        for model in _modules(trainer)
-        for name, module in model.named_modules()
-        for key, value in vars(module).items()
-        if isinstance(value, kinds)
-        and not key.startswith("_")
-        and key not in module._parameters
-        and key not in module._buffers
-    }
+    kinds = (np.ndarray, Tensor, list, tuple)
+    found: dict[str, Any] = {}
+    for model in _modules(trainer):
+        for name, module in model.named_modules():
+            for key, value in vars(module).items():
+                if key.startswith("_") or key in module._parameters or key in module._buffers:
+                    continue
+                if isinstance(value, float):
+                    found[f"{name}.{key}"] = value
+                elif isinstance(value, kinds):
+                    found[f"{name}.{key}"] = mark(value)
+    return found
 
 
 def _named(of_kind: Any) -> str:

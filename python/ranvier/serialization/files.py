@@ -32,7 +32,7 @@ from ranvier.serialization.work import PER_BYTE, Keys, Work
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.disk import replace as replace, replace_together as replace_together
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.mapped_files import mapped, require_whole
+from ranvier.tensors.mapped_files import MappedFile, mapped, require_whole
 from ranvier.tensors.memory import BF16, Array, bools
 from ranvier.tensors.reading import open_file, reading
 
@@ -195,7 +195,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-def memory_of(stream: BinaryIO) -> tuple[Any, int]:
+def memory_of(stream: BinaryIO) -> tuple[MappedFile | bytes, int]:
     """The content of an open file and its length; a large file is mapped, with more bytes at the end."""
     memory = mapped(stream)
     if memory is not None:
@@ -205,7 +205,7 @@ def memory_of(stream: BinaryIO) -> tuple[Any, int]:
     return content, len(content)
 
 
-def array_in(memory: Any, place: int, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+def array_in(memory: MappedFile | bytes, place: int, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """The values at a place of the content of a file; a copy where they could not be changed, or not fast."""
     if 0 in shape:
         return np.empty(shape, dtype)
@@ -224,7 +224,9 @@ def _arrays(stream: BinaryIO) -> Arrays:
     return {name: _array(memory, len(head), **entries[name]) for name in sorted(entries)}
 
 
-def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
+def _array(
+    memory: MappedFile | bytes, start: int, dtype: str, shape: list[int], data_offsets: list[int]
+) -> Array:
     kind = np.dtype(np.uint8) if dtype == "BOOL" else _TYPES[dtype]
     array = array_in(memory, start + data_offsets[0], shape, kind)
     # True is the byte 1; a damaged file has others

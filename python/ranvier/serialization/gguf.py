@@ -23,6 +23,7 @@ from ranvier.ops.matrix.quantized_blocks import BLOCK, BLOCK_BYTES, QuantizedBlo
 from ranvier.serialization.files import array_in, memory_of
 from ranvier.serialization.foreign_files import BEGIN, FileError, recognised
 from ranvier.serialization.work import PER_BYTE, Work
+from ranvier.tensors.mapped_files import MappedFile
 from ranvier.tensors.memory import BF16, MOST_ELEMENTS
 from ranvier.tensors.reading import open_file, reading
 
@@ -137,7 +138,7 @@ def _opened(stream: BinaryIO, path: str | os.PathLike[str]) -> GGUFFile:
 class _Header:
     """Reads a file from its beginning. It takes no more memory than the length of the file allows."""
 
-    def __init__(self, memory: Any, size: int) -> None:
+    def __init__(self, memory: MappedFile | bytes, size: int) -> None:
         self.memory = memory
         self.size = size
         self.place = 4
@@ -283,7 +284,7 @@ def _require_places(table: dict[str, _Entry], start: int, alignment: int, size: 
             )
 
 
-def _tensor(memory: Any, start: int, entry: _Entry) -> Tensor | QuantizedBlocks:
+def _tensor(memory: MappedFile | bytes, start: int, entry: _Entry) -> Tensor | QuantizedBlocks:
     kind = entry.kind
     shape = entry.shape
     place = start + entry.offset
