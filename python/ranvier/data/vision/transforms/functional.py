@@ -281,7 +281,7 @@ def gaussian_blur(img: ImageLike, kernel_size: Size, sigma: float | Sequence[flo
         raise ValueError(f"[gaussian_blur] got kernel_size {kernel_size!r}; expected one or two odd numbers")
     if sigma is None:
         sigma = [0.15 * size + 0.35 for size in sizes]
-    sigmas = [float(s) for s in np.atleast_1d(sigma)]
+    sigmas = [float(s) for s in np.atleast_1d(sigma).tolist()]
     if len(sigmas) not in (1, 2) or min(sigmas) <= 0:
         raise ValueError(f"[gaussian_blur] got sigma {sigma!r}; expected one or two numbers above 0")
     if is_pil(img):
