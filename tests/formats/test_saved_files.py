@@ -197,6 +197,27 @@ def test_a_part_that_is_taken_before_it_is_locked_is_made_again(tmp_path, monkey
 
 
 # A process whose threads save, load, map, replace and serve one path: RANVIER_SECONDS of it
+@posix
+def test_a_save_during_another_save_does_not_write_into_its_file(tmp_path, monkeypatch):
+    """A path that is looked up while its file is being replaced may show the old file, without a link."""
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+    reader = path.open("rb")
+    status_of = os.stat
+
+    def status_while_replaced(name, **options):
+        status = list(status_of(name, **options))
+        status[stat.ST_NLINK] = 0
+        return os.stat_result(status)
+
+    monkeypatch.setattr(disk.os, "stat", status_while_replaced)
+    replace(path, b"new")
+    monkeypatch.undo()
+    with reader:
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
 SERVING = """
 import random, sys, threading, time
 import numpy as np

@@ -55,7 +55,9 @@ def replace(
         if old is not None and not stat.S_ISREG(old.st_mode):  # For a folder, open raises the system's error.
             with open(path, "wb") as stream:
                 return _send(stream, content, op)
-        if old is None or old.st_nlink == 1:
+        # A file without a link: another save has replaced it since `path` was looked up.
+        has_other_names = old is not None and old.st_nlink > 1
+        if not has_other_names:
             try:
 
                 def write_content(stream: BinaryIO) -> None:
