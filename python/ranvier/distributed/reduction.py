@@ -157,7 +157,7 @@ class Reduce:
     # The attributes that the compiled methods depend on (compile/guarding/library_guards.py).
     step_state = ("step", "_sums")
 
-    def __init__(self, trainer: Training, parts: CompiledParts, source: CutSource, world: World) -> None:
+    def __init__(self, trainer: Training, parts: CompiledParts, world: World) -> None:
         if isinstance(trainer.optimizer, LBFGS):
             raise ValueError(
                 "[Trainer] got distributed=True with LBFGS, which evaluates a batch several times; expected "
@@ -165,7 +165,7 @@ class Reduce:
             )
         self._trainer = trainer
         self._world = world
-        self.step = TrainingStep(trainer, parts, source, self)
+        self.step = TrainingStep(trainer, parts, self)
         self._updating = parts.of(trainer, "update", self.update, eager=self.step.own)
         self._in_one_pass = parts.of(trainer, "pass", self.all_parts, eager=self.step.own)
         self._stream = random.Generator()

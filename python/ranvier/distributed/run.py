@@ -293,7 +293,7 @@ class DistributedRun(Run):
     # --- what differs
 
     def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
-        make = functools.partial(Reduce, trainer, parts, self.source, self._world)
+        make = functools.partial(Reduce, trainer, parts, self._world)
         self._reduce: Reduce = parts.kept(trainer, "reduce", make)
         self._reduce.begin(self.source)
         return self._reduce.step

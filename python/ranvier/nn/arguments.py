@@ -96,11 +96,11 @@ def check_arguments(cls: Any) -> None:
 
 def _try_forward(layer: Any) -> None:
     """Calls a new layer on its example, if it has one, so that its op checks the settings."""
-    if F._is_replaced():  # The functions of a program may count their calls.
-        return
     example = layer._example()
+    if example is None:
+        return
     on_meta = (parameter is not None and parameter.is_meta for parameter in layer._parameters.values())
-    if example is None or any(on_meta):
+    if any(on_meta) or F._is_replaced():  # The functions of a program may count their calls.
         return
     layer.training = False  # So forward draws no random numbers and changes no statistics.
     layer.forward(*example)

@@ -60,7 +60,8 @@ def aligned_zeros(shape: Shape, dtype: DtypeLike | None) -> Array:
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64  # the first byte whose address is a multiple of 64
+    address, _ = memory.__array_interface__["data"]
+    start = -address % 64  # the first byte whose address is a multiple of 64
     return keep(memory)[start : start + size].view(dtype).reshape(shape)
 
 

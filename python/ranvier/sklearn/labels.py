@@ -13,6 +13,16 @@ from ranvier.sklearn.types import TargetLike
 from ranvier.tensors.memory import Array
 
 
+def are_few_integers(y: Any) -> bool:
+    """True for an array (n,) of whole numbers with at least two samples a class on average.
+
+    Such labels need none of scikit-learn's checks, which refuse other types and may warn of more classes.
+    """
+    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iu":
+        return False
+    return 2 * len(np.unique(y)) <= len(y)
+
+
 class Labels:
     """The classes of a classification problem.
 
@@ -57,7 +67,8 @@ class Labels:
         """
         if self.multilabel:
             return self._encode_matrix(y)
-        y = column_or_1d(y, warn=True)
+        if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iubU":
+            y = column_or_1d(y, warn=True)
         # The order that sorts the classes: a program may have assigned `classes_` in another one.
         order = np.argsort(self.classes)
         codes = order.take(np.searchsorted(self.classes, y, sorter=order), mode="clip")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Arrays: TypeAlias = tuple[Array, ...]
 
-_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 FEW_ROWS = 16  # with more rows the fast path saves too small a share of the time
 _LARGE = 3e38  # numbers up to this one are finite in float32
 # The attributes of a Trainer on which its steps depend. The optimizer's settings are read by programs.
@@ -69,7 +69,7 @@ class _Before(NamedTuple):
 
 def is_row(X: MatrixLike, owner: BaseEstimator) -> TypeGuard[Array]:
     """True if X is one row of floats with as many columns as in the fit, and scikit-learn would not warn."""
-    if type(X) is not np.ndarray or X.ndim < 2 or len(X) != 1 or X.dtype not in _FLOATS:
+    if type(X) is not np.ndarray or X.ndim < 2 or len(X) != 1 or X.dtype not in FLOATS:
         return False
     attributes = vars(owner)
     fitted = "trainer_" in attributes and attributes.get("n_features_in_") == X.shape[1]
@@ -154,7 +154,7 @@ class OneRow:
         self.model = trainer.model
         # calls a function with the network in training or evaluation mode
         self._calls = ShortCalls(trainer.model)
-        self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
+        self._dtype = next((p.dtype for p in trainer.model.parameters()), FLOATS[1])
         self._latest: dict[str, Program] = {}  # for "predict" and "fit": the program that ran last
         self._before: _Before | None = None  # None: no step may be replayed
 

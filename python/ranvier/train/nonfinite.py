@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd import borrowed, no_grad, wrap
 from ranvier.nn.hooks import Outputs
 from ranvier.ops.making import random
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import F32, Array
 from ranvier.tensors.views import bump
 from ranvier.train.callbacks.base import Training
 from ranvier.train.losses import batch_loss, batch_weight, name_of, weighting
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ranvier.nn.module import Module
 
 Batch = tuple[Array, Array, Array | None]
+# the largest finite numbers
+_LARGEST = {F32: float(np.finfo(np.float32).max), np.dtype(np.float64): float(np.finfo(np.float64).max)}
 
 
 class NonFiniteError(FloatingPointError):
@@ -139,15 +142,13 @@ class NonFinite:
 
 def _first_parameter(trainer: Training) -> tuple[str | None, str] | None:
     """(layer, what it is called) of the first parameter that is not finite, of the model or the optimizer."""
-    seen = set()
+    parameters = [*trainer.model.parameters(), *parameters_of(trainer.optimizer)]
+    if all(map(_finite, {id(p): p for p in parameters}.values())):
+        return None
     for name, p in trainer.model.named_parameters():
-        seen.add(id(p))
         if not _finite(p):
             layer = name.rpartition(".")[0]
             return layer, f"parameter {name!r}"
-    others = [p for p in parameters_of(trainer.optimizer) if id(p) not in seen]
-    if all(map(_finite, others)):
-        return None
     return None, "a parameter of the optimizer that the model lacks"
 
 
@@ -160,7 +161,10 @@ def _finite(value: object) -> bool:
     array = getattr(value, "_array", None)
     if array is None or array.dtype.kind != "f":
         return True
-    return bool(np.isfinite(array).all())
+    largest = _LARGEST.get(array.dtype)
+    if largest is None:
+        return bool(np.isfinite(array).all())
+    return _core.inside(array, -largest, largest)  # one pass without an array of booleans
 
 
 @contextmanager

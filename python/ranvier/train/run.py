@@ -387,7 +387,7 @@ class Run:
         """After the callbacks of an epoch."""
 
     def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
-        make = partial(TrainingStep, trainer, parts, self.source)
+        make = partial(TrainingStep, trainer, parts)
         step: TrainingStep = parts.kept(trainer, "step", make)
         step.begin(self.source)
         return step

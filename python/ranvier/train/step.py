@@ -65,11 +65,8 @@ class Penalty:
             self._penalised = [_Penalised(p, 0.0, 0.0) for p in parameters]
             self._active = False
             return
-        named = list(model.named_parameters())
-        _require_names("l1", l1, named)
-        _require_names("l2", l2, named)
-        l1_by_id = _strengths(l1, named)
-        l2_by_id = _strengths(l2, named)
+        l1_by_id = _strengths("l1", l1, model)
+        l2_by_id = _strengths("l2", l2, model)
         self._penalised = []
         for p in parameters:
             self._penalised.append(_Penalised(p, l1_by_id.get(id(p), 0.0), l2_by_id.get(id(p), 0.0)))
@@ -131,15 +128,14 @@ def strength(name: str, value: Strength, model: Module) -> Strength:
             )
         if not 0 <= number < math.inf:
             raise ValueError(f"[Trainer] got {name} {number}; expected a finite number of at least 0")
-    _require_names(name, value, list(model.named_parameters()))
+    if isinstance(value, Mapping):
+        _require_names(name, value, list(model.named_parameters()))
     return value
 
 
-def _require_names(name: str, strength: Strength, named: Sequence[tuple[str, Tensor]]) -> None:
+def _require_names(name: str, by_name: Mapping[str, float], named: Sequence[tuple[str, Tensor]]) -> None:
     """Raise ValueError for a mapping `name` (l1 or l2) with a key that fits no parameter of the model."""
-    if not isinstance(strength, Mapping):
-        return
-    for key in strength:
+    for key in by_name:
         if not any(_fits(key, parameter) for parameter, _ in named):
             raise ValueError(
                 f"[Trainer] got {name} for '{key}', which is neither a module with parameters nor a "
@@ -152,23 +148,27 @@ def _fits(key: str, parameter: str) -> bool:
     return key in ("", parameter) or parameter.startswith(key + ".")
 
 
-def _strengths(strength: Strength, named: Sequence[tuple[str, Tensor]]) -> dict[int, float]:
-    """The strength for each parameter of the model, by the parameter's id."""
-    if not strength:
+def _strengths(name: str, strength: Strength, model: Module) -> dict[int, float]:
+    """The strength `name` (l1 or l2) for each parameter of the model that has one, by the parameter's id.
+
+    Raises ValueError for a mapping with a name that the model lacks.
+    """
+    if isinstance(strength, Mapping):
+        named = list(model.named_parameters())
+        _require_names(name, strength, named)
+        return {id(p): _strength(strength, path, p) for path, p in named}
+    if strength == 0:
         return {}
-    return {id(p): _strength(strength, name, p) for name, p in named}
+    return {id(p): float(strength) for p in model.parameters() if p.ndim >= 2}
 
 
-def _strength(strength: Strength, name: str, parameter: Tensor) -> float:
-    if not isinstance(strength, Mapping):
-        if parameter.ndim >= 2:
-            return float(strength)
-        return 0.0
-    keys = [key for key in strength if _fits(key, name)]
+def _strength(by_name: Mapping[str, float], name: str, parameter: Tensor) -> float:
+    """The strength for the parameter of this name."""
+    keys = [key for key in by_name if _fits(key, name)]
     if not keys or (parameter.ndim < 2 and name not in keys):
         return 0.0
     longest = max(keys, key=len)
-    return float(strength[longest])
+    return float(by_name[longest])
 
 
 def _number(value: Array | None) -> float:
@@ -229,9 +229,9 @@ class TrainingStep:
     reduce: makes the step where other processes compute parts of the batch: it calls `gradients` for the
     parts of this process, sums the gradients over all processes, and calls `after`. None in a single process.
 
-    A TrainingStep stays from one `fit` to the next. Model, loss, optimizer, penalties and limits are read
-    from the Trainer at each step, and the parameters from the optimizer's groups, which may change at any
-    time.
+    A TrainingStep stays from one `fit` to the next, and each of them calls `begin`. Model, loss, optimizer,
+    penalties and limits are read from the Trainer at each step, and the parameters from the optimizer's
+    groups, which may change at any time.
 
     Attributes:
         source: where the batches come from.
@@ -245,12 +245,9 @@ class TrainingStep:
         "_classes",
     )  # fmt: skip
 
-    def __init__(
-        self, trainer: Training, parts: CompiledParts, source: Source, reduce: Reduction | None = None
-    ) -> None:
+    def __init__(self, trainer: Training, parts: CompiledParts, reduce: Reduction | None = None) -> None:
         self._trainer = trainer
         self._reduce = reduce
-        self.begin(source)
         is_alone = reduce is None
         step = self._take if reduce is None else reduce.part
         refused = ""
