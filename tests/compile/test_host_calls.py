@@ -62,6 +62,13 @@ class Doubling(Scaled):
         return x + 0
 
 
+class Deep(Function):
+    """Its result has more dimensions than an instruction has."""
+
+    def forward(self, x):
+        return np.exp(x).reshape(*[1] * 8, 3)
+
+
 class Interrupted(Function):
     def forward(self, x):
         if x[0] > 5:
@@ -139,6 +146,15 @@ def test_more_dimensions_than_an_instruction_has(step):
     for first in range(3):
         x = rv.tensor(np.arange(first, first + 3).reshape(*[1] * 8, 3))
         assert compiled(x).equal(step(x))
+
+
+@pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
+def test_a_result_of_more_dimensions_than_an_instruction_has():
+    step = lambda x: Deep().apply(x)  # noqa: E731
+    compiled = rv.compile(step)
+    for first in range(3):
+        x = rv.tensor([float(first), 1, 2])
+        assert compiled(x).tolist() == step(x).tolist()
 
 
 def test_changes_of_state():

@@ -35,7 +35,11 @@ def test_the_same_bits_eagerly_and_at_any_number_of_threads(alone, threads):
 
 
 def test_integer_buffers_are_exact(alone):
-    """Three batches, whose eight parts have two samples each."""
+    """The change of a buffer in a batch is the mean of its changes in the eight parts.
+
+    Each part has two samples and adds 2 to `rows` (their number) and 3 to `small`, in three batches. The
+    buffers begin 1 above 2^24, 2^53 and 2^62.
+    """
     rows, small, used, wide, batches = alone["counting"][1]
     assert rows == [2**24 + 7, 2**53 + 7, 2**62 + 7]
     assert (small, used, batches) == ([2**24 + 10], [True, False], [2**24 + 4])
@@ -62,13 +66,14 @@ FILES = "import sys; from support.distributed_runs import checkpointed; checkpoi
 
 
 def test_a_killed_job_is_resumed_on_another_number_of_ranks(tmp_path):
+    """Three epochs of 7 batches, with a checkpoint each 3 batches; the run is killed in its 11th batch."""
     whole, calls, _ = checkpointed(str(tmp_path / "whole"), "never")
     assert calls == 21
     done = launch(2, FILES, str(tmp_path / "part"), "killed")
     assert done.returncode != 0
     found, calls, resumed = checkpointed(str(tmp_path / "part"), "never")
     assert found == whole
-    assert resumed.endswith("checkpoint-00001-000003.safetensors")
+    assert resumed.endswith("checkpoint-00001-000003.safetensors")  # after 7 + 3 batches
     assert calls == 11
     logs = [(tmp_path / name).read_text() for name in ("whole.txt", "part.txt")]
     assert logs[0] == logs[1]
@@ -139,6 +144,8 @@ def test_what_a_run_refuses():
     assert "in epoch 1, batch 2" in warned[0]
 
 
+# The library's warnings are those of large features, of a step that reads a value (`item`), and of an x with
+# NaN; the model gives one that is not the library's.
 WARNS = """
 import warnings
 warnings.simplefilter("always")

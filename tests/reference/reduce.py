@@ -1,4 +1,5 @@
-"""Means, variances and norms over any axes (None, an int or a tuple of ints) in plain NumPy."""
+"""Reductions over any axes (None, an int or a tuple of ints), running sums and products, and sorting in plain
+NumPy."""
 
 from typing import Any
 

@@ -128,7 +128,7 @@ def _stacked(batch: Sequence[Any]) -> Array:
     if types == {Tensor}:
         arrays = [sample._array for sample in batch]
     elif types == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
-        # If this raises an error, the other samples would raise it, too.
+        # Of plain arrays `raw` checks the size, which is that of all: other shapes are refused below.
         arrays = [raw(batch[0]), *batch[1:]]
     elif types <= {bool, int, float}:
         dtype = np.float64 if isinstance(batch[0], float) else None

@@ -100,7 +100,7 @@ class SharedEvaluator(Evaluator):
         require_whole(source, "Trainer.evaluate")
         here = world()
         trainer = self._trainer
-        measured, penalty, evaluate = self._begin(source, after=1)
+        measured, penalty, evaluate = self._begin(source, at_second_call=True)
         own: dict[int, Any] = {}
         loaded = ""
         with evaluating(trainer.model, "Trainer.evaluate"):
@@ -219,6 +219,8 @@ class DistributedRun(Run):
         stream = random.current().plain_state()
         if not self._agree(f"{CALL} random numbers", stream):
             random.set_rng_state(of_first(stream, CALL))
+        # With `divides` a rank updates only a part of the weights: what the program's code changes in the
+        # others would be lost.
         self._reduce.divides = self._is_left_alone()
         super()._train_epoch()
         self._drawn = random.current().plain_state()
@@ -234,21 +236,13 @@ class DistributedRun(Run):
         trainer = self.trainer
         self._stopped = stops = bool(trainer.stop_training)
         left_alone = not stops and self.epoch < self.last and self._is_left_alone()
-        if left_alone and self._agree(f"{CALL} epoch", "left alone"):
+        about = None if left_alone else self._after_epoch(left_alone)
+        if self._agree_after_epoch(stops, about):
             return
-        modules = _modules(trainer)
-        about = {
-            "weights": {name: p for m in modules for name, p in m.named_parameters()},
-            "buffers": {name: b for m in modules for name, b in m.named_buffers()},
-            **_forms(trainer),
-            "optimizer": trainer.optimizer.state_dict(),
-            "settings": trainer.settings(),
-            "all rows": {} if left_alone else rows_of(self.source, begins=False),
-            "random numbers that were drawn": self._drawn,
-        }
-        if not left_alone and self._agree(f"{CALL} epoch", stops, about):
-            return
-        finite = all(np.isfinite(p._array).all() for m in modules for p in m.parameters())
+        if about is None:
+            about = self._after_epoch(left_alone)
+        parameters = [p for module in _modules(trainer) for p in module.parameters()]
+        finite = all(np.isfinite(p._array).all() for p in parameters)
         told = gather_objects((stops, finite, with_marks(about)), CALL)
         self._stopped = any(stops for stops, *_ in told)
         trainer.stop_training = trainer.stop_training or self._stopped
@@ -259,6 +253,35 @@ class DistributedRun(Run):
             theirs["all rows"] = {name: theirs["all rows"][name] for name in found}
         if all(finite for _, finite, _ in told):
             require_equal(others, CALL, f"runs after epoch {self.epoch}")
+
+    def _agree_after_epoch(self, stops: bool, about: dict[str, Any] | None) -> bool:
+        """True if all ranks are left alone, or none is and all have the same `stops` and state.
+
+        about: the state (`_after_epoch`); None on a rank that is left alone, which sends a constant in its
+        place and so hashes nothing. Each rank makes this one exchange. If only some are left alone, no rank
+        agrees, and all gather their states.
+        """
+        call = f"{CALL} epoch"
+        if about is None:
+            return self._agree(call, "left alone")
+        return self._agree(call, stops, about)
+
+    def _after_epoch(self, left_alone: bool) -> dict[str, Any]:
+        """The state that ranks compare after an epoch.
+
+        left_alone: then without the data, which only code of the program can have changed.
+        """
+        trainer = self.trainer
+        modules = _modules(trainer)
+        return {
+            "weights": {name: p for m in modules for name, p in m.named_parameters()},
+            "buffers": {name: b for m in modules for name, b in m.named_buffers()},
+            **_forms(trainer),
+            "optimizer": trainer.optimizer.state_dict(),
+            "settings": trainer.settings(),
+            "all rows": {} if left_alone else rows_of(self.source, begins=False),
+            "random numbers that were drawn": self._drawn,
+        }
 
     def _is_stopped(self) -> bool:
         """Whether training stops, as all ranks agreed.
@@ -306,7 +329,10 @@ class DistributedRun(Run):
 
 
 class _NonFinite(NonFinite):
-    """Finds the cause of a loss that is not finite, on the ranks whose part of the loss is not finite."""
+    """Finds the cause of a loss that is not finite, on the ranks whose part of the loss is not finite.
+
+    If the loss is finite, the penalty is not: every rank finds this cause.
+    """
 
     def __init__(self, trainer: Training, reduce: Reduce) -> None:
         super().__init__(trainer)

@@ -116,6 +116,14 @@ def _cauchy(p: Cauchy, q: Cauchy) -> Tensor:
     return ops.log(scales * scales + shift * shift) - ops.log(4 * p.scale * q.scale)
 
 
+def _poisson(p: Poisson, q: Poisson) -> Tensor:
+    return ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate)
+
+
+def _beta(p: Beta, q: Beta) -> Tensor:
+    return _dirichlet(p._dirichlet, q._dirichlet)
+
+
 def _transformed(p: TransformedDistribution, q: TransformedDistribution) -> Tensor:
     if p.transforms != q.transforms or p.event_shape != q.event_shape:
         raise NotImplementedError(
@@ -130,8 +138,7 @@ def _independent(p: Independent, q: Independent) -> Tensor:
     return p._summed(kl_divergence(p.base_dist, q.base_dist))
 
 
-# --- p and q of different classes: KL = -entropy(p) - (mean of log q(x) under p). (`_poisson` and `_beta`,
-# for one class, stand here, too.)
+# --- p and q of different classes: KL = -entropy(p) - (mean of log q(x) under p)
 def _to_normal(p: Distribution, q: Normal) -> Tensor:
     away = p.mean - q.loc
     spread = (p.variance + away * away) / (2 * q.scale * q.scale)
@@ -199,14 +206,6 @@ def _normal_to_laplace(p: Normal, q: Laplace) -> Tensor:
 def _infinite(p: Distribution, q: Distribution) -> Tensor:
     """p has values that q never takes."""
     return full(np.broadcast_shapes(p.batch_shape, q.batch_shape), math.inf, dtype=p.mean.dtype)
-
-
-def _poisson(p: Poisson, q: Poisson) -> Tensor:
-    return ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate)
-
-
-def _beta(p: Beta, q: Beta) -> Tensor:
-    return _dirichlet(p._dirichlet, q._dirichlet)
 
 
 def _bernoulli_to_poisson(p: Bernoulli, q: Poisson) -> Tensor:

@@ -72,8 +72,10 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
     if begin[4:9] == b"\0\0\0\0{":  # A safetensors file: half of the length, and the start of the header.
         return None
     text = _text(begin)
-    kinds = [(re.DOTALL | re.IGNORECASE, _TEXTS)] + [(re.DOTALL, _BINARY)] * (plain or not text)
-    for flags, table in kinds:
+    tables = [(re.DOTALL | re.IGNORECASE, _TEXTS)]
+    if plain or not text:  # The names in the first line of a table may begin as a binary file, such as PK.
+        tables.append((re.DOTALL, _BINARY))
+    for flags, table in tables:
         for pattern, said in table:
             if re.match(pattern, begin, flags):
                 return said.format(begin=begin[:8])

@@ -17,6 +17,7 @@ class LogLoss(nn.BCEWithLogitsLoss):
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         loss = super().forward(x, target)
+        # The base class averages over samples and outputs.
         if x.shape[1] == 1:
             return loss
         return loss * float(x.shape[1])

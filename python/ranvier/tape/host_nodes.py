@@ -206,7 +206,8 @@ class _NodeCall(HostedCall):
         """True if one instruction can have these inputs and results. Notes which arguments are arrays."""
         self.has_array = [array is not None for array in arrays]
         inputs = self._inputs(arrays)
-        return self.is_known and self.fits(inputs, made) and all(type(x) is np.ndarray for x in inputs)
+        results = [item.array for item in made]
+        return self.is_known and self.fits(inputs, results) and all(type(x) is np.ndarray for x in inputs)
 
     def record(self, arrays: Sequence[Array | None], result: Any, made: list[Made]) -> list[Any]:
         """Records the instruction; returns the results, with those in `made` in memory of the core."""

@@ -51,7 +51,8 @@ class Recording(Observer):
         changed: tensors that outlive the run and were changed in place.
         arguments: the arrays among the arguments.
         moved: the arguments whose memory got another order (`to_c_order`), each with the addresses where its
-            new memory begins and ends, and its count of changes. No array: a reference would be a result.
+            new memory begins and ends, and its count of changes. Not the array: a step returns the arrays
+            that something refers to at its end (`Recording.still_referenced` of the core).
         constants: arrays that the run has made and whose values may be read in Python.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
@@ -194,6 +195,7 @@ def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -
         return
     with paused():
         (changed,) = call.function(*operands)
+    # The instruction writes to the target; the core copies `changed` to it for this run.
     recording.core.host(call, _arrays(operands), [changed], target)
 
 
@@ -212,6 +214,7 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
     arrays = _arrays(operands)
     made = [results[i] for i in call.written]
     if made and call.fits(arrays, made):
+        # copies of `made` in memory of the core, in which the program has them
         in_core = recording.core.host(call, arrays, made, None)
         for i, array in zip(call.written, in_core, strict=True):
             results[i] = array
@@ -262,9 +265,10 @@ class HostedCall:
     def run(self, arrays: tuple[Array, ...]) -> Any:
         raise NotImplementedError
 
-    def fits(self, read: list[Array], results: list[Any]) -> bool:
+    def fits(self, read: list[Array], results: list[Array]) -> bool:
         """True if one instruction can have this many arrays, of this many dimensions."""
-        return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
+        arrays = [*read, *results]
+        return len(arrays) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in arrays)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:
         """The results, or None if an exception was raised: the step then runs eagerly, and raises it

@@ -25,7 +25,11 @@ from ranvier.torch.installation.names import LACKING, METHODS, Lacking
 
 
 class _SizeText:
-    """The text of a Size in PyTorch's form; only its `__repr__` is used, by `attach`."""
+    """The text of a Size in PyTorch's form; only its `__repr__` is used, by `attach`.
+
+    It is a method so that its code is named `__repr__`: `Trace.text` (onnx/tracing.py) knows the text of a
+    shape by this name.
+    """
 
     def __repr__(self) -> str:
         return f"torch.Size({list(self)})"  # type: ignore[call-overload]
@@ -98,13 +102,17 @@ def _derived(cls: Any, **kwargs: Any) -> None:
 def _offered(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException
 ) -> Any:
-    """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
-    asks: Tensor's methods and operators ask from now on, and so does this call."""
+    """The core calls it after an op has failed on an argument whose class has `__torch_function__`, before
+    functions ask classes (`activation.py`). They ask from now on, and this call is made again.
+
+    function: the op, without its public name. error: that of the first try.
+    """
     importlib.import_module("ranvier.torch.torch_function.activation").activate()
     if isinstance(function, functools.partial):  # of an element-wise op: partial(compute, op)
         name = function.args[0].name
     else:
         name = function.__name__
+    # By the public name: `activate` has put the method that asks there.
     method = getattr(Tensor, name.lstrip("_"), None)
     if method is None:
         raise error
@@ -185,4 +193,6 @@ def _to_optimizers() -> None:
 def _to_loaders() -> None:
     from ranvier.data import DataLoader
 
-    del DataLoader.state_dict, DataLoader.load_state_dict  # libraries save a loader's state if it has one
+    # Libraries save a loader's state if it has one; PyTorch's has none. So a Trainer refuses checkpoints of a
+    # fit on a loader (`Run._require_resumable`); arrays have their own source.
+    del DataLoader.state_dict, DataLoader.load_state_dict

@@ -38,15 +38,16 @@ _RECORDING = 0.005  # seconds that a small recording takes
 class OfTrainer(Policy):
     """The policy of a compiled function of a Trainer.
 
-    name: the caller, for the warning. waits: whether a signature is recorded only at its second call. shares:
-    whether other fits may use the programs.
+    name: the caller, for the warning.
+    at_second_call: whether a signature is recorded only at its second call.
+    shares: whether other fits may use the programs.
     """
 
     as_tensors = True  # arrays arrive as Tensors in the function
 
-    def __init__(self, name: str, waits: bool, shares: bool) -> None:
+    def __init__(self, name: str, at_second_call: bool, shares: bool) -> None:
         self._caller = name
-        self.waits = waits
+        self.waits = at_second_call  # `Policy.waits`
         self._shares = shares
         # hash of a program's key -> what it computes (`shared_programs.form`), until the program is checked
         # by an eager call and shared with other fits
@@ -97,8 +98,8 @@ class CompiledOrEager:
     Args:
         name: the caller, for the warning.
         function: a function of arrays, None and plain values; arrays arrive as Tensors.
-        after: above 0, the first call of a signature runs eagerly, and the second is recorded.
-        waits: whether calls run eagerly at first, for as long as a small recording takes.
+        at_second_call: whether a signature is recorded only at its second call.
+        begins_eagerly: whether calls run eagerly at first, for as long as a small recording takes.
         shares: whether other fits may use the programs.
         eager: whether to compile nothing.
         refused: why the function cannot be compiled, if that is known before.
@@ -109,19 +110,19 @@ class CompiledOrEager:
         name: str,
         function: Callable[..., Any],
         *,
-        after: int = 0,
-        waits: bool = False,
+        at_second_call: bool = False,
+        begins_eagerly: bool = False,
         shares: bool = False,
         eager: bool = False,
         refused: str = "",
     ) -> None:
-        policy = OfTrainer(name, bool(after), shares)
+        policy = OfTrainer(name, at_second_call, shares)
         self.compiled = CompiledFunction(function, strict=True, policy=policy)
         self.writes = self.compiled.writes
         self._caller = name
         self._is_eager = eager
         # calls run eagerly until they have taken this many seconds
-        self._eager_seconds = _RECORDING if waits else 0.0
+        self._eager_seconds = _RECORDING if begins_eagerly else 0.0
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # how many of the next calls run eagerly
         if refused:
@@ -129,6 +130,8 @@ class CompiledOrEager:
 
     def __call__(self, *args: Any) -> Any:
         compiled = self.compiled
+        # `_rests` counts the call: recordings have not paid, so the next calls run eagerly. `compiled` would
+        # do that as well, after more work.
         if self._is_eager or self._eager_calls or self._eager_seconds > 0 or compiled._rests():
             began = perf_counter()
             arguments = []
@@ -168,14 +171,18 @@ class CompiledOrEager:
             self._eager_calls = 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Runs a call for each batch in one call of the core; None if Python must make the next one."""
+        """Runs a call for each batch in one call of the core; None if Python must make the next one.
+
+        While `_eager_seconds` is above 0 there is no program, so None follows. A compiled function that rests
+        replays a program that fits.
+        """
         if self._is_eager or self._eager_calls:
             return None
         return self.compiled.run_batches(args, batches)
 
     @property
     def replays(self) -> bool:
-        """True if `run_batches` may run the next call."""
+        """False if `run_batches` certainly runs nothing: it saves the preparation of the batches."""
         return not (self._is_eager or self._eager_calls)
 
     def refuse(self, why: str) -> None:

@@ -163,7 +163,7 @@ class Evaluator:
     def measure(self, source: Source) -> dict[str, float]:
         """Loss and metrics over one pass."""
         trainer = self._trainer
-        measured, penalty, evaluate = self._begin(source, waits=True)
+        measured, penalty, evaluate = self._begin(source, begins_eagerly=True)
         with evaluating(trainer.model, "Trainer.evaluate"):
             for batch in source:
                 measured.add(*self._one(evaluate, *batch), penalty)
@@ -200,7 +200,7 @@ class Evaluator:
     def output(self, name: str, batches: Iterable[Array]) -> Array:
         """The model's output for all batches; `name` is the method that errors name."""
         trainer = self._trainer
-        predict = self._parts.of(trainer, "predict", self._predict, waits=True)
+        predict = self._parts.of(trainer, "predict", self._predict, begins_eagerly=True)
         outputs = []
         with evaluating(trainer.model, name):
             for x in batches:

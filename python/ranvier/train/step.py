@@ -260,7 +260,7 @@ class TrainingStep:
             eager=isinstance(trainer.optimizer, LBFGS),
             # The first step makes the optimizer's state, so recordings begin after it. A fit of one step
             # records nothing.
-            after=int(is_alone),
+            at_second_call=is_alone,
             shares=is_alone,
             refused=refused,
         )

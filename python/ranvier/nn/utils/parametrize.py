@@ -101,11 +101,10 @@ class _Cache(local):
 
     def get(self, module: Any, name: str) -> Tensor:
         """The tensor of this name, computed at its first use in the block."""
-        if current() is not self.recording:  # A replay would compute the tensor again.
-            refuse(
-                "parametrize.cached() around it",
-                "open the block inside the compiled step",
-            )
+        # The block began outside the recorded step: a replay would compute the tensor at each call, where
+        # eager runs compute it once in the block.
+        if current() is not self.recording:
+            refuse("parametrize.cached() around it", "open the block inside the compiled step")
         key = (id(module), name)
         if key not in self.tensors:
             self.tensors[key] = _Computed(module, module.parametrizations[name]())

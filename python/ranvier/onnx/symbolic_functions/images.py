@@ -1,4 +1,9 @@
-"""Handlers of interpolation, pools, and shuffles of pixels and channels."""
+"""Handlers of interpolation, pools, and shuffles of pixels and channels.
+
+A handler computes the result in one of three ways. Functions of `rv` are recorded call by call, through
+their own handlers where they have one. `call.function` is the handled function itself, without its handler:
+the calls in it are recorded. `call(...)` is the same with nothing recorded (`patching.Original`).
+"""
 
 from __future__ import annotations
 
@@ -39,6 +44,8 @@ def _interpolate(
             image = trace.dims(x)[2:]
             size = tuple(scaled(n, factor) for n, factor in zip(image, factors, strict=True))
             return rv.interpolate(x, size, None, mode, align_corners)
+        # The Interpolate that this records gets the factors as they were given, in place of those that the
+        # op computes for the present sizes (`Trace._replace_settings`).
         with trace.replaced(factors=factors):
             return call.function(x, None, scale_factor, mode, align_corners)
     sizes = for_each_axis(size, axes)
@@ -46,6 +53,7 @@ def _interpolate(
         return rv.adaptive_avg_pool1d(x, sizes)
     if mode == "area" and axes == 2:
         return rv.adaptive_avg_pool2d(x, sizes)
+    # The Interpolate that this records gets the sizes in place of their present numbers.
     with trace.replaced(arguments=sizes):
         return call.function(x, tuple(map(number, sizes)), None, mode, align_corners)
 

@@ -66,6 +66,8 @@ def reduction_of(name: str, size_average: OldFlag, reduce: OldFlag, reduction: s
         meant = "mean"
     else:
         meant = "sum"
+    # Level 4 for a layer: this function, Loss.__init__, the check of its arguments (nn/arguments.py), and the
+    # line that makes the layer.
     warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
     return meant
 
@@ -126,12 +128,16 @@ def _warn(x_shape: Shape, target_shape: Shape) -> None:
     warnings.warn(
         f"got x of shape {x_shape} and target of shape {target_shape}, which are broadcast; expected equal "
         "shapes",
-        stacklevel=5,
+        stacklevel=5,  # _warn, paired, the op, its public function or the layer's forward, their caller
     )
 
 
 def promoted(x: TensorLike, target: TensorLike) -> tuple[Any, Any]:
-    """x, which must have floats, and target; two Tensors are cast to their common dtype."""
+    """x and target for losses in which x alone sets the dtype of a target of integers: bce_with_logits,
+    kl_div, cross_entropy of probabilities and cosine_embedding.
+
+    If x has floats, two Tensors are cast to their common dtype. Else the loss refuses x: kernels take floats.
+    """
     if isinstance(target, Tensor) and is_floating(x):
         if x._array.dtype is target._array.dtype:
             return (x, target)
@@ -140,7 +146,11 @@ def promoted(x: TensorLike, target: TensorLike) -> tuple[Any, Any]:
 
 
 def paired(x: TensorLike, target: TensorLike) -> tuple[Any, Any]:
-    """As `promoted`, but x, too, may have integers; with `Shapes.broadcast` x and target are broadcast."""
+    """x and target for the losses of regression (mse, l1, smooth_l1, huber, gaussian_nll).
+
+    Two Tensors are cast to their common dtype, also an x of integers beside a target of floats; of integers
+    alone the kernels refuse them. With `Shapes.broadcast` x and target are broadcast, with PyTorch's warning.
+    """
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
             first, second = in_one_shape(x, target)
@@ -178,7 +188,8 @@ def constant(op: str, name: str, value: ArrayLike | None, x: TensorLike) -> Arra
 class ElementLoss(Function):
     """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
 
-    loss: Callable[..., Array]  # the kernel of forward
+    # The kernel of forward. A function of the core does not bind: self.loss(...) does not pass self.
+    loss: Callable[..., Array]
     # The name of the kernel of backward. Its argument after the reduction says which gradient it computes:
     # False: that of x, True: that of target.
     gradient: str
