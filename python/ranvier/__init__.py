@@ -49,21 +49,8 @@ from ranvier.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
-from ranvier.ops import *
-from ranvier.ops.making.check import *
-from ranvier.ops.making.convert import clone
-from ranvier.ops.making.creation import *
-from ranvier.ops.making.random import *
-from ranvier.ops.making.random import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)  # fmt: skip
-from ranvier.ops.table import LATER as _OPS
+from ranvier.ops import __all__ as _PUBLIC
+from ranvier.ops.table import module_of as _module_of
 from ranvier.tensors.data import get_default_dtype, set_default_dtype, set_default_tensor_type
 from ranvier.tensors.devices import device, get_default_device, set_default_device
 from ranvier.tensors.dtypes import *
@@ -75,10 +62,23 @@ if _typing.TYPE_CHECKING:
     from ranvier.autograd.function_gradients import grad, value_and_grad
     from ranvier.compile.api import compile
     from ranvier.layer_table import summary
+    from ranvier.ops import *
+    from ranvier.ops.making.check import *
+    from ranvier.ops.making.convert import clone
+    from ranvier.ops.making.creation import *
     from ranvier.ops.making.creation import as_tensor, zeros  # Some modules of ops have other ones.
     from ranvier.ops.making.dlpack import from_dlpack
+    from ranvier.ops.making.random import *
+    from ranvier.ops.making.random import (
+        Generator,
+        default_generator,
+        get_rng_state,
+        initial_seed,
+        manual_seed,
+        seed,
+        set_rng_state,
+    )  # fmt: skip
 
-globals().update({name: _spelled(value) for name, value in globals().items()})
 float = float32
 double = float64
 half = float16
@@ -91,7 +91,21 @@ _NAMES = {
     "autograd.function_gradients": "grad value_and_grad",
     "tensors.printing": "set_printoptions",
     "layer_table": "summary",
+    "ops.making.check": """
+        allclose equal is_complex is_floating_point is_tensor isfinite isinf isnan numel
+    """,
+    "ops.making.convert": "clone",
+    "ops.making.creation": """
+        BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor
+        LongTensor ShortTensor Size arange as_tensor asarray channels_last channels_last_3d contiguous_format
+        empty empty_like eye from_numpy full full_like layout linspace memory_format ones ones_like
+        preserve_format strided tensor zeros zeros_like
+    """,
     "ops.making.dlpack": "from_dlpack",
+    "ops.making.random": """
+        Generator default_generator get_rng_state initial_seed manual_seed rand rand_like randint randn
+        randn_like randperm seed set_rng_state
+    """,
     "func": "vmap",
     "nn.mlp": "mlp",
     "nn.quantized.convert": "quantize",
@@ -102,7 +116,6 @@ _NAMES = {
     """,
 }
 _LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.ops.making.random"}
-_PUBLIC = {name for name, module in _OPS.items() if not module.startswith("loss.")}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 # The satellites are folders that use the core, and that the core does not need. The names that a satellite
@@ -140,7 +153,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name in _LATER:
         return _importlib.import_module(_LATER[name])
     if name in _DEFINED_IN:
-        value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
+        value = _spelled(getattr(_module_of(_DEFINED_IN[name]), name))
     elif _extension.adds("ranvier", name):
         value = _extension.attribute("ranvier", name)
     elif name in _PUBLIC:

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from _thread import _local as local  # threading.local, without the import of threading
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
 
 
-class _Registered(NamedTuple):
+class _Registered:
     """An object with settings."""
 
-    settings: Settings
-    first_values: dict[str, Any]
+    def __init__(self, settings: Settings, first_values: dict[str, Any]) -> None:
+        self.settings = settings
+        self.first_values = first_values
 
 
 _all: list[_Registered] = []

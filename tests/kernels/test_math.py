@@ -14,6 +14,7 @@ import os
 import numpy as np
 import pytest
 from ranvier import _core
+from ranvier.ops.activation import piecewise, smooth  # noqa: F401  # fill the table
 from ranvier.ops.activation.table import TABLE
 from reference import activation, special
 from support.grouped import grouped  # parametrize, with many cases a test

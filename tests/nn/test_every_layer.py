@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.ops.activation import piecewise, smooth  # noqa: F401  # fill the table
 from ranvier.ops.activation.table import TABLE
 from samples import layer_samples
 from samples.sample import plain

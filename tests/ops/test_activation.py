@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from ranvier.ops.activation import piecewise, smooth  # noqa: F401  # fill the table
 from ranvier.ops.activation.table import TABLE
 from support.refused import refused
 

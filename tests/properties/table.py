@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.ops.table import AT_FIRST_USE, AT_IMPORT, FUNCTIONAL, WITH_LAYERS, functions_of
+from ranvier.ops.table import AT_FIRST_USE, FUNCTIONAL, WITH_LAYERS, functions_of
 from samples import OPS
 
 from properties.every import PROPERTIES
@@ -24,7 +24,7 @@ def load() -> None:
 def without_samples() -> list[str]:
     """Public functions of `ranvier.ops` and layers of `ranvier.nn` that no sample calls."""
     called = {id(op.function) for op in OPS.values()} | OPS.keys()
-    every = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
+    every = WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
     ops = sorted(functions_of(every))
     names = [*ops, *(name for name in nn.__all__ if isinstance(getattr(nn, name), type))]
     return [name for name in names if name not in called and id(getattr(rv.ops, name, None)) not in called]

@@ -7,6 +7,7 @@ draws an array. With `names="a b"` several ops have these calls. `reference` com
 
 import numpy as np
 from ranvier import nn
+from ranvier.ops.activation import piecewise, smooth  # noqa: F401  # fill the table
 from ranvier.ops.activation.table import TABLE
 from reference import activation, softmax
 

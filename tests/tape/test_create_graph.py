@@ -12,6 +12,7 @@ import pytest
 import ranvier as rv
 from ranvier.autograd import Function, grad, gradgradcheck
 from ranvier.nn import functional as F
+from ranvier.ops.elementwise.op import DECLARATIONS
 from ranvier.tape.higher_order import rule_of
 from support.refused import refused
 
@@ -299,6 +300,7 @@ def test_every_function_of_the_library_has_a_rule_or_is_refused():
         importlib.import_module(module.name)
     for name in ("distributed.reduction", "distributed.sync_norm", "distributions", "linalg", "nn"):
         importlib.import_module(f"ranvier.{name}")
+    assert all(row.node is not None for row in DECLARATIONS.values() if row.has_gradient)  # makes the classes
     without = set()
     for kind in functions():
         try:

@@ -104,10 +104,11 @@ py::object as_tensors(const py::object& y, PyObject* result) {
 
 // kernel(arguments ...): a Tensor, or several.
 struct ByKernel final : Op {
+  ByKernel(py::handle node, py::handle make_node) : node(node, make_node) {}
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
   py::object by_node(PyObject* const* arguments, Py_ssize_t count) const;
 
-  PyObject* node;           // node(settings ...) makes the node if a gradient is needed; null: Python does
+  NodeMaker node;           // node(settings ...) makes the node if a gradient is needed
   PyObject* result;         // the class of named tuples that several results make, or null
   Py_ssize_t inputs, most;  // how many first arguments are inputs of the node; how many the kernel takes
   bool floats;              // Python computes calls whose first Tensor has no dtype of floats
@@ -116,9 +117,11 @@ struct ByKernel final : Op {
 
 // node(settings ...).apply(inputs ...); empty if Python has to make the call.
 py::object ByKernel::by_node(PyObject* const* arguments, Py_ssize_t count) const {
-  if (!node || count < inputs) return {};
+  if (count < inputs) return {};
+  PyObject* const maker = node.get();
+  if (!maker) return {};
   const auto made = py::reinterpret_steal<py::object>(
-      PyObject_Vectorcall(node, arguments + inputs, count - inputs, nullptr));
+      PyObject_Vectorcall(maker, arguments + inputs, count - inputs, nullptr));
   if (!made) return {};
   PyObject* all[Passed::kMost + 1] = {made.ptr()};
   std::copy_n(arguments, inputs, all + 1);
@@ -248,12 +251,11 @@ Py_ssize_t most_of(const Whole& takes) { return takes.number < 0 ? PY_SSIZE_T_MA
 void register_direct(Module m) {
   using namespace untaped;
   def(m,
-      "_by_kernel(in_python, kernel, node=None, inputs=1, floats=False, result=None, takes=-1, "
-      "autocast=False, name=None)",
-      [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes,
-         Truth autocast, Raw name) {
-        auto* op = new ByKernel;
-        op->node = kept(node.value);
+      "_by_kernel(in_python, kernel, node=None, make_node=None, inputs=1, floats=False, result=None, "
+      "takes=-1, autocast=False, name=None)",
+      [](Raw in_python, Raw kernel, Raw node, Raw make_node, Whole inputs, Truth floats, Raw result,
+         Whole takes, Truth autocast, Raw name) {
+        auto* op = new ByKernel(node.value, make_node.value);
         op->result = kept(result.value);
         op->inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost);
         op->most = most_of(takes);

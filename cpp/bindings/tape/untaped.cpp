@@ -99,6 +99,9 @@ Loops::Loops(py::handle given) : ufunc(reinterpret_cast<PyUFuncObject*>(kept(giv
   }
 }
 
+NodeMaker::NodeMaker(py::handle node, py::handle make_node)
+    : node_(kept(node)), make_node_(kept(make_node)) {}
+
 NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::handle name) {
   op->in_python = kept(in_python);
   op->kernel = kept(kernel);
@@ -161,7 +164,8 @@ namespace {
 // f(x) or f(a, b), element by element; or where(condition, a, b), the only op of three operands, whose kernel
 // moves elements of any dtype.
 struct Elementwise final : Op {
-  explicit Elementwise(py::handle ufunc) : loops(ufunc) {}
+  Elementwise(py::handle ufunc, py::handle node, py::handle make_node)
+      : loops(ufunc), node(node, make_node) {}
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
   template <int count>
   py::object by_loop(TensorOrNumber* x, int type) const;
@@ -170,7 +174,7 @@ struct Elementwise final : Op {
   Loops loops;
   bool is_flat;           // the results carry no gradient
   bool fails_at_zero;     // integers with a 0 as the second operand are an error: a division
-  PyObject* node;         // node() makes the node of f(x) or f(a, b); or null
+  NodeMaker node;         // node() makes the node of f(x) or f(a, b)
   PyObject* with_number;  // with_number(2.0) makes that of f(a, 2.0); or null
   PyObject* of_number;    // of_number(2.0) makes that of f(2.0, b); or null
 };
@@ -278,7 +282,8 @@ py::object as_float(const py::object& number) { return checked(PyNumber_Float(nu
 // The result of a call that makes a node, on one or two Tensors of this dtype, or on a Tensor and a number.
 // Empty if there is no node for it, or if a Tensor must be cast first.
 py::object Elementwise::by_node(const TensorOrNumber* x, Py_ssize_t operands, int type) const {
-  PyObject* maker = node;
+  if (known(type).rank < 2) return {};
+  PyObject* maker = nullptr;
   const TensorOrNumber* number = nullptr;
   if (!x[0].array) {
     maker = of_number;
@@ -286,8 +291,10 @@ py::object Elementwise::by_node(const TensorOrNumber* x, Py_ssize_t operands, in
   } else if (operands == 2 && !x[1].array) {
     maker = with_number;
     number = &x[1];
+  } else {
+    maker = node.get();
   }
-  if (!maker || known(type).rank < 2) return {};
+  if (!maker) return {};
   PyObject* arguments[3] = {};  // the node, then the Tensors
   size_t count = 1;
   for (Py_ssize_t i = 0; i < operands; ++i) {
@@ -368,14 +375,13 @@ py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyO
 void register_untaped(Module m) {
   using namespace untaped;
   def(m,
-      "_elementwise(in_python, kernel, ufunc, flat=False, fails_at_zero=False, node=None, with_number=None, "
-      "of_number=None, name=None)",
-      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth fails_at_zero, Raw node, Raw with_number,
-         Raw of_number, Raw name) {
-        auto* op = new Elementwise(ufunc.value);
+      "_elementwise(in_python, kernel, ufunc, flat=False, fails_at_zero=False, node=None, make_node=None, "
+      "with_number=None, of_number=None, name=None)",
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth fails_at_zero, Raw node, Raw make_node,
+         Raw with_number, Raw of_number, Raw name) {
+        auto* op = new Elementwise(ufunc.value, node.value, make_node.value);
         op->is_flat = flat;
         op->fails_at_zero = fails_at_zero;
-        op->node = kept(node.value);
         op->with_number = kept(with_number.value);
         op->of_number = kept(of_number.value);
         return function_of(op, in_python.value, kernel.value, name.value);

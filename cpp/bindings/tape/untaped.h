@@ -15,6 +15,8 @@
 #define NO_IMPORT_UFUNC
 #include <numpy/ufuncobject.h>
 
+#include <atomic>
+
 #include "base/loop_nest.h"
 
 namespace ranvier::bind::untaped {
@@ -65,6 +67,26 @@ struct Op {
   PyObject* in_python = nullptr;  // the function of Python
   PyObject* name = nullptr;    // the op's name, put into the errors of in_python; null: they have it already
   PyObject* kernel = nullptr;  // a function on arrays, or null
+};
+
+// What makes the nodes of an op: `node(settings ...)`. Most classes of nodes are made by `make_node()` at the
+// first call that needs one, as a program uses few of them.
+class NodeMaker {
+ public:
+  NodeMaker(py::handle node, py::handle make_node);  // each may be None
+  // A borrowed reference, or null if Python has to make the call.
+  PyObject* get() const {
+    PyObject* made = node_.load(std::memory_order_acquire);
+    if (!made && make_node_) {
+      made = checked(PyObject_CallNoArgs(make_node_)).release().ptr();  // the same object for each thread
+      node_.store(made, std::memory_order_release);
+    }
+    return made;
+  }
+
+ private:
+  mutable std::atomic<PyObject*> node_;
+  PyObject* make_node_;
 };
 
 // The inner loops of one of NumPy's ufuncs, whose operands all have one dtype.

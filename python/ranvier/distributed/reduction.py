@@ -46,6 +46,7 @@ _PARTS = 64  # the most parts: kMostParts of cpp/kernels/matmul
 _CHAIN = 384  # the most rows of a part: one block (kc) of the kernel, which adds them in order
 _DOTS = 4  # with at most so many rows or columns the kernel may choose a dot product, which has other bits
 # Layers that compute each element of the output from the same element of the input.
+ops.load_layers()  # with the activations, which fill their table
 _BY_ELEMENT = {nn.Identity, *(getattr(nn, row.layer) for row in TABLE.values())}
 
 

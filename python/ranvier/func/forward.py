@@ -31,6 +31,8 @@ import ranvier._core as _core
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
+from ranvier.ops.activation import smooth as smooth  # declares the functions of KERNELS
+from ranvier.ops.elementwise import functions as functions
 from ranvier.ops.elementwise.op import DECLARATIONS
 from ranvier.ops.gradient_rules import copy_of, mapped, recomputed
 from ranvier.ops.namespaces import TENSORS

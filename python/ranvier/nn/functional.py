@@ -4,12 +4,12 @@ Layers look the functions up here at each call, as PyTorch's do, so that a funct
 place of one of these is called by the layers, too: counters of operations and recorders do so. Captured steps
 compare the attributes of this module.
 
-The functions become attributes when they are needed, because an import of all would be slow: those of
-``ranvier.ops`` that it imports anyway at once, others by ``__getattr__`` below. `ranvier.ops.table` says
-which module has which function. Of the names with a leading underscore, layers use `_OWN` and `_is_replaced`.
-`ranvier.torch` calls `_load` and `_put`: it puts objects that ask the classes of Tensors in the places of the
-functions (torch/installation/replaceable.py, torch/torch_function/activation.py). The guards of captured
-steps call `_load` (compile/guarding/library_guards.py). Names that this file imports have a leading
+The functions become attributes when they are needed, by ``__getattr__`` below, because an import of all
+would be slow. `ranvier.ops.table` says which module has which function. Of the names with a leading
+underscore, layers use `_OWN` and `_is_replaced`. `ranvier.torch` calls `_load` and `_put`: it puts objects
+that ask the classes of Tensors in the places of the functions (torch/installation/replaceable.py,
+torch/torch_function/activation.py). The guards of captured steps call `_load`
+(compile/guarding/library_guards.py). Names that this file imports have a leading
 underscore, so that they do not count as its functions.
 """
 
@@ -43,7 +43,6 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.rare import *
 
 _Function = _typing.Callable[..., _typing.Any]
-_AT_IMPORT = [module for module in _table.LAYER_MODULES if module in _table.AT_IMPORT]
 
 
 def _modules_of_later_functions() -> dict[str, str]:
@@ -51,9 +50,8 @@ def _modules_of_later_functions() -> dict[str, str]:
     one of their module."""
     modules = {}
     for module in _table.LAYER_MODULES:
-        if module in _table.WITH_LAYERS:
-            for name in _table.function_names(_table.WITH_LAYERS[module]):
-                modules[name] = module
+        for name in _table.function_names(_table.WITH_LAYERS[module]):
+            modules[name] = module
     return modules
 
 
@@ -88,9 +86,6 @@ def _is_replaced() -> bool:
     """True if a program has replaced a function of this module. Each new layer with an example asks."""
     present = map(globals().get, _OWN)
     return not all(map(_operator.is_, present, _OWN.values()))
-
-
-_add(_table.functions_of(_AT_IMPORT))
 
 
 def _add_losses() -> None:

@@ -7,10 +7,12 @@ nn/functional.py LOSSES.
 
 from __future__ import annotations
 
-from ranvier.ops.activation.table import TABLE
-
 _ROWS = {
-    "activation": "GLU Heaviside LogSoftmax PReLU Softmax Softmax2d Softmin",
+    "activation": """
+        CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU LogSigmoid LogSoftmax
+        Mish PReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh
+        Tanhshrink
+    """,
     "attention": "MultiheadAttention",
     "key_value_cache": "KeyValueCache",
     "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",
@@ -53,5 +55,4 @@ _LOSSES = """
 """
 LOSSES = frozenset(_LOSSES.split())
 LAYERS = {module: names.split() for module, names in _ROWS.items()}
-LAYERS["activation"] += [row.layer for row in TABLE.values()]
 MODULE_OF = {name: module for module, names in LAYERS.items() for name in names}

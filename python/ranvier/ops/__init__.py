@@ -58,10 +58,8 @@ if _typing.TYPE_CHECKING:  # all modules of the table, for type checkers and edi
     from ranvier.ops.shape.scatter import *
     from ranvier.ops.shape.stacking import *
     from ranvier.ops.shape.write import *
-else:
-    _functions = _table.functions_of(_table.AT_IMPORT)
-    globals().update(_functions)
-    __all__ = [*_functions]
+
+__all__ = [name for name, module in _table.LATER.items() if not module.startswith("loss.")]
 
 
 @_functools.cache
@@ -78,8 +76,8 @@ def load_layers() -> None:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """An op that is loaded later. An op of layers or losses becomes an attribute, with all ops of its module;
-    a rare op is looked up here again at each use."""
+    """An op, loaded at its first use. One that many networks use becomes an attribute, with all ops of its
+    module; a rare op is looked up here again at each use."""
     if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
     module = _table.LATER[name]

@@ -1,71 +1,61 @@
 """Attaches the operators and methods to the class Tensor: the functions of this package whose first argument
-is a tensor, by the tables in `table.py`, and methods from lower modules, by `_METHODS` here."""
+is a tensor, and methods from lower modules, by the tables in `table.py`. Each is loaded at its first use."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.compute import FAILS_AT_ZERO
-from ranvier.ops.elementwise.fused import FUSED, SCALED
-from ranvier.ops.elementwise.op import DECLARATIONS
-from ranvier.ops.making import check, convert, creation, random
-from ranvier.ops.shape import reshape as shapes
-from ranvier.ops.shape.index import getitem
-from ranvier.ops.shape.join import iterate
-from ranvier.ops.shape.reshape import reshaped_in_place
-from ranvier.ops.table import AT_IMPORT, NAME_THEMSELVES, OPERATORS, ROWS, method_names, module_of
-from ranvier.tape import backpropagation, context as context, hooks, inplace, nodes as nodes, other_memory
-from ranvier.tape.inplace import assign, check_leaf
-from ranvier.tensors import data
+from ranvier.ops.table import METHODS, OPERATORS, ROWS, method_names, module_of
+from ranvier.tensors.data import TENSOR_TYPES
 from ranvier.tensors.deepcopy_pickle import make_subclass
-from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import Array
 from ranvier.tensors.spellings import spelled
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
 
 
 class Later:
-    """A descriptor for a method whose module is not loaded yet. The first use loads the module, and puts the
-    method itself in this place in Tensor. Guards of compiled steps and the satellite `torch` recognize it by
-    its class."""
+    """A descriptor for a method or property whose module is not loaded yet. The first use loads the module,
+    and puts the method itself in this place in Tensor. Guards of compiled steps and the satellite `torch`
+    recognize it by its class.
 
-    def __init__(self, module: str, name: str) -> None:
+    found: the method, from the loaded module and the name; None: the function of this name, or operator.
+    """
+
+    def __init__(self, module: str, name: str, found: Callable[[Any, str], Any] | None = None) -> None:
         self.module = module
         self.name = name
+        self.found = found or _named_method
 
     def __get__(self, tensor: TensorLike, owner: Any) -> Any:
-        method = _named_method(self.module, self.name)
+        method = self.found(module_of(self.module), self.name)
         setattr(Tensor, self.name, method)
         if tensor is None:
             return method
         return method.__get__(tensor, owner)
 
 
-def _method(home: str, name: str) -> Callable[..., Any]:
+def _method(module: Any, name: str) -> Callable[..., Any]:
     """The method of this name, or operator, of a module."""
-    module = module_of(home)
     if name.startswith("__"):
         return _operator(module, name.strip("_"))
     if not name.endswith("_") or hasattr(module, name):
         return getattr(module, name)
     function = getattr(module, name[:-1])
-    if module is shapes:
-        return reshaped_in_place(name, function)
-    return _in_place(name, function)
+    if hasattr(module, "reshaped_in_place"):
+        return module.reshaped_in_place(name, function)
+    in_place: Any = importlib.import_module("ranvier.ops.in_place_method")
+    return in_place.method_of(name, function)
 
 
-def _named_method(home: str, name: str) -> Any:
+def _named_method(module: Any, name: str) -> Any:
     """As `_method`; a method that has no gate takes NumPy's names of arguments, too."""
-    method = _method(home, name)
+    method = _method(module, name)
     if name.startswith("__"):
         return method
     return spelled(method, as_method=True)
@@ -73,77 +63,14 @@ def _named_method(home: str, name: str) -> Any:
 
 def _operator(module: Any, word: str) -> Callable[..., Any]:
     """The method of an operator. word: its name without underscores, such as add, radd or iadd."""
+    if word in ("eq", "ne"):
+        return _equality(getattr(module, word))
     if word in OPERATORS:
         return getattr(module, OPERATORS[word])
     op = OPERATORS[word[1:]]
     if word[0] == "i":
         return getattr(Tensor, f"{op}_")
     return _reflected(getattr(module, op))
-
-
-def _puts(
-    x: Array, dim: int, index: Array, src: Array, out: Array | None, *, slices: bool, add: bool
-) -> Array:
-    """x[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`. slices: the index has one dimension;
-    else it has the shape of src. Returns NotImplemented for other shapes."""
-    if slices:
-        fits = index.ndim == 1
-    else:
-        fits = index.shape == src.shape and index.ndim == x.ndim
-    if fits:
-        return _core.scatter(x, index, src, dim, add, out, True)
-    return NotImplemented
-
-
-_PUT = {
-    "scatter": partial(_puts, slices=False, add=False),
-    "scatter_add": partial(_puts, slices=False, add=True),
-    "index_add": partial(_puts, slices=True, add=True),
-}
-
-
-def _kernels(op: str) -> tuple[Any, Any, None, Any]:
-    """The functions with which the core computes an op in place off the tape, for `_core._into`.
-
-    They are: the kernel for floats, NumPy's function for integers, the function for other dtypes (always
-    None), and the kernel for floats with settings such as ``alpha=2``. None: Python computes it.
-    """
-    if op in _PUT:
-        return _PUT[op], None, None, None
-    row = DECLARATIONS.get(op)
-    of_floats = row.kernel if row else None
-    of_integers = None if row is None or op in FAILS_AT_ZERO else row.loops()
-    return FUSED.get(op, of_floats), of_integers, None, SCALED.get(op)
-
-
-def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The method in place of an op: by ``x.add_(y)`` x gets the value of ``x.add(y)``, and on the tape its
-    history."""
-
-    with_spellings = spelled(function)
-
-    def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
-        check_leaf(x, name)
-        call = partial(with_spellings, x, *args, **settings)
-        # In a block of autocast, the operands of addmm and baddbmm are cast, but not those of addmm_ and
-        # baddbmm_.
-        is_cast = name in ("addmm_", "baddbmm_")
-        if is_cast:
-            result = _core._without_autocast(call)
-        else:
-            result = call()
-        return assign(x, result, name)
-
-    computed = _core._into(in_python, *_kernels(function.__name__), True)  # the name of `multiply` is mul
-
-    # A function of Python around the op of the core, because it has a name, a signature and a docstring.
-    def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
-        return computed(x, *args, **settings)
-
-    method.__name__ = method.__qualname__ = name
-    method.__doc__ = f"As :func:`ranvier.{name[:-1]}`, in place."
-    method.__wrapped__ = function  # type: ignore[attr-defined]  # its signature
-    return method
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,9 +99,41 @@ def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _where(self: Tensor, condition: TensorLike, other: TensorLike) -> Any:
-    """self where the condition is true, else other."""
-    return where(condition, self, other)
+def _where(module: Any, name: str) -> Callable[..., Any]:
+    """``x.where(condition, other)``, from the module of the function."""
+
+    def where(self: Tensor, condition: TensorLike, other: TensorLike) -> Any:
+        """self where the condition is true, else other."""
+        return module.where(condition, self, other)
+
+    return where
+
+
+def _cast(module: Any, name: str) -> Callable[..., Any]:
+    """``x.float()`` and the others, from the module of casts."""
+    kinds = {word.lower(): kind for word, kind in TENSOR_TYPES.items()}
+    method: Callable[..., Any] = module.cast_to(name, kinds[name])
+    return method
+
+
+def _of_name(function: str) -> Callable[[Any, str], Any]:
+    """What finds a method under another name than its own: that of this function."""
+
+    def found(module: Any, name: str) -> Any:
+        return getattr(module, function)
+
+    return found
+
+
+def _contiguous(module: Any, name: str) -> Any:
+    """The core's method, which answers the usual call and calls the function for others."""
+    setattr(Tensor, name, spelled(module.contiguous, as_method=True))  # which the core reads
+    _core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{module.contiguous.__doc__}")
+    return vars(Tensor)[name]
+
+
+def _retains_grad(module: Any, name: str) -> property:
+    return property(module.retains_grad)
 
 
 def _adjoint(x: Tensor) -> Tensor:
@@ -186,54 +145,59 @@ def _adjoint(x: Tensor) -> Tensor:
     return x.mH
 
 
-PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
-    "T": lambda self: _core._reversed("T", self),
+def _reversed_dims(x: Tensor) -> Any:
+    """``x.T``"""
+    return _core._reversed("T", x)
+
+
+def _matrix_transpose(x: Tensor) -> Any:
+    """``x.mT``, and ``x.mH``, as real numbers are their own conjugates."""
+    return _core._transpose("transpose", x, -2, -1)
+
+
+_PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
+    "T": _reversed_dims,
     "H": _adjoint,
-    "mT": lambda self: _core._transpose("transpose", self, -2, -1),
-    "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
+    "mT": _matrix_transpose,
+    "mH": _matrix_transpose,
 }
 
-# Module -> its functions that become methods, although they are no ops of the table. Of modules with an empty
-# text only the errors get names.
-_METHODS = {
-    backpropagation: "backward",
-    check: "allclose conj equal is_inference isfinite isinf isnan to_dense",
-    convert: "clone contiguous cpu cuda new pin_memory storage storage_offset to type_as untyped_storage",
-    creation: "",
-    hooks: "register_hook register_post_accumulate_grad_hook retain_grad",
-    inplace: "copy_ fill_ zero_",
-    other_memory: "resize_ resize_as_ set_",
-    random: "",
-}
-# Methods whose name differs from that of the function.
-_OTHER_NAMES: dict[str, Any] = {
-    **dict.fromkeys(("conj_physical", "resolve_conj", "resolve_neg"), check.conj),
-    **{name.lower(): convert.cast_to(name.lower(), kind) for name, kind in data.TENSOR_TYPES.items()},
-    "__setitem__": inplace.setitem,
-    "_make_subclass": staticmethod(make_subclass),
-    "_typed_storage": convert.storage,
-    "retains_grad": property(hooks.retains_grad),
-    "type": convert.type_,
-    "where": _where,
-}
 
-for _module, _words in _METHODS.items():
-    own_errors(vars(_module), [*_words.split(), *getattr(_module, "__all__", ())], NAME_THEMSELVES)
-    for _name in _words.split():
-        setattr(Tensor, _name, spelled(getattr(_module, _name), as_method=True))
-for _name, _function in _OTHER_NAMES.items():
-    setattr(Tensor, _name, _function)
-for _name, _getter in PROPERTIES.items():
-    setattr(Tensor, _name, property(_getter))
+def _attached(module: Any, name: str) -> Any:
+    """A property that its module itself has put into Tensor when it was loaded."""
+    return vars(Tensor)[name]
+
+
+def _property(module: Any, name: str) -> property:
+    """A property whose getter calls the core, which makes the nodes of a module's classes."""
+    return property(_PROPERTIES[name])
+
+
 for _place, _names in ROWS.items():
-    _home = f"ranvier.ops.{_place}"
     for _name in method_names(_names):
-        is_loaded = _place in AT_IMPORT
-        if is_loaded:
-            _value = _named_method(_home, _name)
-        else:
-            _value = Later(_home, _name)
-        setattr(Tensor, _name, _value)
-Tensor.__eq__, Tensor.__ne__ = _equality(eq), _equality(ne)  # type: ignore[method-assign]
-Tensor.__getitem__, Tensor.__iter__ = getitem, iterate  # type: ignore[method-assign]
-_core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{convert.contiguous.__doc__}")
+        setattr(Tensor, _name, Later(f"ranvier.ops.{_place}", _name))
+for _home, _words in METHODS.items():
+    for _name in _words.split():
+        setattr(Tensor, _name, Later(_home, _name))
+for _name in _PROPERTIES:
+    setattr(Tensor, _name, Later("ranvier.ops.shape.reshape", _name, _property))
+for _name in ("conj_physical", "resolve_conj", "resolve_neg"):
+    setattr(Tensor, _name, Later("ranvier.ops.making.check", _name, _of_name("conj")))
+for _name in TENSOR_TYPES:
+    setattr(Tensor, _name.lower(), Later("ranvier.ops.making.convert", _name.lower(), _cast))
+# Other methods, with the module and what finds them there.
+_OTHERS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "__getitem__": ("ranvier.ops.shape.index", _of_name("getitem")),
+    "__iter__": ("ranvier.ops.shape.join", _of_name("iterate")),
+    "__setitem__": ("ranvier.tape.inplace", _of_name("setitem")),
+    "grad_fn": ("ranvier.tape.nodes", _attached),
+    "output_nr": ("ranvier.tape.nodes", _attached),
+    "contiguous": ("ranvier.ops.making.convert", _contiguous),
+    "_typed_storage": ("ranvier.ops.making.convert", _of_name("storage")),
+    "retains_grad": ("ranvier.tape.hooks", _retains_grad),
+    "type": ("ranvier.ops.making.convert", _of_name("type_")),
+    "where": ("ranvier.ops.elementwise.choice", _where),
+}
+for _name, (_home, _found) in _OTHERS.items():
+    setattr(Tensor, _name, Later(_home, _name, _found))
+Tensor._make_subclass = staticmethod(make_subclass)  # type: ignore[attr-defined]

@@ -250,10 +250,13 @@ def differentiable_backward(**saves: int) -> Callable[[FunctionClass], FunctionC
 
     def enter(function: FunctionClass) -> FunctionClass:
         function.saves = saves  # find_rule in func/forward.py reads it, too: {} means a constant slope
-        view_of = _view(function, saves)
+        view_of: type[Function] | None = None  # made at the first use: few programs differentiate twice
         backward: Any = function.backward
 
         def on_tensors(node: Any) -> Any:
+            nonlocal view_of
+            if view_of is None:
+                view_of = _view(function, saves)
             view: Any = object.__new__(view_of)
             view.__dict__ = node.__dict__  # shared, because a copy takes longer
             # slots, which vars() does not have

@@ -1,9 +1,9 @@
 """The list of all ops: the public names of each module of ops, and when the module is loaded.
 
-A new op is a name in the row of its module, in one of the four tables below, which differ in when a module is
-loaded. The keys are modules below `ranvier.ops`; the fields of a row (`Names`) say where a name is found.
+A new op is a name in the row of its module, in one of the three tables below, which differ in when a module
+is loaded. The keys are modules below `ranvier.ops`; the fields of a row (`Names`) say where a name is found.
 `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md follow from the
-tables. Element-wise activations need no name here: `activation/table.py` has them.
+tables. METHODS has the methods of Tensor that are no ops.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from ranvier.ops.activation.table import TABLE as ACTIVATIONS
 from ranvier.tensors.errors import own_errors
 
 
@@ -35,10 +34,18 @@ class Names:
         self.only_methods = only_methods
 
 
-# Loaded by ``import ranvier``.
-AT_IMPORT = {
-    "activation.piecewise": Names(functions="prelu", methods="heaviside", in_place="relu"),
-    "activation.smooth": Names(functions="glu", in_place="sigmoid tanh"),
+# A module is loaded with the first use of one of its names, or with `rv.compile`. Losses are names of
+# `ranvier.ops` alone, not of `ranvier`.
+WITH_LAYERS = {
+    "activation.piecewise": Names(
+        functions="hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 softshrink",
+        methods="heaviside",
+        in_place="relu",
+    ),
+    "activation.smooth": Names(
+        functions="celu elu gelu glu logsigmoid mish selu silu softplus softsign tanhshrink",
+        in_place="sigmoid tanh",
+    ),
     "activation.softmax": Names(methods="log_softmax softmax"),
     "elementwise.arithmetic": Names(in_place="add div divide mul multiply neg negative sub subtract"),
     "elementwise.choice": Names(
@@ -59,11 +66,6 @@ AT_IMPORT = {
         in_place="squeeze swapaxes t transpose unsqueeze",
         only_methods="expand_as reshape_as view view_as",
     ),
-}
-
-# A module is loaded with the first use of one of its names, or with `rv.compile`. Losses are names of
-# `ranvier.ops` alone, not of `ranvier`.
-WITH_LAYERS = {
     "image.conv": Names(functions="conv1d conv2d conv_transpose1d conv_transpose2d"),
     "image.pooling": Names(
         functions="""
@@ -188,10 +190,25 @@ FUNCTIONAL = {
     ),
 }
 
+# Module -> its functions that become methods of Tensor, although they are no ops. Of modules with an empty
+# text only the errors get names.
+METHODS = {
+    "ranvier.ops.making.check": "allclose conj equal is_inference isfinite isinf isnan to_dense",
+    "ranvier.ops.making.convert": """
+        clone contiguous cpu cuda new pin_memory storage storage_offset to type_as untyped_storage
+    """,
+    "ranvier.ops.making.creation": "",
+    "ranvier.ops.making.random": "",
+    "ranvier.tape.backpropagation": "backward",
+    "ranvier.tape.hooks": "register_hook register_post_accumulate_grad_hook retain_grad",
+    "ranvier.tape.inplace": "copy_ fill_ zero_",
+    "ranvier.tape.other_memory": "resize_ resize_as_ set_",
+}
+
 # Errors of an op begin with its name: `module_of` wraps the functions in `own_error`, which takes 0.1 us for
 # each call. These go without the wrapper, because they take about a microsecond and name themselves in their
 # errors: the core does it, or the op itself. A new op gets into this list only if its time was measured.
-# Activations go without the wrapper, too. The second list is of methods from other modules (`attach.py`).
+# The second list is of activations, the third of METHODS.
 NAME_THEMSELVES = """
     abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add all
     amax amin any argmax argmin argsort asin asinh atan atanh avg_pool1d avg_pool2d batch_norm bce
@@ -205,6 +222,9 @@ NAME_THEMSELVES = """
     reciprocal relu remainder reshape reshape_as rms_norm scatter select sigmoid sign signbit sin sinc
     sinh smooth_l1 softmax sort split sqrt square squeeze stack sub sum t tanh topk trace transpose tril
     triu trunc unbind unflatten uniform_ unsqueeze view view_as where
+
+    celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish relu6 selu silu
+    softplus softshrink softsign tanhshrink
 
     as_tensor backward clone conj contiguous copy_ cpu cuda empty fill_ from_numpy is_complex
     is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones pin_memory register_hook
@@ -273,13 +293,11 @@ def _operator_methods(op: str, in_place: bool = False) -> list[str]:
     return found
 
 
-ROWS = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
+ROWS = WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
 
 # The modules whose functions are also names of `nn.functional`.
 LAYER_MODULES = [
-    module
-    for module in AT_IMPORT | WITH_LAYERS
-    if module.startswith(("activation", "image", "matrix.linear", "neural"))
+    module for module in WITH_LAYERS if module.startswith(("activation", "image", "matrix.linear", "neural"))
 ]
 
 
@@ -301,18 +319,19 @@ FUNCTIONAL_OF = _module_of_each(FUNCTIONAL)
 def module_of(path: str) -> Any:
     """Loads a module of the library, and makes errors of its public functions begin with their names."""
     module = importlib.import_module(path)
-    names = ROWS.get(path.removeprefix("ranvier.ops."), Names())
-    own_errors(vars(module), [*function_names(names), *method_names(names)], NAME_THEMSELVES)
+    row = ROWS.get(path.removeprefix("ranvier.ops."), Names())
+    names = [*function_names(row), *method_names(row)]
+    if path in METHODS:
+        names += [*METHODS[path].split(), *getattr(module, "__all__", ())]
+    own_errors(vars(module), names, NAME_THEMSELVES)
     return module
 
 
 def functions_of(modules: Iterable[str]) -> dict[str, Any]:
-    """Loads modules of the table, and returns their functions by name, with their activations."""
+    """Loads modules of the tables, and returns their functions by name."""
     found = {}
     for module in modules:
         namespace = vars(module_of(f"ranvier.ops.{module}"))
         for name in function_names(ROWS[module]):
             found[name] = namespace[name]
-        if module.startswith("activation"):
-            found.update({name: namespace[name] for name in ACTIVATIONS if name in namespace})
     return found

@@ -163,7 +163,8 @@ def run(
     in_autocast = _core._autocast(-1) != 0
     by_steps = create_graph and in_autocast
     if trace.anomaly.on and trace.anomaly.searches:
-        steps = steps._replace(gradients_of=trace.checked(steps.gradients_of))
+        add, gradients_of, call_registered, add_to_grad, at_leaf = steps
+        steps = (add, trace.checked(gradients_of), call_registered, add_to_grad, at_leaf)
         by_steps = True
     # `replaced` has entries for Tensors whose memory was replaced (tensors/replaced.py). Entries that no node
     # needs any more are removed, since each makes backward slower.
@@ -296,13 +297,7 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
         bump(grad)
 
 
-_STEPS = higher_order.Steps(
-    add=_add,
-    gradients_of=_gradients,
-    call_registered=hooks.call,
-    accumulate=accumulate,
-    at_leaf=hooks.at_leaf,
-)
+_STEPS: higher_order.Steps = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
 _core._set_deferred(Deferred)
 # The core reads these tables in each backward; mostly they are empty.
 _core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation)

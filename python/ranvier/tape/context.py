@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import signature
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -96,11 +96,12 @@ def _require_version(x: Tensor | None, count: int) -> None:
         )
 
 
-class _ArrayType(NamedTuple):
+class _ArrayType:
     """The shape and dtype of an array."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    def __init__(self, array: Array) -> None:
+        self.shape = array.shape
+        self.dtype = array.dtype
 
 
 class _Node(TakesHalves):
@@ -133,9 +134,9 @@ class _Node(TakesHalves):
         memory."""
         made = self.made
         self.made = ()
-        self.inputs = [_ArrayType(x.shape, x.dtype) for x in arrays]
+        self.inputs = [_ArrayType(x) for x in arrays]
         results = tuple(_in_own_memory(y._array, arrays) for y in made)
-        self.results = [_ArrayType(y.shape, y.dtype) for y in results]
+        self.results = [_ArrayType(y) for y in results]
         if self.several:
             return results
         return results[0]
@@ -205,9 +206,9 @@ class _Node(TakesHalves):
                     "Tensor; expected None there"
                 )
         reduced: list[Tensor | None] = []
-        for i, (shape, dtype) in zip(self.slots, self.inputs, strict=True):
+        for i, of_input in zip(self.slots, self.inputs, strict=True):
             if context.needs_input_grad[i]:
-                reduced.append(self._reduced(slopes[i], shape, dtype))
+                reduced.append(self._reduced(slopes[i], of_input.shape, of_input.dtype))
             else:  # here backward may return anything
                 reduced.append(None)
         return reduced

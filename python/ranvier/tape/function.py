@@ -204,6 +204,7 @@ def by_kernel(
     kernel: Callable[..., Any],
     node: Callable[..., Function] | None = None,
     *,
+    make_node: Callable[[], Any] | None = None,
     inputs: int = 1,
     dtypes: Dtypes | None = None,
     floats: bool = False,
@@ -219,7 +220,7 @@ def by_kernel(
     with a gradient, too.
 
     node: ``node(*settings).apply(*inputs)`` is the call on the tape. inputs: how many of the arguments are
-        inputs; they come first, and the settings after them.
+        inputs; they come first, and the settings after them. make_node: returns `node` at its first use.
     floats: True: a call whose first Tensor has no floats goes to the function; else the kernel decides.
     dtypes: the dtypes of the op; implies `floats`. If autocast lists the op, its calls in a block of autocast
         go to the function.
@@ -237,7 +238,7 @@ def by_kernel(
 
     def decorate(op: F) -> F:
         decorated: F = _core._by_kernel(
-            op, kernel, node, inputs, needs_floats, result, takes, autocast_lists_it, name
+            op, kernel, node, make_node, inputs, needs_floats, result, takes, autocast_lists_it, name
         )
         return decorated
 

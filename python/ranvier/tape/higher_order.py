@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -165,19 +165,16 @@ def cut(x: Tensor) -> Tensor:
 # --- the steps of `backward.run` on Tensors
 
 
-class Steps(NamedTuple):
-    """What the core's loop of backward calls in Python. It reads them by position, in this order.
-
-    add: the sum of a node's gradients so far and a further one. gradients_of: the gradients of a Function's
-    inputs. call_registered: the gradient of a node after its hooks. accumulate: adds to ``grad`` of a leaf.
-    at_leaf: calls `accumulate` and the hooks of a leaf that has some.
-    """
-
-    add: Callable[..., Any]
-    gradients_of: Callable[[Function, Any], Any]
-    call_registered: Callable[[Hooks, Any], Any]
-    accumulate: Callable[[Tensor, list[Any]], None]
-    at_leaf: Callable[..., None]
+# What the core's loop of backward calls in Python: the sum of a node's gradients so far and a further one;
+# the gradients of a Function's inputs; the gradient of a node after its hooks; what adds to ``grad`` of a
+# leaf; what does this and calls the hooks of a leaf that has some.
+Steps: TypeAlias = tuple[
+    Callable[..., Any],
+    Callable[[Function, Any], Any],
+    Callable[[Hooks, Any], Any],
+    Callable[[Tensor, list[Any]], None],
+    Callable[..., None],
+]
 
 
 def gradients_of(node: Function, dy: Tensor | list[Tensor | None]) -> Any:
@@ -272,13 +269,7 @@ def separate(gradients: list[Tensor | None], seeds: Iterable[ArrayOrTensor]) -> 
     return separated
 
 
-STEPS = Steps(
-    add=add,
-    gradients_of=gradients_of,
-    call_registered=call_hooks,
-    accumulate=accumulate,
-    at_leaf=at_leaf,
-)
+STEPS: Steps = (add, gradients_of, call_hooks, accumulate, at_leaf)
 
 
 def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:

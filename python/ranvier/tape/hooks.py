@@ -10,7 +10,7 @@ import itertools
 import weakref
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 Hooks = dict[int, Callable[..., Any]]  # the hooks of one tensor or node, by the id of their handle
 
 
-class NodeHooks(NamedTuple):
-    """The hooks that are called before a node runs, and those that are called after it."""
-
-    before: Hooks
-    after: Hooks
-
+# The hooks that are called before a node runs, and those that are called after it.
+NodeHooks = tuple[Hooks, Hooks]
 
 # The hooks of leaves, by the leaf's id, while the leaf is alive. They are called before, or after, the
 # gradient is added to ``grad``. They are rare, so they are not in the Tensor, where they would need a slot.
@@ -156,7 +152,7 @@ def hooks_of(leaf: Tensor) -> list[Hooks]:
 
 def hooks_of_node(node: Any) -> NodeHooks:
     """The hooks of a Function or leaf itself, to which the caller may add one."""
-    return _entry(of_nodes, node, NodeHooks({}, {}))
+    return _entry(of_nodes, node, ({}, {}))
 
 
 def around(
@@ -180,8 +176,9 @@ def _run_with_hooks(
     on_arrays: bool,
 ) -> tuple[Any, ...]:
     """What `around` returns. on_arrays: whether `run` takes arrays, and the results are arrays."""
+    before, after = hooks
     tensors = tuple(map(_tensor_of, gradients))
-    for hook in list(hooks.before.values()):
+    for hook in list(before.values()):
         tensors = replaced(hook(tensors), tensors)
     if on_arrays:
         results = run(*map(_array_of, tensors))
@@ -189,10 +186,10 @@ def _run_with_hooks(
         results = run(*tensors)
     if type(results) is not tuple:
         results = (results,)
-    if not hooks.after:
+    if not after:
         return results
     changed = tuple(map(_tensor_of, results))
-    for hook in list(hooks.after.values()):
+    for hook in list(after.values()):
         changed = replaced(hook(changed, tensors), changed)
     if on_arrays:
         return tuple(map(_array_of, changed))

@@ -15,7 +15,7 @@ the recording.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -37,18 +37,20 @@ Attributes = dict[str, Any]
 _REPLACED = ("forward", "backward")  # attributes of an instance that `_apply` sets
 
 
-class Saved(NamedTuple):
+class Saved:
     """An attribute of a Function, or an item of a tuple or list in one, that is an array."""
 
-    path: Path
-    array: Array
+    def __init__(self, path: Path, array: Array) -> None:
+        self.path = path
+        self.array = array
 
 
-class Made(NamedTuple):
+class Made:
     """A result of forward or backward that is an array made by NumPy."""
 
-    position: int
-    array: Array
+    def __init__(self, position: int, array: Array) -> None:
+        self.position = position
+        self.array = array
 
 
 def noted(cls: type[Function]) -> None:
@@ -115,9 +117,9 @@ class _Node:
         self.repeats_forward = True
         results = call.record(arrays, result, made)
         in_core = {id(item.array): results[item.position] for item in made}
-        for path, array in saved_after:
-            if id(array) in in_core:
-                _put(vars(function), path, in_core[id(array)])
+        for item in saved_after:
+            if id(item.array) in in_core:
+                _put(vars(function), item.path, in_core[id(item.array)])
         if isinstance(result, tuple):
             return tuple(results)
         return results[0]
@@ -130,7 +132,7 @@ class _Node:
         if current() is not self.recording:
             return function.backward(*gradients)
         saved = _saved_arrays(vars(function))
-        has_foreign = any(self._origin(array) == "foreign" for _, array in saved)
+        has_foreign = any(self._origin(item.array) == "foreign" for item in saved)
         # Where a replay calls forward, that sets the attributes of the twin.
         start = None if self.repeats_forward else _copied_attributes(vars(function))
         call = _NodeCall(self, "backward", start, saved)

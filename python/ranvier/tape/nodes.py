@@ -56,11 +56,13 @@ class Node(metaclass=ABCMeta):  # noqa: B024
     def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
         """Calls ``fn(grad_inputs, grad_outputs)`` after the node; what it returns, if not None, are the new
         gradients of the inputs."""
-        return hooks.RemovableHandle(hooks.hooks_of_node(self).after, fn)
+        _, after = hooks.hooks_of_node(self)
+        return hooks.RemovableHandle(after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
         """Calls ``fn(grad_outputs)`` before the node; what it returns, if not None, takes their place."""
-        return hooks.RemovableHandle(hooks.hooks_of_node(self).before, fn)
+        before, _ = hooks.hooks_of_node(self)
+        return hooks.RemovableHandle(before, fn)
 
 
 # Function gets the methods of Node; it does not inherit from Node, since the core makes its base class.
@@ -110,10 +112,12 @@ class AccumulateGrad:
         return _metadata.setdefault(self.variable, {})
 
     def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
-        return hooks.RemovableHandle(hooks.hooks_of_node(self.variable).after, fn)
+        _, after = hooks.hooks_of_node(self.variable)
+        return hooks.RemovableHandle(after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
-        return hooks.RemovableHandle(hooks.hooks_of_node(self.variable).before, fn)
+        before, _ = hooks.hooks_of_node(self.variable)
+        return hooks.RemovableHandle(before, fn)
 
     def __repr__(self) -> str:
         return "<AccumulateGrad>"

@@ -3,7 +3,7 @@ dtypes."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -170,14 +170,15 @@ default = Settings(dtype=np.dtype(np.float32))  # the dtype that Python's floats
 _core._set_default(default)
 
 
-class _Limits(NamedTuple):
+class _Limits:
     """The limits of a dtype that NumPy does not have, under the names of ``numpy.finfo``."""
 
-    eps: float
-    max: float
-    min: float
-    tiny: float
-    resolution: float
+    def __init__(self, eps: float, max: float, min: float, tiny: float, resolution: float) -> None:
+        self.eps = eps
+        self.max = max
+        self.min = min
+        self.tiny = tiny
+        self.resolution = resolution
 
 
 _BFLOAT16_MAX = (2 - 2**-7) * 2.0**127

@@ -15,7 +15,7 @@ from functools import wraps
 from inspect import signature, unwrap
 from numbers import Real
 from types import FunctionType, MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -139,13 +139,9 @@ def own_error(function: F, name: str = "") -> F:
     return call  # type: ignore[return-value]
 
 
-class _Flag(NamedTuple):
-    """A parameter of type bool. place: its position; sys.maxsize if it is keyword-only. default: None if None
-    is allowed, else False."""
-
-    place: int
-    name: str
-    default: bool | None
+# A parameter of type bool: its position, sys.maxsize if it is keyword-only; its name; None if None is
+# allowed, else False.
+_Flag: TypeAlias = tuple[int, str, bool | None]
 
 
 def _flags(function: Callable[..., Any]) -> list[_Flag]:
@@ -161,7 +157,7 @@ def _flags(function: Callable[..., Any]) -> list[_Flag]:
             continue
         place = names.index(name) if name in names else sys.maxsize
         default = None if annotation == "bool | None" else False
-        flags.append(_Flag(place, name, default))
+        flags.append((place, name, default))
     return flags
 
 

@@ -10,7 +10,7 @@ backward runs.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -23,18 +23,24 @@ if TYPE_CHECKING:
     from ranvier.tensors.protocols import TensorSlots
 
 
-class Replaced(NamedTuple):
-    """One change of a tensor's memory."""
+class Replaced:
+    """One change of a tensor's memory.
 
-    cell: _core._Cell  # the cell of the old memory
-    tensor: Any  # a weak reference to the tensor
-    maker: Any  # a weak reference to the node that made the tensor; None for a leaf
-    start: int  # the address where the old array begins; `end`: where it ends
-    end: int
-    shape: tuple[int, ...]  # of the old array; strides, too
-    strides: tuple[int, ...]
-    new: Array
-    new_cell: _core._Cell
+    cell: the cell of the old memory. start, end, shape, strides: those of the old array. new, new_cell: the
+    array and the cell that the tensor has now. tensor, maker: weak references.
+    """
+
+    def __init__(self, tensor: TensorSlots, new: Array, new_cell: _core._Cell) -> None:
+        maker = tensor._grad_fn
+        array = tensor._array
+        self.cell = tensor._cell
+        self.tensor: Any = ref(tensor)
+        self.maker: Any = None if maker is None else ref(maker)  # the node that made it; None for a leaf
+        self.start, self.end = bounds(array)  # addresses
+        self.shape = array.shape
+        self.strides = array.strides
+        self.new = new
+        self.new_cell = new_cell
 
 
 replaced: dict[int, Replaced] = {}  # the entries by the id of their cell
@@ -45,28 +51,16 @@ _ALONE = 2
 def note(tensor: TensorSlots, new: Array, new_cell: _core._Cell) -> None:
     """Must be called before a tensor gets other memory. new, new_cell: its new array and cell."""
     cell = tensor._cell
-    array = tensor._array
-    maker = tensor._grad_fn
-    for key in [key for key, entry in replaced.items() if entry.new_cell is cell]:
+    for entry in list(replaced.values()):
         # An entry that led to the present memory now leads to the new memory. Otherwise each of many changes
         # would add an entry.
-        replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
+        if entry.new_cell is cell:
+            entry.new = new
+            entry.new_cell = new_cell
     # + 1: the variable `cell` refers to it, too. If there are more, a node or another tensor has the cell.
     if sys.getrefcount(cell) > _ALONE + 1:
         prune()
-        start, end = bounds(array)
-        maker_ref = None if maker is None else ref(maker)
-        replaced[id(cell)] = Replaced(
-            cell=cell,
-            tensor=ref(tensor),
-            maker=maker_ref,
-            start=start,
-            end=end,
-            shape=array.shape,
-            strides=array.strides,
-            new=new,
-            new_cell=new_cell,
-        )
+        replaced[id(cell)] = Replaced(tensor, new, new_cell)
 
 
 def prune() -> None:

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import ranvier._core as _core
 
@@ -151,19 +151,15 @@ def _lacks_spellings(function: FunctionType, as_method: bool) -> bool:
     return has_axis or has_axes or "other" in names
 
 
-class Forward(NamedTuple):
-    """How the core calls an op in place of a function: arguments of `_core._set_op`."""
+# How the core calls an op in place of a function: the arguments of `_core._set_op` after the first. They are
+# the op; how many of the first parameters a call has to give; the parameters that the op takes; the op's
+# arguments where none is given; where each parameter stands among these.
+Forward: TypeAlias = tuple[Any, int, tuple[str, ...], tuple[Any, ...], tuple[int, ...]]
 
-    op: Any
-    least: int  # how many of the first parameters a call has to give
-    parameters: tuple[str, ...]  # those that the op takes
-    initial: tuple[Any, ...]  # the op's arguments where none is given
-    places: tuple[int, ...]  # where each parameter stands among the op's arguments
 
-    @classmethod
-    def of(cls, op: Any, least: int, parameters: tuple[str, ...]) -> Forward:
-        """That of an op with the same parameters."""
-        return cls(op, least, parameters, (), tuple(range(len(parameters))))
+def _with_all(op: Any, least: int, parameters: tuple[str, ...]) -> Forward:
+    """The Forward of an op with the same parameters."""
+    return op, least, parameters, (), tuple(range(len(parameters)))
 
 
 def _op_of(function: FunctionType) -> Forward | None:
@@ -174,14 +170,14 @@ def _op_of(function: FunctionType) -> Forward | None:
     names = code.co_varnames[: code.co_argcount]
     if name in _OPS:
         operands = tuple(name for name in names if name in _OPERANDS)
-        return Forward.of(space[_OPS[name]], len(operands), operands)
+        return _with_all(space[_OPS[name]], len(operands), operands)
     if name in _NAMED:
         return _named(function, names)
     if name in _REDUCTIONS:
         of_reduction = None, None, None, False, False
-        return Forward(space[f"_{name}"], 1, ("input", "dim", "keepdim"), of_reduction, (0, 1, 3))
+        return space[f"_{name}"], 1, ("input", "dim", "keepdim"), of_reduction, (0, 1, 3)
     if name in ("tril", "triu"):
-        return Forward(space[f"_{name}"], 1, names, (None, 0, name == "triu"), (0, 1))
+        return space[f"_{name}"], 1, names, (None, 0, name == "triu"), (0, 1)
     op = space.get(f"_{name}_op")  # of an element-wise function (ops/elementwise/op.py)
     if op is None:
         return None
@@ -189,7 +185,7 @@ def _op_of(function: FunctionType) -> Forward | None:
     given = tuple(name for name in names if name not in ("inplace", "out"))
     least = len([name for name in given if name not in defaults])
     initial = tuple(defaults.get(name) for name in given)
-    return Forward(op, least, given, initial, tuple(range(len(given))))
+    return op, least, given, initial, tuple(range(len(given)))
 
 
 def _named(function: FunctionType, names: tuple[str, ...]) -> Forward:
@@ -198,7 +194,7 @@ def _named(function: FunctionType, names: tuple[str, ...]) -> Forward:
     defaults = function.__defaults__ or ()
     least = len(names) - len(defaults)
     places = tuple(range(1, len(names) + 1))
-    return Forward(getattr(_core, f"_{name}"), least, names, (name, *[None] * least, *defaults), places)
+    return getattr(_core, f"_{name}"), least, names, (name, *[None] * least, *defaults), places
 
 
 _core._set_again(again, spelled)  # the core calls `again` where a call of such an object has failed

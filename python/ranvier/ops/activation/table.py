@@ -9,18 +9,30 @@ docs/toolbox.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Activation(NamedTuple):
-    """The properties of an activation y = f(x)."""
+class Activation:
+    """The properties of an activation y = f(x).
 
-    layer: str  # its name in ranvier.nn
-    limits: tuple[float, float]  # the values at infinity and at -infinity
-    kinks: Callable[..., tuple[float, ...]]  # from the settings, the x without a derivative
-    inner: float  # the size of the largest terms that cancel in f or f', for x up to 9
+    layer: its name in ranvier.nn. limits: the values at infinity and at -infinity. kinks: gives the x without
+    a derivative, from the settings. inner: the size of the largest terms that cancel in f or f', for x up to
+    9.
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        limits: tuple[float, float],
+        kinks: Callable[..., tuple[float, ...]],
+        inner: float,
+    ) -> None:
+        self.layer = layer
+        self.limits = limits
+        self.kinks = kinks
+        self.inner = inner
 
 
 TABLE: dict[str, Activation] = {}

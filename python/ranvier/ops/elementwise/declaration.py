@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,7 +28,6 @@ PLACES = {"x": FIRST_INPUT, "a": FIRST_INPUT, "b": SECOND_INPUT, "y": RESULT}
 Gradient: TypeAlias = Callable[..., Any] | int | None
 
 
-@dataclass(eq=False)
 class Declaration:
     """The declaration of an op y = f(x) or f(a, b).
 
@@ -62,32 +60,51 @@ class Declaration:
     title: the name of the class of nodes, if the op has two declarations.
     """
 
-    kernel: Callable[..., Array] | None = None
-    gradient: Gradient | tuple[Gradient, Gradient] = None
-    numpy: Any = None
-    dtypes: Any = None  # a Dtypes; None is replaced in __post_init__
-    ufunc: np.ufunc | None = None
-    of_integers: Callable[..., Tensor] | None = None
-    check_dtype: Callable[..., None] | None = None
-    formula: Any = None
-    kinks: bool = False
-    backward_kernel: str = ""
-    same_slope: Callable[..., bool] | None = None
-    frees_result: bool = False
-    node: Any = None
-    with_number: Callable[[float], Function] | None = None
-    of_number: Callable[[float], Function] | None = None
-    number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
-    instead: Callable[..., Array | None] | None = None
-    name: str = ""
-    title: str = ""
-
-    def __post_init__(self) -> None:
-        if self.dtypes is None:
-            if self.kernel is None or self.numpy is None:
-                self.dtypes = INTEGERS_TO_FLOATS
-            else:
-                self.dtypes = EVERY_DTYPE
+    def __init__(
+        self,
+        kernel: Callable[..., Array] | None = None,
+        gradient: Gradient | tuple[Gradient, Gradient] = None,
+        numpy: Any = None,
+        dtypes: Dtypes | None = None,
+        ufunc: np.ufunc | None = None,
+        of_integers: Callable[..., Tensor] | None = None,
+        check_dtype: Callable[..., None] | None = None,
+        formula: Any = None,
+        kinks: bool = False,
+        backward_kernel: str = "",
+        same_slope: Callable[..., bool] | None = None,
+        frees_result: bool = False,
+        node: Any = None,
+        with_number: Callable[[float], Function] | None = None,
+        of_number: Callable[[float], Function] | None = None,
+        number: Callable[[str, Any, np.dtype[Any]], Any] = as_number,
+        instead: Callable[..., Array | None] | None = None,
+        title: str = "",
+    ) -> None:
+        self.kernel = kernel
+        self.gradient = gradient
+        self.numpy = numpy
+        self.ufunc = ufunc
+        self.of_integers = of_integers
+        self.check_dtype = check_dtype
+        self.formula = formula
+        self.kinks = kinks
+        self.backward_kernel = backward_kernel
+        self.same_slope = same_slope
+        self.frees_result = frees_result
+        self.own_node = node
+        self.with_number = with_number
+        self.of_number = of_number
+        self.number = number
+        self.instead = instead
+        self.title = title
+        self.name = ""
+        if dtypes is not None:
+            self.dtypes = dtypes
+        elif kernel is None or numpy is None:
+            self.dtypes = INTEGERS_TO_FLOATS
+        else:
+            self.dtypes = EVERY_DTYPE
         self.settings = self._settings()
 
     @property
@@ -96,6 +113,17 @@ class Declaration:
         if isinstance(self.gradient, tuple):
             return self.gradient
         return (self.gradient,)
+
+    @property
+    def node(self) -> Any:
+        """What makes the node of a call from its settings; None for an op without a gradient (`op.py`)."""
+        raise NotImplementedError
+
+    @property
+    def has_gradient(self) -> bool:
+        """False if no result carries a gradient."""
+        gives_gradient = self.gradient is not None or self.formula is not None
+        return gives_gradient or self.own_node is not None
 
     def _settings(self) -> tuple[str, ...]:
         """The names of the settings: the parameters of the formulas that are neither operands nor the result,

@@ -404,16 +404,14 @@ def pow(input: TensorLike, exponent: TensorLike) -> Tensor:
     return _POWER(input, exponent)
 
 
-_SPECIAL_POWERS: dict[float, Callable[[], Function]] = {
-    -1.0: DECLARATIONS["reciprocal"].node,
-    0.5: DECLARATIONS["sqrt"].node,
-    1.0: partial(AddNumber, -0.0),  # x + -0.0 is x for all x, also for -0.0
-    2.0: DECLARATIONS["square"].node,
-}
+_SPECIAL_POWERS = {-1.0: "reciprocal", 0.5: "sqrt", 2.0: "square"}  # exponent -> op
 
 
 def _power_node(exponent: float) -> Function:
     """The node of x^exponent: square, sqrt or reciprocal where it is one of these. x has floats."""
+    if exponent == 1.0:
+        return AddNumber(-0.0)  # x + -0.0 is x for all x, also for -0.0
     if exponent in _SPECIAL_POWERS:
-        return _SPECIAL_POWERS[exponent]()
+        node: Function = DECLARATIONS[_SPECIAL_POWERS[exponent]].node()
+        return node
     return PowNumber(exponent)

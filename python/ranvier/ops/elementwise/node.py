@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -41,21 +41,20 @@ from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
 
 
-class GradientCall(NamedTuple):
+class GradientCall:
     """How backward computes the gradient of one operand.
 
     text: the expression, such as "f.elu_backward(dy, self.x, self.alpha)". reads: the names of the operands
     and results in it, which forward has to save, here ["x"].
     """
 
-    text: str
-    reads: list[str]
+    def __init__(self, text: str, reads: list[str]) -> None:
+        self.text = text
+        self.reads = reads
 
 
-def node_of(declaration: Declaration) -> type[Function] | None:
-    """The class of nodes of a declaration; None if its results carry no gradient."""
-    if declaration.gradient is None and declaration.formula is None:
-        return None
+def node_of(declaration: Declaration) -> type[Function]:
+    """The class of nodes of a declaration with a gradient or a formula."""
     is_unary = len(declaration.gradients) == 1
     if is_unary:
         gradients = [_unary_gradient(declaration)]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.observe import Lock
 from ranvier.ops.elementwise.compute import FAILS_AT_ZERO, compute
 from ranvier.ops.elementwise.declaration import (
     EVERY_DTYPE as EVERY_DTYPE,
@@ -26,6 +27,8 @@ from ranvier.ops.gradient_rules import replaced
 from ranvier.tape.function import by_kernel
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
+
+_MAKING = Lock()  # while a thread makes a class of nodes
 
 DECLARATIONS: dict[str, Elementwise] = {}
 """The declarations by the names of their ops; of several with one name (heaviside, clamp) the first."""
@@ -47,27 +50,40 @@ class Elementwise(Declaration):
     tensor([8.])
     """
 
+    _node: Any = None
+
+    @property
+    def node(self) -> Any:
+        """The class of nodes, made at its first use, as a program uses few of them; or `own_node`."""
+        if self._node is None and self.has_gradient:
+            with _MAKING:
+                if self._node is None:  # no other thread has made it
+                    self._node = self.own_node or node_of(self)
+        return self._node
+
+    def _make_node(self) -> Any:
+        return self.node
+
     def op(self, name: str) -> Callable[..., Tensor]:
         """Makes the op of the core with this name."""
         self.name = name
-        if self.node is None:
-            self.node = node_of(self)
         DECLARATIONS.setdefault(name, self)
         in_python = partial(compute, self)
+        make_node = self._make_node if self.has_gradient else None
         if self.settings:  # only ops of one operand have settings
             kernel: Any = self.kernel  # may be None: then the core leaves all calls to in_python
-            self.call = by_kernel(kernel, self.node, floats=True, name=name)(in_python)
+            self.call = by_kernel(kernel, make_node=make_node, floats=True, name=name)(in_python)
             return self.call
         self.call = _core._elementwise(
             in_python,
             self.kernel,
             self.loops(),
-            self.node is None,  # no result has a gradient
-            name in FAILS_AT_ZERO,  # integers divided by 0 are left to in_python, which raises the error
-            self.node,
-            self.with_number,
-            self.of_number,
-            name,
+            flat=not self.has_gradient,
+            fails_at_zero=name in FAILS_AT_ZERO,  # in_python raises the error for integers divided by 0
+            make_node=make_node,
+            with_number=self.with_number,
+            of_number=self.of_number,
+            name=name,
         )
         return self.call
 

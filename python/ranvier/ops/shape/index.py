@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +19,8 @@ import ranvier._core as _core
 from ranvier.observe import is_written
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
-from ranvier.ops.layout import Parts, zeros
-from ranvier.ops.shape.reshape import (
-    Expand,
-    Permute,
-    Reshape,
-    _dim,
-    _sizes,
-    expand,
-    reshape,
-    some_dim,
-    view_or_copy,
-)
+from ranvier.ops.layout import zeros
+from ranvier.ops.shape.reshape import Getitem, _dim, expand, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import flag
@@ -45,25 +35,6 @@ _ALL = slice(None)
 _I64 = np.dtype(np.int64)
 # NumPy's codes of the dtypes that the kernels move: f d floats, i l q integers, e float16, E bfloat16
 _MOVED = frozenset("fdilqeE")
-
-
-class Getitem(Function):
-    """y = x[key] for a key of integers, slices, None and Ellipsis"""
-
-    is_view = True
-    channels_last = False
-    shape: Shape
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-
-    # forward(x) is a method of the core's base class, written in C++: it reads `key`, sets `shape` and
-    # `channels_last` to those of x, and returns the view.
-    forward = Function._picked
-
-    def backward(self, dy: Array) -> Parts:
-        key = self.key if isinstance(self.key, tuple) else (self.key,)
-        return Parts(key, dy, self.shape, self.channels_last)
 
 
 def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Array:
@@ -158,14 +129,7 @@ class Pick(Function):
         return whole
 
 
-def _gradient_of_view(node: Getitem, dy: Array) -> Array:
-    return node.backward(dy).array()
-
-
-linear_rule(Getitem, backward=_gradient_of_view)
 linear_rule(TakeRows, Pick)
-# The core makes these nodes, and calls these functions for what it does not check itself.
-_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, Getitem, view_or_copy))
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
@@ -271,23 +235,16 @@ def _picked(x: Tensor, key: Key) -> Tensor:
     if parts is not key:
         return getitem(x, parts)
     if is_written():  # the call is recorded for a file
-        row = _without_first_number(x, key)
-        if row is not None:
-            return getitem(row.tensor, row.key)
+        row_and_key = _without_first_number(x, key)
+        if row_and_key is not None:
+            return getitem(*row_and_key)
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim:
         return watched(TakeRows(raw).apply(x), key)
     return watched(_pick(x, picks_of(raw, x.shape)), key)
 
 
-class _Row(NamedTuple):
-    """A slice of a Tensor, and the key for it."""
-
-    tensor: Tensor
-    key: tuple[Any, ...]
-
-
-def _without_first_number(x: Tensor, key: Key) -> _Row | None:
+def _without_first_number(x: Tensor, key: Key) -> tuple[Tensor, tuple[Any, ...]] | None:
     """For a model that is written to a file: x and the key without the first Tensor of one number, which may
     depend on the inputs. x becomes its slice at that index; the key gets 0. None without such a Tensor."""
     indices: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
@@ -301,7 +258,7 @@ def _without_first_number(x: Tensor, key: Key) -> _Row | None:
             if ... in indices[:i]:  # counted from the end
                 axis = x.ndim - sum(dims[i:])
             row = selected(x, axis, reshape(index, 1), False)
-            return _Row(row, (*indices[:i], 0, *indices[i + 1 :]))
+            return row, (*indices[:i], 0, *indices[i + 1 :])
     return None
 
 

@@ -19,7 +19,7 @@ from ranvier.grad_mode import mode as tape_mode
 from ranvier.observe import computed
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
-from ranvier.ops.layout import is_channels_last
+from ranvier.ops.layout import Parts, is_channels_last
 from ranvier.ops.making.convert import reinterpreted
 from ranvier.ops.namespaces import KERNELS, Operations, Value, differentiable_backward
 from ranvier.tape.function import Function, by_kernel
@@ -30,7 +30,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import CopyOfView, like, read_only, reshaped
 from ranvier.tensors.memory_order import to_c_order
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import Axes, DtypeLike, ShapeLike, TensorLike
+from ranvier.tensors.types import Axes, DtypeLike, Key, Shape, ShapeLike, TensorLike
 from ranvier.tensors.views import views_of
 
 
@@ -93,6 +93,32 @@ class Expand(Function):
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.sum_to(dy, self.shape)
+
+
+class Getitem(Function):
+    """y = x[key] for a key of integers, slices, None and Ellipsis"""
+
+    is_view = True
+    channels_last = False
+    shape: Shape
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+
+    # forward(x) is a method of the core's base class, written in C++: it reads `key`, sets `shape` and
+    # `channels_last` to those of x, and returns the view.
+    forward = Function._picked
+
+    def backward(self, dy: Array) -> Parts:
+        key = self.key if isinstance(self.key, tuple) else (self.key,)
+        return Parts(key, dy, self.shape, self.channels_last)
+
+
+def _gradient_of_view(node: Getitem, dy: Array) -> Array:
+    return node.backward(dy).array()
+
+
+linear_rule(Getitem, backward=_gradient_of_view)
 
 
 class Flip(Function):
@@ -441,3 +467,7 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
     method.__doc__ = f"As :func:`ranvier.{name[:-1]}`, of the tensor itself."
     method.__wrapped__ = function  # type: ignore[attr-defined]
     return method
+
+
+# The core makes these nodes, and calls these functions for what it does not check itself.
+_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, Getitem, view_or_copy))
