@@ -1,5 +1,8 @@
 """Arrays of finite numbers are taken without scikit-learn's checks; results and errors are those of these."""
 
+import copy
+import pickle
+import re
 import warnings
 
 import numpy as np
@@ -9,9 +12,11 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from ranvier.sklearn import MLPClassifier
 from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.parameters import make_random_state
 from ranvier.sklearn.validation import validate
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 RNG = np.random.default_rng(0)
@@ -135,3 +140,21 @@ def test_a_score_with_weights_is_scikit_learns():
 def test_labels_that_are_no_real_numbers_are_not_encoded():
     with pytest.raises(ValueError, match="Complex data not supported"):
         Labels(Y).encode(Y.astype(complex))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, np.int64(7), np.random.RandomState(3)])
+def test_the_random_state_is_scikit_learns(seed):
+    estimator = MLPClassifier(random_state=copy.copy(seed))
+    ours = pickle.loads(pickle.dumps(make_random_state(estimator)))
+    theirs = check_random_state(copy.copy(seed))
+    np.testing.assert_array_equal(ours.uniform(-1, 1, 2000), theirs.uniform(-1, 1, 2000))
+    np.testing.assert_array_equal(ours.normal(size=3), theirs.normal(size=3))
+    assert ours.randint(2**31 - 1) == theirs.randint(2**31 - 1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "one"])
+def test_wrong_random_states_have_scikit_learns_errors(seed):
+    with pytest.raises(ValueError) as theirs:  # noqa: PT011
+        check_random_state(seed)
+    with pytest.raises(ValueError, match=re.escape(str(theirs.value))):
+        make_random_state(MLPClassifier(random_state=seed))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import xlogy
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
@@ -21,7 +21,7 @@ from ranvier.sklearn.labels import Labels
 from ranvier.sklearn.losses import HalfPoisson, HalfSquaredError, LogLoss
 from ranvier.sklearn.mlp_training import Data, MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
-from ranvier.sklearn.parameters import make_loss
+from ranvier.sklearn.parameters import make_loss, make_random_state
 from ranvier.sklearn.types import (
     ActivationLike,
     Callbacks,
@@ -248,7 +248,7 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         codes = self._labels.encode(labels)
         target = self._make_target(codes, loss)
         weights = self._checked_weights(sample_weight, x, codes)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = make_random_state(self)
         if first and target.ndim == 2:
             self._start(x.shape[1], outputs=target.shape[1])
             self.out_activation_ = "logistic"
@@ -449,7 +449,7 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
         loss = make_loss(self, _REGRESSION_LOSSES)
         target = self._make_target(values, loss, first)
         weights = self._checked_weights(sample_weight, x)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = make_random_state(self)
         if first:
             self._start(x.shape[1], outputs=target.shape[1])
             self.out_activation_ = "exp" if self.loss == "poisson" else "identity"

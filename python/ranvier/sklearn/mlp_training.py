@@ -161,7 +161,7 @@ class MLPTraining(NetworkEstimator):
             network = mlp(
                 sizes,
                 activation=[activation] * (len(sizes) - 2),
-                init="zeros",
+                init="default",
                 dropout=float(self.dropout),
                 dtype=self._dtype(),
             )

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 
 import ranvier.nn as nn
 import ranvier.optim as optim
@@ -22,7 +22,7 @@ from ranvier.ops.making import random
 from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor, Validation
 from ranvier.sklearn.labels import Labels
 from ranvier.sklearn.one_row import is_bounded, is_row
-from ranvier.sklearn.parameters import check_integer, check_number, make_optimizer
+from ranvier.sklearn.parameters import check_integer, check_number, make_optimizer, make_random_state
 from ranvier.sklearn.types import (
     Callbacks,
     Loss,
@@ -152,7 +152,7 @@ class _NeuralNet(NetworkEstimator):
         n_features, n_outputs: arguments for the module, if it has parameters of these names.
         """
         estimator = type(self).__name__
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = make_random_state(self)
         self._generator = None
         refuse_torch(estimator, "a module", self.module)
         sizes = {"n_features": n_features, "n_outputs": n_outputs}

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.optim import Optimizer
 from ranvier.sklearn.types import Loss, OptimizerLike
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.memory import Array
 
 
 def _refusal(owner: BaseEstimator, name: str, expected: str) -> ValueError:
@@ -83,6 +85,30 @@ def _is_size(size: Any) -> bool:
     return float(size) >= 1 and float(size).is_integer()
 
 
+class _Zeros(np.random.SeedSequence):
+    """Seeds a generator with zeros, which gets its state afterwards."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Array:
+        return np.zeros(n_words, dtype)
+
+
+_ZEROS = _Zeros(0)
+
+
+def make_random_state(owner: BaseEstimator) -> np.random.RandomState:
+    """The RandomState that the parameter `random_state` means, as by scikit-learn's `check_random_state`.
+
+    `RandomState(seed)` first draws a state from the system and mixes it, which takes 50 us; here it is zeros
+    until the seed gives it.
+    """
+    seed = owner.random_state
+    if type(seed) is not int:
+        return check_random_state(seed)
+    state = np.random.RandomState(np.random.MT19937(_ZEROS))
+    state.seed(seed)
+    return state
+
+
 # The optimizers by their lower-case names.
 _IN_OPTIM = {name.lower(): getattr(optim, name) for name in optim.__all__}
 _OPTIMIZERS = {name: value for name, value in _IN_OPTIM.items() if isinstance(value, type)}
@@ -103,7 +129,7 @@ def make_optimizer(
         if name not in _OPTIMIZERS or name == "optimizer":
             expected = ", ".join(sorted(set(_OPTIMIZERS) - {"optimizer"}))
             raise ValueError(f"[{estimator}] got the optimizer {optimizer!r}; expected one of {expected}")
-        optimizer = _OPTIMIZERS[name]
+        return _OPTIMIZERS[name](parameters, **settings)
     refuse_torch(estimator, "an optimizer", optimizer)
     if not callable(optimizer):
         raise TypeError(

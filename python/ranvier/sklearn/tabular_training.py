@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 import ranvier.nn as nn
@@ -17,7 +16,7 @@ from ranvier.ops.making import random
 from ranvier.optim import Optimizer
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator, Validation
-from ranvier.sklearn.parameters import check_hidden_sizes
+from ranvier.sklearn.parameters import check_hidden_sizes, make_random_state
 from ranvier.sklearn.types import Loss
 from ranvier.tensors.memory import Array
 from ranvier.train import Callback, EarlyStopping, Schedule, Trainer
@@ -74,7 +73,7 @@ class TabularTraining(NetworkEstimator):
         self.__dict__.pop("_importances", None)  # those of an earlier fit
         self._columns = tabular_network.Columns(table, self._is_category)
         everything = Rows(self._columns.apply(table), target, weights)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = make_random_state(self)
         self._generator = None
         order = self._random_state.permutation(len(everything.x))
         if everything.x.shape[1] == 0:

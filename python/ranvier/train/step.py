@@ -31,14 +31,6 @@ Strength = float | Mapping[str, float]
 """l1 or l2 of a Trainer: one number for all weights, or numbers by the names of modules and parameters."""
 
 
-class _Penalised(NamedTuple):
-    """A parameter of the optimizer with the strengths of its penalties, 0 for none."""
-
-    parameter: Tensor
-    l1: float
-    l2: float
-
-
 class _KernelArguments:
     """The arguments of one call of `weight_penalty`, which takes all parameters of one dtype."""
 
@@ -61,16 +53,10 @@ class Penalty:
     """
 
     def __init__(self, model: Module, parameters: list[Tensor], l1: Strength, l2: Strength) -> None:
-        if l1 == l2 == 0:
-            self._penalised = [_Penalised(p, 0.0, 0.0) for p in parameters]
-            self._active = False
-            return
-        l1_by_id = _strengths("l1", l1, model)
-        l2_by_id = _strengths("l2", l2, model)
-        self._penalised = []
-        for p in parameters:
-            self._penalised.append(_Penalised(p, l1_by_id.get(id(p), 0.0), l2_by_id.get(id(p), 0.0)))
-        self._active = any(entry.l1 or entry.l2 for entry in self._penalised)
+        self._parameters = parameters
+        # the strengths by the id of a parameter
+        self._l1 = _strengths("l1", l1, model)
+        self._l2 = _strengths("l2", l2, model)
 
     def value(self) -> float:
         """The penalty of the weights as they are."""
@@ -86,10 +72,12 @@ class Penalty:
         gradients: False leaves them as they are. Returns the penalty as an array of one element, or None if
         there is nothing to do.
         """
-        if not self._active and scale is None:
+        if scale is None and not self._l1 and not self._l2:
             return None
         by_dtype: dict[np.dtype[Any], _KernelArguments] = {}
-        for p, l1, l2 in self._penalised:
+        for p in self._parameters:
+            l1 = self._l1.get(id(p), 0.0)
+            l2 = self._l2.get(id(p), 0.0)
             has_penalty = p.requires_grad and (l1 != 0 or l2 != 0)
             is_scaled = scale is not None and p.grad is not None
             if not (has_penalty or is_scaled):
