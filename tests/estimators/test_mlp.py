@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+import ranvier as rv
 import sklearn.neural_network as peer
 from ranvier import nn, optim
 from ranvier.sklearn import MLPClassifier, MLPRegressor
@@ -284,6 +285,32 @@ def test_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MLPClassifier(max_iter=500, tol=0.1, random_state=0).fit(X, y)
+
+
+class Breaks(rv.Callback):
+    """Puts NaN into the weights after the second epoch."""
+
+    def on_epoch_end(self, epoch, logs):
+        if epoch == 1:
+            nn.init.constant_(self.trainer.model[0].weight, np.nan)
+
+
+# what warns -> settings of the classifier
+WARNS = {
+    "maximum of 2 iterations": {"max_iter": 2},
+    "lbfgs reached the maximum": {"max_iter": 2, "solver": "lbfgs"},
+    "got batch_size 500": {"max_iter": 2, "batch_size": 500},
+    "the best weights so far are kept": {"early_stopping": True, "callbacks": [Breaks()]},
+}
+
+
+@pytest.mark.parametrize("text", WARNS)
+def test_warnings_name_the_line_of_the_program(text):
+    X, y = classes()
+    with pytest.warns(UserWarning, match=text) as caught:
+        MLPClassifier(**WARNS[text]).fit(X, y)
+    named = [warning.filename for warning in caught if text in str(warning.message)]
+    assert named == [__file__]
 
 
 def test_a_fit_in_float64_forgets_the_mean_of_one_in_float32():

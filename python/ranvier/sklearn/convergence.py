@@ -131,7 +131,7 @@ class Convergence(Callback):
         """
         if self._best_weights is None:
             return False
-        warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)
+        warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=5)
         self._estimator.validation_scores_.append(math.nan)
         self.stopped = True
         self.on_train_end()

@@ -249,7 +249,7 @@ class MLPTraining(NetworkEstimator):
                 f"[{type(self).__name__}] the maximum of {self.max_iter} iterations is reached, and the "
                 "training has not converged",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return self
 
@@ -300,7 +300,7 @@ class MLPTraining(NetworkEstimator):
                 f"[{type(self).__name__}] lbfgs reached the maximum of {self.max_iter} iterations or "
                 f"{self.max_fun} evaluations, and has not converged",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return self
 
