@@ -17,7 +17,7 @@ LAYERS = """
     _core
     config extension grad_mode observe settings
     tensors
-    tape
+    first_use tape
     autograd
     kernels version
     ops

@@ -3,7 +3,7 @@
 A plain function has a `Policy`, which changes nothing. A subclass overrides the methods of the points where
 its kind differs; their names say when they are called. A policy holds no reference to the function.
 Subclasses are OfMethod here, OfModel (`compiled_model.py`), OfRepeated (`repeated.py`) and OfTrainer
-(`train/compiled_parts.py`). The parameter `call` is the CompiledFunction.
+(`train/program_policy.py`). The parameter `call` is the CompiledFunction.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ step in this way, and a program that was checked once is saved without its memor
 its step's form. A step with the same key gets a copy that is bound to its own parameters, optimizer state and
 gradients. That step is neither recorded nor checked.
 
-The policy of a Trainer's steps (`train/compiled_parts.py`) calls `form` and `find` before a recording, and
+The policy of a Trainer's steps (`train/program_policy.py`) calls `form` and `find` before a recording, and
 `share` after the check of a program.
 """
 

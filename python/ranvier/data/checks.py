@@ -1,5 +1,5 @@
-"""Checks of arguments of transforms: counts of pixels and ranges of numbers. They raise TypeError or
-ValueError."""
+"""Checks of arguments of transforms, counts of pixels and ranges of numbers, which raise TypeError or
+ValueError; the place of a number that is not finite."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.tensors.errors import number, whole
+from ranvier.tensors.memory import Array
 
 
 def pair(name: str, argument: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
@@ -61,3 +62,15 @@ def span(
     if not -math.inf < first <= last < math.inf:
         raise ValueError(f"[{name}] got {argument} {value!r}; expected (low, high)")
     return first, last
+
+
+def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
+    """The index of the first NaN or infinity of an array, and its place as text."""
+    at = tuple(int(i) for i in np.unravel_index(int((~np.isfinite(array)).argmax()), array.shape))
+    if len(at) == 1:
+        return at, f"row {at[0]}"
+    if len(at) == 2:
+        rest = f"column {at[1]}"
+    else:
+        rest = f"position ({', '.join(map(str, at[1:]))})"
+    return at, f"row {at[0]}, {rest}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.ops.making.creation import as_tensor
 from ranvier.tensors.memory import Array, plain
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "ChainDataset", "ConcatDataset", "Dataset", "IterableDataset", "StackDataset", "Subset",
@@ -20,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
-Indices = npt.NDArray[np.intp]
+Indices = np.ndarray[Any, np.dtype[np.intp]]
 
 
 class Indexed(Protocol):

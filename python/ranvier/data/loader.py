@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import ranvier.extension as extension
 from ranvier.data.batches import Batches, ahead, drawn_with, parts
 from ranvier.data.collate import default_collate, default_convert
 from ranvier.data.dataset import Indexed, IterableDataset
@@ -467,3 +468,6 @@ def _require_order(
             "[DataLoader] got an IterableDataset with shuffle, sampler or batch_sampler; expected none: "
             "the dataset gives the order"
         )
+
+
+extension.loaded(__name__)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import wrap
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.making import philox, random
 from ranvier.tensors.errors import count, renamed
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
@@ -24,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 T_co = TypeVar("T_co", covariant=True)
-Seed: TypeAlias = int | np.random.Generator | random.Generator | None
+Seed: TypeAlias = "int | np.random.Generator | random.Generator | None"
 
 
 def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor
 from ranvier.data.dataset import like, raw
@@ -15,9 +14,12 @@ from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 __all__ = ["MinMaxScaler", "Normalize", "Standardize"]
 
-Numbers = npt.NDArray[np.float64]
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
 Self = TypeVar("Self", bound="Affine")
 
 PER = ("feature", "channel", "all")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.data.dataset import Dataset, Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
 from ranvier.tensors.errors import number
 from ranvier.tensors.memory import Array, plain
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["random_split", "train_test_split"]
 

@@ -7,14 +7,16 @@ prepares new samples in the same way. `scaling` has those of numbers; labels and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Compose", "MinMaxScaler", "Normalize", "Standardize", "TableEncoder", "one_hot"]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.metrics.checks import distinct, label_arrays, same_shape, targets
 from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "accuracy_score", "binary_accuracy", "classification_report", "confusion_matrix", "f1_score",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Hashable
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 import ranvier.metrics.regression as regression
 from ranvier.metrics.classification import (
@@ -18,10 +16,14 @@ from ranvier.metrics.classification import (
     recall_score,
 )
 from ranvier.metrics.ranking import log_loss, roc_auc_score, top_k_accuracy_score
+from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["METRICS"]
 
-Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
+Metric = Callable[[Array, Array], float]
 
 
 class _WithSettings:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.metrics.checks import distinct, targets
 from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
 

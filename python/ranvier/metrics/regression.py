@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.metrics.checks import Floats, same_shape, targets
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import require_dtype
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2_score", "root_mean_squared_error"]
 

@@ -12,7 +12,6 @@ import os
 from _thread import RLock, get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ranvier.autograd import Tensor, no_grad
@@ -28,12 +27,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass
 class _Evaluation:
     """The evaluations of one model that are running, and the modes before the first of them."""
 
-    before: list[tuple[Module, bool]]
-    threads: list[int] = field(default_factory=list)
+    def __init__(self, before: list[tuple[Module, bool]]) -> None:
+        self.before = before
+        self.threads: list[int] = []
 
 
 class _State:
@@ -182,18 +181,18 @@ class ShortCalls:
                     names["training"] = not training
 
 
-@dataclass
 class LayerCall:
     """One call of a layer: its path in the model, the layer, the shape of its first input and its output.
 
     `gradient` is the gradient of a loss with respect to the output, or None; explore/examine.py sets it.
     """
 
-    name: str
-    layer: Module
-    input_shape: tuple[int, ...]
-    output: Any
-    gradient: Any = None
+    def __init__(self, name: str, layer: Module, input_shape: tuple[int, ...], output: Any) -> None:
+        self.name = name
+        self.layer = layer
+        self.input_shape = input_shape
+        self.output = output
+        self.gradient: Any = None
 
     @property
     def value(self) -> Any:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,24 +31,21 @@ C1 = 1e-4
 C2 = 0.9
 
 
-@dataclass(frozen=True, eq=False)
+# the loss at the present parameters, and its gradient, a vector
+Evaluation: TypeAlias = tuple[float, Array]
+
+
 class Point:
     """A step length t, the loss f there, its gradient g and its slope along the direction, g . d.
 
     g is what the caller's `evaluate` computes: the search passes it on.
     """
 
-    t: float
-    f: float
-    g: Any
-    slope: float
-
-
-class Evaluation(NamedTuple):
-    """The loss at the present parameters, and its gradient, a vector."""
-
-    loss: float
-    gradient: Array
+    def __init__(self, t: float, f: float, g: Any, slope: float) -> None:
+        self.t = t
+        self.f = f
+        self.g = g
+        self.slope = slope
 
 
 def strong_wolfe(
@@ -268,7 +264,7 @@ class LBFGS(Optimizer):
             if loss is None:
                 loss = value
             state["func_evals"] = state.get("func_evals", 0) + 1
-            return Evaluation(float(value), self._gradient())
+            return float(value), self._gradient()
 
         state.setdefault("n_iter", 0)
         f, g = evaluate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -238,4 +237,6 @@ def _traced(model: Module, x: ArrayLike) -> tuple[Array, list[LayerCall]]:
         sample = sample[0]
         calls = layer_outputs(model, sample[None])
     single = [call for call in calls if isinstance(call.output, Tensor) and len(call.output) == 1]
-    return sample, [replace(call, output=call.value[0]) for call in single]
+    for call in single:
+        call.output = call.value[0]
+    return sample, single

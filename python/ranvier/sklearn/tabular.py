@@ -7,10 +7,9 @@ tabular_network.py has the network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_feature_names, assert_all_finite, validate_data
 
@@ -41,6 +40,9 @@ from ranvier.sklearn.types import (
 from ranvier.sklearn.validation import check_labels, check_table, check_values
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import column_names, is_missing, to_array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 CategoricalFeatures: TypeAlias = str | Sequence[str] | Sequence[int] | Sequence[bool] | Array | None
 """The columns that have categories: "from_dtype", their names, their indices or a mask."""

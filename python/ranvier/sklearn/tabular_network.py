@@ -7,10 +7,9 @@ import math
 import re
 from collections.abc import Sequence
 from numbers import Number
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 import ranvier.nn as nn
@@ -22,6 +21,9 @@ from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import is_missing
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 SIZE = 8  # elements of the embedding of a number
 FOREST_ROWS = 4000  # the most rows that the random forest sees

@@ -60,7 +60,7 @@ def attach() -> None:
     when_loaded("ranvier.nn", _to_layers)
     when_loaded("ranvier.ops.loss.base", _to_losses)
     when_loaded("ranvier.optim", _to_optimizers)
-    when_loaded("ranvier.data", _to_loaders)
+    when_loaded("ranvier.data.loader", _to_loaders)
 
 
 def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:

@@ -12,15 +12,13 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, time, timedelta
-from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor
-from ranvier.data.datasets.samples import first_not_finite
+from ranvier.data.checks import first_not_finite
 from ranvier.tensors.memory import Array, plain
 
 if TYPE_CHECKING:
@@ -201,7 +199,7 @@ def _from_objects(array: Array) -> Array:
         return np.array(present).reshape(array.shape)
     if not kinds <= {"bool", "number"} or not present:
         return array
-    if is_complete and not any(isinstance(value, (Decimal, Fraction)) for value in present):
+    if is_complete and not any(_is_exact(value) for value in present):
         numbers = np.array(present)
         if numbers.dtype.kind not in _NUMBERS:
             return array
@@ -216,11 +214,21 @@ def _from_objects(array: Array) -> Array:
 def _kind(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "bool"
-    if isinstance(value, (int, float, np.integer, np.floating, Decimal, Fraction)):
+    if isinstance(value, (int, float, np.integer, np.floating)):
         return "number"
     if isinstance(value, str):
         return "text"
+    if _is_exact(value):
+        return "number"
     return "other"
+
+
+def _is_exact(value: object) -> bool:
+    """True for a Decimal or a Fraction, whose modules are loaded for arrays of objects only."""
+    from decimal import Decimal
+    from fractions import Fraction
+
+    return isinstance(value, (Decimal, Fraction))
 
 
 def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text: bool) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 _OTHER_WORDS = {"learning_rate": "lr", "criterion": "loss", "module": "model", "net": "model"}
@@ -18,6 +17,8 @@ def require_known(owner: object, name: str) -> None:
     is_of_library = owner_class.__module__.startswith("ranvier.")
     known = [other for other in {*dir(owner_class), *vars(owner)} if not other.startswith("_")]
     similarity = 0.6 if is_of_library else 0.8
+    from difflib import get_close_matches  # at an error only: it takes a millisecond to load
+
     near = get_close_matches(name, known, n=1, cutoff=similarity)
     if _OTHER_WORDS.get(name) in known:
         near = [_OTHER_WORDS[name]]

@@ -7,39 +7,51 @@ by one, or with `ahead` many at once, which the core then runs without Python be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ranvier.train.prepared_data as prepared_data
-from ranvier.compile.many_calls import Batches
-from ranvier.data import RandomSampler
 from ranvier.data.batches import gather
+from ranvier.data.sampler import RandomSampler
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.losses import Loss, batch_weight, mean_weights
 from ranvier.train.prepared_data import ClassWeight, DataSpec, Prepared, Samples
+
+if TYPE_CHECKING:
+    from ranvier.compile.many_calls import Batches
 
 Batch = tuple[Array, Array, Array | None]
 # The passes whose order is computed before they begin have at most this many samples: 512 KiB of indices.
 _AHEAD = 1 << 16
 
 
-@dataclass
 class Ahead:
     """Batches of arrays that the core can run in one call, without Python between them.
 
     `batches` says which: from number `batches.first` on, of `batches.size` samples in the order
     `batches.order`. After the call `batches.done` of them have run, possibly of several passes.
+    weights: one for each sample. totals: the sum of the weights of each batch of the pass. each: the number
+    of batches in a pass.
     """
 
-    x: Array
-    y: Array
-    weights: Array | None  # one for each sample
-    totals: Array | None  # the sum of the weights of each batch of the pass
-    batches: Batches
-    each: int  # the number of batches in a pass
+    def __init__(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        totals: Array | None,
+        batches: Batches,
+        each: int,
+    ) -> None:
+        self.x = x
+        self.y = y
+        self.weights = weights
+        self.totals = totals
+        self.batches = batches
+        self.each = each
 
     def arguments(self) -> tuple[Any, ...]:
         """The arguments (x, y, weights, totals) of a compiled step: the arrays of all samples, from which the
@@ -64,9 +76,11 @@ class Ahead:
             begin = max(first_of_pass, b.first)
             end = min(first_of_pass + self.each, end_of_done)
             count = end - begin
-            taken = Batches(b.order, b.size, first=begin, count=count, done=count)
+            taken = copy(b)
+            taken.first = begin
+            taken.count = taken.done = count
             within_done = slice(begin - b.first, end - b.first)
-            passes.append((replace(self, batches=taken), within_done))
+            passes.append((Ahead(self.x, self.y, self.weights, self.totals, taken, self.each), within_done))
         return passes
 
     def targets(self) -> Array:
@@ -229,6 +243,8 @@ class ArraySource(Source):
         return slice(begin, end)
 
     def ahead(self, passes: int = 1) -> Ahead | None:
+        from ranvier.compile.many_calls import Batches
+
         size = self.batch_size
         data = self.data
         sampler = self._sampler

@@ -11,26 +11,29 @@ import re
 import time
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier.extension as extension
-from ranvier.serialization.files import read_checkpoint, write_checkpoint
-from ranvier.tensors.disk import remove_parts
 from ranvier.tensors.errors import count, flag
 from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor
 from ranvier.train.losses import link_of
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The functions import what reads and writes files: a run without checkpoints does not need it.
 __all__ = ["Checkpoint"]
 
-_NAME = re.compile(r"checkpoint-(\d+)-(\d+)\.safetensors")
+_NAME = r"checkpoint-(\d+)-(\d+)\.safetensors"
 PathLike = str | os.PathLike[str]
 
 
 def folder_at(path: PathLike) -> Path:
     """The path of a folder, which may be new. Raises ValueError where it, or a part of it, is a file."""
+    from pathlib import Path
+
     folder = parent = Path(path)
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
@@ -43,6 +46,8 @@ def folder_at(path: PathLike) -> Path:
 
 def write_state(folder: Path, state: dict[str, Any]) -> Path:
     """Write the state of a run under the name of its epoch and batch."""
+    from ranvier.serialization.files import write_checkpoint
+
     path = folder / f"checkpoint-{state['epoch']:05d}-{state['batch']:06d}.safetensors"
     write_checkpoint(path, state)
     return path
@@ -83,11 +88,13 @@ def unlock(handle: int) -> None:
 
 def listed(folder: PathLike) -> list[Path]:
     """The checkpoints of a folder, newest first."""
+    from pathlib import Path
+
     if not Path(folder).is_dir():
         return []
     checkpoints = []
     for path in Path(folder).iterdir():
-        match = _NAME.fullmatch(path.name)
+        match = re.fullmatch(_NAME, path.name)
         if match is not None:
             epochs, batches = match.groups()
             checkpoints.append((int(epochs), int(batches), path))
@@ -104,6 +111,8 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
 
     Those newer than `current` are removed too: they are of a run that was then resumed from an earlier one.
     """
+    from ranvier.tensors.disk import remove_parts
+
     checkpoints = listed(folder)
     position = checkpoints.index(current)
     for path in [*checkpoints[:position], *checkpoints[position + keep :]]:
@@ -120,6 +129,10 @@ def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
         FileNotFoundError: neither a file nor a folder.
         ValueError: the file, or every checkpoint in the folder, is damaged or no checkpoint.
     """
+    from pathlib import Path
+
+    from ranvier.serialization.files import read_checkpoint
+
     path = Path(path)
     if not path.is_dir():
         return path, read_checkpoint(path)

@@ -7,89 +7,24 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ranvier.autograd import borrowed
-from ranvier.compile import shared_programs
-from ranvier.compile.compiled_function import CompiledFunction
-from ranvier.compile.guarding.traced_code import TracedCode
-from ranvier.compile.guarding.walk import Walk
-from ranvier.compile.many_calls import Batches
-from ranvier.compile.policy import Policy
-from ranvier.compile.record import CaptureError, OneCall, callers_level
-from ranvier.nn.hooks import tables_of_all
-from ranvier.tape.hooks import hooks_of
 from ranvier.train.callbacks.base import Training
 
 if TYPE_CHECKING:
-    import ranvier._core as _core
-    from ranvier.compile.program import Program
+    from ranvier.compile.compiled_function import CompiledFunction
+    from ranvier.compile.many_calls import Batches
+    from ranvier.tensors.memory import Array
 
 # A step is recorded only if at least this many calls are expected: a recording takes as long as about 60
 # eager calls of a small step.
 _PAYS = 64
 _RECORDING = 0.005  # seconds that a small recording takes
-
-
-class OfTrainer(Policy):
-    """The policy of a compiled function of a Trainer.
-
-    name: the caller, for the warning.
-    at_second_call: whether a signature is recorded only at its second call.
-    shares: whether other fits may use the programs.
-    """
-
-    as_tensors = True  # arrays arrive as Tensors in the function
-
-    def __init__(self, name: str, at_second_call: bool, shares: bool) -> None:
-        self._caller = name
-        self.waits = at_second_call  # `Policy.waits`
-        self._shares = shares
-        # hash of a program's key -> what it computes (`shared_programs.form`), until the program is checked
-        # by an eager call and shared with other fits
-        self._forms: dict[int, Any] = {}
-
-    def before_first(self, function: Callable[..., Any], call: OneCall) -> tuple[Program | None, Walk | None]:
-        """Called before a function is recorded for a new key.
-
-        Returns (a program of another fit that does the same, or None; the walk over the function's objects).
-        """
-        walk = _library_walk(function)
-        form = shared_programs.form(walk, call) if self._shares else None
-        if form is None:
-            program = None
-        else:
-            program = shared_programs.find(form, call.arrays)
-        if program is None:
-            self._forms[hash(call.key)] = form
-        return program, walk
-
-    def after_check(self, key: _core.Signature, program: Program) -> None:
-        """Called when an eager call has confirmed a program: other fits may use it from now on."""
-        form = self._forms.pop(hash(key), None)
-        if form is not None:
-            shared_programs.share(program, form)
-
-    def when_refused(self, call: CompiledFunction, why: str) -> None:
-        text = f"[{self._caller}] runs some steps without replaying them: {why}"
-        warnings.warn(text, stacklevel=callers_level())
-
-
-def _library_walk(function: Callable[..., Any]) -> Walk | None:
-    """The walk over the objects that a step uses, for a step that calls code of the library alone.
-
-    None if it calls code of the user, or hooks: another fit may have other code there.
-    """
-    walk = Walk(TracedCode())
-    walk.run([(function, "the step")])
-    has_hooks = any(tables_of_all()) or any(map(hooks_of, walk.tensors))
-    if walk.users or walk.fault or has_hooks:
-        return None
-    return walk
 
 
 class CompiledOrEager:
@@ -116,9 +51,9 @@ class CompiledOrEager:
         eager: bool = False,
         refused: str = "",
     ) -> None:
-        policy = OfTrainer(name, at_second_call, shares)
-        self.compiled = CompiledFunction(function, strict=True, policy=policy)
-        self.writes = self.compiled.writes
+        self._function = function
+        self._compile = functools.partial(_compiled, name, function, at_second_call, shares)
+        self._compiled: CompiledFunction | None = None
         self._caller = name
         self._is_eager = eager
         # calls run eagerly until they have taken this many seconds
@@ -129,35 +64,49 @@ class CompiledOrEager:
             self.refuse(refused)
 
     def __call__(self, *args: Any) -> Any:
-        compiled = self.compiled
         # `_rests` counts the call: recordings have not paid, so the next calls run eagerly. `compiled` would
         # do that as well, after more work.
-        if self._is_eager or self._eager_calls or self._eager_seconds > 0 or compiled._rests():
+        if self._is_eager or self._eager_calls or self._eager_seconds > 0 or self.compiled._rests():
             began = perf_counter()
             arguments = []
             for value in args:
                 if isinstance(value, np.ndarray):
                     value = borrowed(value)
                 arguments.append(value)
-            result = compiled._function(*arguments)
+            result = self._function(*arguments)
             self._eager_seconds -= perf_counter() - began
             if self._eager_calls > 0:
                 self._eager_calls -= 1
             return result
+        from ranvier.compile.record import CaptureError
+
         try:
-            return compiled(*args)
+            return self.compiled(*args)
         except CaptureError as error:  # the function itself has run
             self.refuse(error.args[0])
             return error.result
 
     @property
+    def compiled(self) -> CompiledFunction:
+        """The compiled function, made at its first use: an eager fit does not load `ranvier.compile`."""
+        if self._compiled is None:
+            self._compiled = self._compile()
+        return self._compiled
+
+    @property
     def programs(self) -> list[Any]:
-        return self.compiled.programs
+        if self._compiled is None:
+            return []
+        return self._compiled.programs
+
+    def writes(self, arrays: Sequence[Array]) -> bool:
+        """True if the program that ran last writes to one of these arrays."""
+        return self._compiled is not None and self._compiled.writes(arrays)
 
     @property
     def latest(self) -> tuple[Any, int] | None:
         """The program that ran last and how often it was checked; None before the first."""
-        program = self.compiled._latest
+        program = None if self._compiled is None else self._compiled._latest
         if program is None:
             return None
         return program, program.checks
@@ -176,9 +125,9 @@ class CompiledOrEager:
         While `_eager_seconds` is above 0 there is no program, so None follows. A compiled function that rests
         replays a program that fits.
         """
-        if self._is_eager or self._eager_calls:
+        if self._compiled is None or not self.replays:
             return None
-        return self.compiled.run_batches(args, batches)
+        return self._compiled.run_batches(args, batches)
 
     @property
     def replays(self) -> bool:
@@ -190,7 +139,8 @@ class CompiledOrEager:
         if self._is_eager:
             return
         self._is_eager = True
-        self.compiled._forget()
+        if self._compiled is not None:
+            self._compiled._forget()
         warnings.warn(
             f"[{self._caller}] continues without compiling its steps, which takes longer: {why} "
             "(compile=False does so without this warning)",
@@ -199,8 +149,14 @@ class CompiledOrEager:
 
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that costs little of the run's time."""
-        if not self._eager_calls:
-            self.compiled.check_soon()
+        if self._compiled is not None and not self._eager_calls:
+            self._compiled.check_soon()
+
+
+def _compiled(*policy: Any) -> CompiledFunction:
+    from ranvier.train.program_policy import compiled
+
+    return compiled(*policy)
 
 
 class CompiledParts:

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.train.prepared_data as prepared_data
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.batch_source import ArraySource, LoaderSource, Source
 from ranvier.train.prepared_data import ClassWeight, DataSpec, Prepared, Samples, ValidationData
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def open_source(

@@ -13,15 +13,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
 """A loss of output and target: a module of the library, or a function or object of the program, which may

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad
@@ -23,12 +21,14 @@ from ranvier.train.arrays import categories, column_names, require_finite, requi
 from ranvier.train.losses import Loss, link_of, name_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ranvier.nn.module import Module
 
-Samples: TypeAlias = npt.ArrayLike | Iterable[Any]
+Samples: TypeAlias = "npt.ArrayLike | Iterable[Any]"
 """x: an array, a data frame, a tensor of PyTorch, lists; or, without y, a loader that gives batches."""
 
-ValidationData: TypeAlias = Sequence[npt.ArrayLike] | Iterable[Any]
+ValidationData: TypeAlias = "Sequence[npt.ArrayLike] | Iterable[Any]"
 """(x, y), (x, y, sample_weight) or a loader."""
 
 ClassWeight: TypeAlias = Mapping[Any, float] | Sequence[float] | Array | str
@@ -37,7 +37,6 @@ ClassWeight: TypeAlias = Mapping[Any, float] | Sequence[float] | Array | str
 _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses whose targets must be in [0, 1]
 
 
-@dataclass
 class DataSpec:
     """The data that a model and a loss take, and what is known of the data that `fit` was given.
 
@@ -54,14 +53,23 @@ class DataSpec:
         on_nonfinite: the Trainer's setting: what happens if numbers are NaN or infinite.
     """
 
-    model: Module
-    loss: Loss
-    classes: Array | None = None
-    columns: list[str] | None = None
-    outputs: list[str] | None = None
-    flat: bool = False
-    integers: bool | None = None
-    on_nonfinite: str = "ignore"
+    def __init__(
+        self,
+        model: Module,
+        loss: Loss,
+        classes: Array | None = None,
+        columns: list[str] | None = None,
+        outputs: list[str] | None = None,
+        flat: bool = False,
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self.classes = classes
+        self.columns = columns
+        self.outputs = outputs
+        self.flat = flat
+        self.integers: bool | None = None
+        self.on_nonfinite = "ignore"
 
     @property
     def link(self) -> str | None:
@@ -299,13 +307,13 @@ def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
         return np.ascontiguousarray(array, dtype)
 
 
-@dataclass(frozen=True)
 class Prepared:
     """Samples, targets and, if there are any, weights: arrays of equal length."""
 
-    x: Array
-    y: Array
-    weights: Array | None
+    def __init__(self, x: Array, y: Array, weights: Array | None) -> None:
+        self.x = x
+        self.y = y
+        self.weights = weights
 
     def part(self, start: int, stop: int) -> Prepared:
         """Samples start to stop - 1."""

@@ -13,9 +13,8 @@ import warnings
 from collections.abc import Mapping
 from functools import cached_property, partial
 from math import isfinite
-from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
 import ranvier.nn as nn
@@ -23,7 +22,6 @@ import ranvier.train.checkpoints as checkpoints
 from ranvier.nn.lazy import find_sizes
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
-from ranvier.tensors.reading import path_of
 from ranvier.train.batch_source import Ahead, ArraySource, Source
 from ranvier.train.callbacks.base import (
     OF_BATCHES,
@@ -38,7 +36,6 @@ from ranvier.train.callbacks.base import (
 )
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled_parts import CompiledParts
-from ranvier.train.descriptions import RATES, describe, require_same
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
@@ -46,6 +43,9 @@ from ranvier.train.losses import link_of
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.settings import follow_parameters
 from ranvier.train.step import TrainingStep
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The most epochs in one call of the core. Of few samples `_AHEAD` of batch_source.py alone would allow
 # thousands.
@@ -128,6 +128,8 @@ class Run:
     @cached_property
     def _description(self) -> dict[str, Any]:
         """The facts that another run must have in common with this one to resume it, for a checkpoint."""
+        from ranvier.train.descriptions import describe
+
         facts = describe(self.trainer, self.source, self.valid, self.hooks)
         return facts | {"first epoch": self.first}
 
@@ -137,6 +139,9 @@ class Run:
         A folder that is empty, or that a Checkpoint of this run will make, has none: the run begins anew.
         Raises ValueError for the checkpoint of a different run.
         """
+        from ranvier.tensors.reading import path_of
+        from ranvier.train.descriptions import RATES, require_same
+
         self._require_resumable()
         folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
         path = path_of("Trainer.fit", "resume", path, "a checkpoint or its folder")

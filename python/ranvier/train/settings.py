@@ -13,7 +13,6 @@ import numbers
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -251,8 +250,8 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
             )
         if isinstance(metric, str):
             if metric not in METRICS:
-                near = get_close_matches(metric, METRICS, n=1, cutoff=0.6)
-                meant = f"; did you mean '{near[0]}'?" if near else ""
+                near = _nearest(metric, METRICS, 0.6)
+                meant = f"; did you mean '{near}'?" if near else ""
                 raise ValueError(
                     f"[Trainer] got metric '{metric}'{meant}; expected a function or one of "
                     f"{', '.join(METRICS)}"
@@ -388,6 +387,14 @@ def _spellings(classes: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[s
     return spellings
 
 
+def _nearest(name: str, known: Iterable[str], least: float) -> str:
+    """The known name that is most like this one; "" if none has this likeness, of 0 to 1."""
+    from difflib import get_close_matches  # for errors only: it takes a millisecond to load
+
+    near = get_close_matches(name, list(known), n=1, cutoff=least)
+    return near[0] if near else ""
+
+
 def _by_name(what: str, name: str, classes: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
     """The class that `name` means. what: "loss" or "optimizer"; aliases: other names -> the class's name."""
     spellings = _spellings(classes, aliases)
@@ -395,10 +402,10 @@ def _by_name(what: str, name: str, classes: Mapping[str, Any], aliases: Mapping[
     if plain_name in spellings:
         return classes[spellings[plain_name]]
     shown = {class_name: _shown(class_name) for class_name in classes}
-    near = get_close_matches(plain_name, spellings, n=1, cutoff=0.6)
+    near = _nearest(plain_name, spellings, 0.6)
     meant = ""
     if near:
-        meant = f"; did you mean '{shown[spellings[near[0]]]}'?"
+        meant = f"; did you mean '{shown[spellings[near]]}'?"
     raise ValueError(
         f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(shown.values())}"
     )
@@ -451,11 +458,11 @@ def _require_hooks(hook: Callback) -> None:
     for name in names:
         if not name.startswith("on_") or name in hooks:
             continue
-        meant = get_close_matches(name, hooks, n=1, cutoff=0.8)
+        meant = _nearest(name, hooks, 0.8)
         if meant:
             raise TypeError(
                 f"[Trainer.fit] {type(hook).__name__} has a method {name}, which nothing calls; expected "
-                f"{meant[0]}, or a name that is not so close to it"
+                f"{meant}, or a name that is not so close to it"
             )
 
 

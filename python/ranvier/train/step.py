@@ -15,7 +15,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, borrowed, wrap
-from ranvier.nn import utils
 from ranvier.observe import current, value_read
 from ranvier.optim import LBFGS, Optimizer
 from ranvier.tensors.memory import Array, filled, narrow, numbers, widened
@@ -528,6 +527,10 @@ class TrainingStep:
 
     def _clip(self) -> None:
         trainer = self._trainer
+        if trainer.clip_grad_value is None and trainer.clip_grad_norm is None:
+            return
+        from ranvier.nn import utils
+
         if trainer.clip_grad_value is not None:
             utils.clip_grad_value_(parameters_of(trainer.optimizer), trainer.clip_grad_value)
         if trainer.clip_grad_norm is not None:

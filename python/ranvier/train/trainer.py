@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
 
 import ranvier.train.settings as checked
 from ranvier.config import float32_matmul_precision
@@ -25,9 +23,10 @@ from ranvier.train.history import History
 from ranvier.train.losses import Loss, labels, link_of, name_of, probabilities, unreduced
 from ranvier.train.prepared_data import ClassWeight, DataSpec, Samples, ValidationData
 from ranvier.train.run import Run
-from ranvier.train.saving import Replacements, read_trainer, text, write_trainer
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ranvier.compile.program import Program
     from ranvier.nn.module import Module
 
@@ -370,6 +369,8 @@ class Trainer(checked.Settings):
         >>> rv.Trainer.load(path).predict([[0.0], [1.0]]).tolist()
         ['no', 'yes']
         """
+        from ranvier.train.saving import write_trainer
+
         write_trainer(path, self, self._spec)
 
     @classmethod
@@ -390,12 +391,16 @@ class Trainer(checked.Settings):
             FileNotFoundError: no such file.
             ValueError: the file is damaged or of another kind, or has a part of your own that is not given.
         """
+        from ranvier.train.saving import Replacements, read_trainer
+
         trainer: Trainer
         trainer, spec = read_trainer(cls, path, Replacements(model, loss, metrics))
         trainer._spec = spec
         return trainer
 
     def __repr__(self) -> str:
+        from ranvier.train.saving import text
+
         return text(self)
 
     # --- for the run and its callbacks
@@ -473,6 +478,9 @@ class Trainer(checked.Settings):
         """The DataSpec for the present model and loss; the first `fit` finds it anew."""
         spec = DataSpec(self.model, self.loss) if first else self._spec
         integers = spec.integers if spec.model is self.model else None
-        return replace(
-            spec, model=self.model, loss=self.loss, on_nonfinite=self.on_nonfinite, integers=integers
-        )
+        spec = copy(spec)
+        spec.model = self.model
+        spec.loss = self.loss
+        spec.on_nonfinite = self.on_nonfinite
+        spec.integers = integers
+        return spec

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor
@@ -14,9 +13,12 @@ from ranvier.data.transforms import Compose
 from ranvier.ops.making.random import fresh_key
 from ranvier.tensors.memory import Array
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 __all__ = ["Augmentation", "Compose"]
 
-Numbers = npt.NDArray[np.float64]
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Augmentation:

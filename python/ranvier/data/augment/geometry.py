@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.data.augment.base import Augmentation, Numbers, whole
 from ranvier.data.checks import pair, sides, span
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "CenterCrop", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation",

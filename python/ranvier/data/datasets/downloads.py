@@ -19,14 +19,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.data.datasets.samples import unpacked
 from ranvier.extension import optional
 from ranvier.tensors.reading import open_file, path_of, reading
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "FASHION_MNIST_CLASSES", "MNIST_CLASSES", "load_fashion_mnist", "load_mnist", "read_idx",
@@ -170,8 +172,8 @@ FASHION_MNIST_CLASSES: tuple[str, ...] = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 
-Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
-Bytes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # images, labels
+Part = tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int64]]]
+Bytes = tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]  # images, labels
 PARTS = ("train", "t10k")
 
 

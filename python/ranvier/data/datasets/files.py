@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ranvier.data.checks import first_not_finite
 from ranvier.data.datasets.frames import is_frame
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
     TASKS,
     PathLike,
     Samples,
-    first_not_finite,
     path_of,
     real,
     require_file,

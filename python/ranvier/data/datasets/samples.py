@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.tensors.memory import Array
 from ranvier.tensors.reading import require_file_of_bytes
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ranvier.tensors.types import DtypeLike
 
 __all__ = ["DIGITS_CLASSES", "IRIS_CLASSES", "IRIS_FEATURES", "Samples", "load_digits", "load_iris"]
@@ -83,18 +84,6 @@ def targets(labels: Array, task: str, dtype: DtypeLike = np.float32) -> tuple[Ar
     classes, codes = np.unique(labels, return_inverse=True)
     kind = int if classes.dtype.kind == "f" and whole else str  # Python integers have any size
     return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in classes.tolist())
-
-
-def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
-    """The index of the first NaN or infinity of an array, and its place as text."""
-    at = tuple(int(i) for i in np.unravel_index(int((~np.isfinite(array)).argmax()), array.shape))
-    if len(at) == 1:
-        return at, f"row {at[0]}"
-    if len(at) == 2:
-        rest = f"column {at[1]}"
-    else:
-        rest = f"position ({', '.join(map(str, at[1:]))})"
-    return at, f"row {at[0]}, {rest}"
 
 
 def real(values: Array, dtype: DtypeLike | None) -> Array:

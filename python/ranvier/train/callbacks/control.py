@@ -9,17 +9,18 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.metrics.named import direction
-from ranvier.optim.lr_scheduler import SequentialLR
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback, HintWarning
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["EarlyStopping", "Schedule"]
 
@@ -452,6 +453,8 @@ _CYCLES = ("T_0", "total_size")
 def _length(scheduler: SchedulerLike, per: str) -> int | None:
     """The steps after which a schedule is at its end, with per="epoch" also a cycle of one that has none;
     None for others, and for a warm-up, which may end early."""
+    from ranvier.optim.lr_scheduler import SequentialLR
+
     if isinstance(scheduler, SequentialLR):
         last = _length(scheduler._schedulers[-1], per)
         if last is None:
