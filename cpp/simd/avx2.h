@@ -59,7 +59,8 @@ RANVIER_INLINE void store_n(double* p, vec<double> v, int n) {
   _mm256_maskstore_pd(p, first_n_of_4(n), v);
 }
 
-// Lane by lane p[at], 0 where at is negative.
+// Lane by lane p[at], 0 where at is negative. Not for the thread sanitizer: RANVIER_READS tells it ranges
+// only.
 #define RANVIER_HAS_GATHER (!RANVIER_RACE_CHECK)
 RANVIER_INLINE vec<float> gather(const float* p, ivec<float> at) {
   return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, (__m256i)at, (__m256)(__m256i)(at >= 0), 4);

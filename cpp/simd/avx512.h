@@ -53,7 +53,8 @@ RANVIER_INLINE vec<double> lookup(const double (&table)[16], ivec<double> index)
   return _mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)index, _mm512_loadu_pd(table + 8));
 }
 
-// Lane by lane p[at], 0 where at is negative.
+// Lane by lane p[at], 0 where at is negative. Not for the thread sanitizer: RANVIER_READS tells it ranges
+// only.
 #define RANVIER_HAS_GATHER (!RANVIER_RACE_CHECK)
 RANVIER_INLINE vec<float> gather(const float* p, ivec<float> at) {
   const __mmask16 inside = _mm512_cmpge_epi32_mask((__m512i)at, _mm512_setzero_si512());
@@ -83,7 +84,7 @@ RANVIER_INLINE vec<double> scale_by_power(vec<double> v, vec<double> n) {
   return _mm512_maskz_scalef_pd(all8, v, n);
 }
 
-// v where |v| < 1, else 1 with its sign; NaN gives 1.
+// v where |v| < 1, else 1 with its sign; NaN gives 1. The 2 asks for the smaller magnitude with v's sign.
 RANVIER_INLINE vec<float> within_1(vec<float> v) {
   return _mm512_maskz_range_ps(all16, v, _mm512_set1_ps(1.0f), 2);
 }
@@ -91,6 +92,7 @@ RANVIER_INLINE vec<double> within_1(vec<double> v) {
   return _mm512_maskz_range_pd(all8, v, _mm512_set1_pd(1.0), 2);
 }
 
+// load_n, store_n: see vec.h. Lanes that the mask leaves out are neither read nor written.
 RANVIER_INLINE vec<float> load_n(const float* p, int n) {
   RANVIER_READS(p, n * sizeof *p);
   return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1u), p);

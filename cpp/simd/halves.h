@@ -40,6 +40,7 @@ RANVIER_INLINE vec<float> float_of(ivec<float> half) {
     const ivec<float> size = half & 0x7fff;
     const ivec<float> normal = (size << 13) + (112 << 23);
     const ivec<float> small = bits(__builtin_convertvector(size, vec<float>) * 0x1p-24f);
+    // Infinities and NaN get the largest exponent, NaN the bit that makes it quiet.
     const ivec<float> large = (normal + (112 << 23)) | ((size > 0x7c00) & (1 << 22));
     const ivec<float> normal_or_large = size >= 0x7c00 ? large : normal;   // 0x7c00: infinity
     const ivec<float> magnitude = size < 0x400 ? small : normal_or_large;  // below 0x400: subnormal

@@ -34,13 +34,11 @@ template <>
 struct ExpRange<float> {
   // exp(x) is 0 below low, subnormal below normal, and infinite above high. expm1(x) is -1 below low_m1, and
   // x if |x| is below tiny. tanh is 1 above tanh.
-  static constexpr float low = -106, normal = -87, high = 89, low_m1 = -20, tanh = 10, sigmoid = -87,
-                         cap = 100, tiny = 0x1p-26f;
+  static constexpr float low = -106, normal = -87, high = 89, low_m1 = -20, tanh = 10, tiny = 0x1p-26f;
 };
 template <>
 struct ExpRange<double> {
-  static constexpr double low = -747, normal = -708, high = 710, low_m1 = -40, tanh = 20, sigmoid = -700,
-                          cap = 1000, tiny = 0x1p-55;
+  static constexpr double low = -747, normal = -708, high = 710, low_m1 = -40, tanh = 20, tiny = 0x1p-55;
 };
 
 template <class V>

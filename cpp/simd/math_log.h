@@ -18,6 +18,8 @@ RANVIER_INLINE vec<double> log_tail(vec<double> z) {
                     0x1.7466858cf3020p-3, 0x1.399a3b68c131fp-3, 0x1.2f5488f680e31p-3);
 }
 
+// fraction: bits of the fraction. bias: the offset of the exponent. shift: 2^fraction. tiny: below it
+// log1p(x) = x, since the next term, x^2 / 2, is less than half a bit of x.
 template <class T>
 struct FloatBits;
 template <>
@@ -93,9 +95,13 @@ RANVIER_INLINE V log_of(V exponent, V f, V correction) {
 
 #if RANVIER_HAS_LOOKUP
 // With AVX-512 two registers hold a table of 32 floats or 16 doubles. x = 2^e m with m in [1, 2), which is
-// divided into 32 (16) parts. For each part the tables have c, a number near 1 / m with so few bits that r =
-// c m - 1 is exact, and -log(c) = high + low. Then log(x) = e ln 2 - log(c) + log(1 + r). high has enough
-// trailing zero bits that e ln2.hi + high is exact: just below x = 1, where c is 1 / 2, it cancels to 0.
+// divided into 32 (16) parts. For each part the tables have c and -log(c) = high + low. Then log(x) =
+// e ln 2 - log(c) + log(1 + r) with r = c m - 1.
+//   c: the inverse of the part's middle to the nearest multiple of 1/64 (1/32), so few bits that r is exact;
+//     1 in the first part, so that log(1) and numbers just above are exact.
+//   high: -log(c) to a multiple of 2^-17 (2^-41), as ln2.hi is one, so that e ln2.hi + high is exact. Just
+//     below x = 1, where c is 1/2, it cancels to 0.
+//   low: the rest.
 // clang-format off
 static constexpr float log_inverses[32] = {
     0x1p+0f, 0x1.e8p-1f, 0x1.d8p-1f, 0x1.dp-1f, 0x1.cp-1f, 0x1.b8p-1f, 0x1.a8p-1f, 0x1.ap-1f, 0x1.98p-1f,
@@ -178,7 +184,9 @@ RANVIER_INLINE V log1p(V x) {
   const V e = exponent_of(u);
   const V m = significand_of(u);
   const auto node = log_node(m);
-  const V lost = select(x > T(1), T(1) - (u - x), x - (u - T(1)));  // by rounding 1 + x
+  // What rounding 1 + x lost; from the larger of the two the difference is exact.
+  const V lost = select(x > T(1), T(1) - (u - x), x - (u - T(1)));
+  // c (m + lost / 2^e) - 1
   const V r = fma(scale_by_power(lost, -e), node.inverse, fma(m, node.inverse, broadcast(T(-1))));
   const V y = log_from_node(e, node, r);
   const V infinity = broadcast(Limits<T>::infinity);
@@ -186,7 +194,8 @@ RANVIER_INLINE V log1p(V x) {
   return select(x == T(-1), -infinity, inside);
 }
 
-// log1p for 0 <= x <= 1.
+// log1p for 0 <= x <= 1. 1 + x = 2 is made the number before it, so that its exponent is 0, too; `lost` makes
+// up for that.
 RANVIER_INLINE vec<float> log1p_of_part(vec<float> x) {
   const vec<float> m = at_most(x + 1.0f, 0x1.fffffep+0f);
   const vec<float> lost = x - (m - 1.0f);
@@ -252,7 +261,7 @@ RANVIER_INLINE V log1p(V x) {
 }
 #endif
 
-// log1p for 0 <= x <= 1.
+// log1p for 0 <= x <= 1: of doubles, and of floats without tables.
 template <class V>
 RANVIER_INLINE V log1p_of_part(V x) {
   return log1p(x);

@@ -23,7 +23,7 @@ struct List : Arg {
   Arg arg(int64_t i) const { return {op, name, PySequence_Fast_ITEMS(value.ptr())[i]}; }
   // The arrays' dtype if it is float16 or bfloat16. The binding of a kernel that takes halves sets it.
   DType half = DType::float32;
-  // The dtype of the first array. read() checks that the others have the same.
+  // `half` if it is set, else the dtype of the first array, which must exist. read() checks the others.
   DType dtype() const {
     if (half != DType::float32) return half;
     return Input::floating(arg(0)).dtype();

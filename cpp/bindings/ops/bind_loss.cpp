@@ -53,7 +53,7 @@ const T* not_a_probability(const TensorView<const T>& x) {
 }
 
 void expect_probabilities(const Input& x) {
-  if (floats_are_inside(x, 0, 1)) return;
+  if (floats_are_inside(x, 0, 1)) return;  // by vectors, on the team; the search below is for the error
   with_float(x.dtype(), [&](auto tag) {
     if (const auto* bad = not_a_probability(x.view<decltype(tag)>()))
       fail_value(x.op(), "got ", x.name(), " with the value ", static_cast<double>(*bad),

@@ -68,6 +68,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   for (py::handle array : kept) regions.kept.push_back(recording.region_of(array));
   for (py::handle result : results) add_result(recording, result, regions);
   for (py::handle a : arguments) arguments_.emplace_back(a);
+  // Before the recording's base, a Recording, moves into the Program: take_pins() reads its regions.
   pins_ = recording.take_pins(regions.kept);
   owners_ = recording.take_owners();
   sites_ = recording.take_sites();
@@ -194,6 +195,8 @@ void ArrayProgram::set_guards(const py::list& guards) {
   guards_.set(guards);
 }
 
+// For the garbage collector: all references by which the program may be part of a cycle. It leaves out dtypes
+// and the program's own arrays, which refer to no other object.
 int ArrayProgram::visit(visitproc visit, void* arg) const {
   for (const Gradient& g : gradients_) {
     Py_VISIT(g.leaf.ptr());
@@ -211,7 +214,8 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
   return guards_.visit(visit, arg);
 }
 
-// For the garbage collector, which breaks a cycle of references. No call fits from then on.
+// For the garbage collector, which breaks a cycle of references. No call fits from then on. What stays: the
+// owners of memory that program_ has addresses in, cells of Tensors, and a function of the library (renew_).
 void ArrayProgram::clear() {
   signature_.reset();
   std::vector<Gradient>().swap(gradients_);
@@ -288,10 +292,10 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   // would take.
   const bool keeps_gil = program_->is_brief() && sites_.empty();
   PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
-  const bool holds = run();
+  const bool all_passed = run();
   if (state) PyEval_RestoreThread(state);
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
-  if (!holds) return py::bool_(false);
+  if (!all_passed) return py::bool_(false);
   end_runs();
   return results;
 }
@@ -328,17 +332,17 @@ void ArrayProgram::prepare(const std::vector<py::object>& arrays, std::vector<py
   }
 }
 
-// One run; false if a check of values failed. The first runs are measured, first on the team and then on one
-// thread. (Alternating would let the team's threads fall asleep in between.) From then on each instruction
-// runs where it was faster. While other threads that run for long leave no team, only one thread is measured;
-// when there is a team again, everything is measured again.
+// One run; false if a check of values failed, which Program's functions return. The first runs are measured,
+// first on the team and then on one thread. (Alternating would let the team's threads fall asleep in
+// between.) From then on each instruction runs where it was faster. While other threads that run for long
+// leave no team, only one thread is measured; when there is a team again, everything is measured again.
 bool ArrayProgram::run() {
   const bool without_team = settings_.team > 1 && busy_others() >= settings_.team - 1;
   if (without_team_ && !without_team) forget_times();
-  if (settings_.runs >= kMeasured) return !program_->run();
+  if (settings_.runs >= kMeasured) return program_->run() == nullptr;
   without_team_ |= without_team;
   const bool solo = without_team || settings_.runs >= kTeam;
-  if (program_->run_measured(solo)) return false;  // later instructions were not measured
+  if (program_->run_measured(solo) != nullptr) return false;  // later instructions were not measured
   ++settings_.runs;
   if (settings_.runs == kWarm) program_->forget_times();
   if (settings_.runs == kMeasured) {

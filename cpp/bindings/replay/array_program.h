@@ -105,15 +105,16 @@ class ArrayProgram {
                std::unique_ptr<Program> program, const std::vector<py::handle>& lasting,
                const py::list& arguments);
   ~ArrayProgram();
-  // signature: of the calls that it serves. gradients: tuples (leaf, Tensor or None, number in `kept` or -1)
-  // that say what each leaf's grad is after a run. changed: the Tensors that a run changes in place; their
-  // changes are counted, since the tape compares the counts. renew: a function of Python that makes a Tensor
-  // of the same shape and strides in new memory. reached: Tensors that guards hold, and that must not be
-  // arguments as well.
+  // signature: of the calls that it serves.
+  // gradients: tuples (leaf, Tensor or None, number in `kept` or -1): what each leaf's grad is after a run.
+  // changed: the Tensors that a run changes in place. Their changes are counted, as the tape compares counts.
+  // renew: a function of Python that makes a Tensor of the same shape and strides in new memory.
+  // reached: Tensors that guards hold, and that must not be arguments as well.
   void set_call(const Signature& signature, const py::list& gradients, const py::list& changed,
                 const py::object& renew, const py::list& reached);
   void set_guards(const py::list& guards);
-  // found: tuples (leaf, region of the recording) of the gradients that become MovableGradients.
+  // found: tuples (leaf, region of the recording) of the gradients that become MovableGradients. Called at
+  // most once, before the first run.
   void let_move(const py::list& found);
   // Copies the values of the leaves' present grads into the program's own Tensors, which become the grads.
   void adopt_gradients();
@@ -182,7 +183,7 @@ class ArrayProgram {
   py::object run_on(const std::vector<py::object>& arrays);
   // Points the program at its arguments, and at new outputs, which are appended to `memory`.
   void prepare(const std::vector<py::object>& arrays, std::vector<py::object>& memory);
-  bool run();
+  bool run();  // false if a check of values failed
   void forget_times();
 
   // --- results and gradients (array_program_gradients.cpp)

@@ -24,7 +24,7 @@ char* address_of_gradient(const py::object& leaf) {
 
 // Counts the references to the tensor, its array and its cell. Those that are not the caller's: to the
 // tensor, this object's and the leaf's `grad`; to the array, the tensor's and perhaps the cell's; to the
-// cell, the tensor's. A Held may have one of its own (guards.h).
+// cell, the tensor's. A Held may have one of its own (kHeldReferences).
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
   const TensorSlots& slots = tensor_slots();

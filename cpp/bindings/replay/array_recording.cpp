@@ -29,6 +29,7 @@ PyObject* handler_of(PyArrayObject* a) { return reinterpret_cast<PyArrayObject_f
 
 }  // namespace
 
+// Called for each argument of a kernel that is an array (binder/array_args.h), while t_recording is not null.
 void note_array(py::handle array) try {
   if (array) static_cast<ArrayRecording*>(t_recording)->note(array);
 } catch (const std::bad_alloc&) {

@@ -177,7 +177,8 @@ BatchRun::BatchRun(const py::tuple& calls, const py::object& batches, Between* b
 py::object BatchRun::run() {
   if (calls_.empty() || count_ < 1 || !find_all()) return py::none();
   make_results();
-  PyThreadState* state = PyEval_SaveThread();  // this object holds the arrays, and a run uses no Python
+  // This object holds the arrays, and a run uses Python in a HostCall only, which takes the GIL.
+  PyThreadState* state = PyEval_SaveThread();
   run_all();
   PyEval_RestoreThread(state);
   {
@@ -193,8 +194,8 @@ py::object BatchRun::run() {
 }
 
 // Finds the program of each call, and limits count_ to the batches before the next check of one of them is
-// due. The last call is looked at first: the guards of the others expect that its gradients have been
-// removed.
+// due. The last call is looked at first, as long as the leaves have the gradients of the batch before, which
+// it may need; find() then gives them the gradients that the other programs expect.
 bool BatchRun::find_all() {
   if (!std::all_of(calls_.rbegin(), calls_.rend(), [&](Call& call) { return find(call); })) return false;
   for (const Call& call : calls_) {
@@ -214,6 +215,7 @@ bool BatchRun::find(Call& call) const {
     call.program = &program;
     call.number = py::int_(i);
     if (!may_repeat(program, is_last)) continue;
+    // What an earlier run of it has left, such as no gradient, is what its guards expect in each batch.
     if (!is_last) program.set_gradients();
     if (program.holds() && find_sources(call) && program.begin_runs(call.gradients)) return true;
   }
@@ -221,7 +223,9 @@ bool BatchRun::find(Call& call) const {
 }
 
 // True if the program may run for one batch after another: a run leaves nothing that Python must handle
-// before the next one, as a result that is also a gradient.
+// before the next one. Only the last program may return something, or add to a gradient of an earlier step. A
+// result must not be a gradient, and must have room for the axis of batches. The run must not set another
+// gradient of a leaf whose movable gradient it reads: the next batch would have to find that.
 bool BatchRun::may_repeat(const ArrayProgram& program, bool last) const {
   if (program.checks_left == 0) return false;
   if (!last) return program.settings_.results.empty() && program.movable_.empty();

@@ -40,7 +40,7 @@ bool same_object(PyObject* a, PyObject* b) {
   const bool number = is_number_type(descr->type_num);
   Py_DECREF(descr);
   if (!number) return equal(a, b);
-  char x[64] = {}, y[64] = {};
+  char x[64] = {}, y[64] = {};  // no number type has more than 32 bytes
   PyArray_ScalarAsCtype(a, x);
   PyArray_ScalarAsCtype(b, y);
   return std::memcmp(x, y, sizeof x) == 0;
@@ -90,8 +90,8 @@ bool same_pairs(PyObject* pairs, const F& look) {
     const Held value = look(PyTuple_GET_ITEM(pairs, i));
     PyObject* expected = PyTuple_GET_ITEM(pairs, i + 1);
     const bool is_absent = !value;
-    const bool holds = expected == Py_NotImplemented ? is_absent : same_value(value.ptr(), expected);
-    if (!holds) return false;
+    const bool is_same = expected == Py_NotImplemented ? is_absent : same_value(value.ptr(), expected);
+    if (!is_same) return false;
   }
   return true;
 }
@@ -336,6 +336,7 @@ void Guards::set(const py::list& list) {
 int Guards::first_changed(size_t begin, size_t end) {
   for (size_t i = begin; i < end; ++i) {
     Guard& g = guards_[i];
+    // the first test of names_hold(), without the calls
     if (g.kind == GuardKind::names && g.number != 0 && version_of(g.owner.ptr()) == g.number) continue;
     if (!g.holds()) return g.place;
   }

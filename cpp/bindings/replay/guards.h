@@ -15,7 +15,8 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// The kinds of guards, and what each requires. Python gets their numbers by _guard_kind(name).
+// The kinds of guards, and what each requires. Python gets their numbers by _guard_kind(name). Kinds that do
+// not mention `key` do not use it.
 //
 //   items: owner, a dict, has these values at the keys in expected: (key, value ...);
 //     NotImplemented: there is no such key
@@ -24,12 +25,13 @@ namespace py = pybind11;
 //   cell: the content of a cell of a closure is expected
 //   list: owner, a list, has the items of expected, a tuple
 //   dict: owner, a dict, has the keys and values of expected, (key, value, key, value ...), in this order
-//   type: the class of owner is expected
+//   type: the class of owner is expected; unless key is None, owner.__dict__ is the dict key itself
 //   names: owner, a class, has these values under the names in expected: (name, value ...);
-//     NotImplemented: the class has no such name
+//     NotImplemented: the class has no such name. key: its __mro__, which is compared too, or None
 //   function: code, defaults and keyword defaults of owner are those of expected, a tuple
-//   gradient: the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers to
-//     its array; 0: there is none; -1: it may move (`has_gradient`)
+//   gradient: the gradient of owner, a Tensor, begins at the address `expected`; 0: there is none; -1: it may
+//     be anywhere (has_gradient()). Unless key is None, the step adds to it in place, so nothing else may
+//     refer to its array
 //   call: owner() gives expected
 #define RANVIER_GUARD_KINDS(X) \
   X(items) X(slot) X(attribute) X(cell) X(list) X(dict) X(type) X(names) X(function) X(gradient) X(call)
@@ -41,10 +43,12 @@ enum class GuardKind : int64_t { RANVIER_GUARD_KINDS(RANVIER_X) };
 struct Guard {
   GuardKind kind;
   py::object owner, key, expected;
-  // What `number` is depends on the kind. slot: the offset of the slot. names: the version of the class when
-  // they last held. gradient: the address that is expected, 0 for no gradient, -1 for any that is like the
-  // leaf (has_gradient()). attribute: 1 for `enabled` and 2 for `inference` of the gradient mode
-  // (tensors/grad_mode.h), which are read without Python; 0 for others.
+  // What `number` is depends on the kind:
+  //   slot: the offset of the slot
+  //   names: the version of the class when they last held; 0: none
+  //   gradient: the address that is expected, 0 for no gradient, -1 for any that has_gradient()
+  //   attribute: 1 for `enabled` and 2 for `inference` of the gradient mode (tensors/grad_mode.h), which are
+  //     read without Python; 0 for others
   int64_t number = 0;
   int place = 0;  // its index in the list of Guards::set()
 

@@ -24,7 +24,7 @@ namespace ranvier::bind {
 namespace {
 
 constexpr Py_ssize_t kMostItems = 256;  // the most items of a container; each call looks at all of them
-constexpr int kDeepest = 500;           // the deepest nesting of containers
+constexpr int kDeepest = 500;           // the deepest nesting of containers, at which add() calls itself
 constexpr size_t kMostParts = 1 << 16;  // the most parts of a signature
 
 PyTypeObject* g_memmap;  // numpy.memmap

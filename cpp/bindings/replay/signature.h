@@ -47,7 +47,8 @@ class Signature {
   struct Part {
     enum Kind {
       argument,  // a new argument begins; what: 1 if the name of a keyword follows, else 0
-      array,     // what: NumPy's type number of its elements
+      array,     // what: NumPy's type number of its elements. Its extents follow, then, for a dtype that is
+                 // no number, its text as a value
       extent,    // of the array before; what: for each dimension its size, then its stride
       again,     // an array that came before; what: its index in `arrays`
       items,     // a tuple, named tuple, list or dict; what: how many items follow

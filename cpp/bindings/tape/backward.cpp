@@ -83,9 +83,11 @@ struct Entry {
 // captures_ and rules_, which the caller holds.
 class Backward {
  public:
-  // steps: the Python functions for rare cases, in the order of _STEPS (tape/backpropagation.py). retain:
-  // nodes keep what forward saved. by_steps: steps[1] runs every node. rules: the rules by the classes of
-  // nodes (tape/higher_order.py) if gradients are Tensors (create_graph=True), else None.
+  // steps: the Python functions for rare cases, in the order of _STEPS (tape/backpropagation.py).
+  // retain: nodes keep what forward saved.
+  // by_steps: steps[1] runs every node.
+  // rules: the rules by the classes of nodes (tape/higher_order.py) if gradients are Tensors
+  //   (create_graph=True), else None.
   Backward(PyObject* steps, bool retain, bool by_steps, PyObject* rules)
       : retain_(retain), by_steps_(by_steps), on_tensors_(rules != Py_None), rules_(rules) {
     py::object* const all[] = {&add_, &gradients_, &hooks_, &accumulate_, &hooked_leaf_};
@@ -93,9 +95,11 @@ class Backward {
       *all[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(steps, i));
   }
 
-  // roots: a list of (node, gradient). captured: a dict with nodes as keys, to be filled with their gradients
-  // in place of the leaves' grads. only: the nodes that get a grad. Both may be None; with one of them the
-  // backward is restricted: nodes that do not lead to these are not run.
+  // roots: a list of (node, gradient).
+  // captured: a dict with nodes as keys, to be filled with their gradients in place of the leaves' grads.
+  // only: the nodes that get a grad.
+  // captured and only may be None; with one of them the backward is restricted: nodes that do not lead to
+  // these are not run.
   void run(PyObject* roots, PyObject* captured, PyObject* only) {
     captures_ = captured;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(roots); ++i) {

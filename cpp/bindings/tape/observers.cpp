@@ -12,16 +12,18 @@ namespace ranvier::bind {
 namespace {
 
 PyObject *g_thread, *g_everywhere, *g_follows;  // names of attributes
-PyObject *g_apply, *g_read;  // Python's functions: see observed_apply(); called before `grad` is read
+PyObject* g_apply;                              // a function of Python: see observed_apply()
+PyObject* g_read;  // another, which is called with the Tensor before `grad` is read
 
 // Adds `change` (1 or -1) to the count that the observer belongs to. Observer.__enter__ and __exit__ are in C
-// because Ctrl-C cannot interrupt a C function: the list and the counts always change together.
+// because Ctrl-C cannot interrupt a C function: the list and the counts always change together. Both
+// attributes belong to the class, so __exit__ lowers the count that __enter__ has raised.
 void count_observer(PyObject* observer, int change) {
   if (!is_true(observer, g_follows)) return;
   if (is_true(observer, g_everywhere)) {
-    static_cast<void>(g_observers += change);
+    g_observers += change;
   } else {
-    static_cast<void>(t_observers += change);
+    t_observers += change;
   }
 }
 
@@ -33,10 +35,12 @@ py::object enter(PyObject* self, PyObject* const*, Py_ssize_t) {
   return py::reinterpret_borrow<py::object>(self);
 }
 
+// Does nothing if the observer is not in the list: Recording.__enter__ calls __exit__ also after an error in
+// enter().
 py::object leave(PyObject* self, PyObject* const*, Py_ssize_t) {
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(g_observer_list); ++i) {
     if (PyList_GET_ITEM(g_observer_list, i) != self) continue;
-    if (PyList_SetSlice(g_observer_list, i, i + 1, nullptr)) throw py::error_already_set();
+    if (PyList_SetSlice(g_observer_list, i, i + 1, /*itemlist=*/nullptr)) throw py::error_already_set();
     count_observer(self, -1);
     break;
   }
@@ -56,6 +60,7 @@ py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
   if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
   if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));
   const Held found = slot_of(a[0], tensor_slots().grad);
+  // The slot of an object whose __init__ has not run is empty: Python raises its AttributeError.
   return found ? py::reinterpret_borrow<py::object>(found) : checked(PyObject_GetAttrString(a[0], "_grad"));
 }
 PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),

@@ -25,11 +25,12 @@ py::object places_of(PyObject* x, PyObject* key);
 // without that dimension.
 py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count);
 
-// The names of the attributes that say which view a Function gives. target: a shape (Reshape, Expand); dims:
-// the order of dimensions (Permute); key: an index (Getitem); place: (offset, dim1, dim2) of Diagonal, (dim,
-// size, step) of Unfold.
+// The names of the attributes that say which view a Function gives.
 struct Settings {
-  PyObject *target, *dims, *key, *place;
+  PyObject* target;  // a shape (Reshape, Expand)
+  PyObject* dims;    // the order of dimensions (Permute)
+  PyObject* key;     // an index (Getitem)
+  PyObject* place;   // (offset, dim1, dim2) of Diagonal, (dim, size, step) of Unfold
 };
 const Settings& settings();
 

@@ -141,7 +141,7 @@ size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, in
   Carver carver(nullptr);
   const BlockMemory<T> none(parts, 0, carver);
   size_t most = 0;
-  for (int64_t part : {int64_t{0}, parts.groups - 1})
+  for (int64_t part : {int64_t{0}, parts.groups - 1})  // the last group may have fewer heads
     for (int64_t block = parts.blocks - 1; block >= 0; --block) {
       if (!call.settings.is_causal && block < parts.blocks - 2) break;  // earlier blocks have the same shapes
       most = std::max(most, Block<T>(call, parts, none, part, block).scratch_bytes(threads));

@@ -29,10 +29,11 @@ bool is_joined(const TensorView<T>& x) {
 template <class T>
 class PixelRows {
  public:
-  // It copies if channels are not contiguous, or for one of these reasons. whole_vectors: if this is not a
-  // multiple of a vector; the micro-kernel reads whole vectors of groups of this many channels, also past the
-  // last one. spread: if pixels share one set of L1 (many pixels are read again and again). joined: if
-  // is_joined() is false.
+  // It copies if channels are not contiguous, or for one of these reasons:
+  //   whole_vectors: channels of which whole vectors are read, also past the last one: if this is not a
+  //     multiple of a vector. 0: none is read past the last.
+  //   spread: many pixels are read again and again: if they share one set of L1.
+  //   joined: all pixels are read as one run: if is_joined() is false.
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,
             bool joined = false);
   void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one
@@ -53,10 +54,12 @@ class PixelRows {
 template <class T>
 struct Panels {
   Panels(int64_t groups, int64_t per_group, int width = 0, bool may_be_wide = false);
-  int64_t groups, per_group;  // groups of output channels; channels of a group
-  int64_t in_group;           // panels of one group
-  int width, rest_width;      // the width of the first panels, as which all are stored; of the others
-  int64_t wide;               // how many panels of a group are first ones
+  int64_t groups;     // groups of output channels
+  int64_t per_group;  // output channels of a group
+  int64_t in_group;   // panels of a group
+  int64_t wide;       // the first panels of a group, which have `width` columns; the others have rest_width
+  int width;          // the columns of a wide panel. The memory of each panel has this width.
+  int rest_width;
 
   int64_t count() const { return groups * in_group; }
   int64_t group(int64_t panel) const { return panel / in_group; }

@@ -38,7 +38,8 @@ class PooledBlocks {
   PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry, int64_t width = 0);
   int64_t count() const { return count_; }
   PooledBlock operator[](int64_t i) const;
-  // The elements of a pixel and of a filter in all blocks, and in the blocks before block i.
+  // The elements of a pixel, and of a filter, in all blocks and in those before block i. All blocks but the
+  // last have the size of the first.
   int64_t pixel() const { return before(count_ - 1) + (*this)[count_ - 1].width; }
   int64_t filter() const { return before_filter(count_ - 1) + (*this)[count_ - 1].filter; }
   int64_t before(int64_t i) const { return i * width_; }
@@ -50,8 +51,8 @@ class PooledBlocks {
     const int64_t row_step = geometry_.dilation[0] * image_row;
     const int64_t filter_row = block.filter / taps_[0];
     const int64_t per_row = segments();
-    const int64_t tall = rows_of(std::min<int64_t>(block.vectors, kPooledVectors));
-    for (int64_t r = 0; r < taps_[0]; r += tall)
+    const int64_t most_rows = rows_of(std::min<int64_t>(block.vectors, kPooledVectors));
+    for (int64_t r = 0; r < taps_[0]; r += most_rows)
       for (int64_t s = 0; s < per_row; ++s)
         for (int64_t v = 0; v < block.vectors; v += kPooledVectors) {
           const int64_t vectors = std::min<int64_t>(block.vectors - v, kPooledVectors);
@@ -60,7 +61,7 @@ class PooledBlocks {
           PooledPart part;
           part.in_image = r * row_step + s * geometry_.dilation[1] * block.width + v * lanes_;
           part.in_filter = r * filter_row + (s * block.vectors + v) * lanes_;
-          part.rows = static_cast<int>(std::min(tall, taps_[0] - r));
+          part.rows = static_cast<int>(std::min(most_rows, taps_[0] - r));
           part.vectors = static_cast<int>(vectors);
           part.last = static_cast<int>(in_last);
           f(part);
@@ -74,17 +75,20 @@ class PooledBlocks {
 
  private:
   int64_t segments() const { return geometry_.dilation[1] == 1 ? 1 : taps_[1]; }
-  int64_t rows_of(int64_t vectors) const;
+  int64_t rows_of(int64_t vectors) const;  // the rows of taps of a part with this many vectors
 
   Conv2dGeometry geometry_;
   int64_t channels_, taps_[2], lanes_;
-  int64_t width_, count_;
+  int64_t width_;  // elements of a pixel in each block but the last
+  int64_t count_;
 };
 
-// Memory of the same size for each thread; take(carver) takes the memory of one thread.
+// Memory of the same size for each thread. take(carver) takes the arrays of one thread: the constructor calls
+// it without memory, for the size, and a thread calls it with of(its index) for its own arrays. The gradients
+// of weights and input and their lookup (weight.cpp, input.cpp, lookup.cpp) have one each.
 class TeamScratch {
  public:
-  TeamScratch() = default;
+  TeamScratch() = default;  // until the size is known
   template <class Take>
   TeamScratch(const Take& take, Carver& carver, int threads) {
     Carver one(nullptr);
@@ -95,8 +99,8 @@ class TeamScratch {
   Carver of(int thread) const { return Carver(first_ + thread * bytes_); }
 
  private:
-  int64_t bytes_;
-  char* first_;
+  int64_t bytes_ = 0;  // of one thread
+  char* first_ = nullptr;
 };
 
 // A region: some rows and columns of pooled pixels of some images.

@@ -27,10 +27,14 @@ struct Cursor {
   const T* fetch[2];  // the next line, and the one after it
 };
 
-// What a tile does besides its sums. pack: it packs b for the tiles that follow. fetch: it prefetches rows of
-// another panel of b, two cache lines each. fetch_a: it prefetches rows of a, one line in each step of k.
-// fetch_packed: it prefetches a packed a.
-enum class Meanwhile { nothing, pack, fetch, fetch_a, fetch_packed };
+// What a tile does besides its sums.
+enum class Meanwhile {
+  nothing,
+  pack,         // it packs b for the tiles that follow
+  fetch,        // it prefetches rows of another panel of b, two cache lines each
+  fetch_a,      // it prefetches rows of a, one line in each step of k
+  fetch_packed  // it prefetches a packed a
+};
 
 // Reads the elements of one column of a for kRows rows. To need few registers, it keeps a pointer for every
 // fifth row and adds 0 to 4 times the stride: addresses that the processor computes in a load.

@@ -74,7 +74,7 @@ static void on_elements(const OptimizerRule<T>& rule, const OptimizerRun<T>& r, 
 // OptimizerRule::make: stores the function that the rule returns, with the numbers that it has captured.
 template <class Rule>
 static void make(void* made, const double* settings, const OptimizerPast& past) {
-  const auto update = Rule::of(*reinterpret_cast<const Rule*>(settings), past);
+  const auto update = Rule::of(settings_of<Rule>(settings), past);
   static_assert(sizeof(update) <= kMadeBytes);
   __builtin_memcpy(made, &update, sizeof update);
 }

@@ -4,11 +4,19 @@
 #include <math.h>
 
 #include <limits>
+#include <type_traits>
 
 #include "kernels/optimizer/kernels.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
+
+// The settings of a rule as its class, whose members are all doubles.
+template <class Rule>
+static const Rule& settings_of(const double* settings) {
+  static_assert(std::is_standard_layout_v<Rule> && sizeof(Rule) % sizeof(double) == 0);
+  return *reinterpret_cast<const Rule*>(settings);
+}
 
 // The gradient that the rules follow, with the sign changed for maximize, plus the term of weight decay.
 template <class T>

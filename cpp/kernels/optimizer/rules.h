@@ -1,16 +1,17 @@
 // The update rules of the optimizers, for one ISA level: their list, and a class for each.
 //
 // The members of a class are the settings of the rule: the arguments of the Python class's constructor in
-// their order, a flag as 1 or 0. of(s, past) returns the update of one step, a function of a run and an index
-// i. It first computes all numbers that depend on settings alone, in double, and then rounds them to T: 1 -
-// 0.999 in float is wrong in its fourth digit. The update handles the vector of elements that begins at i;
-// optimizer.isa.cpp applies it to whole arrays. r.states[k] is the k-th of the arrays that the Python class
-// names in _states and then in _optional; it is null if it is not in use.
+// their order, a flag as 1 or 0. All are doubles, as which Python passes them (settings_of()). of(s, past)
+// returns the update of one step, a function of a run and an index i. It first computes all numbers that
+// depend on settings alone, in double, and then rounds them to T: 1 - 0.999 in float is wrong in its fourth
+// digit. The update handles the vector of elements that begins at i; optimizer.isa.cpp applies it to whole
+// arrays. r.states[k] is the k-th of the arrays that the Python class names in _states and then in _optional;
+// it is null if it is not in use.
 #pragma once
 #include "kernels/optimizer/rule_parts.h"
 
 // X(name, class, how many states it always has, how many states settings may add, NextNumber (kernels.h) or
-// nullptr). optimizer.h makes the enum of rules of it, optimizer.isa.cpp the table of kernels.
+// nullptr). optimizer.isa.cpp makes the table of rules of it.
 #define RANVIER_FOR_EACH_OPTIMIZER(X)   \
   X(sgd, Sgd, 0, 1, nullptr)            \
   X(rmsprop, Rmsprop, 1, 2, nullptr)    \
@@ -166,7 +167,7 @@ struct Asgd {
   double lr, lambd, alpha, t0, weight_decay, maximize;
 
   static double next(const double* settings, double steps, double) {
-    const auto& s = *reinterpret_cast<const Asgd*>(settings);
+    const Asgd& s = settings_of<Asgd>(settings);
     return s.lr / ::pow(1 + s.lambd * s.lr * steps, s.alpha);
   }
   static auto of(const Asgd& s, const OptimizerPast& past) {
@@ -183,7 +184,7 @@ struct Asgd {
       const vec<T> p = fma(broadcast(-eta), g, broadcast(shrink) * old);
       const vec<T> mean = load(r.states[0] + i);
       const vec<T> moved = fma(broadcast(mu), p - mean, mean);
-      const vec<T> next = mu == 1 ? p : moved;
+      const vec<T> next = mu == 1 ? p : moved;  // p itself, without the rounding of p - mean
       store(r.states[0] + i, next);
       store(r.p + i, p);
     };
@@ -245,7 +246,7 @@ struct Nadam {
     return s.beta1 * (1 - 0.5 * ::pow(0.96, t * s.momentum_decay));
   }
   static double next(const double* settings, double steps, double product) {
-    return product * momentum(*reinterpret_cast<const Nadam*>(settings), steps);
+    return product * momentum(settings_of<Nadam>(settings), steps);
   }
   static auto of(const Nadam& s, const OptimizerPast& past) {
     const Moments<T> moments(s, s.decoupled_weight_decay);

@@ -24,14 +24,13 @@ namespace ranvier {
 // axis.h, and counts), or two rows of the image with padding (row_buffer.h). item: bytes of an element.
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item);
 
-// True if images of this shape do not fit into the caches. shape: (n, c, h, w); column: the stride of columns
-// in elements; size: bytes of an element.
-//
-// Then the loops over windows of channels-last images prefetch. The hardware does not, since a window reads
-// short runs of contiguous elements in several rows. While a loop is at x in one row of windows,
-// pool_fetch_below() prefetches to L2 what the next row of windows will read as the first: n elements of each
-// row of the image that is new to it, below x. row: the stride of rows in elements.
+// True if images of this shape (n, c, h, w) do not fit into the caches. Then the loops over windows of
+// channels-last images prefetch. The hardware does not, since a window reads short runs of contiguous
+// elements in several rows. column: the stride of columns in elements. size: bytes of an element.
 bool pool_is_far(const int64_t* shape, int64_t column, int64_t size);
+// While a loop is at x in one row of windows, prefetches to L2 what the next row of windows will read as the
+// first: n elements of each row of the image that is new to it, below x. row: the stride of rows in elements.
+// size: bytes of an element.
 void pool_fetch_below(const PoolAxis& rows, const void* x, int64_t row, int64_t n, int64_t size);
 
 template <class T, class Offset>

@@ -38,9 +38,9 @@ enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, d
 constexpr int64_t kReduceChunk = 4096;
 constexpr int64_t kReduceBlock = 1 << 14;  // the most elements of one call of a loop along memory
 constexpr int64_t kReduceRows = 32;        // rows of a block in which columns are reduced
+constexpr int64_t kReducePanel = 512;      // columns of such a block
+constexpr int64_t kReduceFew = 1 << 13;    // elements of a block of all rows, if they are at most kReduceRows
 constexpr int64_t kReduceNarrow = 64;    // up to so many columns, dense rows are summed as one run of memory
-constexpr int64_t kReducePanel = 512;    // columns of such a block
-constexpr int64_t kReduceFew = 1 << 13;  // elements of a block with few rows, which has more columns
 constexpr int64_t kReduceSegments = 16;  // the most segments of a long reduction
 // Lines of up to so many elements are transposed, and reduced as the columns of a tile. Longer lines are
 // faster one by one.

@@ -260,7 +260,7 @@ template <class T>
 static bool can_stream(const TensorView<T>& y) {
   int64_t bytes = sizeof(T);
   for (int d = 0; d < 4; ++d) bytes *= y.shape[d];
-  constexpr int64_t kLarge = 16 << 20;
+  constexpr int64_t kLarge = 16 << 20;  // bytes; the limit where half of L3 is more
   const int64_t half_of_l3 = caches.l3 / 2;
   const int64_t least = half_of_l3 < kLarge ? half_of_l3 : kLarge;
   const uint64_t pixel = static_cast<uint64_t>(y.shape[1]) * sizeof(T);

@@ -6,7 +6,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int kFew = 8;
+constexpr int kFew = 8;  // values that are searched for together
 
 // The places of kFew values, none of which is NaN. A step has no branch, since its prediction would be wrong
 // half of the time. All values take the same number of steps, which the CPU overlaps. At each step the place

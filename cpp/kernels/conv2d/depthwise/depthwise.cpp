@@ -176,7 +176,8 @@ void Depthwise<T>::pack_block(int64_t block) const {
   }
 }
 
-// True if y is stored past the caches: it is large, and made of whole cache lines.
+// True if y is stored past the caches: it is large (kLarge bytes where half of L3 is more), and made of whole
+// cache lines.
 template <class T>
 bool Depthwise<T>::streams() const {
   constexpr int64_t line = 64 / sizeof(T), kLarge = 16 << 20;

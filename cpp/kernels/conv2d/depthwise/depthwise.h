@@ -148,7 +148,7 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
 // takes. times: a factor of the least size.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y, int64_t times = 1) {
-  constexpr int64_t kFar = 16 << 20;
+  constexpr int64_t kFar = 16 << 20;  // bytes; the limit where half of L3 is more
   const int64_t bytes = (numel(x) + 2 * numel(y)) * static_cast<int64_t>(sizeof *x.data);  // y is read first
   return bytes > times * std::min(caches.l3 / 2, kFar);
 }

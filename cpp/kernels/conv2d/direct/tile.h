@@ -105,12 +105,12 @@ struct ConvKernels {
     if (columns > 2 * lanes) return wide_rows;
     return columns > lanes ? mr : narrow_rows;
   }
-  void (*tile)(ConvTile<T>&);  // may lengthen the lists a and c
+  void (*tile)(ConvTile<T>&);  // may fill a and c beyond `rows`, up to the next number that has code
   void (*stream_end)();        // to be called after tiles that stream
   int dot_rows[kMaxDots + 1];  // the most rows of a tile for dots(), by step_b
   void (*dots)(const ConvTile<T>&);
   int grouped_rows;               // the most rows of a tile for grouped()
-  void (*grouped)(ConvTile<T>&);  // null if the level has no instruction for it
+  void (*grouped)(ConvTile<T>&);  // null if the level cannot permute lanes by `pick`
   // A tile of one vector and kSharedRows pixels. Pixel i is at a[0] + i * row_step, and taps are as far apart
   // (step_a = row_step), so an input serves all kSharedTaps of a segment that meet it. Null at levels with
   // few registers.
