@@ -82,8 +82,9 @@ def end_job_on_failure(comm: Any, finalize: Callable[[], None] | None) -> None:
     """Install hooks of the interpreter: an uncaught exception ends all ranks, and a rank that ends waits for
     all.
 
-    comm: mpi4py's communicator of all ranks. finalize: ends MPI when all ranks have come to their end; None
-    if the program has loaded mpi4py, which then ends MPI itself.
+    comm: mpi4py's communicator of all ranks.
+    finalize: ends MPI when all ranks have come to their end; None if the program has loaded mpi4py, which
+        then ends MPI itself.
     """
     rank = os.getpid()
 

@@ -120,8 +120,8 @@ _TEXT = 128  # the most bytes of a description
 class Work:
     """A call that may be in progress. A collective call with `async_op=True` is complete already.
 
-    test: returns whether `wait` would return at once. finish: completes the call; `recv` returns the sender's
-    rank.
+    test: returns whether `wait` would return at once.
+    finish: completes the call; `recv` returns the sender's rank.
     """
 
     def __init__(

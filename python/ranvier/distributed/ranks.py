@@ -29,15 +29,17 @@ LEFT = 2  # the tag of the message by which a rank tells the others that its pro
 class World:
     """All ranks of the job, or a group of them, as one of these ranks sees them.
 
-    rank: the number of this process in the group. size: the number of ranks of the group.
+    rank: the number of this process in the group.
+    size: the number of ranks of the group.
     connection: a communicator of mpi4py, or None in a job of one process.
-    timeout: the seconds that a call waits for other ranks. pid: the process number of this rank.
+    timeout: the seconds that a call waits for other ranks.
+    pid: the process number of this rank.
     ranks: the ranks of the group, as numbers of the job.
     host: the ranks of this group on this host, if they can add in shared memory as a subtree of the sum over
-    all ranks (`neighbours`); () otherwise.
+        all ranks (`neighbours`); () otherwise.
     sent: requests of messages on their way. They keep the arrays, also if the program has dropped its `Work`.
     unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
-    the requests keep.
+        the requests keep.
     """
 
     rank: int = 0
@@ -168,7 +170,8 @@ def complete(
 ) -> None:
     """Wait until all requests are complete, or until `test()` is true if it is given.
 
-    call: names the call in errors. other: the rank that is waited for, None for all or any.
+    call: names the call in errors.
+    other: the rank that is waited for, None for all or any.
 
     Raises:
         TimeoutError: after `world.timeout` seconds.
@@ -221,6 +224,7 @@ def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
     if here.size == 1:
         return True
     refuse(f"{call} exchanges data with other processes", "call it outside the step")
+    # A record holds two texts, two ends of lines and a mark, which has 16 characters; the rest is zeros.
     records = np.zeros((here.size, 2 * _TEXT + 32), np.uint8)
     line = f"{f'{call} {about}'.strip()[:_TEXT]}\n{mark}\n{place()[-_TEXT:]}"
     ours = as_bytes(line, records.shape[1])

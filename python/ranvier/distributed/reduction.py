@@ -257,9 +257,10 @@ class Reduce:
     def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
         """Computes this rank's parts one by one; returns their outputs if a metric needs them.
 
-        total: the weight of the batch, by which losses are divided. key: the key of the batch's random
-        numbers; each part has a key of its own. If the model has SyncBatchNorm, the parts run interleaved
-        (`sync_norm.Parts`).
+        total: the weight of the batch, by which losses are divided.
+        key: the key of the batch's random numbers; each part has a key of its own.
+
+        If the model has SyncBatchNorm, the parts run interleaved (`sync_norm.Parts`).
         """
         share = self.source.share
         outputs = []
@@ -319,7 +320,9 @@ class Reduce:
     ) -> Tensor | None:
         """Adds loss and gradients of one part to the sums; returns the output if `measured`. It is compiled.
 
-        share: the factor of loss and gradients. divided: the loss of a part is a sum. where: its `place`.
+        share: the factor of loss and gradients.
+        divided: the loss of a part is a sum.
+        where: its `place`.
         """
         step = self.step
         loss_of = summed(self._trainer.loss) if divided else None

@@ -119,8 +119,8 @@ def dynamic(
 ) -> tuple[Axes, list[str]]:
     """The dynamic axes of each input with their symbols (names), and all symbols.
 
-    names, arrays: the names and the arrays of the inputs. outputs: the names of results, whose entries in
-    dynamic_axes are ignored.
+    names, arrays: the names and the arrays of the inputs.
+    outputs: the names of results, whose entries in dynamic_axes are ignored.
     """
     if dynamic_axes is None:
         dynamic_axes = {}

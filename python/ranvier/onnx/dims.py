@@ -130,9 +130,12 @@ def _missing_factor(total: Dim, others: Dim) -> Any:
 def split_again(dims: Dims, shape: tuple[int, ...]) -> Dims:
     """The dims of a reshape that the library's own code has computed from numbers.
 
-    dims: before it. shape: after it, in the present run. Each group of axes with the same number of elements
-    before and after is divided on its own: (6n, 4) to (6, n, 2, 2) has the groups 6n to (6, n) and 4 to
-    (2, 2). An axis as long as one before it is that axis, and one further axis of a group has what is left.
+    dims: before it.
+    shape: after it, in the present run.
+
+    Each group of axes with the same number of elements before and after is divided on its own: (6n, 4) to
+    (6, n, 2, 2) has the groups 6n to (6, n) and 4 to (2, 2). An axis as long as one before it is that axis,
+    and one further axis of a group has what is left.
     """
     made: list[Dim] = []
     before = 0

@@ -121,8 +121,8 @@ class ParameterPlace(NamedTuple):
 class Plan:
     """A graph, and where its parameters and buffers are in the module.
 
-    paths: value of each parameter and buffer -> the names that lead to it. buffers: the values that are
-    buffers or copies of them.
+    paths: value of each parameter and buffer -> the names that lead to it.
+    buffers: the values that are buffers or copies of them.
     """
 
     def __init__(
@@ -194,7 +194,8 @@ class Plan:
 def run_body(module: Module, body: Body, inputs: Iterable[Value]) -> tuple[Any, ...]:
     """The results of a module's steps, in which the submodules inside it are called.
 
-    module: a Submodule, or the OnnxModule. body: the body of this module.
+    module: a Submodule, or the OnnxModule.
+    body: the body of this module.
     """
     subgraph = body.subgraph
     values: Values = {"": None, **subgraph.constants}
@@ -233,8 +234,10 @@ def run(
 ) -> tuple[Any, ...]:
     """Runs the steps, and returns the values that `outputs` names.
 
-    body: the body of the module. unused: for each step the values that are deleted after it; it may be longer
-    than `steps` (`_graph_results`). values: inputs, parameters and constants, by name; results are added.
+    body: the body of the module.
+    unused: for each step the values that are deleted after it; it may be longer than `steps`
+        (`_graph_results`).
+    values: inputs, parameters and constants, by name; results are added.
     budget: what the run may still cost.
     """
     costs = body.plan.costs

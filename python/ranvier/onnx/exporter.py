@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class _Signature(NamedTuple):
     """The names of the inputs and outputs of a graph, and its dynamic axes.
 
-    axes: the dynamic axes of each input. symbols: their names.
+    axes: the dynamic axes of each input.
+    symbols: their names.
     """
 
     inputs: list[str]
@@ -52,7 +53,8 @@ class _Signature(NamedTuple):
 def _model(onnx: ModuleType, runs: list[Run], signature: _Signature, version: int) -> ModelProto:
     """The ModelProto of a model.
 
-    runs: traced runs with the same calls at different sizes. version: the version of the operator set.
+    runs: traced runs with the same calls at different sizes.
+    version: the version of the operator set.
     """
     weights: dict[str, Array] = {}
     buffers: set[str] = set()
@@ -356,9 +358,11 @@ def _positional(
 class Tolerance(NamedTuple):
     """How far results of the file may be from those of the model.
 
-    norm: the norm of the difference, relative to the norm of the result. largest: the difference of an
-    element, relative to the largest element. Both are 0 where neither integers nor half floats are computed
-    with; the limits of float32 in `_is_equal` hold in any case.
+    norm: the norm of the difference, relative to the norm of the result.
+    largest: the difference of an element, relative to the largest element.
+
+    Both are 0 where neither integers nor half floats are computed with; the limits of float32 in `_is_equal`
+    hold in any case.
     """
 
     norm: float

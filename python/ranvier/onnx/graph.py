@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 class Node(NamedTuple):
     """A call of an operator.
 
-    version: the version of the operator set. inputs, outputs: names of values; an input "" is left out.
-    attributes: numbers, strings, lists, arrays and Graphs by name. captured: the last so many inputs are no
-    operands: they are values that the graphs in the attributes use.
+    version: the version of the operator set.
+    inputs, outputs: names of values; an input "" is left out.
+    attributes: numbers, strings, lists, arrays and Graphs by name.
+    captured: the last so many inputs are no operands: they are values that the graphs in the attributes use.
     """
 
     op: str
@@ -54,7 +55,8 @@ class Input(NamedTuple):
 class Graph(NamedTuple):
     """A model's graph, or one in an attribute: a branch, or the body of a loop.
 
-    inputs: those that are no initializers. initializers: the arrays that the file stores, by name.
+    inputs: those that are no initializers.
+    initializers: the arrays that the file stores, by name.
     """
 
     inputs: list[Input]
@@ -99,9 +101,12 @@ def read_graph(onnx: ModuleType, model: ModelProto, versions: Mapping[str, int])
 class _GraphReader(NamedTuple):
     """Reads a model's graph and the graphs in attributes of its nodes.
 
-    version: the version of the operator set. producer: the name of the program that wrote the file. Two dicts
-    are filled:
-    initializers: the arrays of all graphs. lacking: attributes that are not supported -> a node that has one.
+    version: the version of the operator set.
+    producer: the name of the program that wrote the file.
+
+    Two dicts are filled:
+    initializers: the arrays of all graphs.
+    lacking: attributes that are not supported -> a node that has one.
     """
 
     onnx: ModuleType

@@ -33,7 +33,8 @@ class Output(NamedTuple):
 class Run(NamedTuple):
     """One run of the model.
 
-    weights: the parameters and buffers by name. buffers: the names of those that are no parameters.
+    weights: the parameters and buffers by name.
+    buffers: the names of those that are no parameters.
     """
 
     trace: Trace
@@ -120,8 +121,9 @@ def run(
 ) -> Run:
     """One traced run.
 
-    example: the arguments of the model, whose tensors and arrays are replaced by `arrays`. axes: the dynamic
-    axes, whose sizes are symbols in the run. answers: to the first conditions on sizes.
+    example: the arguments of the model, whose tensors and arrays are replaced by `arrays`.
+    axes: the dynamic axes, whose sizes are symbols in the run.
+    answers: to the first conditions on sizes.
     """
     with ExitStack() as block:
         trace = Trace(lambda module: modules.enter(trace, module, block), modules.opset)

@@ -105,8 +105,9 @@ def require_independent_of_first_call(
 ) -> None:
     """Raises ValueError where the results depend on the size of the model's first call.
 
-    before: the state before the first call, with the example, which has been made. is_lazy: True if that call
-    has made parameters. results: the model at other sizes; each returns arrays.
+    before: the state before the first call, with the example, which has been made.
+    is_lazy: True if that call has made parameters.
+    results: the model at other sizes; each returns arrays.
     """
     changes = changed(before)
     if not changes or is_lazy:  # from the state before, a lazy layer would make its parameters again

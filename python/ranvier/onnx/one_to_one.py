@@ -39,7 +39,9 @@ _SELU_SCALE = 1.0507009873554805
 class Row(NamedTuple):
     """An operator of ONNX that is one op of the library.
 
-    name: its name. writes: the class names of the Functions that are written as it. reads: computes it.
+    name: its name.
+    writes: the class names of the Functions that are written as it.
+    reads: computes it.
     """
 
     name: str

@@ -253,7 +253,9 @@ def _least_or_greatest(
 ) -> Any:
     """The result of min or max.
 
-    function: Python's own min or max. of_sizes: the same of sizes. values, settings: its arguments.
+    function: Python's own min or max.
+    of_sizes: the same of sizes.
+    values, settings: its arguments.
     """
     if active() is None:
         return function(*values, **settings)

@@ -69,9 +69,9 @@ class OnnxModule(Module):
     ) -> None:
         """The module of a graph.
 
-        buffers: initializers of floats that are buffers whatever their nodes. limit: the cost that a run may
-        have; None for the usual one. quantized: the integers and scales of quantized matrices, which are
-        buffers, too.
+        buffers: initializers of floats that are buffers whatever their nodes.
+        limit: the cost that a run may have; None for the usual one.
+        quantized: the integers and scales of quantized matrices, which are buffers, too.
         """
         super().__init__()
         if limit is None:

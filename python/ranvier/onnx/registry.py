@@ -25,7 +25,8 @@ RUN_ARGUMENTS = ("training", "outputs", "owned", "compute")
 class Operator(NamedTuple):
     """One operator from one version of the operator set on.
 
-    attributes: the names of those that it takes. run_arguments: which of RUN_ARGUMENTS it takes.
+    attributes: the names of those that it takes.
+    run_arguments: which of RUN_ARGUMENTS it takes.
     """
 
     name: str

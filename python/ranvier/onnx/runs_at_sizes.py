@@ -31,8 +31,8 @@ from ranvier.tape.variations import FAILURES, accepted
 class Runs(NamedTuple):
     """The runs of a model.
 
-    traced: at several sizes; the first two have the sizes of the example. plain: runs to compare with, at
-    sizes near and far.
+    traced: at several sizes; the first two have the sizes of the example.
+    plain: runs to compare with, at sizes near and far.
     """
 
     traced: list[Run]

@@ -62,10 +62,12 @@ class Scope(Protocol):
 class Atom(NamedTuple):
     """A variable of a Size.
 
-    key: its text; equal atoms have equal keys. op: "axis", "floordiv", "min", "max", "floor", "ceil", "round"
-    or "trunc". operands: what it is made from: (name of a value, number of the axis) for "axis", the Real for
-    what rounds one, else ints and Sizes. low, high: the least and the greatest number that it may be. hint:
-    its number in the present run.
+    key: its text; equal atoms have equal keys.
+    op: "axis", "floordiv", "min", "max", "floor", "ceil", "round" or "trunc".
+    operands: what it is made from: (name of a value, number of the axis) for "axis", the Real for what rounds
+        one, else ints and Sizes.
+    low, high: the least and the greatest number that it may be.
+    hint: its number in the present run.
     """
 
     key: str
@@ -84,8 +86,10 @@ _NUMBER_ATTRIBUTES = frozenset(dir(int)) | _NUMPY_FUNCTIONS
 class Size:
     """A whole number that depends on sizes of dynamic axes: the sum of `terms`.
 
-    terms: a coefficient for each product of atoms. atoms: those that occur, by key. scope: the Trace, which
-    refuses what a file cannot say. hint: the number in the present run.
+    terms: a coefficient for each product of atoms.
+    atoms: those that occur, by key.
+    scope: the Trace, which refuses what a file cannot say.
+    hint: the number in the present run.
     """
 
     __slots__ = ("atoms", "hint", "scope", "terms")
@@ -334,8 +338,9 @@ class Size:
 class Real:
     """A number with a fraction that was computed from sizes, in float64, as Python computes it.
 
-    op: one of `_REAL_OPERATIONS`. operands: one or two of int, float, Size and Real. hint: the number in the
-    present run.
+    op: one of `_REAL_OPERATIONS`.
+    operands: one or two of int, float, Size and Real.
+    hint: the number in the present run.
     """
 
     __slots__ = ("hint", "op", "operands", "scope")
@@ -599,7 +604,9 @@ def _bracketed(x: SymbolicNumber) -> str:
 def size_of_axis(scope: Scope, value: str, at: int, low: Bound, hint: int, name: str = "") -> Size:
     """The size of the axis `at` of a value of the graph.
 
-    low: the least size. hint: the size in the present run. name: that of a dynamic axis; "": it has none.
+    low: the least size.
+    hint: the size in the present run.
+    name: that of a dynamic axis; "": it has none.
     """
     key = name or _unnamed(value, at)
     atom = Atom(key, "axis", (value, at), low, math.inf, hint)

@@ -42,8 +42,9 @@ Step: TypeAlias = Node | SubmoduleCall
 class Subgraph(NamedTuple):
     """What a module computes when it is called.
 
-    unused: for each step the values that may be deleted after it. places: each parameter that the steps use,
-    as the name of its value and its path from this module. constants: the arrays that the steps use, by name.
+    unused: for each step the values that may be deleted after it.
+    places: each parameter that the steps use, as the name of its value and its path from this module.
+    constants: the arrays that the steps use, by name.
     """
 
     inputs: tuple[str, ...]

@@ -29,8 +29,11 @@ Array = np.ndarray[Any, Any]
 class GraphBuilder:
     """Collects the nodes of a graph. Values are named by strings; "" is an input that is left out.
 
-    onnx: the package. opset: the version of the operator set. `node` takes inputs and attributes as in the
-    newest version, and writes inputs as attributes where the older version has them so.
+    onnx: the package.
+    opset: the version of the operator set.
+
+    `node` takes inputs and attributes as in the newest version, and writes inputs as attributes where the
+    older version has them so.
     """
 
     def __init__(self, onnx: ModuleType, opset: int) -> None:
@@ -151,8 +154,11 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
 class TracedCall:
     """A call that is written. Its methods raise ValueError where a setting depends on a dynamic size.
 
-    calls: the call in each run. names: name of a value in the traces -> its name in the graph. axes: the
-    names of the dynamic axes. In the methods, `i` is the number of an input of the call.
+    calls: the call in each run.
+    names: name of a value in the traces -> its name in the graph.
+    axes: the names of the dynamic axes.
+
+    In the methods, `i` is the number of an input of the call.
     """
 
     def __init__(

@@ -67,8 +67,9 @@ class Condition(NamedTuple):
 class Trace(Calls):
     """The calls of one run (`tape/calls.py`).
 
-    enter: is called with each module before its call. opset: the version of the operator set; a Function that
-    this version has no operator for is recorded as its formula.
+    enter: is called with each module before its call.
+    opset: the version of the operator set; a Function that this version has no operator for is recorded as
+        its formula.
 
     The library calls `apply`, `call`, `computed` and `read` of each observer (`observe.py`), and `Calls`
     calls `operand`, `result`, `writes` and `add`. The handlers in `symbolic_functions` call `dims`, `made`

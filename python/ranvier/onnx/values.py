@@ -200,8 +200,9 @@ def cast(
 ) -> Tensor:
     """x in another dtype, with a gradient from float to float. Floats are rounded towards 0 for integers.
 
-    saturate: numbers too large for a float8 become its largest number, and so does infinity. old: up to
-    version 23 of the operator set, infinity becomes NaN in the float8 types without a negative zero ("uz").
+    saturate: numbers too large for a float8 become its largest number, and so does infinity.
+    old: up to version 23 of the operator set, infinity becomes NaN in the float8 types without a negative
+        zero ("uz").
     rounded: how numbers become powers of two, for float8_e8m0fnu.
     """
     if isinstance(x, Tensor) and raw(x).dtype.name in _CORE and dtype.name in _CORE:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Cast(NamedTuple):
     """The cast of a leaf, which is used again while the leaf stays as it is.
 
-    leaf: a weak reference to the leaf. version: the leaf's count of changes in place at the time of the cast.
+    leaf: a weak reference to the leaf.
+    version: the leaf's count of changes in place at the time of the cast.
     result: the leaf in the other dtype.
     """
 
@@ -57,8 +58,9 @@ casts = _Casts()
 class Block(NamedTuple):
     """The settings of a block of autocast.
 
-    enabled: whether ops are cast. dtype: the dtype of the list "lower". keeps: whether casts of leaves are
-        kept.
+    enabled: whether ops are cast.
+    dtype: the dtype of the list "lower".
+    keeps: whether casts of leaves are kept.
     depth: the number of blocks around this one.
     """
 

@@ -212,8 +212,8 @@ def _as_array(gradient: Array | Deferred | None) -> Array | None:
 def _add(total: Array | Deferred | None, gradient: Gradient, may_overwrite: bool) -> Array | Deferred:
     """The gradient of a node after a further gradient has arrived, as an array or a Deferred.
 
-    total: the sum of the gradients so far, or None. may_overwrite: whether it is an array that may be
-        overwritten.
+    total: the sum of the gradients so far, or None.
+    may_overwrite: whether it is an array that may be overwritten.
     """
     if isinstance(total, Deferred):
         both = total.plus(gradient)

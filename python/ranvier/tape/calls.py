@@ -41,10 +41,13 @@ FORMULAS: dict[str, Any] = {}
 class Call(NamedTuple):
     """One call of a Function.
 
-    kind: the name of the Function's class. settings: the Function's attributes before the call.
+    kind: the name of the Function's class.
+    settings: the Function's attributes before the call.
     inputs, outputs: the objects that stand for operands and results, from `Calls.operand` and `Calls.result`.
-    where: the line of the model's code. layer: the name of the layer. made_by: the Function's class. name:
-    the public function that the model has called, "" of a layer.
+    where: the line of the model's code.
+    layer: the name of the layer.
+    made_by: the Function's class.
+    name: the public function that the model has called, "" of a layer.
     """
 
     kind: str

@@ -185,7 +185,8 @@ class TakesHalves(Function):
 class Output:
     """One of several outputs of a Function: a node of the tape that passes its gradient to the Function.
 
-    index: which of the outputs it is. hooks: as of Functions.
+    index: which of the outputs it is.
+    hooks: as of Functions.
     """
 
     __slots__ = ("__weakref__", "edges", "function", "hooks", "index")
@@ -219,12 +220,14 @@ def by_kernel(
     that observers follow, that have keywords, or that need a gradient. With ``node`` the core makes calls
     with a gradient, too.
 
-    node: ``node(*settings).apply(*inputs)`` is the call on the tape. inputs: how many of the arguments are
-        inputs; they come first, and the settings after them. make_node: returns `node` at its first use.
+    node: ``node(*settings).apply(*inputs)`` is the call on the tape.
+    inputs: how many of the arguments are inputs; they come first, and the settings after them.
+    make_node: returns `node` at its first use.
     floats: True: a call whose first Tensor has no floats goes to the function; else the kernel decides.
     dtypes: the dtypes of the op; implies `floats`. If autocast lists the op, its calls in a block of autocast
         go to the function.
-    result: the class of the named tuple for several results. takes: how many arguments the kernel gets.
+    result: the class of the named tuple for several results.
+    takes: how many arguments the kernel gets.
     name: the op's name, which errors of the function get.
 
     >>> import ranvier as rv

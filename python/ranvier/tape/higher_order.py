@@ -137,7 +137,8 @@ def _is_needed(node: Function, array: Array) -> bool:
 def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
     """The Tensor that the node has made, with its history, for a rule.
 
-    array: its values, as forward has saved them. index: which output it is, if the node has several.
+    array: its values, as forward has saved them.
+    index: which output it is, if the node has several.
     """
     if not mode.enabled:
         return wrap(array)

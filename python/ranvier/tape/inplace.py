@@ -360,8 +360,8 @@ def _exchange(tensor: Tensor, result: Tensor) -> None:
 def _keep_saved(last: Target | None, tensor: Tensor, includes_maker: bool = False) -> None:
     """Copies the arrays in memory that will now be written which the Functions of an operation have saved.
 
-    last: the last Function of the operation. includes_maker: whether the Function that made the tensor is
-        included.
+    last: the last Function of the operation.
+    includes_maker: whether the Function that made the tensor is included.
     """
     nodes: list[Any] = [last]
     for node, _ in zip(nodes, range(_MOST), strict=False):  # the list grows while the loop runs

@@ -266,7 +266,7 @@ def _in_step(data: Any, array: Array) -> Array:
             return like(array, source)
         if array.flags.c_contiguous:
             return cast(source, array.dtype)
-        return array
+        return array  # cast() would lose its order; a recording refuses an array that NumPy has made
     if is_plain(data):
         return literal(array)
     if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):

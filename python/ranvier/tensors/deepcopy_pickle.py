@@ -130,6 +130,7 @@ def rebuild_shared(
         array = np.ndarray(shape, dtype, memory, offset, strides)
     tensor = rebuild(kind, array, requires_grad)
     first = _firsts.get(id(memory))
+    # The id may be that of an earlier memory, whose Tensor now has another array.
     if first is not None and np.may_share_memory(first._array, memory):
         share(first, tensor)
     else:

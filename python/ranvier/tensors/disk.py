@@ -33,14 +33,15 @@ def replace(
 ) -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
-    path: a path, or an open file, to which all is written. op: the op's name in errors about an open file.
+    path: a path, or an open file, to which all is written.
+    flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
+        hundredths of a second.
+    op: the op's name in errors about an open file.
+
     The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
     them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
     a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all
     of them have the content, and so is one in a folder that takes no new file.
-
-    flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
-    hundredths of a second.
 
     Raises TypeError: neither a path nor a file opened for writing bytes.
     Raises OSError: the disk is full, a folder is missing, the file may not be written, as `open(path, "wb")`

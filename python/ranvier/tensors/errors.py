@@ -44,11 +44,12 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
     """Wraps public functions and classes of a module by `own_error`, so that their errors begin with their
     names.
 
-    where: the ``globals()`` of the module. names: of its functions and classes; of a class, the constructor
-    is wrapped. Or `where` is a public class of the library, and `names` are methods, whose errors get the
-    class's name. A function that another module defines is replaced in that module, too, where pickle looks
-    for it.
+    where: the ``globals()`` of the module. Or a public class of the library, whose name the errors get.
+    names: of the module's functions and classes; of a class, the constructor is wrapped. Or of the class's
+        methods.
     left_out: names that are not wrapped: functions of about one microsecond, and those that name themselves.
+
+    A function that another module defines is replaced in that module, too, where pickle looks for it.
 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
@@ -484,7 +485,7 @@ def flag(name: str, key: str, value: object) -> bool:
 
 
 def count(name: str, key: str, value: object, least: int = 1, most: int = 2**48) -> int:
-    """As :func:`whole`; raises ValueError unless least <= value <= most.
+    """As :func:`whole`; raises ValueError unless least <= value <= most, by default more than a memory holds.
 
     >>> count("op", "size", 0)
     Traceback (most recent call last):

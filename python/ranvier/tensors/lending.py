@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # DLDataTypeCode
 UINT = 1
 BFLOAT = 4
-# The offset of DLTensor.dtype.code in bytes, in DLManagedTensor and DLManagedTensorVersioned.
+# The offset of DLTensor.dtype.code in bytes, in DLManagedTensor and DLManagedTensorVersioned. In a DLTensor
+# data (8 bytes), device (8) and ndim (4) stand before it; in the versioned struct, four members of 8 bytes
+# stand before the DLTensor.
 _PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}
 
 

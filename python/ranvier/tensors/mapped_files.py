@@ -120,7 +120,8 @@ def _is_open_for_writing(file: os.stat_result) -> bool:
 def require_whole(op: str, values: Iterable[Any]) -> None:
     """Raises OSError, which names the file, if another program has cut a mapped file that a value shows.
 
-    values: Tensors or arrays. op: the name in the error.
+    values: Tensors or arrays.
+    op: the name in the error.
     """
     if not _files:
         return

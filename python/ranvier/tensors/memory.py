@@ -361,7 +361,8 @@ _READ_ONLY = {
 
 def read_only(array: Array, kind: type[Array]) -> Array:
     """The array as read-only memory of a kind, which errors tell."""
-    # without [:] NumPy would make the first array the base of the last
+    # [...] keeps the kind: NumPy sets as base of a new view the base of what is viewed, if that has the new
+    # view's class, so that view(kind).view(np.ndarray) alone would refer to `array` itself.
     marked: Array = array.view(kind)[...].view(np.ndarray)
     marked.flags.writeable = False
     return marked

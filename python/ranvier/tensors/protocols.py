@@ -12,8 +12,10 @@ import ranvier._core as _core
 class TensorSlots(Protocol):
     """The attributes in which a Tensor has its data and its history.
 
-    _array: the elements. _cell: what is known of the memory, shared by all Tensors on it, and _view: what the
-    Tensor is a view of, or None (both in `tensors/views.py`). _grad: the gradient, a Tensor or None.
+    _array: the elements.
+    _cell: what is known of the memory, shared by all Tensors on it (`tensors/views.py`).
+    _view: what the Tensor is a view of, or None (`tensors/views.py`).
+    _grad: the gradient, a Tensor or None.
     _grad_fn: the Function that made the Tensor, or one of its outputs; None for a leaf.
     """
 

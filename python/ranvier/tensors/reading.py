@@ -80,7 +80,8 @@ def reading(op: str, shown: object, kind: type[ValueError] = ValueError) -> Iter
     too little memory, and a TypeError of this op about one of its arguments. Anything else that a parser
     raises becomes an error of `kind`, which says that the file is damaged.
 
-    op: the name in the error. shown: what it calls the file.
+    op: the name in the error.
+    shown: what it calls the file.
     """
     try:
         yield

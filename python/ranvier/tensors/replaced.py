@@ -2,7 +2,7 @@
 
 As in PyTorch, backward then reads the new values of a tensor that a node has saved as its input, and the old
 values of a saved output or view. Each memory has a ``_cell`` (`tensors/views.py`), to which all its
-Tensors and the ``versions`` of nodes refer to. So the cell of the old memory tells which nodes have saved it.
+Tensors and the ``versions`` of nodes refer. So the cell of the old memory tells which nodes have saved it.
 An entry of `replaced` leads from this cell to the new memory; `renew` puts the new array in a node before its
 backward runs.
 """
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 class Replaced:
     """One change of a tensor's memory.
 
-    cell: the cell of the old memory. start, end, shape, strides: those of the old array. new, new_cell: the
-    array and the cell that the tensor has now. tensor, maker: weak references.
+    cell: the cell of the old memory.
+    start, end, shape, strides: those of the old array.
+    new, new_cell: the array and the cell that the tensor has now.
+    tensor, maker: weak references.
     """
 
     def __init__(self, tensor: TensorSlots, new: Array, new_cell: _core._Cell) -> None:

@@ -105,7 +105,8 @@ def _offered(
     """The core calls it after an op has failed on an argument whose class has `__torch_function__`, before
     functions ask classes (`activation.py`). They ask from now on, and this call is made again.
 
-    function: the op, without its public name. error: that of the first try.
+    function: the op, without its public name.
+    error: that of the first try.
     """
     importlib.import_module("ranvier.torch.torch_function.activation").activate()
     if isinstance(function, functools.partial):  # of an element-wise op: partial(compute, op)

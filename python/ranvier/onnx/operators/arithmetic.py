@@ -282,7 +282,8 @@ _RUNNING = {"CumSum": _RunningOp(0, ops.cumsum), "CumProd": _RunningOp(1, ops.cu
 def _running(name: str, x: Value, axis: Value, /, *, exclusive: int = 0, reverse: int = 0) -> Any:
     """Running sums or products along an axis.
 
-    exclusive: each element is left out of its own sum. reverse: from the last element to the first.
+    exclusive: each element is left out of its own sum.
+    reverse: from the last element to the first.
     """
     neutral, function = _RUNNING[name]
     (at,) = ints(axis)

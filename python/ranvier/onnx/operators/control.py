@@ -40,8 +40,9 @@ def loop(
     """The states after the last step, then for each further result of a step the results of all steps,
     stacked.
 
-    most: the limit of steps. body: gets the step's number, the condition and the states; returns the
-    condition for the next step, the new states and the results that are stacked.
+    most: the limit of steps.
+    body: gets the step's number, the condition and the states; returns the condition for the next step, the
+        new states and the results that are stacked.
     """
     limit = math.inf
     if most is not None:

@@ -356,9 +356,12 @@ def _ordered(v: Any, name: str, hidden: int) -> Any:
 class _Cell(NamedTuple):
     """One step of one direction, written as in ONNX's specification.
 
-    w, r: the matrices for x and for the state. bias: the biases of both. p: the peepholes or None. functions:
-    the activations. before_reset: linear_before_reset. coupled: input_forget, the forget gate is 1 - the
-    input gate.
+    w, r: the matrices for x and for the state.
+    bias: the biases of both.
+    p: the peepholes or None.
+    functions: the activations.
+    before_reset: linear_before_reset.
+    coupled: input_forget, the forget gate is 1 - the input gate.
     """
 
     name: str

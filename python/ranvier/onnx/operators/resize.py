@@ -234,8 +234,9 @@ def _to_sizes(
 def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:
     """(out,): where each output element lies among n input elements, as a fractional index.
 
-    how: coordinate_transformation_mode. scale: out / n. part: begin and end of the crop, as fractions of the
-    axis.
+    how: coordinate_transformation_mode.
+    scale: out / n.
+    part: begin and end of the crop, as fractions of the axis.
     """
     o = np.arange(out, dtype=np.float64)
     if how == "tf_crop_and_resize" and out == 1:

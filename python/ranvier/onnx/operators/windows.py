@@ -38,7 +38,8 @@ class Window(NamedTuple):
     """The window of a convolution or a pool. Each field has a number for each axis after the first two (N,
     C).
 
-    kernel: the elements of the window. before, after: the padding at the two ends of the axis.
+    kernel: the elements of the window.
+    before, after: the padding at the two ends of the axis.
     """
 
     kernel: Sizes

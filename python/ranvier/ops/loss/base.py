@@ -66,8 +66,8 @@ def reduction_of(name: str, size_average: OldFlag, reduce: OldFlag, reduction: s
         meant = "mean"
     else:
         meant = "sum"
-    # Level 4 for a layer: this function, Loss.__init__, the check of its arguments (nn/arguments.py), and the
-    # line that makes the layer.
+    # Level 4 is the line that makes a layer whose class has no __init__ of its own: the frames are this
+    # function, Loss.__init__, the check of arguments (nn/arguments.py) and that line.
     warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
     return meant
 

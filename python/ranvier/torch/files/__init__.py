@@ -109,8 +109,8 @@ def runner(module: PickleModule, encoding: str) -> archive.Run:
 def _unpickler_class(base: type[Any], persistent: archive.FindStorage, refuse_setstate: bool) -> type[Any]:
     """A subclass of an unpickler that finds PyTorch's classes here.
 
-    persistent: the storage for a persistent id. refuse_setstate: raise _OverriddenError for a Module's class
-    with its own __setstate__.
+    persistent: the storage for a persistent id.
+    refuse_setstate: raise _OverriddenError for a Module's class with its own __setstate__.
     """
 
     class Unpickler(base):  # type: ignore[misc]

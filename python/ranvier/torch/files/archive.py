@@ -42,9 +42,11 @@ Run: TypeAlias = Callable[[io.BytesIO, FindStorage], Any]
 def read(content: BinaryIO | io.BytesIO, path: str | None, run: Run, dtype: DtypeLike | None) -> Any:
     """The object in an open file, from its present position on.
 
-    path: the path of the file, if storages are to be mapped; None: they are copied. dtype: the dtype of
-    floating-point tensors; None: that of the file. Afterwards the position is at the end of the file, or in
-    the old format after the object; after an error it is where it was.
+    path: the path of the file, if storages are to be mapped; None: they are copied.
+    dtype: the dtype of floating-point tensors; None: that of the file.
+
+    Afterwards the position is at the end of the file, or in the old format after the object; after an error
+    it is where it was.
     """
     start = content.tell()
     is_zip = content.read(2) == b"PK"

@@ -49,8 +49,12 @@ class Call:
 class WrittenStorage:
     """A storage of the file.
 
-    key: its name in the file. raw: its bytes. dtype: the dtype of the tensors on it. owner: the object that
-    keeps the memory. count: the number of elements. pid: its persistent id, as PyTorch has it.
+    key: its name in the file.
+    raw: its bytes.
+    dtype: the dtype of the tensors on it.
+    owner: the object that keeps the memory.
+    count: the number of elements.
+    pid: its persistent id, as PyTorch has it.
     """
 
     def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: object) -> None:
@@ -87,7 +91,8 @@ _PythonPickler: Any = pickle._Pickler
 class Pickler(_PythonPickler):  # type: ignore[misc]
     """Writes one object.
 
-    storages: the storages of its tensors, which go to the file. old: use the format before PyTorch 1.6.
+    storages: the storages of its tensors, which go to the file.
+    old: use the format before PyTorch 1.6.
 
     It derives from Python's pickler in Python code, whose methods and table (`dispatch`) the one in C lacks.
     """

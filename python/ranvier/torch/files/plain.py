@@ -60,7 +60,8 @@ def _element_size(dtype: rv.dtype | np.dtype[Any]) -> int:
 class ExceptionWrapper:
     """Keeps the exception that is being handled, so that it can be raised again in another place.
 
-    exc_info: as of ``sys.exc_info()``; None: that of now. where: a text that says where it was raised.
+    exc_info: as of ``sys.exc_info()``; None: that of now.
+    where: a text that says where it was raised.
     """
 
     def __init__(

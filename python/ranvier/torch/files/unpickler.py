@@ -65,25 +65,22 @@ _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor
 
 
 class Measure:
-    """The size of a container.
-
-    container: kept so that no other object gets its id. levels: those of containers below it. elements: in it
-    and in these. is_inside: whether it is in another container.
-    """
+    """The size of a container."""
 
     __slots__ = ("container", "elements", "is_inside", "levels")
 
     def __init__(self, container: object) -> None:
-        self.container = container
-        self.levels = 0
-        self.elements = 1
-        self.is_inside = False
+        self.container = container  # kept so that no other object gets its id
+        self.levels = 0  # of containers below it
+        self.elements = 1  # itself, and those in it and in the containers below
+        self.is_inside = False  # whether it is in another container
 
 
 class Unpickler:
     """Runs one pickle.
 
-    find_storage: the storage for a persistent id. safe: path -> class or function that the program allows.
+    find_storage: gives the storage for a persistent id.
+    safe: path -> class or function that the program allows.
     """
 
     def __init__(self, stream: io.BytesIO, find_storage: FindStorage, safe: dict[str, Any]) -> None:
@@ -177,7 +174,7 @@ class Unpickler:
 
     def put(self, argument: Argument) -> None:
         """The opcodes PUT ... and MEMOIZE: store the top of the stack under a number, or under the next."""
-        self.work.charge(64)
+        self.work.charge(64)  # about the bytes of an entry of the memo
         number = len(self.memo) if argument is None else int(argument)
         self.memo[number] = self.stack[-1]
 

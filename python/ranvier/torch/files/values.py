@@ -61,30 +61,26 @@ class Known:
 
 
 class StorageType(NamedTuple):
-    """The type of a storage.
+    """The type of a storage."""
 
-    name: its dtype's name, or "untyped". dtype: that of NumPy. size: bytes of an element. path: the class in
-    PyTorch.
-    """
-
-    name: str
-    dtype: np.dtype[Any]
-    size: int
-    path: str
+    name: str  # its dtype's name, or "untyped"
+    dtype: np.dtype[Any]  # the dtype of NumPy
+    size: int  # of an element, in bytes
+    path: str  # of the class in PyTorch
 
 
 class Storage:
     """The memory of one or several tensors: an array, whose values may be read later (`fill`).
 
-    type, count: the type in the file, and the number of elements. dtype: the dtype of the array, if the file
-    has floating-point numbers; None: the dtype in the file. begin: the first element, for a section of
-    another storage.
+    type: the type in the file.
+    count: the number of elements.
+    dtype: the dtype of the array, if the file has floating-point numbers; None: the dtype in the file.
     """
 
     def __init__(self, type: StorageType, count: int, dtype: DtypeLike | None = None) -> None:
         self.type = type
         self.count = count
-        self.begin = 0
+        self.begin = 0  # the first element, for a section of another storage
         memory_dtype = type.dtype
         if dtype is not None and type.dtype.kind == "f":
             memory_dtype = np.dtype(dtype)
@@ -94,8 +90,8 @@ class Storage:
     def fill(self, raw: Array, byte_order: str, in_place: bool = False) -> None:
         """Reads the values from the bytes of the file.
 
-        byte_order: "<" or ">". in_place: tensors use the memory already, so it is written; else the bytes may
-        become the memory.
+        byte_order: "<" or ">".
+        in_place: tensors use the memory already, so it is written; else the bytes may become the memory.
         """
         if to_meta.on:
             return
@@ -188,8 +184,10 @@ def tensor_v2(
 ) -> rv.Tensor | Complex:
     """A tensor on a storage.
 
-    offset, stride: in elements. hooks: ignored, as in PyTorch. metadata: PyTorch's bits of conjugated and
-    negated views. dtype: that of the tensor, for an untyped storage; None: that of the storage.
+    offset, stride: in elements.
+    hooks: ignored, as in PyTorch.
+    metadata: PyTorch's bits of conjugated and negated views, which are refused.
+    dtype: that of the tensor, for an untyped storage; None: that of the storage.
     """
     if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
         raise FileError("has a tensor without a storage or a place in it")

@@ -134,8 +134,10 @@ def falling_vander(x: Tensor, N: int | None = None, increasing: bool = False) ->
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product of H_i = I - tau_i v_i v_i^T, as `geqrf` gives them.
 
-    A: (..., m, n). tau: (..., k), k <= n <= m. v_i (m,) has 0 above its element i, 1 there, and below it
-    column i of A.
+    A: (..., m, n).
+    tau: (..., k), k <= n <= m.
+
+    v_i (m,) has 0 above its element i, 1 there, and below it column i of A.
 
     >>> import ranvier as rv
     >>> householder_product(rv.tensor([[5.0], [1.0]]), rv.tensor([1.0]))

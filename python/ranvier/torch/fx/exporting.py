@@ -105,9 +105,10 @@ def export(
 ) -> ONNXProgram | None:
     """`ranvier.onnx.export` with PyTorch's arguments. Returns an ONNXProgram, or None with dynamo=False.
 
-    kwargs: arguments by name; a dict at the end of args has the same effect. dynamic_shapes: for each
-    argument {axis: name or Dim}. The model is written in evaluation mode. An argument that PyTorch ignores is
-    ignored.
+    kwargs: arguments by name; a dict at the end of args has the same effect.
+    dynamic_shapes: for each argument {axis: name or Dim}.
+
+    The model is written in evaluation mode. An argument that PyTorch ignores is ignored.
 
     Raises ValueError: an argument that asks for another file than is written here.
     """

@@ -26,7 +26,8 @@ _ATTRIBUTE_ERRORS = frozenset({"AttributeError"})
 def is_awaited(name: str, imports: bool = False) -> bool:
     """True if the code that asks for a name has a way to go on without it.
 
-    name: the last part of its path. imports: Python asks for it as a module.
+    name: the last part of its path.
+    imports: Python asks for it as a module.
     """
     asker = _asker()
     return asker is not None and _goes_on(asker.f_code.co_filename, asker.f_lineno, name, imports)

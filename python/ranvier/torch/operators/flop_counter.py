@@ -206,7 +206,8 @@ class _Waiting(NamedTuple):
 class FlopCounterMode(TorchFunctionMode):
     """Count the floating-point operations of the calls within a block.
 
-    depth: how many levels of modules `get_table` lists. display: print that table at the end of the block.
+    depth: how many levels of modules `get_table` lists.
+    display: print that table at the end of the block.
 
     >>> import ranvier as rv
     >>> with FlopCounterMode(display=False) as counter:

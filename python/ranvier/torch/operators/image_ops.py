@@ -86,7 +86,8 @@ def _decode(
 ) -> Tensor:
     """The pixels (channels, height, width) in a mode. Raises OpError for bytes that are no image.
 
-    orient: turn the image as its EXIF data say. formats: those that the operator name reads.
+    orient: turn the image as its EXIF data say.
+    formats: those that the operator name reads.
     """
     import PIL.ImageOps
 

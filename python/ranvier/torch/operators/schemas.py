@@ -89,7 +89,8 @@ class Argument:
 class FunctionSchema:
     """The arguments and results of an operator, with PyTorch's names of its attributes.
 
-    name: with the namespace, "mine::twice". text: the schema as it was written, with this name.
+    name: with the namespace, "mine::twice".
+    text: the schema as it was written, with this name.
     """
 
     name: str

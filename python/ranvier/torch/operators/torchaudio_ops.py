@@ -59,11 +59,12 @@ def forced_align(
 ) -> tuple[Tensor, Tensor]:
     """The most likely path of labels through log_probs, a label or `blank` for each step; and log_probs.
 
-    log_probs: (1, steps, classes). targets: (1, labels). The path: (1, steps).
+    log_probs: (1, steps, classes).
+    targets: (1, labels).
 
-    Viterbi's algorithm; its states are the labels with a blank before, between and after them. From one step
-    to the next, the path stays in its state, goes to the next one, or from a label to the label after it if
-    they differ: two equal labels need a blank between them.
+    The path is (1, steps). Viterbi's algorithm; its states are the labels with a blank before, between and
+    after them. From one step to the next, the path stays in its state, goes to the next one, or from a label
+    to the label after it if they differ: two equal labels need a blank between them.
 
     Raises OpError for a batch, and for fewer steps than the labels need.
     """

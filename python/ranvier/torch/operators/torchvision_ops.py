@@ -203,8 +203,9 @@ def _align(
 ) -> Tensor:
     """(k, c, *bins): the mean of bilinear samples in each bin, for roi_align and ps_roi_align.
 
-    scale: pixels per unit of the boxes. ratio: samples along each axis of a bin. has_half_centres: the first
-    pixel's centre is at 0.5, and regions may be smaller than a pixel.
+    scale: pixels per unit of the boxes.
+    ratio: samples along each axis of a bin.
+    has_half_centres: the first pixel's centre is at 0.5, and regions may be smaller than a pixel.
     """
     if input.dtype in HALVES:
         y = _align(name, input.float(), rois.float(), scale, bins, ratio, has_half_centres)

@@ -88,8 +88,10 @@ def without_memory(
 ) -> Array:
     """An array of this shape in the region.
 
-    strides: in bytes; None: those of an array in C order. offset: the bytes before its first element. An
-    array that is larger than the region has strides of 0 instead.
+    strides: in bytes; None: those of an array in C order.
+    offset: the bytes before its first element.
+
+    An array that is larger than the region has strides of 0 instead.
     """
     dtype = np.dtype(dtype)
     region = _region()

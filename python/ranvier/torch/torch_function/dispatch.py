@@ -140,9 +140,11 @@ def ask(
 ) -> Any:
     """The first answer that is not NotImplemented: of the mode that was entered last, then of arguments.
 
-    classes: those of the arguments, which `__torch_function__` gets. overriding: the arguments that have a
-    `__torch_function__`. otherwise: what is returned without an answer; None: TypeError is raised. The core
-    calls this function, and `handle_torch_function`.
+    classes: those of the arguments, which `__torch_function__` gets.
+    overriding: the arguments that have a `__torch_function__`.
+    otherwise: what is returned without an answer; None: TypeError is raised.
+
+    The core calls this function, and `handle_torch_function`.
     """
     if _core._modes_are_asked():
         mode = pop()

@@ -88,8 +88,10 @@ def set_autocast_dtype(device_type: str, dtype: DtypeLike) -> None:
 def _set(name: str, enabled: bool, dtype: DtypeLike, keeps: bool, depth: int) -> None:
     """Set the state of this thread for a device.
 
-    keeps: whether casts of leaf tensors are kept. depth: how many blocks the thread is in. These two are the
-    same for all devices.
+    keeps: whether casts of leaf tensors are kept.
+    depth: how many blocks the thread is in.
+
+    These two are the same for all devices.
     """
     if name != "cpu":
         setattr(_others, name, (enabled, as_dtype(dtype)))
@@ -139,10 +141,10 @@ class autocast:
     cast half floats to float32. float64 is not cast. All other ops compute in the dtypes that they get.
     Call ``backward`` after the block: gradients have the dtypes of their tensors.
 
-    device_type: only the CPU has tensors; other devices are accepted and have no effect. dtype: None for
-    bfloat16; a dtype other than bfloat16 and float16 switches the block off, with a warning. enabled=False: a
-    block without casts. cache_enabled: leaves that require gradients are cast once, until the outermost block
-    ends.
+    device_type: only the CPU has tensors; other devices are accepted and have no effect.
+    dtype: None for bfloat16; a dtype other than bfloat16 and float16 switches the block off, with a warning.
+    enabled: if False, a block without casts.
+    cache_enabled: leaves that require gradients are cast once, until the outermost block ends.
 
     >>> import ranvier as rv
     >>> weight = rv.ones(3, 2, requires_grad=True)

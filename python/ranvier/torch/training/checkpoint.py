@@ -69,9 +69,13 @@ def checkpoint(
 
     use_reentrant: if True, one of args has to require a gradient and there are no kwargs, as in PyTorch. The
         gradients are computed in the same way for both values.
-    context_fn: returns the contexts of the first run and of later ones. preserve_rng_state=False: later runs
-        draw other random numbers. determinism_check: "none" does not compare the operations of the runs.
-    debug, early_stop: no effect; the second run goes to its end. A captured step keeps its activations.
+    context_fn: returns the contexts of the first run and of later ones.
+    determinism_check: "none" does not compare the operations of the runs.
+    debug: no effect.
+    early_stop: no effect; the second run goes to its end.
+    preserve_rng_state: if False, later runs draw other random numbers.
+
+    A step that is being captured keeps its activations.
 
     >>> import ranvier as rv
     >>> x = rv.zeros(1, requires_grad=True)

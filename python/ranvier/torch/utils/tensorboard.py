@@ -22,9 +22,10 @@ __all__ = ["SummaryWriter"]
 class SummaryWriter:
     """Writes event files into a folder, for `tensorboard --logdir FOLDER`. No other package is needed.
 
-    log_dir: the folder, by default runs/DATE_HOST followed by the comment. purge_step: TensorBoard hides
-    events of an earlier run from this step on. flush_secs: the most seconds before an event is written to the
-    disk. max_queue has no effect.
+    log_dir: the folder, by default runs/DATE_HOST followed by the comment.
+    purge_step: TensorBoard hides events of an earlier run from this step on.
+    max_queue: no effect.
+    flush_secs: the most seconds before an event is written to the disk.
 
     Has add_scalar, add_scalars, add_text, add_histogram, add_image, add_images, add_figure and add_hparams;
     other names raise AttributeError.
