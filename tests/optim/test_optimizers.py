@@ -363,3 +363,23 @@ def test_the_settings_of_others_optimizers_are_theirs(betas):
     own = Own([rv.ones(1, requires_grad=True)])
     own.add_param_group({"params": [rv.ones(2, requires_grad=True)], "betas": (3, 4)})
     assert [group["betas"] for group in own.param_groups] == [betas, (3, 4)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_states_begin_at_a_cache_line_with_zeros(dtype, compiled):
+    weights = [rv.ones(shape, dtype=getattr(rv, dtype)).requires_grad_() for shape in ((), (7,), (5, 33))]
+    optimizer = rv.optim.Adam(weights, lr=0.0, betas=(0.5, 0.5))
+
+    def step():
+        optimizer.zero_grad()
+        sum((w * w).sum() for w in weights).backward()
+        optimizer.step()
+
+    run = rv.compile(step) if compiled else step
+    for count in range(1, 6):
+        run()
+        for w in weights:
+            mean = optimizer.state[w]["exp_avg"]
+            assert mean.data_ptr() % 64 == 0
+            assert (mean == 2 * (1 - 0.5**count)).all()

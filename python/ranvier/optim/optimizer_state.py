@@ -25,7 +25,7 @@ import ranvier._core as _core
 from ranvier.observe import current, observers
 from ranvier.ops.making.creation import from_numpy
 from ranvier.tensors.data import as_array, get_default_dtype
-from ranvier.tensors.memory import F32, HALVES, Array, in_dtype, keep, narrow, widened
+from ranvier.tensors.memory import F32, HALVES, Array, filled, in_dtype, keep, narrow, widened
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
@@ -56,8 +56,10 @@ class RuleLike(Protocol):
 
 def aligned_zeros(shape: Shape, dtype: DtypeLike | None) -> Array:
     """Zeros that begin at a cache line (64 bytes), like the core's own arrays, so that no vector crosses a
-    line."""
+    line. While a step is recorded they are NumPy's: a kernel that fills them would be replayed."""
     dtype = np.dtype(dtype)
+    if not observers and dtype.kind == "f":
+        return filled(0, tuple(shape), dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
     address, _ = memory.__array_interface__["data"]

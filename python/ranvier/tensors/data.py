@@ -145,7 +145,7 @@ def _is_of_torch(thing: object) -> bool:
     homes = [home_of(kind) for kind in kinds]
     if hasattr(thing, "__name__") and not isinstance(thing, type):  # a function
         homes.append(str(getattr(thing, "__module__", "")))
-    return any(str(home).partition(".")[0] == "torch" for home in homes)
+    return any(home == "torch" or str(home).startswith("torch.") for home in homes)
 
 
 def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
