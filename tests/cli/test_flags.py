@@ -276,7 +276,7 @@ def test_help_ends_with_examples(command, capsys):
     )
     assert examples
     for example in examples:
-        _parser().parse_args([command, *example.split()])
+        _parser([]).parse_args([command, *example.split()])
 
 
 # `ranvier summary`: the table of a model file, and what the file says beside it.

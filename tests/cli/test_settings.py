@@ -148,7 +148,7 @@ for _command, _rows in FLAGS.items():
 
 
 def test_each_flag_has_a_row():
-    (commands,) = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    (commands,) = [a for a in _parser([])._actions if isinstance(a, argparse._SubParsersAction)]
     for name, parser in commands.choices.items():
         flags = {action.option_strings[-1] for action in parser._actions if action.option_strings}
         assert flags - {"--help"} == set(FLAGS.get(name, {})), name

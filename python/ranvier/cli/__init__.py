@@ -7,6 +7,7 @@ immediately.
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import shlex
@@ -15,13 +16,22 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
-from ranvier.cli import evaluate, models, predict, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command, end_job
 from ranvier.config import show_config
 from ranvier.tensors.sanitize import printable
 from ranvier.version import __version__
 
 __all__ = ["main"]
+
+
+# Each command and its module, in the order of the help.
+_MODULES = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "summary": "models",
+    "export": "models",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,11 +63,11 @@ class _Printed:
 
 def _run(argv: Sequence[str] | None) -> int:
     """Run a command; errors become a line on stderr and an exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments, unknown = _parser().parse_known_args(argv)
+        arguments, unknown = _parser(words).parse_known_args(words)
         if unknown:
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        words = sys.argv[1:] if argv is None else argv
         arguments.line = shlex.join(["ranvier", *words])
         return arguments.command(arguments)
     except (KeyboardInterrupt, Interrupted) as interrupt:
@@ -70,12 +80,15 @@ def _run(argv: Sequence[str] | None) -> int:
         return end_job(1, f"ranvier: error: {error}")
 
 
-def _parser() -> Parser:
-    """The parser of the command line with all commands."""
+def _parser(words: Sequence[str]) -> Parser:
+    """The parser of these words, with the command that the first of them names, or else with all."""
     parser = Parser(prog="ranvier", description="Neural networks, fast on a CPU.")
     parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (train, evaluate, predict, models):
+    named = words[0] if words else ""
+    modules = [_MODULES[named]] if named in _MODULES else dict.fromkeys(_MODULES.values())
+    for module in modules:
+        command: Any = importlib.import_module(f"ranvier.cli.{module}")
         command.add(commands)
     add_command(
         commands,

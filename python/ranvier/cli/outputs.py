@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +118,8 @@ def save_somewhere(save: Callable[[Path], None], path: Path) -> None:
         save(path)
     except OSError as error:
         try:
+            import tempfile
+
             other = Path(tempfile.mkdtemp(prefix="ranvier-")) / path.name
             save(other)
         except OSError:

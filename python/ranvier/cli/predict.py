@@ -111,19 +111,16 @@ def _write(
 
 def read_input(arguments: argparse.Namespace, model: nn.Module) -> Samples:
     """The samples of the file or data set; an image is scaled to the input size of the model."""
+    path = Path(arguments.file)
+    if arguments.file in NAMED:
+        return _read_named(arguments)
     from ranvier.data.datasets import images
 
-    path = Path(arguments.file)
-    named = arguments.file in NAMED
-    if named or (path.suffix.lower() not in images.ENDINGS and not path.is_dir()):
+    if path.suffix.lower() not in images.ENDINGS and not path.is_dir():
         if arguments.invert:
             raise Mistake(f"--invert is for an image, not for {path.name}")
         require_table_flags(arguments, arguments.file)
         label = arguments.label
-        if named and label is not None:
-            raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
-        if named:
-            return named_samples(arguments.file)
         options = reading_as_trained(arguments, arguments.file, rv.serialization.info(model), label)
         if label is not None and is_table(path) and not label.lstrip("-").isdigit():
             options["without"] = [*options["without"], label]  # the column of labels may have gaps
@@ -151,6 +148,16 @@ def read_input(arguments: argparse.Namespace, model: nn.Module) -> Samples:
     if arguments.invert:
         return replace(samples, x=1 - samples.x)
     return samples
+
+
+def _read_named(arguments: argparse.Namespace) -> Samples:
+    """The test part of a data set of the library."""
+    if arguments.invert:
+        raise Mistake(f"--invert is for an image, not for {arguments.file}")
+    require_table_flags(arguments, arguments.file)
+    if arguments.label is not None:
+        raise Mistake(f"--label is for a .csv or .npz file, not for {arguments.file}")
+    return named_samples(arguments.file)
 
 
 def _hint(arguments: argparse.Namespace, model: nn.Module, x: Array) -> None:

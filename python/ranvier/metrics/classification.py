@@ -29,11 +29,13 @@ class Scores(NamedTuple):
     support: Array | None  # the number of samples of each label
 
 
-class Counts(NamedTuple):
-    """`matrix[i, j]`: the number of samples of `labels[i]` that are predicted as `labels[j]`."""
+class Counts:
+    """`matrix[i, j]`: the number of samples of `labels[i]` that are predicted as `labels[j]`. The labels are
+    sorted."""
 
-    labels: Array  # sorted
-    matrix: Array
+    def __init__(self, labels: Array, matrix: Array) -> None:
+        self.labels = labels
+        self.matrix = matrix
 
     def to(self, labels: Array) -> Counts:
         """The counts of these labels, in this order: 0 for a label without samples; others are left out."""

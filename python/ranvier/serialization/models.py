@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,7 +24,6 @@ PathLike = str | os.PathLike[str]
 LINKS = ("softmax", "sigmoid", "identity")
 
 
-@dataclass(frozen=True)
 class Info:
     """The information about a model in its file, besides the weights.
 
@@ -43,13 +40,30 @@ class Info:
             label, and how the file was read.
     """
 
-    input_shape: tuple[int, ...] | None = None
-    class_names: list[str] | None = None
-    preprocessing: list[dict[str, Any]] = field(default_factory=list)
-    link: str | None = None
-    version: str = __version__
-    feature_names: list[str] | None = None
-    training_data: dict[str, Any] | None = None
+    def __init__(
+        self,
+        input_shape: tuple[int, ...] | None = None,
+        class_names: list[str] | None = None,
+        preprocessing: Sequence[dict[str, Any]] = (),
+        link: str | None = None,
+        version: str = __version__,
+        feature_names: list[str] | None = None,
+        training_data: dict[str, Any] | None = None,
+    ) -> None:
+        self.input_shape = input_shape
+        self.class_names = class_names
+        self.preprocessing = list(preprocessing)
+        self.link = link
+        self.version = version
+        self.feature_names = feature_names
+        self.training_data = training_data
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"Info({values})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Info) and vars(self) == vars(other)
 
 
 def save(
@@ -232,6 +246,8 @@ def _content(path: PathLike, shown: str, arrays: Arrays, document: dict[str, Any
 
 def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
     """As :func:`load`, for an open file, from its present place."""
+    import tempfile  # loads all compressions, and a file at a path needs none
+
     content = files.one_of(stream)
     name = getattr(stream, "name", None)
     with tempfile.TemporaryDirectory() as folder:

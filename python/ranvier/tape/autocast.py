@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ranvier.tensors.types import TensorLike
 
 
-class Cast(NamedTuple):
+class Cast:
     """The cast of a leaf, which is used again while the leaf stays as it is.
 
     leaf: a weak reference to the leaf.
@@ -39,9 +39,10 @@ class Cast(NamedTuple):
     result: the leaf in the other dtype.
     """
 
-    leaf: weakref.ref[Tensor]
-    version: int
-    result: Tensor
+    def __init__(self, leaf: weakref.ref[Tensor], version: int, result: Tensor) -> None:
+        self.leaf = leaf
+        self.version = version
+        self.result = result
 
 
 class _Casts(local):  # type: ignore[misc, unused-ignore]

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
-import pathlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ranvier.tensors.failures import op_of
 from ranvier.tensors.sanitize import printable
+
+if TYPE_CHECKING:
+    import pathlib
 
 LONGEST = 2000
 """The most characters of the text of an error about a file, and of a warning."""
@@ -47,6 +49,8 @@ def path_of(op: str, name: str, value: object, of: str = "a file") -> pathlib.Pa
     system a whole number is one of the files that the process has open."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"[{op}] got {name} of type {type(value).__name__}; expected the path of {of}")
+    import pathlib  # takes 2 ms, and `rv.load` does without it
+
     return pathlib.Path(value)
 
 

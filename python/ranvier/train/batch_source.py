@@ -243,8 +243,6 @@ class ArraySource(Source):
         return slice(begin, end)
 
     def ahead(self, passes: int = 1) -> Ahead | None:
-        from ranvier.compile.many_calls import Batches
-
         size = self.batch_size
         data = self.data
         sampler = self._sampler
@@ -252,6 +250,8 @@ class ArraySource(Source):
         full = len(data.x) // size  # full batches of a pass; a smaller last one is taken alone
         if full <= self._done:
             return None
+        from ranvier.compile.many_calls import Batches
+
         more = min(passes, _AHEAD // len(data.x)) - 1  # passes after this one
         # Several passes need an order that names the samples of all, and no smaller batch between them;
         # `_totals` are those of one pass.

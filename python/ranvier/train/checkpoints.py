@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ranvier.extension as extension
-from ranvier.tensors.errors import count, flag
+from ranvier.tensors.errors import count, flag, own_errors
 from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor
@@ -355,3 +355,6 @@ class Checkpoint(Known, Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._monitor is not None and state:
             self._monitor.load_state_dict(state)
+
+
+own_errors(globals(), __all__)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -412,12 +412,13 @@ def _at_maxima(node: MaxPool, x: Array) -> Array:
     return y
 
 
-class _Windows(NamedTuple):
+class _Windows:
     """The windows along an axis: where each starts, how many elements it has, and the step between these."""
 
-    starts: Array
-    length: int
-    dilation: int
+    def __init__(self, starts: Array, length: int, dilation: int) -> None:
+        self.starts = starts
+        self.length = length
+        self.dilation = dilation
 
 
 def _windows(node: MaxPool, d: int, n: int, out: int) -> _Windows:

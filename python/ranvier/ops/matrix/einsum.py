@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -36,26 +36,33 @@ Indices = list[str]  # a name for each dimension; "...k" for a dimension of an e
 Product = Callable[[Tensor, Tensor], Tensor]  # matmul, or mul where nothing is summed
 
 
-class Step(NamedTuple):
-    """An op on one Tensor, with its settings: op(x, *settings)."""
-
-    op: Callable[..., Tensor]
-    settings: tuple[Any, ...]
+Step: TypeAlias = tuple[Callable[..., Tensor], tuple[Any, ...]]
+"""An op on one Tensor and its settings: op(x, *settings)."""
 
 
-class Join(NamedTuple):
-    """How an operand is multiplied with the product of the operands before it."""
+class Join:
+    """How an operand is multiplied with the product of the operands before it.
 
-    steps_of_product: list[Step]  # done with the product so far, before it is multiplied
-    steps_of_operand: list[Step]  # done with the operand
-    multiply: Product
+    steps_of_product: done with the product so far, before it is multiplied. steps_of_operand: done with the
+    operand.
+    """
+
+    def __init__(self, steps_of_product: list[Step], steps_of_operand: list[Step], multiply: Product) -> None:
+        self.steps_of_product = steps_of_product
+        self.steps_of_operand = steps_of_operand
+        self.multiply = multiply
 
 
-class Plan(NamedTuple):
-    """The ops that compute an equation for operands of some shapes."""
+class Plan:
+    """The ops that compute an equation for operands of some shapes.
 
-    joins: list[Join]  # one for each operand after the first
-    last_steps: list[Step]  # done with the last product: sums and the order of the result
+    joins: one for each operand after the first. last_steps: done with the last product, sums and the order of
+    the result.
+    """
+
+    def __init__(self, joins: list[Join], last_steps: list[Step]) -> None:
+        self.joins = joins
+        self.last_steps = last_steps
 
 
 def einsum(equation: str | TensorLike, *operands: Any) -> Tensor:
@@ -239,7 +246,7 @@ class _Term:
                 m = self.shape[b]
                 if n != m:
                     raise OpError(f"[einsum] got sizes {n} and {m} for index {name!r}; expected equal sizes")
-                self.steps.append(Step(diagonal, (0, a, b)))
+                self.steps.append((diagonal, (0, a, b)))
                 self._keep([d for d in range(len(self.shape)) if d not in (a, b)])
                 # diagonal puts its dimension last
                 self.shape = (*self.shape, n)
@@ -249,7 +256,7 @@ class _Term:
         """Sums over the indices that are not in keep."""
         axes = tuple([d for d, i in enumerate(self.indices) if i not in keep])
         if axes:
-            self.steps.append(Step(total, (axes,)))
+            self.steps.append((total, (axes,)))
             self._keep([d for d in range(len(self.shape)) if d not in axes])
 
     def drop_ones(self, sizes: dict[str, int]) -> None:
@@ -263,13 +270,13 @@ class _Term:
         """Brings the dimensions into the order of these indices, all of which the term has."""
         if self.indices != indices:
             dims = [self.indices.index(i) for i in indices]
-            self.steps.append(Step(permute, tuple(dims)))
+            self.steps.append((permute, tuple(dims)))
             self._keep(dims)
 
     def reshape(self, *shape: int) -> None:
         """The same elements in another shape; the indices stay as they are."""
         if self.shape != shape:
-            self.steps.append(Step(reshape, shape))
+            self.steps.append((reshape, shape))
             self.shape = shape
 
     def _keep(self, dims: list[int]) -> None:

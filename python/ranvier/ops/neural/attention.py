@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +38,14 @@ _CAUSAL_PARTS = 8  # parts of causal attention, each without the keys after its 
 _MOST_KEPT = 1 << 26  # the most bytes of scores for which the weights are kept for backward
 
 
-class _Part(NamedTuple):
+class _Part:
     """The queries (rows) and keys, of a part of the leading dimensions, whose scores are computed
     together."""
 
-    lead: tuple[slice, ...]
-    rows: slice
-    keys: slice
+    def __init__(self, lead: tuple[slice, ...], rows: slice, keys: slice) -> None:
+        self.lead = lead
+        self.rows = rows
+        self.keys = keys
 
     def of_rows(self, x: Array | None) -> Any:
         """This part of x (..., L, width), the queries or results; None for None."""

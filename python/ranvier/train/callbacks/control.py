@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.metrics.named import direction
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import count, flag, one_of
+from ranvier.tensors.errors import count, flag, one_of, own_errors
 from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback, HintWarning
 
@@ -470,3 +470,6 @@ def _length(scheduler: SchedulerLike, per: str) -> int | None:
     if isinstance(steps, (int, float)):
         return int(steps)
     return None
+
+
+own_errors(globals(), __all__)

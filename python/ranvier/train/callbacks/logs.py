@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 import ranvier.extension as extension
-from ranvier.tensors.errors import count, flag, number
+from ranvier.tensors.errors import count, flag, number, own_errors
 from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback
 
@@ -263,3 +263,6 @@ class TensorBoard(Known, Callback):
             if writer is not None:
                 writer.close()
         self._writer = self._batch_writer = None
+
+
+own_errors(globals(), __all__)
