@@ -1,5 +1,5 @@
 // The Graph of a program's instructions (see fuse.h), the two passes over checks, and the order of all
-// passes. Here Use::region is the index of a buffer in buffers_ (recording.h).
+// passes. Here Use::region (recording.h) is the index of a buffer in Graph::buffers_.
 #include "program/fuse.h"
 
 #include <algorithm>

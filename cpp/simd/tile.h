@@ -12,7 +12,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kTileRows = 128;  // the most elements of a line in a tile, which then takes 8 KB of L1
+constexpr int kTileRows = 128;  // the most elements of a line in a tile, which then takes at most 8 KB of L1
 
 // Contiguous lines of up to this many elements are worth transposing even where little is done with them,
 // since they fill vectors badly.

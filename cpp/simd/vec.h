@@ -73,7 +73,8 @@ RANVIER_INLINE vec<double> power_of_two(vec<double> n) {
 }  // namespace ranvier::RANVIER_ISA
 
 // The few operations that need intrinsics: fma, sqrt, round_even, round_down, maximum, minimum,
-// scale_by_power, load_n, store_n, any.
+// scale_by_power, load_n, store_n, any. Two macros tell what only some levels have: RANVIER_HAS_LOOKUP
+// (tables in registers and parts of a float, avx512.h) and RANVIER_HAS_GATHER (else strided.h has a loop).
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
 #include "simd/avx512.h"
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)

@@ -54,9 +54,10 @@ void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
 // its row.
 template <class T>
 struct Terms {
-  const char* rows;     // of rank 0, at the first element of the block
-  int64_t stride, own;  // bytes from a row to the next; this rank
-  const T* values;      // this rank's terms
+  const char* rows;  // of rank 0, at the first element of the block
+  int64_t stride;    // bytes from a row to the next
+  int64_t own;       // this rank
+  const T* values;   // this rank's terms
 
   const T* row(int64_t rank) const {
     return rank == own ? values : reinterpret_cast<const T*>(rows + rank * stride);

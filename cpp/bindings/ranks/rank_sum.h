@@ -73,8 +73,10 @@ class RankSum {
   py::object held_[3], wait_;  // held_: the three arrays
   char *values_, *rows_;
   int64_t* marks_;
-  int64_t rank_, ranks_, count_, stride_;  // count: of the values; stride: bytes from a row to the next
-  int64_t number_ = 0;                     // the number of the present sum, from 1 on
+  int64_t rank_, ranks_;
+  int64_t count_;       // of the values
+  int64_t stride_;      // bytes from a row to the next
+  int64_t number_ = 0;  // the number of the present sum, from 1 on
   bool agreed_ = false;
   DType type_;
   int64_t size_;  // bytes of an element

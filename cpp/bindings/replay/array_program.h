@@ -56,8 +56,9 @@ struct ResultForm : ArrayLayout {
 
 // What a leaf's grad is after a run.
 struct Gradient {
-  py::object leaf, tensor;  // the grad; None: the run removes it
-  int kept = -1;            // the number of its memory, for Program::set_kept; -1: its memory never changes
+  py::object leaf;
+  py::object tensor;  // the grad; None: the run removes it
+  int kept = -1;      // the number of its memory, for Program::set_kept; -1: its memory never changes
   const void* data = nullptr;  // where the program writes it. This is no reference to the array, because
                                // autograd counts references
 

@@ -29,9 +29,10 @@ constexpr int64_t kLine = 64;                  // bytes of a cache line
 // An argument of a program in all batches. Its array has the rows (samples) of all batches, of which indices
 // may pick those of a batch; or it has one entry for each batch, which counts as one row.
 struct BatchSource {
-  PickedRows from;     // the array, and the indices; index null: the rows of a batch are next to each other
-  int64_t rows, step;  // how many rows a batch takes; how many rows or indices lie from one batch to the next
-  py::object array;    // keeps the memory
+  PickedRows from;   // the array, and the indices; index null: the rows of a batch are next to each other
+  int64_t rows;      // how many a batch takes
+  int64_t step;      // how many rows or indices lie from one batch to the next
+  py::object array;  // keeps the memory
   py::object gathered = {};  // memory to which the picked rows are copied, if there are indices
 
   // The address of a batch's rows.
@@ -137,7 +138,9 @@ class BatchRun {
   std::vector<Call> calls_;
   std::deque<ArrayProgram::Turn> turns_;  // a turn of each program
   const py::object batches_, order_;
-  int64_t size_, first_, count_;     // rows of a batch; the number of the first batch; how many batches
+  int64_t size_;                     // rows of a batch
+  int64_t first_;                    // the number of the first batch
+  int64_t count_;                    // how many batches
   bool entries_;                     // whether an array may have an entry for each batch
   Between* const between_;           // or null
   std::vector<py::object> results_;  // for each output of the last program, the memory of all batches

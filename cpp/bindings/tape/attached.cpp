@@ -31,9 +31,11 @@ struct Hash {
   }
 };
 struct Entry {
-  py::object link, key, value;  // link: a weak reference to the object; value: null while it is lent
-  py::object name;              // the key of the lent value in the __dict__, with the object's address in it:
-                                // several objects may share one __dict__
+  py::object link;  // a weak reference to the object
+  py::object key;
+  py::object value;  // null while it is lent
+  py::object name;   // the key of the lent value in the __dict__, with the object's address in it:
+                     // several objects may share one __dict__
   bool lent = false;
 };
 // Never freed: at the end of the process Python's objects in it can no longer be released.

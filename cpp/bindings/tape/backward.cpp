@@ -70,7 +70,8 @@ void release(PyObject* node) {
 
 // The state of a node in a backward.
 struct Entry {
-  py::object node, gradient;  // gradient: the sum so far; a list if the node has several outputs
+  py::object node;
+  py::object gradient;        // the sum so far; a list if the node has several outputs
   int64_t waits = 0;          // how many more gradients arrive
   bool own = false;           // the gradient is a new array, which a further sum may be written to
   bool needed = false;        // in a restricted backward: it has to run

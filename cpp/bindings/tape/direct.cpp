@@ -108,11 +108,12 @@ struct ByKernel final : Op {
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
   py::object by_node(PyObject* const* arguments, Py_ssize_t count) const;
 
-  NodeMaker node;           // node(settings ...) makes the node if a gradient is needed
-  PyObject* result;         // the class of named tuples that several results make, or null
-  Py_ssize_t inputs, most;  // how many first arguments are inputs of the node; how many the kernel takes
-  bool floats;              // Python computes calls whose first Tensor has no dtype of floats
-  bool autocast;            // Python computes calls in blocks of autocast
+  NodeMaker node;     // node(settings ...) makes the node if a gradient is needed
+  PyObject* result;   // the class of named tuples that several results make, or null
+  Py_ssize_t inputs;  // how many first arguments are inputs of the node
+  Py_ssize_t most;    // how many arguments the kernel takes
+  bool floats;        // Python computes calls whose first Tensor has no dtype of floats
+  bool autocast;      // Python computes calls in blocks of autocast
 };
 
 // node(settings ...).apply(inputs ...); empty if Python has to make the call.

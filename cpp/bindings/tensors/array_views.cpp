@@ -1,5 +1,5 @@
-// Makes the views of NumPy arrays that shape ops give (array_views.h). shapes.cpp reads the arguments of
-// these ops from Python, and has their Tensors.
+// Makes the views of NumPy arrays that shape ops give (array_views.h). ops/bind_shape.cpp reads the
+// arguments of these ops from Python, and has their Tensors.
 #include "bindings/tensors/array_views.h"
 
 #include <algorithm>

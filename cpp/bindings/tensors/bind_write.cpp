@@ -34,7 +34,8 @@ void write(Raw value, InPlace out) {
   }
   const Input x = Input::number(value);
   y.apart_from(x);
-  // In a recording, integers and bools are cast also where the dtypes are equal.
+  // In a recording, integers and bools are cast also where the dtypes are equal, since it knows copies of
+  // floats alone (moved.h).
   if (x.dtype() != before.dtype() || (t_recording && computed_in(x.dtype()) > DType::float64)) {
     with_number(out.op, before.dtype(), [](auto) {});  // fails for a dtype that nothing is cast to
     x.expect_same_shape(before);

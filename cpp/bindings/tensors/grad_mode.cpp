@@ -38,7 +38,8 @@ PyType_Slot g_mode_slots[] = {
 PyType_Spec g_mode{"ranvier._core._GradMode", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, g_mode_slots};
 
 // The base class of blocks. A derived class has the class attribute `wanted`, the mode inside its blocks, and
-// the class method `_decorated(function)`, for use as a decorator.
+// the class method `_decorated(function)`, for use as a decorator. A block belongs to one thread, whose mode
+// it changes.
 constexpr int kWhole = 4;  // a bit of `wanted`: it sets both bits of the mode; without it only kRecords
 
 struct Block {

@@ -89,6 +89,8 @@ py::object living(const Held& links, Py_ssize_t count, PyObject* without = nullp
 // Removes the links to Tensors that no longer exist, if they are more than half: so few calls have to do this
 // work.
 void prune(const Held& links) {
+  // One call at a time: another one would remove the first `count` links of a list that is shorter by now. A
+  // call that comes meanwhile leaves the work to a later one.
   static std::atomic_flag busy = ATOMIC_FLAG_INIT;
   if (busy.test_and_set()) return;
   struct Leave {

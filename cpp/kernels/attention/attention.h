@@ -101,7 +101,9 @@ constexpr int64_t kFewQueries = 8;       // with so few queries, vectors run alo
 // (step = 1).
 template <class T>
 struct AttentionBlock {
-  int64_t keys, rows, step, line;  // step: from key to key; line: from query to query
+  int64_t keys, rows;
+  int64_t step;  // from the score of a key to that of the next key
+  int64_t line;  // from the score of a query to that of the next query
   T* scores;
   // For each query: its largest score so far, the sum of exp(score - top) so far, and exp(old top - new top),
   // by which earlier results have to be multiplied. Whole vectors are read and written.
@@ -141,7 +143,8 @@ struct CachedQueries {
   T scale;
   const T* q;  // element i of query r is q[r * step_q + i * lane_q]
   int64_t step_q, lane_q;
-  const T *k, *v;  // element i of key j is k[i * step_k + j]; element i of its value is v[j * step_v + i]
+  const T* k;  // element i of key j is k[i * step_k + j]
+  const T* v;  // element i of the value of key j is v[j * step_v + i]
   int64_t step_k, step_v;
   T* y;
   int64_t step_y;

@@ -100,11 +100,12 @@ struct AttentionParts {
   // The least queries, and products, of a head for which rounding factors to bfloat16 pays.
   static constexpr int64_t kMediumQueries = 16, kMediumProducts = 1 << 17;
   AttentionHeads lead;
-  int64_t l, s;           // queries and keys of a head
-  int64_t e, d;           // the width of queries and keys, and that of values
-  int64_t rows, blocks;   // queries of a block, and blocks of a head
-  bool medium;            // products have medium precision, where Matmul has it
-  int64_t group, groups;  // heads of a group, at most; groups at one index of the outer dimensions
+  int64_t l, s;          // queries and keys of a head
+  int64_t e, d;          // the width of queries and keys, and that of values
+  int64_t rows, blocks;  // queries of a block, and blocks of a head
+  bool medium;           // products have medium precision, where Matmul has it
+  int64_t group;         // the most heads of a group
+  int64_t groups;        // at one index of the outer dimensions
 };
 
 // A block of queries of a group of heads. `group` counts the groups of all outer indices.
@@ -135,8 +136,10 @@ struct AttentionPart {
   }
 
   const AttentionHeads& lead;
-  int64_t outer, head, heads;  // the index of the outer dimensions; heads [head, head + heads)
-  int64_t row, rows, keys;     // queries [row, row + rows); the number of keys that any of them sees
+  int64_t outer;        // the index of the outer dimensions
+  int64_t head, heads;  // heads [head, head + heads)
+  int64_t row, rows;    // queries [row, row + rows)
+  int64_t keys;         // how many keys any of them sees
 };
 
 // The view with its last two dimensions exchanged.

@@ -16,7 +16,8 @@ namespace {
 // and y; else it is a pixel of one channel.
 template <class T>
 struct ImageLines {
-  int64_t count, width;    // lines of a row; elements of an item
+  int64_t count;           // lines of a row
+  int64_t width;           // elements of an item
   int64_t step_x, step_y;  // the distances from one item to the next
 
   ImageLines(const TensorView<const T>& x, const TensorView<T>& y)

@@ -61,12 +61,18 @@ struct AxisTap {
 class Axis {
  public:
   struct Class {
-    int64_t first_position, position_step, first_base, base_step, size;
-    int64_t first_tap, tap_step, offset_step, tap_count;
+    int64_t first_position, position_step;
+    int64_t first_base, base_step;  // inputs: those that the first tap of a position meets
+    int64_t size;                   // positions
+    int64_t first_tap, tap_step;
+    int64_t offset_step;  // the distance of the inputs that neighbouring taps of a position meet
+    int64_t tap_count;
 
-    // The output position of member i < size, and the input of its first tap; and tap i < tap_count.
+    // The output position of member i < size.
     int64_t position(int64_t i) const { return first_position + i * position_step; }
+    // The input of the first tap of member i.
     int64_t base(int64_t i) const { return first_base + i * base_step; }
+    // Tap i < tap_count of all members.
     AxisTap tap(int64_t i) const { return {first_tap + i * tap_step, i * offset_step}; }
     Class within(int64_t begin, int64_t end) const;  // the members with positions in [begin, end)
   };

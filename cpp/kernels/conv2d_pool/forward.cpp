@@ -358,8 +358,9 @@ class PoolingSink final : public WinogradSink {
   const Conv2dPoolForward& call_;
   const Winograd& from_;
   WinogradBands bands_;
-  int64_t width_, buffer_size_;  // pixels of a row of outputs; elements of the buffer of a thread
-  float* buffer_;                // for each thread [band][row][column][channel]
+  int64_t width_;        // pixels of a row of outputs
+  int64_t buffer_size_;  // elements of the buffer of a thread
+  float* buffer_;        // for each thread [band][row][column][channel]
 };
 
 // Transforms each tile and pools it in registers.

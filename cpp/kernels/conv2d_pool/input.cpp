@@ -67,7 +67,8 @@ class PooledInputGradient {
   bool patches_;  // see patches_fit(); else lists
   PooledBlocks blocks_;
   int64_t height_, width_;           // the size of dx with its padding, in pixels
-  int64_t group_, groups_;           // output channels of a group; the number of groups
+  int64_t group_;                    // output channels of a group
+  int64_t groups_;                   // the number of groups
   int64_t masked_;                   // output channels of a mask
   int64_t band_rows_;                // rows of pooled pixels in a band
   int64_t entries_, lists_, masks_;  // how many entries, lists and masks a band has at most

@@ -42,7 +42,8 @@ class PooledLookup {
   PixelRows<float> dy_;
   PixelRows<uint8_t> where_;
   Panels<float> panels_;
-  int64_t rows_, bands_;      // the most pooled rows of a band; the bands of an image
+  int64_t rows_;              // the most pooled rows of a band
+  int64_t bands_;             // the bands of an image
   int64_t parts_;             // the parts into which all bands are divided; decided by the shapes alone
   int64_t height_, pitch_;    // rows and columns of the input that a band reads
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]

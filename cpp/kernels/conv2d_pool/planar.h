@@ -23,10 +23,11 @@ class PooledPlanar {
 
   Conv2dPoolForward call_;
   PlanarSum sum_;
-  int64_t out_, groups_;  // output channels; groups of four of them
-  int64_t* places_;       // the places in y of the windows of a band
-  float *z_, *pooled_;    // for each thread: [channel][pixel], [channel][window]
-  uint32_t* offsets_;     // for each thread: [group][window]
+  int64_t out_;         // output channels
+  int64_t groups_;      // groups of four output channels
+  int64_t* places_;     // the places in y of the windows of a band
+  float *z_, *pooled_;  // for each thread: [channel][pixel], [channel][window]
+  uint32_t* offsets_;   // for each thread: [group][window]
 };
 
 }  // namespace ranvier

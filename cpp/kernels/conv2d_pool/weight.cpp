@@ -69,7 +69,8 @@ class PooledWeightGradient {
   PixelRows<uint8_t> where_;
   PooledBlocks blocks_;
   int64_t images_, rows_, columns_;  // the size of the largest region
-  int64_t regions_, parts_;          // the numbers of regions and parts; decided by the shapes alone
+  int64_t regions_;                  // how many there are; decided by the shapes alone
+  int64_t parts_;                    // how many there are; decided by the shapes alone
   int64_t entries_;                  // the most entries of a list
   bool in_place_;                    // x is read where it is
   float *sums_, *bias_sums_;         // [part][block][k][filter], [part][k][lane]

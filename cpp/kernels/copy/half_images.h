@@ -52,8 +52,9 @@ class ImageCall {
   static constexpr int kMost = 6;      // views of a call, at most
   static constexpr int kBytes = 1536;  // bytes of a call, at most
   struct Place {
-    int64_t position;     // bytes from the start of the call to the view
-    bool images, writes;  // whether it is one of `images`; whether the call writes it
+    int64_t position;  // bytes from the start of the call to the view
+    bool images;       // whether it is one of `images`
+    bool writes;       // whether the call writes it
   };
   friend struct ImageBlock;
 

@@ -279,8 +279,9 @@ struct Loops {
   // The layout of an operand with stride 0 in a middle dimension, such as a bias for each channel: a run of
   // elements at equal distances is repeated, which makes a group; then the next group begins.
   struct Repeated {
-    int64_t run, group;  // elements of a run; of a group
-    int outer;           // dimensions [0, outer) count the groups
+    int64_t run;    // elements of a run
+    int64_t group;  // elements of a group
+    int outer;      // dimensions [0, outer) count the groups
   };
   Repeated repeated_of(int k) const {
     const int64_t* strides = nest.strides[k];

@@ -133,7 +133,8 @@ template <int kColumns>
 struct NextChunks {
   static constexpr int kChunk = 256, kRounds = kChunk / 32;  // bytes of a column
   const char* next = nullptr;                                // what is prefetched, or null
-  const char *after = nullptr, *end = nullptr;               // the columns after these; the last chunk
+  const char* after = nullptr;                               // the columns after these
+  const char* end = nullptr;                                 // the last chunk
   int turn = 0;
 
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool) {

@@ -190,8 +190,9 @@ struct Widened {
   static constexpr int64_t kOdd = 16;  // added, since lines a power of two apart share few sets of L1
 
   bool rows;
-  int64_t line;            // elements from one line to the next
-  int64_t i = -1, j = -1;  // the first row and column of the block that `data` holds; -1: none
+  int64_t line;    // elements from one line to the next
+  int64_t i = -1;  // the first row of the block that `data` holds; -1: it holds none
+  int64_t j = -1;  // the first column of the block
   float* data;
 
   Widened(int64_t m, int64_t n, int64_t rs, int64_t cs, Carver& carver)

@@ -114,14 +114,15 @@ struct MatmulStack {
 // The inner loops of one ISA level, or of bfloat16, and their sizes.
 template <class T>
 struct MatmulKernels {
-  bool pairs = false;                         // the kernels multiply bfloat16: see pairs.h and amx.h
-  int mr;                                     // the most rows of a tile of one or two vectors
-  int packing_rows = 0, packing_columns = 0;  // of tiles that can pack b: fewest rows; columns (0: none can)
-  int lanes;                                  // elements of a vector
-  int rows_of_three = 0;  // tiles of three vectors have this many rows or one less; 0: there are none
-  bool narrow = false;    // true if narrow.h has loops for 2 to kDotRows columns
-  int (*nr)(int rows);    // the most columns of a tile of this many rows
-  int64_t max_chain;      // the most products in one chain
+  bool pairs = false;       // the kernels multiply bfloat16: see pairs.h and amx.h
+  int mr;                   // the most rows of a tile of one or two vectors
+  int packing_rows = 0;     // the fewest rows of tiles that can pack b
+  int packing_columns = 0;  // the columns of these tiles; 0: none can
+  int lanes;                // elements of a vector
+  int rows_of_three = 0;    // tiles of three vectors have this many rows or one less; 0: there are none
+  bool narrow = false;      // true if narrow.h has loops for 2 to kDotRows columns
+  int (*nr)(int rows);      // the most columns of a tile of this many rows
+  int64_t max_chain;        // the most products in one chain
   void (*micro_kernel)(const MatmulTile<T>&);
   void (*dots)(const MatmulRows<T>&) = nullptr;      // see dot.h
   void (*few_rows)(const MatmulRows<T>&) = nullptr;  // see few_rows.h

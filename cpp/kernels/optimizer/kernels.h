@@ -29,8 +29,10 @@ using NextNumber = double (*)(const double* settings, double steps, double numbe
 template <class T>
 struct OptimizerRule {
   const char* name;
-  int settings, needed, states;  // the number of settings; of states that it always has; of all states
-  NextNumber next;               // null if it keeps no number
+  int settings;     // how many settings it has
+  int needed;       // how many states are always given: the first ones
+  int states;       // how many states it has; those from `needed` on may be missing
+  NextNumber next;  // null if it keeps no number
   // Computes the numbers of a step once, and stores them at `made`; on_vectors then updates whole vectors
   // with them.
   void (*make)(void* made, const double* settings, const OptimizerPast& past);

@@ -164,8 +164,8 @@ static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, i
     const T* dy = f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1];
     T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
     __builtin_memset(dx, 0, sizeof(T) * height * width);
-    int64_t down = 0;
-    int64_t work = 0;  // the value of `count` for which `share` holds; elements since the last test
+    int64_t down = 0;  // the value of `count` for which `share` holds
+    int64_t work = 0;  // elements since the last test for an interrupt
     for (int64_t oh = 0; oh < f.rows.out; ++oh, dy += f.dy.strides[2]) {
       const PoolWindow w = pool_window(f.rows, oh);
       const int64_t count = pool_divisor(f.rows, w, f.count_include_pad);

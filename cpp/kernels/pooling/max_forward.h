@@ -16,10 +16,11 @@ template <class T, class Offset>
 struct MaxRow {
   const T* x;                 // the first element of the image, or in NCHW of the plane
   int64_t row, column, lane;  // the strides of x in elements: of rows, columns and channels
-  int64_t top, r0, r1;  // tap row 0 is at row `top` of the image; tap rows [r0, r1) are inside the image
-  int64_t kernel_w;     // pool_taps(columns)
-  T* y;                 // the row of y
-  Offset* where;        // the row of `where`
+  int64_t top;                // the row of the image at which tap row 0 is
+  int64_t r0, r1;             // tap rows [r0, r1) are inside the image
+  int64_t kernel_w;           // pool_taps(columns)
+  T* y;                       // the row of y
+  Offset* where;              // the row of `where`
 };
 
 // Whether to prefetch; other cases keep the code small.

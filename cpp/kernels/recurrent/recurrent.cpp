@@ -18,7 +18,9 @@ template <class T>
 struct SequenceForward {
   const RecurrentForward<T>& call;
   int64_t rows, hidden, width;  // rows of all steps, H, and GH
-  T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T packed; the bias that is added in the loop
+  T* product;                   // h W_hh^T of one step
+  T* packed;                    // W_hh^T packed
+  T* bias;                      // what is added in the loop
   char* scratch;                // the workspace of the product with x, and then of integers for each thread
   size_t bytes;
 

@@ -75,9 +75,10 @@ struct RecurrentBackward {
 template <class T>
 struct CellForward {
   int64_t rows, hidden;
-  const T *product, *bias;  // h W_hh^T (rows, GH); b_ih + b_hh (GH), for GRU b_hh alone
-  T* gates;  // holds x W_ih^T, for GRU + b_ih; becomes the gates if h_before is kept; for RNN it is y
-  T *h, *c;  // the state before the step, which becomes the state after it
+  const T* product;  // h W_hh^T (rows, GH)
+  const T* bias;     // b_ih + b_hh (GH), for GRU b_hh alone
+  T* gates;          // holds x W_ih^T, for GRU + b_ih; becomes the gates if h_before is kept; for RNN it is y
+  T *h, *c;          // the state before the step, which becomes the state after it
   T* y;
   T *candidate, *h_before, *c_before;  // as in RecurrentForward, or null
 };

@@ -41,7 +41,8 @@ struct DepthwiseRow {
   const DepthwiseRowTap* rows;  // the taps along h that are inside the image, row_count of them
   int64_t row_count;
   const T* x;                                 // the image
-  int64_t width, x_stride, y_stride;          // the width of x; the distance of columns in x and in y (or dy)
+  int64_t width;                              // of x
+  int64_t x_stride, y_stride;                 // the distance of columns in x, and in y (or dy)
   int64_t in_step;                            // see DepthwiseTap
   int64_t channels, first_block, last_block;  // the blocks [first_block, last_block) are computed
   const T* y_next;     // what is prefetched for the next row: this row of y, if not null,

@@ -176,11 +176,12 @@ class DirectSum {
   T weight(int64_t out, int64_t channel, int64_t tap) const;
 
   int64_t taps_[2];
-  int64_t panel_size_;       // elements
-  T *weights_, *bias_copy_;  // packed panels; a copy of a bias that is strided
-  const T* bias_;            // or null
-  void* pick_;               // spans: for each lane of a panel its group's first channel
-  ConvSegment* segments_;    // for each thread memory for Taps::segments
+  int64_t panel_size_;     // elements
+  T* weights_;             // packed panels
+  T* bias_copy_;           // of a bias that is strided
+  const T* bias_;          // or null
+  void* pick_;             // spans: for each lane of a panel its group's first channel
+  ConvSegment* segments_;  // for each thread memory for Taps::segments
 };
 
 // Computes the whole output of a correlation, in an order that keeps weights and inputs in the caches.

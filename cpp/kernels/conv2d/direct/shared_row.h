@@ -7,8 +7,10 @@
 namespace ranvier {
 
 struct SharedRow {
-  int64_t rows, tiles, width;  // the pixels of a tile; the number of tiles; the pixels of all tiles
-  bool first, last;            // true if the tiles include the pixel before the class, and the one after it
+  int64_t rows;      // the pixels of a tile
+  int64_t tiles;     // the number of tiles
+  int64_t width;     // the pixels of all tiles
+  bool first, last;  // true if the tiles include the pixel before the class, and the one after it
 };
 
 // Divides the pixels of the class (axis.h) that uses all kSharedTaps taps into tiles. The pixels before and

@@ -95,7 +95,8 @@ struct ConvPartials {
 
 template <class T>
 struct ConvKernels {
-  int mr, lanes;                     // the most rows of a tile of two vectors; elements of a vector
+  int mr;                            // the most rows of a tile of two vectors
+  int lanes;                         // elements of a vector
   int narrow_rows;                   // the most rows of a tile of one vector
   int consecutive_rows;              // the same if the rows are consecutive
   int paired_rows;                   // the most rows of a tile of a vector and a half

@@ -28,9 +28,11 @@ class Pixels : public PacksNothing {
   void prepare() const;
 
   const Correlation<float> p_;
-  int64_t in_, out_, together_;  // channels; pixels of a vector
-  float *weights_, *lines_;      // (in, lanes); (4, lanes): the bias, and m, a, b of the norm (conv2d.h)
-  int32_t* pick_;                // (lanes): where the inputs of a lane's pixel begin in the vector of x
+  int64_t in_, out_;  // channels
+  int64_t together_;  // pixels of a vector
+  float* weights_;    // (in, lanes)
+  float* lines_;      // (4, lanes): the bias, and m, a, b of the norm (conv2d.h)
+  int32_t* pick_;     // (lanes): where the inputs of a lane's pixel begin in the vector of x
 };
 
 // The gradient to the weights of a 1x1 convolution with few channels of dense pixels, float32. "wide" is the
@@ -58,7 +60,8 @@ class PixelWeight {
 
   Conv2dBackwardWeight<float> c_;
   int64_t in_, out_, pixels_;
-  int64_t parts_, chunk_;     // the parts of the pixels; decided by the shapes alone
+  int64_t parts_;             // of the pixels; how many is decided by the shapes alone
+  int64_t chunk_;             // pixels that are summed for dw, and then for db while they are in L1
   float *sums_, *bias_sums_;  // for each part, in the layout of VectorSums (pixels.cpp)
   float* ones_;               // a vector of ones, to sum dy for db
 };

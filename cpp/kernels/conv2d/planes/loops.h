@@ -83,7 +83,8 @@ struct PlanarKernels {
   int outs;                        // the most output channels of `sums`
   int pixels[kMaxPlanarOuts + 1];  // the pixels of a tile of `sums`, by the number of output channels
   void (*sums[kMaxPlanarOuts + 1])(const PlanarSums&);  // by the number of output channels
-  int weight_outs, weight_rows;                         // of `products`: the most outputs; the rows j
+  int weight_outs;                                      // the most outputs of `products`
+  int weight_rows;                                      // the rows j of `products`
   void (*store)(const PlanarStore&);
   void (*products)(const PlanarProducts&);
   void (*split)(const PlanarSplit&);

@@ -45,6 +45,8 @@ class Planes {
   // padding beside the rows is not written and must be zero already.
   void fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count, float* to) const;
 
+  // Elements after the last plane. The last tile of a band reads beyond it: at most the pixels of a tile, 4
+  // vectors of 16 lanes.
   static constexpr int64_t kSpace = 256;
   PlanarAxis rows, columns;
   int64_t channels, pitch;  // pitch: elements from a row to the next
@@ -118,8 +120,10 @@ class PlanarSum {
   void pack_group(int64_t group) const;
   int64_t group_size() const { return in_ * outs() * taps_; }  // packed weights of a group
 
-  int64_t in_, out_, taps_;      // channels of a group; taps
-  int64_t blocks_, block_outs_;  // the number of blocks of output channels; channels of a block
+  int64_t in_, out_;  // channels of a group
+  int64_t taps_;
+  int64_t blocks_;      // of output channels
+  int64_t block_outs_;  // channels of a block
   int64_t tile_;
   float *weights_, *bias_;  // of all groups: see pack_group()
   int64_t* offsets_;        // see Planes::list_offsets()

@@ -16,6 +16,7 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int kLanes = lanes<float>;
 constexpr bool kManyRegisters = RANVIER_VECTOR_REGISTERS >= 32;
+// The tile: its sums (8 x 2 or 6 x 2), a row of the input (2) and a weight fit into the registers, 32 or 16.
 constexpr int kSharedRows = kManyRegisters ? 8 : 6, kSharedVectors = 2;
 using SharedSums = vec<float>[kSharedRows][kSharedVectors];
 

@@ -40,12 +40,14 @@ class PlanarWeight {
   void combine(const OpenTeam& team) const;
 
   Conv2dBackwardWeight<float> c_;
-  int64_t out_, products_;  // output channels; input channels x taps: elements of dw for an output channel
+  int64_t out_;       // output channels
+  int64_t products_;  // input channels x taps: elements of dw for an output channel
   PlanarAxis rows_, columns_;
   int64_t rows_at_once_;  // the output rows of a block
   Planes planes_;
-  // Elements of a plane of dy; the images of a block; blocks.
-  int64_t dy_plane_, images_at_once_, blocks_;
+  int64_t dy_plane_;          // elements of a plane of dy
+  int64_t images_at_once_;    // images of a block
+  int64_t blocks_;            // how many blocks there are
   int64_t parts_;             // the number of parts; decided by the shapes alone
   int64_t units_;             // groups of output channels, each as large as a tile of the kernel
   int64_t step_;              // products_, rounded up to the rows of a tile

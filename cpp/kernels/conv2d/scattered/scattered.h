@@ -41,9 +41,11 @@ class ScatteredInput {
   int64_t lanes_, out_, taps_[2];  // out_: channels of dy
   int64_t row_;                    // elements of a row of taps: taps x channels of dx
   PixelRows<float> dy_;
-  int64_t pixels_;                 // pixels of an image of dy
-  int64_t height_, pitch_, size_;  // sums of an image: rows; elements from row to row; elements in all
-  float* weights_;                 // [row of taps][panel][out][width]
+  int64_t pixels_;             // pixels of an image of dy
+  int64_t height_;             // rows of the sums of an image
+  int64_t pitch_;              // elements from one of these rows to the next
+  int64_t size_;               // elements of the sums of an image
+  float* weights_;             // [row of taps][panel][out][width]
   int64_t *dy_at_, *sums_at_;  // the places of pixels in dy and in the sums, in the order of order_pixels()
   float* sums_;                // for each thread
   int64_t* not_finite_;        // for each thread: 1 if a sum of its images was infinite or NaN

@@ -45,7 +45,8 @@ constexpr int kMostPatchChannels = 128;  // the most channels of a call
 struct WinogradPatches {
   struct Sums {
     const float* m;
-    int64_t plane, step;  // distances between products, and between tiles; both 0 if all sums are 0
+    int64_t plane;  // from a product to the next; 0 if all sums are 0
+    int64_t step;   // from a tile to the next; 0 if all sums are 0
   };
   Sums here, above;
   int64_t tiles, channels;

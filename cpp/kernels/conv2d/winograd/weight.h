@@ -45,16 +45,19 @@ class WinogradWeight {
 
   WinogradWeightCall c_;
   int64_t in_;
-  int64_t rows_, columns_, tiles_;  // rows and columns of tiles; all tiles
+  int64_t rows_, columns_;  // of tiles
+  int64_t tiles_;           // all tiles
   Panels<float> panels_;
   PixelRows<float> x_, dy_;
   PixelRows<uint8_t> where_;
-  int64_t parts_, block_;  // the number of parts; pairs of tiles in a block. Decided by the shapes alone
-  int64_t panel_size_;     // channels times outputs of a panel
+  int64_t parts_;       // the number of parts; decided by the shapes alone, as block_ is
+  int64_t block_;       // pairs of tiles in a block
+  int64_t panel_size_;  // channels times outputs of a panel
   // From one pair of tiles to the next in v and d; from one product to the next in v, d and m.
   int64_t v_stride_, d_stride_, v_plane_, d_plane_, m_plane_;
-  float *sums_, *bias_sums_;  // [part][panel][tap][channel][width]; [part][panel][width]
-  float* zeros_;              // a pixel of the padding
+  float* sums_;       // [part][panel][tap][channel][width]
+  float* bias_sums_;  // [part][panel][width]
+  float* zeros_;      // a pixel of the padding
   char* scratch_;
   int64_t scratch_bytes_;  // the scratch memory of a thread
 };

@@ -51,11 +51,13 @@ struct GridSampleBackward {
 template <class T>
 struct GridPart {
   GridSettings settings;
-  int64_t c, h, w, points;  // the sizes of x; points: of the whole grid of the image
-  const T *x, *grid;        // the image; the first point of the part
-  int count;                // points of the part
-  T* y;                     // for the forward, at the first point
-  const T* dy;              // for the backward, at the first point
+  int64_t c, h, w;  // the sizes of x
+  int64_t points;   // of the whole grid of the image
+  const T* x;       // the image
+  const T* grid;    // the first point of the part
+  int count;        // points of the part
+  T* y;             // for the forward, at the first point
+  const T* dy;      // for the backward, at the first point
   T *dx, *dgrid;
 };
 
