@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import distributed
 from ranvier.cli import main
 from support.ranks import launch, results, told_in_turn
 
@@ -51,6 +52,28 @@ def test_weights_and_settings_of_one_rank_are_noticed_though_ranks_divide_update
         for text, expected in zip(told, ("epoch 3", "epoch 1", "weights and buffers: "), strict=True):
             assert "rank 1 there and rank 0 here: " in text
             assert expected in text
+
+
+OUTSIDE = distributed.GroupMember.NON_GROUP_MEMBER
+ONES = rv.ones(2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: distributed.all_reduce(ONES, group=OUTSIDE),
+        lambda: distributed.barrier(group=OUTSIDE),
+        lambda: distributed.all_gather_object([None], 1, group=OUTSIDE),
+        lambda: distributed.send(ONES, 0, group=OUTSIDE),
+        lambda: distributed.isend(ONES, 0, group=OUTSIDE),
+        lambda: distributed.recv(ONES, 0, group=OUTSIDE),
+        lambda: distributed.irecv(ONES, 0, group=OUTSIDE),
+    ],
+)
+def test_warning_of_a_rank_outside_the_group_names_the_line_of_the_program(call):
+    with pytest.warns(UserWarning, match="rank 0 is not in the group; the call does nothing") as caught:
+        assert call() in (None, -1)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 STOPS = """

@@ -239,11 +239,13 @@ def test_settings_of_blocks():
         (lambda: rv.autocast("cpu", F32), "In CPU autocast, but the target dtype is not supported"),
         (lambda: rv.autocast("cuda"), "CUDA is not available"),
         (amp.CUDAAutocast, "CUDA is not available"),
+        (lambda: amp.CPUAutocast(dtype=F32), "In CPU autocast, but the target dtype is not supported"),
     ],
 )
 def test_blocks_without_effect(make, message):
-    with pytest.warns(UserWarning, match=message), make():
+    with pytest.warns(UserWarning, match=message) as caught, make():
         assert rv.mm(M, M).dtype == F32
+    assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with rv.autocast("cuda", enabled=False), rv.autocast("xpu"), amp.CPUAutocast(enabled=False):

@@ -219,6 +219,11 @@ def test_out():
     with pytest.warns(UserWarning, match=r"\[sum\] got out of shape \(2,\); it is resized to \(\)"):
         assert total(rv.ones(3), out=y) is y
     assert y.tolist() == 3.0
+    with pytest.warns(
+        UserWarning, match=r"\[max\] got out of shape \(1,\); it is resized to \(2,\)"
+    ) as caught:
+        public(rv.max, "max")(rv.ones(2, 2), 0, out=(rv.zeros(1), rv.zeros(1, dtype=rv.int64)))
+    assert {warning.filename for warning in caught} == {__file__}
     refused(RuntimeError, "[sum] got out in a call with gradients", total,
             rv.ones(3, 2, requires_grad=True), 0, out=y)  # fmt: skip
 

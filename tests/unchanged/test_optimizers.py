@@ -197,8 +197,9 @@ def test_state():
 @pytest.mark.parametrize("kind", [GradScaler, CUDAGradScaler])
 def test_switched_off(kind):
     """As PyTorch's for "cuda", which is not available."""
-    with pytest.warns(UserWarning, match="CUDA is not available"):
+    with pytest.warns(UserWarning, match="CUDA is not available") as caught:
         scaler = kind()
+    assert caught[0].filename == __file__
     p, optimizer, _ = begun()
     assert step(p, optimizer, scaler) == (0.75, 1, 0)
     assert (scaler.state_dict(), scaler.is_enabled(), CPUGradScaler().is_enabled()) == ({}, False, True)

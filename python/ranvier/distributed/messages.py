@@ -75,7 +75,10 @@ def put(name: str, tensor: Tensor | Array, values: Array) -> None:
 
 
 def member(name: str, group: Group) -> World | None:
-    """The World of the argument `group` of a call; None, with a warning, on a rank outside the group."""
+    """The World of the argument `group` of a call; None, with a warning, on a rank outside the group.
+
+    The public function of the call itself calls it: the warning names the line that calls that function.
+    """
     if group == GroupMember.NON_GROUP_MEMBER:
         warnings.warn(
             f"[{name}] rank {world().rank} is not in the group; the call does nothing", stacklevel=3
@@ -145,9 +148,9 @@ class Work:
 
 def send(tensor: Tensor | Array, dst: int, group: Group = None, tag: int = 0) -> None:
     """Sends a tensor to the rank `dst`, which calls :func:`recv` with one of the same shape and dtype."""
-    work = isend(tensor, dst, group, tag)
-    if work is not None:
-        work.wait()
+    here = member("send", group)
+    if here is not None:
+        _isend(here, tensor, dst, tag).wait()
 
 
 def isend(tensor: Tensor | Array, dst: int, group: Group = None, tag: int = 0) -> Work | None:
@@ -160,6 +163,10 @@ def isend(tensor: Tensor | Array, dst: int, group: Group = None, tag: int = 0) -
     here = member("send", group)
     if here is None:
         return None
+    return _isend(here, tensor, dst, tag)
+
+
+def _isend(here: World, tensor: Tensor | Array, dst: int, tag: int) -> Work:
     values, (to, number) = array_of("send", tensor), _other("send", here, dst, tag)
     sent = [_described(values), typed(values.copy(order="C"))]
     requests = [here.comm.Isend(part, to, number) for part in sent]
@@ -172,10 +179,12 @@ def recv(tensor: Tensor | Array, src: int | None = None, group: Group = None, ta
 
     Raises ValueError: another shape or dtype. TimeoutError: nothing was sent.
     """
-    work = irecv(tensor, src, group, tag)
-    if work is not None and work.wait():
-        return work._sender
-    return -1
+    here = member("recv", group)
+    if here is None:
+        return -1
+    work = _irecv(here, tensor, src, tag)
+    work.wait()
+    return work._sender
 
 
 def irecv(tensor: Tensor | Array, src: int | None = None, group: Group = None, tag: int = 0) -> Work | None:
@@ -183,6 +192,10 @@ def irecv(tensor: Tensor | Array, src: int | None = None, group: Group = None, t
     here = member("recv", group)
     if here is None:
         return None
+    return _irecv(here, tensor, src, tag)
+
+
+def _irecv(here: World, tensor: Tensor | Array, src: int | None, tag: int) -> Work:
     source, number = _other("recv", here, src, tag)
     into = writable("recv", tensor)
     mpi: Any = importlib.import_module("mpi4py.MPI")

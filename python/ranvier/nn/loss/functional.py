@@ -110,8 +110,9 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
-    x1, x2: (N, D) with target (N,) or (1,), or (D,) with target (). Norms are at least 1e-6. Raises
-    ValueError for other shapes or another reduction.
+    input1, input2: x1 and x2, (N, D) with target (N,) or (1,), or (D,) with target ().
+
+    Norms are at least 1e-6. Raises ValueError for other shapes or another reduction.
 
     >>> import ranvier as rv
     >>> x1, x2 = rv.tensor([[1.0, 0.0], [1.0, 0.0]]), rv.tensor([[1.0, 1.0], [1.0, 1.0]])

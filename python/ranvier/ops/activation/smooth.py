@@ -321,7 +321,8 @@ _celu_declaration = Elementwise(
     gradient=_celu_gradient,
     dtypes=FLOATS_ONLY,
 )
-# Not `_celu_op`, as calls have to go through celu, which checks alpha.
+# Not `_celu_op`: the public name would call an op of this name itself (`_op_of` in tensors/spellings.py),
+# but calls have to go through celu, which checks alpha.
 _celu_unchecked = _celu_declaration.op("celu")
 
 

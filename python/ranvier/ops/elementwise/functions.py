@@ -239,7 +239,8 @@ def square(input: TensorLike) -> Tensor:
 absolute = abs
 
 
-# Not `_round_op`, as calls with decimals have to go through round.
+# Not `_round_op`: the public name would call an op of this name itself (`_op_of` in tensors/spellings.py),
+# but calls with decimals have to go through round.
 _ROUND = Elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
 
 

@@ -149,8 +149,8 @@ def _k(x: Array, order: int) -> Array:
 
 
 def _recurrence(x: Array) -> tuple[Array, Array, Array, Array]:
-    """J0, J1, Y0 and Y1 for x from 2 to 30: J_n from n = 110 down (10.6.1, 10.74.iv), scaled by 10.12.4, and
-    Y as sums of them (10.23.31 and its derivative)."""
+    """J0, J1, Y0 and Y1 for x from 2 to 30: J_n from n = 110 down, where it is below 1e-48 (10.6.1,
+    10.74.iv), scaled by 10.12.4, and Y as sums of them (10.23.31 and its derivative)."""
     last = np.zeros_like(x)
     here = np.full_like(x, 1e-280)  # any number: `unit` divides it out; small, since the values grow
     unit = np.zeros_like(x)
@@ -221,6 +221,7 @@ def _airy(x: Array) -> Array:
         g = g * cube / ((3 * k) * (3 * k + 1))
         first += f
         second += g
+    # Ai(0) and -Ai'(0) (9.2.3, 9.2.4)
     small = 0.35502805388781723926 * first - 0.25881940379280679841 * second
     size = np.maximum(np.abs(x), 2.0)
     turn = np.where(x < 0, np.exp(1j * math.pi / 3), 1.0)

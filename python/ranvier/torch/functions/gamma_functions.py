@@ -22,7 +22,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import EULER, Array, either, in_float64, rounded_once
 
-# B_2j / (2j)! of the Euler-Maclaurin formula, from the Bernoulli numbers (24.2.3).
+# The Bernoulli numbers B_2, B_4 ... (24.2.3), for the Euler-Maclaurin formula.
 _BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798]
 # The most terms of a series or a continued fraction; if they do not suffice, no error is raised.
 _TERMS = 100_000

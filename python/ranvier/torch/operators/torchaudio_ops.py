@@ -19,8 +19,10 @@ from ranvier.torch.operators.library import Library
 def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output: Tensor) -> None:
     """A recursive filter: y[i] = x[i] - sum over j >= 1 of a[j] y[i - j].
 
-    x: waveform (n, c, length). a: coefficients (c, order), the last one first. y is written to
-    `padded_output` (n, c, length + order - 1), which begins with the order - 1 values of y before x.
+    waveform: x (n, c, length).
+    a_coeffs_flipped: a (c, order), the last one first.
+    padded_output: (n, c, length + order - 1): begins with the order - 1 values of y before x; y is written
+        after them.
 
     >>> y = from_numpy(np.zeros((1, 1, 4), np.float32))
     >>> _lfilter_core_loop(from_numpy(np.ones((1, 1, 3), np.float32)), from_numpy(np.float32([[-0.5, 1]])), y)

@@ -216,14 +216,19 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     return written(func.__name__, out, result)
 
 
-def written(name: str, out: Any, result: Any) -> Any:
+def written(name: str, out: Any, result: Any, stacklevel: int = 3) -> Any:
     """Write the result, or several results, to `out`, without gradients, and return `out`.
 
     `out` is resized to the shape of the result, with PyTorch's warning if it had elements. Raises
     RuntimeError if its dtype cannot hold the result: floats for integers would be cut off.
+
+    stacklevel: of the program's line: after the frames of `written` and `failed` comes that line, since the
+        core has none.
     """
     if isinstance(out, (tuple, list)):
-        outputs = [written(name, x, y) for x, y in zip(out, result, strict=True)]
+        outputs = []
+        for x, y in zip(out, result, strict=True):
+            outputs.append(written(name, x, y, stacklevel + 1))
         make_tuple = getattr(type(result), "_make", tuple)  # a NamedTuple stays one
         return make_tuple(outputs)
     if result.requires_grad or out.requires_grad:
@@ -241,7 +246,7 @@ def written(name: str, out: Any, result: Any) -> Any:
         if out.shape != result.shape:
             warnings.warn(
                 f"[{name}] got out of shape {tuple(out.shape)}; it is resized to {tuple(result.shape)}",
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
             out.resize_(result.shape)
         return out.copy_(result)

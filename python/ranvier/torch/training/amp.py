@@ -157,6 +157,8 @@ class autocast:
     torch.float32
     """
 
+    _stacklevel = 2  # of the program's line, in warnings of the constructor
+
     def __init__(
         self,
         device_type: str,
@@ -177,14 +179,14 @@ class autocast:
             self._cache_enabled = bool(cache_enabled)
         if enabled and self._device_name == "cuda":
             enabled = False
-            warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
+            warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=self._stacklevel)
         elif enabled and np.dtype(self.fast_dtype) not in (bfloat16, float16):
             enabled = False
             warnings.warn(
                 f"In {device_type.upper()} autocast, but the target dtype is not supported. Disabling "
                 f"autocast.\n{device_type.upper()} Autocast only supports dtypes of torch.bfloat16, "
                 "torch.float16 currently.",
-                stacklevel=2,
+                stacklevel=self._stacklevel,
             )
         self._enabled = bool(enabled)
         # before each `with`: whether autocast was on, its dtype, and whether casts were kept
@@ -226,12 +228,16 @@ class autocast:
 class CPUAutocast(autocast):
     """torch.cpu.amp.autocast"""
 
+    _stacklevel = 3  # after the constructor of `autocast` comes the one here
+
     def __init__(self, enabled: bool = True, dtype: DtypeLike = bfloat16, cache_enabled: bool = True) -> None:
         super().__init__("cpu", dtype, enabled, cache_enabled)
 
 
 class CUDAAutocast(autocast):
     """torch.cuda.amp.autocast, which has no effect."""
+
+    _stacklevel = 3  # after the constructor of `autocast` comes the one here
 
     def __init__(self, enabled: bool = True, dtype: DtypeLike = float16, cache_enabled: bool = True) -> None:
         super().__init__("cuda", dtype, enabled, cache_enabled)

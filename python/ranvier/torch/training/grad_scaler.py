@@ -40,6 +40,8 @@ class GradScaler:
     (0.5, 1024.0)
     """
 
+    _stacklevel = 2  # of the program's line, in the warning of the constructor
+
     def __init__(
         self,
         device: DeviceLike = "cuda",
@@ -53,7 +55,8 @@ class GradScaler:
         self._enabled = enabled
         if enabled and device == "cuda":
             warnings.warn(
-                "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2
+                "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.",
+                stacklevel=self._stacklevel,
             )
             self._enabled = False
         if not self._enabled:
@@ -288,12 +291,16 @@ class GradScaler:
 class CUDAGradScaler(GradScaler):
     """torch.cuda.amp.GradScaler, which has no effect."""
 
+    _stacklevel = 3  # after the constructor of `GradScaler` comes the one here
+
     def __init__(self, *settings: Any, **named: Any) -> None:
         super().__init__("cuda", *settings, **named)
 
 
 class CPUGradScaler(GradScaler):
     """torch.cpu.amp.GradScaler"""
+
+    _stacklevel = 3  # after the constructor of `GradScaler` comes the one here
 
     def __init__(self, *settings: Any, **named: Any) -> None:
         super().__init__("cpu", *settings, **named)
