@@ -194,6 +194,45 @@ def test_the_second_fit_records_nothing(name, records):
     assert bool(records) != shares
 
 
+@pytest.mark.parametrize("settings", [{}, {"clip_grad_norm": 0.1}, {"metrics": ["accuracy"]}], ids=str)
+@pytest.mark.parametrize("name", ["l1", "l2"])
+def test_a_search_over_a_penalty_records_once(name, settings, records):
+    fitted(**{name: 0.01}, **settings)
+    assert records
+    records.clear()
+    first = fitted(seed=1, **{name: 0.1}, **settings)
+    assert fitted(seed=1, **{name: 0.0003}, **settings) != first
+    assert not records
+    fitted(**{name: 0.0}, **settings)
+    assert records
+
+
+@pytest.mark.parametrize("strengths", [{"l1": 0.1, "l2": 0.01}, {"l1": 0.1, "l2": {"0": 0.01}}], ids=str)
+def test_a_second_fit_of_a_trainer_records_no_penalty(strengths, records):
+    trainer = fit(start(**strengths), epochs=10)
+    records.clear()
+    fit(trainer)
+    assert len(records) <= 1  # a comparison that is due
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("partly", [False, True], ids=["all weights", "frozen"])
+def test_strengths_that_change_between_fits(accumulate, partly):
+    def run(compile):
+        trainer = start(compile=compile, l1=0.01, l2=0.1, accumulate=accumulate)
+        states = []
+        for l1, l2 in [(0.01, 0.1), (0.2, 0.003), (0.0, 0.003), (0.0, {"0": 0.1}), (0.0, 0.2), (0.01, 0.0)]:
+            trainer.l1 = l1
+            trainer.l2 = l2
+            states.append(bits_of(fit(trainer)))
+            if partly:
+                weight = trainer.model[0].weight
+                weight.requires_grad = not weight.requires_grad
+        return states
+
+    assert len(set(map(str, alike(run)))) == 6
+
+
 def by_columns():
     model = dense(8, nn.ReLU())
     model[0].weight.data = model[0].weight.detach().t().contiguous().t()

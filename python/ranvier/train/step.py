@@ -17,7 +17,7 @@ import ranvier._core as _core
 from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.observe import current, value_read
 from ranvier.optim import LBFGS, Optimizer
-from ranvier.tensors.memory import Array, filled, narrow, numbers, widened
+from ranvier.tensors.memory import Array, filled, keep, narrow, numbers, widened
 from ranvier.train.batch_source import Ahead, Source
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled_parts import CompiledParts
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Strength = float | Mapping[str, float]
 """l1 or l2 of a Trainer: one number for all weights, or numbers by the names of modules and parameters."""
+
+
+KeptStrengths = dict[tuple[str, tuple[bool, ...]], Tensor]
+"""The strengths of the parameters of one kernel call, by l1 or l2 and by which parameters have a strength."""
 
 
 class _KernelArguments:
@@ -49,10 +53,20 @@ class Penalty:
     parameter named in full is penalised whatever its dimensions are. Frozen parameters are left out.
 
     The gradient is l1 sign(w) + 2 l2 w, added by one kernel call for all parameters.
+
+    kept: the arrays of strengths that kernels read, if they stay from step to step. None: constants.
     """
 
-    def __init__(self, model: Module, parameters: list[Tensor], l1: Strength, l2: Strength) -> None:
+    def __init__(
+        self,
+        model: Module,
+        parameters: list[Tensor],
+        l1: Strength,
+        l2: Strength,
+        kept: KeptStrengths | None = None,
+    ) -> None:
         self._parameters = parameters
+        self._kept = kept
         # the strengths by the id of a parameter
         self._l1 = _strengths("l1", l1, model)
         self._l2 = _strengths("l2", l2, model)
@@ -95,13 +109,23 @@ class Penalty:
             # Half floats are computed in float32, and their gradients rounded afterwards.
             wide_weights = widened(arguments.weights)
             wide_gradients = widened(arguments.gradients) if gradients else None
-            l1s = numbers(*arguments.l1)
-            l2s = numbers(*arguments.l2)
+            l1s = self._array("l1", arguments.l1)
+            l2s = self._array("l2", arguments.l2)
             value = _core.weight_penalty(wide_weights, wide_gradients, l1s, l2s, factor)
             if wide_gradients is not None:
                 narrow(arguments.gradients, wide_gradients)
             total = value if total is None else _core.add(total, value)
         return total
+
+    def _array(self, name: str, strengths: list[float]) -> Array:
+        """The strengths `name` (l1 or l2) of some parameters as the kernel reads them."""
+        if self._kept is None:
+            return numbers(*strengths)
+        chosen = tuple(strength != 0 for strength in strengths)
+        if (name, chosen) not in self._kept:
+            self._kept[name, chosen] = wrap(np.array(strengths, np.float64))
+        array: Array = keep(self._kept[name, chosen]._array)
+        return array
 
 
 def strength(name: str, value: Strength, model: Module) -> Strength:
@@ -227,14 +251,18 @@ class TrainingStep:
     # The attributes that the compiled methods depend on: what the guards of a captured step compare before
     # each replay (compile/guarding/library_guards.py).
     step_state = (
-        "_trainer.model", "_trainer.loss", "_trainer.optimizer", "_trainer.l1", "_trainer.l2",
-        "_trainer.clip_grad_norm", "_trainer.clip_grad_value", "_trainer.on_nonfinite", "_of_classes",
-        "_classes",
+        "_trainer.model", "_trainer.loss", "_trainer.optimizer", "_has_l1", "_has_l2", "_read_l1",
+        "_read_l2", "_kept", "_trainer.clip_grad_norm", "_trainer.clip_grad_value",
+        "_trainer.on_nonfinite", "_of_classes", "_classes",
     )  # fmt: skip
 
     def __init__(self, trainer: Training, parts: CompiledParts, reduce: Reduction | None = None) -> None:
         self._trainer = trainer
         self._reduce = reduce
+        # Strengths that are numbers are read from memory, so that programs do not depend on them: a search
+        # over them records one. With other numbers a Trainer has another step (`CompiledParts.kept`).
+        # Mappings, whose items may change at any time, are read at each step.
+        self._kept: KeptStrengths = {}
         is_alone = reduce is None
         step = self._take if reduce is None else reduce.part
         refused = ""
@@ -269,6 +297,14 @@ class TrainingStep:
             self._classes = len(classes)
         else:
             self._classes = 0
+        self._has_l1 = trainer.l1 != 0
+        self._has_l2 = trainer.l2 != 0
+        # l1 and l2 if one of them is a mapping, else None
+        self._read_l1: Strength | None = None
+        self._read_l2: Strength | None = None
+        if isinstance(trainer.l1, Mapping) or isinstance(trainer.l2, Mapping):
+            self._read_l1 = trainer.l1
+            self._read_l2 = trainer.l2
         self._penalty()  # raises for names that the model lacks
 
     @property
@@ -503,7 +539,8 @@ class TrainingStep:
     def _penalty(self) -> Penalty:
         """The penalty on the parameters that the optimizer has now."""
         trainer = self._trainer
-        return Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
+        kept = self._kept if self._read_l1 is None else None
+        return Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2, kept)
 
     def _penalise(self, scale: Array | None = None) -> Array | None:
         """Multiplies the gradients by `scale` and adds the penalty's: see `Penalty.penalise`."""
