@@ -115,7 +115,10 @@ bool ArrayRecording::is_in_argument(py::handle array) const {
 }
 
 void ArrayRecording::note(py::handle array) {
-  find_place();
+  if (placed_ != records.size() + 1) {  // the first array of the next call
+    placed_ = records.size() + 1;
+    find_place();
+  }
   if (is_in_argument(array)) return;
   const OwnedMemory memory = memory_of(array);
   const RegionKind new_kind = memory.ours ? RegionKind::temporary : RegionKind::foreign;

@@ -103,6 +103,7 @@ class ArrayRecording : public Recording {
   uint64_t first_serial_ = UINT64_MAX;  // the serial number (base/allocator.h) of its first block
   uint64_t failed_ = 0;                 // how many allocations had failed before it began
   int arguments_ = 0;
+  size_t placed_ = 0;    // the number of the call, from 1 on, for which find_place() was called last
   size_t followed_ = 0;  // how many records varies() has looked at
   bool open_ = false;
   std::vector<Pin> pins_;           // by region; null: the memory is not the allocator's

@@ -25,7 +25,7 @@ import ranvier._core as _core
 from ranvier.compile.build import build
 from ranvier.compile.guarding.library_guards import STATE
 from ranvier.compile.guarding.signature import array_of, others, replaced
-from ranvier.compile.guarding.traced_code import looks_at_class
+from ranvier.compile.guarding.traced_code import TracedCode, looks_at_class
 from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.many_calls import ManyCalls
 from ranvier.compile.policy import OfMethod, Policy
@@ -89,6 +89,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         # If this is a method of a class: the compiled functions of the objects that have called it.
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned = False
+        # hashes of the signatures whose program was dropped because a check took another path
+        self._renewed: set[int] = set()
         self._exceptions = 0  # how many recorded runs gave no program (`_passed`)
         # The program that ran last, and the one that ran before it. A call is compared with these two first.
         self._latest: Any = None
@@ -333,14 +335,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         began = perf_counter()
         settings = None if checked is None else checked.settings()
         try:
-            if checked is None:
-                runs_user_code = walk is None
-            else:
-                runs_user_code = checked.guards.users
+            known = self._known_code(checked, walk)
             beside: _core.Program | None = None
             if checked is not None and self._verify is not False:
                 beside = checked.core
-            run = record(self._function, call, policy, runs_user_code, beside)
+            run = record(self._function, call, policy, known, beside)
             recording = run.recording
             if not recording.fault:
                 recording.fault = policy.after_recording(recording, run.result)
@@ -360,9 +359,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             run = run._replace(result=detached(run.result))  # Nothing keeps the tape of the result.
             if checked is not None and self._is_same(call.key, checked, settings, run):
                 made = checked
-            else:
+            elif checked is None or not checked.checks:
                 made = build(run, call.key, self._function, policy, walk)
-                made.renewed = not is_new
+                made.renewed = checked is not None or hash(call.key) in self._renewed
+            else:  # The code of this run is not known. The next call is recorded.
+                self._renewed.add(hash(call.key))
         except CaptureError as error:
             self._refuse(call.key, error)
         except MemoryError:  # The step has run. A later call may have enough memory for a program.
@@ -370,6 +371,19 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         finally:
             self._keep(call.key, checked, made, perf_counter() - began)
         return run.result
+
+    @staticmethod
+    def _known_code(checked: Program | None, walk: Walk | None) -> TracedCode | None:
+        """The code that a recorded run enters, if it is known; see `_record` for the parameters.
+
+        The code of the recording and of the first check is noted. Later the guards hold before the run, so
+        that it enters the same code; what it computes is compared.
+        """
+        if checked is None:
+            return None if walk is None else walk.traced
+        if checked.checks or not checked.guards.users:
+            return checked.guards.walk.traced
+        return None
 
     def _keep(self, key: _core.Signature, checked: Program | None, made: Program | None, took: float) -> None:
         """Updates the cache after a recording, or after the check of the program `checked`.
@@ -411,7 +425,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return False  # The recorded run or this run has set something up, such as an optimizer's state.
         fault = difference(program, run.recording, settings, changed, other)
         if not fault:
-            fault = program.accept(run.recording)
+            fault = program.accept(run.recording, changed)
         if fault:
             raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)

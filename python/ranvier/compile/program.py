@@ -90,9 +90,17 @@ class Program:
         doc="Replays until the next check; negative: no more checks.",
     )
 
-    def accept(self, recording: Recording) -> str:
-        """Makes the guards anew from another recorded run, after a check; returns "", or why that fails."""
-        fault = self.guards.from_run(recording, self.modules, self.results.fixed)
+    def accept(self, recording: Recording, changed: str) -> str:
+        """Makes those guards anew, after a check, that the recorded run may need; returns "", or why that
+        fails. changed: the text of the first guard that does not hold after the run, or ""."""
+        guards = self.guards
+        fixed = self.results.fixed
+        # If the walk has read all code of this run, another one would find the same names, and the same
+        # guards where all values are the same.
+        is_known = recording.traced.is_within(guards.walk.traced)
+        if is_known and changed:
+            is_known = guards.follow_gradients(recording, fixed)
+        fault = "" if is_known else guards.from_run(recording, self.modules, fixed)
         recording.leaves.clear()  # adopt_gradients counts the references to them
         self.core.adopt_gradients()
         return fault

@@ -86,21 +86,26 @@ class Run(NamedTuple):
 
 
 def record(
-    function: Callable[..., Any], call: OneCall, policy: Any, read: bool, program: _core.Program | None
+    function: Callable[..., Any],
+    call: OneCall,
+    policy: Any,
+    known: TracedCode | None,
+    program: _core.Program | None,
 ) -> Run:
     """Runs the step once, eagerly and recorded.
 
     policy: the policy of the compiled function. If the function is the forward pass of a model and returns an
     argument, as dropout in evaluation mode does, `policy.clones` makes the result a copy, so that a replay
     can make it in new memory. Without `clones` the library itself has decided to record, not the user.
-    read: whether to note the user's code that runs.
+    known: the code that runs, if it need not be noted: the step has no code of the user's, or was checked
+    before. None: it is noted.
     program: a `_core.Program` that runs beside the step and is compared with it, or None; the differences are
     then in `check` of the recording.
     """
     recorded = Recording(_core.Recording(PACKAGE))
     recorded.wanted = policy.clones
     arguments = Arguments(recorded, call.args, call.kwargs, policy.as_tensors)
-    recorded.traced = TracedCode(arguments.has_arrays)
+    recorded.traced = known or TracedCode(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
     # The signature of a call without arguments has nothing but the library's settings (default dtype ...).
@@ -108,7 +113,7 @@ def record(
     # An empty cache of autocast, so that the casts of weights are recorded, and each replay makes them.
     kept = casts.kept
     casts.kept = {}
-    noted = recorded.traced if read else contextlib.nullcontext()
+    noted = recorded.traced if known is None else contextlib.nullcontext()
     try:
         with arguments, recorded, noted:
             result = function(*arguments.args, **arguments.kwargs)

@@ -50,6 +50,7 @@ class Guards:
         passed: names that the user's code loads for another purpose than to call them at once.
         texts: strings in the user's code, and strings that were reached.
         library_names: names in the library's code that ran.
+        traced: the code that ran.
     """
 
     def __init__(self, traced: TracedCode) -> None:
@@ -66,6 +67,7 @@ class Guards:
         self.library_names = {name for code in traced.library.values() for name in code.co_names}
         self._codes = traced.codes
         self._library = traced.library
+        self.traced = traced
         self._called = traced.called
         self._watched = traced.watched
         self._code_names = [names_of(code) for code, _ in traced.codes.values()]

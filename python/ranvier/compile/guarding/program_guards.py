@@ -40,6 +40,7 @@ class ProgramGuards:
             the user's, and no gradient of an earlier step.
         _carried: (leaf, address of its gradient) of gradients of earlier steps that the step uses.
         _moves: by id, the leaves whose gradient a replay may find in other memory; None before the first run.
+        _count_without_gradients: how many guards the walk had before those on gradients, which are the last.
     """
 
     core: Any
@@ -52,6 +53,7 @@ class ProgramGuards:
     walk: Any = None
     _carried: list[tuple[Any, int]] = field(default_factory=list)
     _moves: dict[int, Tensor] | None = None
+    _count_without_gradients: int = 0
 
     def from_walk(self, walk: Walk) -> None:
         """Takes the guards of a step that was not recorded, since another step has its form
@@ -76,12 +78,21 @@ class ProgramGuards:
             walk = Walk(recording.traced)
             walk.run([*self.roots, *[(m, f"a layer {type(m).__name__}") for m in modules]])
         self._find_rest(walk)
+        self._count_without_gradients = len(walk.guards)
         # Only at the first run, not at checks: `let_move` has then told the core which gradients may move.
         if self._moves is None:
             self._carried = step_gradients.carried_over(recording)
         self._find_gradients(recording, walk, fixed)  # last, since they may move
         self.core.set_guards(walk.all())
         return walk.fault
+
+    def follow_gradients(self, recording: Recording, fixed: list[Tensor | None]) -> bool:
+        """Makes the guards on gradients anew from another run of the same code; returns whether all guards
+        hold then. Gradients move to other memory between the first run and the second."""
+        del self.walk.guards[self._count_without_gradients :]
+        self._find_gradients(recording, self.walk, fixed)
+        self.core.set_guards(self.walk.all())
+        return not self.changed()
 
     def _find_rest(self, walk: Walk) -> None:
         """Guards on what no name leads to: modes, the random stream, optimizers, hooks."""

@@ -1,7 +1,7 @@
 """Finds the code that a recorded run enters, and the names in that code.
 
-`TracedCode` is called through ``sys.setprofile`` for each function that begins and each C function that is
-called. The table in `origins.py` says, by the origin of the code, whether `TracedCode` notes it or refuses
+While a `TracedCode` is entered, the core tells it of each function that begins and each C function that the
+user's code calls, at the first call. The table in `origins.py` says, by the origin of the code, whether `TracedCode` notes it or refuses
 the step, so that it runs eagerly. `Names` holds the names in a code object, by which `walk.py` finds the
 values that the code may have read.
 """
@@ -18,13 +18,20 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
+import ranvier._core as _core
 from ranvier.compile.guarding import origins
 from ranvier.compile.guarding.capturable import HIDDEN, is_listed
 from ranvier.compile.guarding.dynamic_names import unwatch, watch
-from ranvier.compile.guarding.origins import IMPORT, LIBRARY, PACKAGE, origin_of, rule_of
+from ranvier.compile.guarding.origins import IMPORT, LIBRARY, PACKAGE, USER, origin_of, rule_of
 from ranvier.observe import place
 
 _SIGNALS = signal.valid_signals()
+# What `_enter` returns (Entered in cpp/bindings/replay/code_watch.cpp): the code is never asked about again;
+# it is the user's; it may catch exceptions; its frame is no part of the step.
+_NOTED = 1
+_USER = 2
+_CATCHES = 4
+_IGNORED = 8
 # Names of instructions of all versions of Python: access to global variables, loads of variables, access to
 # attributes, and (_LOADED) all loads by name.
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
@@ -144,11 +151,13 @@ def inner_of(code: CodeType) -> list[CodeType]:
 class TracedCode:
     """Notes the code that is entered in a ``with`` block, and why it cannot be replayed.
 
+    The profile function is in the core (`_core.CodeWatch`): it calls `_enter` for code that it does not know,
+    `_catches` for frames that may catch an error, and `_calls` for C functions that the user's code calls.
+
     Attributes:
         codes: by id, the user's code that ran and its global variables.
         library: by id, code of the library that ran.
-        called: ids of C functions that code other than the user's has called, and of code of Python's library
-            that it has called.
+        called: ids of code of Python's library that code other than the user's has called.
         calls_back: whether `iter` got a function, which its iterator then calls from C.
         fault: the first reason why the run cannot be replayed, or "".
         asked: names of attributes that `getattr` and `hasattr` were asked for at run time.
@@ -168,29 +177,41 @@ class TracedCode:
         self.watched: frozenset[str] = frozenset()
         self.reads_code = False
         self._has_arrays = has_arrays
-        self._ignored: Any = None  # a running frame that, with all its calls, is no part of the step
-        self._catching: set[int] = set()  # ids of the user's code that may catch an exception
-        self._traced = False  # whether a trace function looks for exceptions in that code
+        self._watch = _core.CodeWatch(PACKAGE)
+        self._reads_names = False  # True while `_enter` reads the names in a code object
+        self._traced = False  # whether a trace function looks for exceptions in the user's code
 
     @property
     def ignores(self) -> bool:
-        """True while an import or a signal handler runs, which is no part of the step."""
-        return self._ignored is not None
+        """True while code runs that is no part of the step: an import, a signal handler, or the reading of
+        names, in which `dis` asks for attributes by the watched `getattr`."""
+        return self._reads_names or self._watch.ignores()
+
+    def has_called(self, function: object) -> bool:
+        """True if code other than the user's has called this C function."""
+        return self._watch.has_called(function)
+
+    def is_within(self, other: TracedCode) -> bool:
+        """True if `other` has noted all that this one has."""
+        flags = self.calls_back <= other.calls_back and self.reads_code <= other.reads_code
+        code = self.codes.keys() <= other.codes.keys() and self.library.keys() <= other.library.keys()
+        names = self.asked <= other.asked and self.watched == other.watched
+        return flags and code and names and self.called <= other.called
 
     def __enter__(self) -> TracedCode:
         # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
         self._thresholds = gc.get_threshold()
         gc.set_threshold(0)
-        handlers = map(_signal.getsignal, _SIGNALS)
-        self._handlers = {id(h.__code__) for h in handlers if hasattr(h, "__code__")}
         self._before = sys.getprofile()
         self.watched = watch(self)
-        sys.setprofile(self._event)
+        self._watch.begin(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.setprofile(None)
+        self._watch.end()
         unwatch(self)
+        for code in self._watch.library():
+            self.library[id(code)] = code
         if self._traced:
             sys.settrace(None)
         before: Any = self._before
@@ -198,56 +219,43 @@ class TracedCode:
             before.enable()
         elif self._before is not None:
             sys.setprofile(self._before)
-        self._ignored = None
         if gc.get_threshold()[0] == 0:  # else the step itself has set the thresholds
             gc.set_threshold(*self._thresholds)
 
-    def _event(self, frame: FrameType, kind: str, arg: Any) -> None:
-        code = frame.f_code
-        key = id(code)
-        if kind == "call":
-            if key not in self.library and key not in self.codes and self._ignored is None:
-                self._enter(frame, code)
-            if key in self._catching:
-                self._watch(frame)
-        elif kind == "return":
-            if frame is self._ignored:
-                self._ignored = None
-        elif kind == "c_call" and self._ignored is None:
-            if key not in self.codes:
-                self.called.add(id(arg))
-            elif not self.fault:
-                self._call(arg)
-                # The argument of the call instruction is the number of arguments. iter(function, sentinel)
-                # has two, and calls the function from C.
-                self.calls_back |= arg is iter and code.co_code[frame.f_lasti + 1] != 1
+    def _enter(self, frame: FrameType, code: CodeType) -> int:
+        """Notes code that is not known yet, by the table in `origins.py`.
 
-    def _enter(self, frame: FrameType, code: CodeType) -> None:
-        """Notes code that runs for the first time, by the table in `origins.py`."""
+        Returns the sum of the flags below, by which the core knows what to do with further calls of the code.
+        """
         origin, module = _origin(frame)
-        if id(code) in self._handlers and origin != LIBRARY:  # a signal handler is ignored like an import
+        if origin == USER and code in _handlers_of_signals():  # a signal handler is ignored like an import
             origin = IMPORT
         refused_from, noted = rule_of(origin, module, code.co_name)
         if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
             all_settings = f"asks for all settings of an object of the library ({code.co_name})"
             self.refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
-        if noted == origins.READ:
-            self.codes[id(code)] = code, frame.f_globals
-            self._ignored = frame  # so that calls which `names_of` makes in `dis` are not noted
-            if names_of(code).catches:
-                self._catching.add(id(code))
-            self._ignored = None
-        elif noted == origins.IGNORED:
-            self._ignored = frame
-        elif noted == origins.CALLED:
-            self.called.add(id(code))
-        elif noted != origins.NOTHING:
-            self.library[id(code)] = code
         if noted == origins.LOOKS:
             self.reads_code = True
             self.asked |= {"__signature__", "__wrapped__"}
+        if noted == origins.READ:
+            self.codes[id(code)] = code, frame.f_globals
+            self._reads_names = True
+            catches = names_of(code).catches
+            self._reads_names = False
+            if catches:
+                return _NOTED + _USER + _CATCHES
+            return _NOTED + _USER
+        if noted == origins.IGNORED:
+            return _IGNORED
+        if noted == origins.CALLED:
+            self.called.add(id(code))
+            return 0
+        if noted == origins.NOTHING:
+            return 0
+        self.library[id(code)] = code
+        return _NOTED
 
-    def _watch(self, frame: FrameType) -> None:
+    def _catches(self, frame: FrameType) -> None:
         """Traces the exceptions that come to a frame of the user's; not if a debugger already traces it."""
         if not self._traced and sys.gettrace() is None:
             self._traced = True
@@ -272,8 +280,13 @@ class TracedCode:
             trace = trace.tb_next
         return self._raised
 
-    def _call(self, function: Callable[..., Any]) -> None:
-        """Refuses a C function that the user's code calls, unless its result depends on arguments alone."""
+    def _calls(self, function: Callable[..., Any], frame: FrameType) -> bool:
+        """Refuses a C function that the user's code calls, unless its result depends on arguments alone.
+
+        frame: that of the user's code. Returns whether further calls of this function may pass unasked.
+        """
+        if self.fault:
+            return True
         module = getattr(function, "__module__", None)
         name = function.__name__
         # These may read the elements of an array in C, which `Watched` (`step_arguments.py`) does not notice.
@@ -284,6 +297,12 @@ class TracedCode:
             of_class = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             where = module or ("" if owner is None else of_class)
             self.refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
+        if function is not iter:
+            return True
+        # The argument of the call instruction is the number of arguments. iter(function, sentinel) has two,
+        # and calls the function from C.
+        self.calls_back |= frame.f_code.co_code[frame.f_lasti + 1] != 1
+        return False
 
     def refuse(self, what: str, at_run_time: bool = False) -> None:
         """at_run_time: the step looks up, or stores, a name made at run time that no guard compares."""
@@ -293,6 +312,12 @@ class TracedCode:
         if at_run_time:
             why = "by a name that is made at run time, which no guard compares; write the name in the code"
         self.fault = f"the step {what} at {place()}, {why}"
+
+
+def _handlers_of_signals() -> set[CodeType]:
+    """The code of the functions that handle signals."""
+    handlers = [_signal.getsignal(number) for number in _SIGNALS]
+    return {handler.__code__ for handler in handlers if hasattr(handler, "__code__")}
 
 
 def _origin(frame: FrameType) -> tuple[int, str]:

@@ -209,7 +209,7 @@ class Walk(Guards):
         owner = getattr(x, "__self__", None)
         if not capturable.is_listed(x):
             self._unlisted = self._unlisted or text
-            self._takes_functions = self._takes_functions or id(x) in self._called
+            self._takes_functions = self._takes_functions or self.traced.has_called(x)
         elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
             self.stack.append((owner, text.rpartition(".")[0] or "self"))
         elif x in (isinstance, issubclass):
