@@ -2,8 +2,8 @@
 
 While a `TracedCode` is entered, the core tells it of each function that begins and each C function that the
 user's code calls, at the first call. The table in `origins.py` says, by the origin of the code, whether
-`TracedCode` notes it or refuses the step, so that it runs eagerly. `Names` holds the names in a code object, by which `walk.py` finds the
-values that the code may have read.
+`TracedCode` notes it or refuses the step, so that it runs eagerly. `Names` holds the names in a code object,
+by which `walk.py` finds the values that the code may have read.
 """
 
 from __future__ import annotations
