@@ -14,6 +14,7 @@
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
+#include "program/recording.h"
 
 namespace ranvier::bind {
 namespace {
@@ -26,6 +27,7 @@ PyObject* g_observed;  // makes a call while there is an observer
 // `_rv_locate`, which adds the layer's path to an error. g_replay: the key (REPLAY) under which its recorded
 // call is attached.
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
+PyObject* g_modules;  // `modules`, an attribute of recordings
 
 // module.name, found first in the instance's dict (or null), then in the class. Null with Python's error set.
 py::object attribute(PyObject* module, PyObject* dict, PyObject* name) {
@@ -63,6 +65,19 @@ bool may_be_watched() {
 #else
   return true;
 #endif
+}
+
+// Notes the module in this thread's recording (`modules` in tensors/recording.py), and returns true, if the
+// recording is the only observer. It needs nothing else of a call.
+bool noted_in_recording(PyObject* module) {
+  if (!t_recording || PyList_GET_SIZE(g_observer_list) != 1) return false;
+  PyObject* const observer = PyList_GET_ITEM(g_observer_list, 0);
+  const auto modules = py::reinterpret_steal<py::object>(PyObject_GetAttr(observer, g_modules));
+  const auto id = py::reinterpret_steal<py::object>(PyLong_FromVoidPtr(module));
+  const bool noted = modules && id && PyDict_CheckExact(modules.ptr()) &&
+                     PyDict_SetItem(modules.ptr(), id.ptr(), module) == 0;
+  if (!noted) PyErr_Clear();  // another observer, which follows the call
+  return noted;
 }
 
 // Calls `forward`, or the recorded call. all: the module and the `count` positional arguments, then those
@@ -107,7 +122,9 @@ PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, P
   for (Py_ssize_t i = 0; i < values; ++i) all[i + 1] = arguments[i];
   PyObject** own = _PyObject_GetDictPtr(module);
   PyObject* dict = own ? *own : nullptr;
-  if (anything_observes()) return PyObject_Vectorcall(g_observed, all, static_cast<size_t>(count + 1), names);
+  const bool is_recorded = anything_observes();
+  if (is_recorded && !noted_in_recording(module))
+    return PyObject_Vectorcall(g_observed, all, static_cast<size_t>(count + 1), names);
   bool usual = !has_array(arguments, values);
   if (usual) {
     const py::object hooks = attribute(module, dict, g_hooks);
@@ -115,7 +132,9 @@ PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, P
     usual = hooks.is_none();
   }
   if (!usual) return PyObject_Vectorcall(g_method, all, static_cast<size_t>(count + 1), names);
-  PyObject* result = forward(dict, all, count, names);
+  PyObject* const result =
+      is_recorded ? PyObject_VectorcallMethod(g_forward, all, static_cast<size_t>(count + 1), names)
+                  : forward(dict, all, count, names);
   if (!result) locate(module);
   return result;
 }
@@ -131,6 +150,7 @@ void register_module_call(Module m) {
   g_forward = name("forward");
   g_may_repeat = name("_rv_may_repeat");
   g_locate = name("_rv_locate");
+  g_modules = name("modules");
   def(m, "_set_module_class(cls, counted, replay, observed)",
       [](Raw cls, Raw counted, Raw replay, Raw observed) {
         if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
