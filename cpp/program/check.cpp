@@ -33,7 +33,7 @@ std::string other_path(const Program& program, const Recording& eager) {
 }
 
 // Copies the lasting memory that the program changes, and notes checksums of the memory that it only reads.
-Check::Check(Program& program, const Recording& eager)
+Check::Check(Program& program, const Recording* eager)
     : program_(program), eager_(eager), isa_(active_isa()) {
   for (const Instruction& i : program.instructions())
     for (const Use& use : i.uses) {
@@ -73,10 +73,13 @@ void Check::exchange() {
   program_.renew();  // the prepared results, too, are computed from this memory
 }
 
-std::string Check::finish(const std::function<void()>& prepare) {
-  if (!other_path(program_, eager_).empty() || active_isa() != isa_) return "";
+std::string Check::finish(const std::function<void()>& prepare, const std::vector<int>& moved) {
+  moved_ = moved;
+  if (active_isa() != isa_) return "";
+  if (eager_ && !other_path(program_, *eager_).empty()) return "";
   for (const Instruction& i : program_.instructions())
     for (const Use& use : i.uses) {
+      if (has_moved(use.region)) continue;
       const Extent bytes = i.reach(use);
       const auto sum = read_.find(
           {program_.buffers()[use.region].address + bytes.low, static_cast<size_t>(bytes.high - bytes.low)});
@@ -112,6 +115,11 @@ bool Check::disturbed() const {
   return false;
 }
 
+bool Check::has_moved(int buffer) const {
+  const int kept = program_.buffers()[buffer].kept;
+  return kept >= 0 && std::find(moved_.begin(), moved_.end(), kept) != moved_.end();
+}
+
 // True if the step allocates the memory of the buffer, as that of a gradient that outlives the step.
 bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();
@@ -121,18 +129,18 @@ bool Check::is_made(int buffer) const {
 // By buffer: the region of the eager run that corresponds to it, for buffers that the step allocates; else
 // null. The n-th temporary of the program's recording corresponds to the n-th temporary of the eager run.
 std::vector<const Region*> Check::made() const {
-  std::vector<const Region*> regions;
-  auto next = eager_.regions.begin();
-  for (const RegionKind kind : program_.recorded_kinds()) {
-    regions.push_back(nullptr);
-    if (kind != RegionKind::temporary) continue;
-    while (next != eager_.regions.end() && next->kind != RegionKind::temporary) ++next;
-    if (next != eager_.regions.end()) regions.back() = &*next++;
+  std::vector<const Region*> regions(program_.recorded_kinds().size(), nullptr);
+  if (!eager_) return regions;
+  auto next = eager_->regions.begin();
+  for (size_t buffer = 0; buffer < regions.size(); ++buffer) {
+    if (program_.recorded_kinds()[buffer] != RegionKind::temporary) continue;
+    while (next != eager_->regions.end() && next->kind != RegionKind::temporary) ++next;
+    if (next != eager_->regions.end()) regions[buffer] = &*next++;
   }
   return regions;
 }
 
-std::string Check::difference() const {
+std::string Check::difference() {
   const std::vector<const Region*> regions = made();
   // Where the eager run has the values of a buffer; null if it has no memory that corresponds to it.
   const auto expected = [&](int buffer) -> const char* {
@@ -141,16 +149,20 @@ std::string Check::difference() const {
       return r && r->bytes == program_.buffers()[buffer].bytes ? r->begin : nullptr;
     }
     // The results are temporaries of the recording, so all others are persistent buffers.
+    if (has_moved(buffer)) return nullptr;
     const char* address = changed_.at(buffer).address;
-    const int region = eager_.find(address);
-    return region >= 0 && eager_.regions[region].kind == RegionKind::persistent ? address : nullptr;
+    if (!eager_) return address;
+    const int region = eager_->find(address);
+    return region >= 0 && eager_->regions[region].kind == RegionKind::persistent ? address : nullptr;
   };
+  complete_ = true;
   for (const Instruction& i : program_.instructions())
     for (const Use& use : i.uses) {
       const Role role = program_.buffers()[use.region].role;
       if (!use.view.write || is_apart(i, use) || (role != Role::persistent && role != Role::output)) continue;
       const char* theirs = expected(use.region);
-      if (role == Role::output && !theirs) return fault(i, "makes a result of another size");
+      if (!theirs) complete_ = false;
+      if (role == Role::output && !theirs && eager_) return fault(i, "makes a result of another size");
       if (theirs && differ(use.view.type, i.view(use), i.view(use).data, theirs + use.offset))
         return fault(i, "differs");
     }

@@ -30,12 +30,18 @@ uint64_t checksum(const void* data, size_t bytes);
 
 class Check {
  public:
-  // To be made just before the eager run, which is recorded in `eager`.
-  Check(Program& program, const Recording& eager);
+  // To be made just before the eager run, which is recorded in `eager`; null: it is not recorded. Then its
+  // results and gradients are not compared here (ArrayCheck does that), only the memory that was there
+  // before.
+  Check(Program& program, const Recording* eager);
   // To be called after the eager run. Returns the first difference as text; empty if there is none, or if the
   // eager run made other calls than the program has (other_path). prepare() sets the program's arguments and
-  // outputs.
-  std::string finish(const std::function<void()>& prepare);
+  // outputs. moved: numbers (Buffer::kept) of gradients whose memory the eager run has given up. It is
+  // neither read nor compared.
+  std::string finish(const std::function<void()>& prepare, const std::vector<int>& moved = {});
+  // After finish(): true if the eager run had memory for everything that the program leaves. It has not where
+  // the step makes an optimizer anew in each run, say, whose state is in memory of its own then.
+  bool is_complete() const { return complete_; }
   // True if another thread has drawn from a random stream of the program during the eager run. To be called
   // after the eager run and before finish(), whose run of the program draws from the copies that are read
   // here (compile/record.py does so).
@@ -49,11 +55,14 @@ class Check {
   void exchange();
   bool is_made(int buffer) const;
   std::vector<const Region*> made() const;
-  std::string difference() const;
+  bool has_moved(int buffer) const;
+  std::string difference();
   std::string fault(const Instruction& i, const char* what) const;
 
   Program& program_;
-  const Recording& eager_;
+  const Recording* const eager_;  // may be null
+  bool complete_ = false;
+  std::vector<int> moved_;
   const Isa isa_;  // the ISA level at the start; finish() compares nothing if it has changed since
   std::map<int, Place> changed_;  // by buffer
   // Checksums of the memory that the program only reads, by address and bytes.

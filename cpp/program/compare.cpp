@@ -37,6 +37,7 @@ bool differ(char type, const AnyView& v, const char* a, const char* b) {
   if (type == 'd') return differ<double>(v, a, b);
   if (type == 'l') return differ<int64_t>(v, a, b);
   if (type == 'i') return differ<int32_t>(v, a, b);
+  if (type == 'e' || type == 'E') return differ<uint16_t>(v, a, b);
   return differ<uint8_t>(v, a, b);
 }
 

@@ -8,8 +8,17 @@ from ranvier.nn import call_counts
 @pytest.fixture
 def records(monkeypatch):
     """Grows at each recording and each check."""
-    found, record = [], compiled_function.record
-    monkeypatch.setattr(compiled_function, "record", lambda *args, **k: found.append(1) or record(*args, **k))
+    found = []
+
+    def counted(function):
+        def call(*args, **keywords):
+            found.append(1)
+            return function(*args, **keywords)
+
+        return call
+
+    for name in ("record", "compare"):
+        monkeypatch.setattr(compiled_function, name, counted(vars(compiled_function)[name]))
     return found
 
 

@@ -271,8 +271,13 @@ STEPS = [(kind, name) for kind in KINDS for name in (BY_NAME if kind == "plain" 
 @pytest.fixture
 def eager_calls(monkeypatch):
     """Grows at each call that a compiled function runs eagerly, without recording or checking it."""
-    calls, eager = [], CompiledFunction._eager
-    monkeypatch.setattr(CompiledFunction, "_eager", lambda *args: (calls.append(1), eager(*args))[1])
+    calls, missed = [], CompiledFunction._missed
+
+    def counted(*args, **keywords):
+        calls.append(1)
+        return missed(*args, **keywords)
+
+    monkeypatch.setattr(CompiledFunction, "_missed", counted)
     return calls
 
 

@@ -357,14 +357,30 @@ ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const
   const ArrayProgram::Turn turn(program_);
   for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
   program_.find_gradients();
-  check_.emplace(*program_.program_, FromPython<ArrayRecording>::convert(eager.ptr()));
+  const Recording* const recorded =
+      eager.is_none() ? nullptr : &FromPython<ArrayRecording>::convert(eager.ptr());
+  check_.emplace(*program_.program_, recorded);
 }
 
 std::string ArrayCheck::finish() {
   const ArrayProgram::Turn turn(program_);
-  std::vector<py::object> memory;
+  std::vector<py::object> outputs;
+  return run(outputs, {});
+}
+
+py::object ArrayCheck::compare(const py::list& results) {
+  const ArrayProgram::Turn turn(program_);
+  if (!program_.has_comparable_gradients() || results.size() != program_.results()) return py::none();
+  std::vector<py::object> outputs;
+  std::string found = run(outputs, program_.given_up_gradients());
+  if (found.empty()) found = program_.difference(results, outputs);
+  return py::str(found);
+}
+
+// Runs the program and compares the memory that it changes; the results are then in `outputs`.
+std::string ArrayCheck::run(std::vector<py::object>& outputs, const std::vector<int>& moved) {
   program_.release_held_gradients();
-  std::string found = check_->finish([&] { program_.prepare(arrays_, memory); });
+  std::string found = check_->finish([&] { program_.prepare(arrays_, outputs); }, moved);
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   return found;
 }

@@ -72,6 +72,7 @@ struct MovableGradient {
   int kept;    // the number of its memory, for Program::set_kept
   char* home;  // its address in the recording; this memory stays allocated
   int64_t bytes;
+  const char* found = nullptr;  // its address when find_gradients() was called last
 };
 
 // A Tensor whose changes in place are counted in its cell (tensors/cell.h).
@@ -200,6 +201,10 @@ class ArrayProgram {
   bool begin_runs(std::vector<py::object>& held);
   void end_runs() const;
   void set_gradients() const;
+  // For ArrayCheck::compare(), before and after a run of the program beside an eager one.
+  bool has_comparable_gradients() const;
+  std::vector<int> given_up_gradients() const;
+  std::string difference(const py::list& results, const std::vector<py::object>& memory) const;
 
   // --- values that depend on watched Tensors only (array_program_watch.cpp)
   void watch();
@@ -235,14 +240,19 @@ class ArrayProgram {
 };
 
 // Compares a program with an eager run of the same step (program/check.h). It is made before the eager run,
-// which is recorded in `eager`; arrays: the arguments of the call.
+// which is recorded in `eager`, or not recorded if this is None; arrays: the arguments of the call.
 class ArrayCheck {
  public:
   ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays);
   std::string finish();  // after the eager run: what differs, or ""
+  // The same for a run that was not recorded. results: its new arrays, as the program makes them. None if the
+  // run and the program cannot be compared, because a gradient has moved, or exists in one of them only.
+  py::object compare(const py::list& results);
   bool disturbed() const { return check_ && check_->disturbed(); }
+  bool is_complete() const { return check_ && check_->is_complete(); }
 
  private:
+  std::string run(std::vector<py::object>& outputs, const std::vector<int>& moved);
   const py::object held_[2];
   ArrayProgram& program_;
   std::vector<py::object> arrays_;

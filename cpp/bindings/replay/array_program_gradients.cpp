@@ -12,12 +12,44 @@
 namespace ranvier::bind {
 namespace {
 
+// True if all elements are equal in every bit, or both NaN.
+template <class T>
+bool equal_but_nan(const void* a, const void* b, size_t bytes) {
+  const T* const x = static_cast<const T*>(a);
+  const T* const y = static_cast<const T*>(b);
+  for (size_t i = 0; i < bytes / sizeof(T); ++i) {
+    const bool both_nan = x[i] != x[i] && y[i] != y[i];
+    if (!both_nan && std::memcmp(x + i, y + i, sizeof(T)) != 0) return false;
+  }
+  return true;
+}
+
 // The address of the elements of the leaf's grad; null if it has none.
 char* address_of_gradient(const py::object& leaf) {
   const TensorSlots& slots = tensor_slots();
   const Held tensor = slot_of(leaf.ptr(), slots.grad);
   if (tensor.is_none()) return nullptr;
   return static_cast<char*>(PyArray_DATA(as_array(slot_of(tensor.ptr(), slots.array))));
+}
+
+// True if two arrays have the same dtype and shape, and no element differs in any bit; NaNs count as equal.
+bool are_same(const py::object& a, const py::object& b) {
+  PyArrayObject* const x = as_array(a);
+  PyArrayObject* const y = as_array(b);
+  if (PyArray_TYPE(x) != PyArray_TYPE(y) || PyArray_NDIM(x) != PyArray_NDIM(y)) return false;
+  if (!PyArray_CompareLists(PyArray_DIMS(x), PyArray_DIMS(y), PyArray_NDIM(x))) return false;
+  const auto contiguous = [](PyArrayObject* of) {
+    return checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(of)));
+  };
+  const py::object first = contiguous(x);
+  const py::object second = contiguous(y);
+  const size_t bytes = static_cast<size_t>(PyArray_NBYTES(as_array(first)));
+  const void* const p = PyArray_DATA(as_array(first));
+  const void* const q = PyArray_DATA(as_array(second));
+  if (std::memcmp(p, q, bytes) == 0) return true;
+  const int type = PyArray_TYPE(x);
+  if (type == NPY_FLOAT) return equal_but_nan<float>(p, q, bytes);
+  return type == NPY_DOUBLE && equal_but_nan<double>(p, q, bytes);
 }
 
 }  // namespace
@@ -106,12 +138,14 @@ bool ArrayProgram::meets_movable_gradient(const char* first, const char* last) c
 // memory of such a gradient is where the program leaves one of its own, that one gets other memory.
 std::vector<py::object> ArrayProgram::find_gradients() {
   std::vector<py::object> arrays;
-  for (const MovableGradient& f : movable_) {
+  for (MovableGradient& f : movable_) {
     const Held tensor = slot_of(f.leaf.ptr(), tensor_slots().grad);
+    f.found = nullptr;
     if (tensor.is_none()) break;
     const auto owned = py::reinterpret_borrow<py::object>(tensor.ptr());
     const py::object array = owned.attr("_array");
     char* data = static_cast<char*>(PyArray_DATA(as_array(array)));
+    f.found = data;
     arrays.push_back(array);
     for (Gradient& g : gradients_)
       if (g.kept >= 0 && g.data == data) renew(g);
@@ -133,6 +167,46 @@ py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<p
   for (const Gradient& g : gradients_)
     if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
   fail_value("program", "got a result that is a gradient of no leaf");
+}
+
+// The numbers (MovableGradient::kept) of gradients of earlier steps whose leaves get a gradient in other
+// memory, or none, in the step: an eager run may free their memory.
+std::vector<int> ArrayProgram::given_up_gradients() const {
+  std::vector<int> found;
+  for (const MovableGradient& f : movable_)
+    for (const Gradient& g : gradients_)
+      if (g.leaf.is(f.leaf) && (g.kept >= 0 || g.tensor.is_none())) found.push_back(f.kept);
+  return found;
+}
+
+// False if an eager run has left a gradient where the program does not expect one, none where it does, or one
+// in the memory to which the program will write; or if a gradient has moved that the program adds to in
+// place.
+bool ArrayProgram::has_comparable_gradients() const {
+  const std::vector<int> given_up = given_up_gradients();
+  for (const MovableGradient& f : movable_) {
+    const bool stays = std::find(given_up.begin(), given_up.end(), f.kept) == given_up.end();
+    if (stays && address_of_gradient(f.leaf) != f.found) return false;
+  }
+  for (const Gradient& g : gradients_) {
+    const char* const now = address_of_gradient(g.leaf);
+    if ((now != nullptr) == g.tensor.is_none()) return false;
+    if (g.kept >= 0 && now == g.data) return false;
+  }
+  return true;
+}
+
+// Compares the results and the gradients of an eager run with those of the program; empty if they are equal.
+std::string ArrayProgram::difference(const py::list& results, const std::vector<py::object>& memory) const {
+  for (size_t i = 0; i < settings_.results.size(); ++i)
+    if (!are_same(results[i], make_result(settings_.results[i], memory)))
+      return "result " + std::to_string(i) + " differs";
+  for (const Gradient& g : gradients_) {
+    if (g.kept < 0) continue;  // its memory is compared like that of parameters
+    const py::object eager = g.leaf.attr("_grad").attr("_array");
+    if (!are_same(eager, g.tensor.attr("_array"))) return "the gradient of a leaf differs";
+  }
+  return "";
 }
 
 void ArrayProgram::adopt_gradients() {

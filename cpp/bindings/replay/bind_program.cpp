@@ -224,9 +224,12 @@ PyMethodDef g_form[] = {
         "bound(self: ProgramForm, arrays: list[Array], arguments: list[Array], gradients: "
         "list[Array], /) -> Program | None"),
     {nullptr, nullptr, 0, nullptr}};
-PyMethodDef g_check[] = {method<&ArrayCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
-                         method<&ArrayCheck::finish>("finish", "finish(self: Check) -> str"),
-                         {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_check[] = {
+    method<&ArrayCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
+    method<&ArrayCheck::is_complete>("is_complete", "is_complete(self: Check) -> bool"),
+    method<&ArrayCheck::finish>("finish", "finish(self: Check) -> str"),
+    method<&ArrayCheck::compare>("compare", "compare(self: Check, results: list[Array], /) -> str | None"),
+    {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef g_of_recording[] = {attribute<fault>("fault", "str"), attribute<place>("place", "str"), {}};
 PyGetSetDef g_of_program[] = {attribute<checks_left>("checks_left", "int", set_checks_left),
                               attribute<&ArrayProgram::results>("results", "int"),
@@ -260,7 +263,7 @@ void register_program(Module m) {
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);
   add_class<ArrayCheck>(
       m, "ranvier._core.Check",
-      "__new__(cls, program: Program, eager: Recording, arguments: "
+      "__new__(cls, program: Program, eager: Recording | None, arguments: "
       "list[Array], /) -> Check",
       {constructor<ArrayCheck, py::object, py::object, py::list>(), {Py_tp_methods, g_check}});
 }

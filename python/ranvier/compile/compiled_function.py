@@ -23,9 +23,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.build import build
+from ranvier.compile.comparison import Outcome, compare
 from ranvier.compile.guarding.library_guards import STATE
 from ranvier.compile.guarding.signature import array_of, others, replaced
-from ranvier.compile.guarding.traced_code import TracedCode, looks_at_class
+from ranvier.compile.guarding.traced_code import looks_at_class
 from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.many_calls import ManyCalls
 from ranvier.compile.policy import OfMethod, Policy
@@ -89,8 +90,6 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         # If this is a method of a class: the compiled functions of the objects that have called it.
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned = False
-        # hashes of the signatures whose program was dropped because a check took another path
-        self._renewed: set[int] = set()
         self._exceptions = 0  # how many recorded runs gave no program (`_passed`)
         # The program that ran last, and the one that ran before it. A call is compared with these two first.
         self._latest: Any = None
@@ -213,6 +212,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return self._first(call)
         if becomes in (EAGER, REFUSED):
             return self._missed(call.args, call.kwargs, hopeless=becomes == REFUSED)
+        if becomes.may_compare:
+            return self._compare(call, becomes)
         return self._record(call, becomes)
 
     def _first(self, call: OneCall) -> Any:
@@ -335,7 +336,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         began = perf_counter()
         settings = None if checked is None else checked.settings()
         try:
-            known = self._known_code(checked, walk)
+            # No code has to be noted where no code of the user's runs.
+            library_walk = walk
+            if checked is not None and not checked.guards.users:
+                library_walk = checked.guards.walk
+            known = None if library_walk is None else library_walk.traced
             beside: _core.Program | None = None
             if checked is not None and self._verify is not False:
                 beside = checked.core
@@ -359,11 +364,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             run = run._replace(result=detached(run.result))  # Nothing keeps the tape of the result.
             if checked is not None and self._is_same(call.key, checked, settings, run):
                 made = checked
-            elif checked is None or not checked.checks:
+            else:
                 made = build(run, call.key, self._function, policy, walk)
-                made.renewed = checked is not None or hash(call.key) in self._renewed
-            else:  # The code of this run is not known. The next call is recorded.
-                self._renewed.add(hash(call.key))
+                made.renewed = not is_new
         except CaptureError as error:
             self._refuse(call.key, error)
         except MemoryError:  # The step has run. A later call may have enough memory for a program.
@@ -372,18 +375,44 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._keep(call.key, checked, made, perf_counter() - began)
         return run.result
 
-    @staticmethod
-    def _known_code(checked: Program | None, walk: Walk | None) -> TracedCode | None:
-        """The code that a recorded run enters, if it is known; see `_record` for the parameters.
+    def _compare(self, call: OneCall, program: Program) -> Any:
+        """An eager call beside a replay, for a check that needs no recording."""
+        policy = self._policy
+        if not policy.before_recording(self, call.args, True):
+            return self._eager(call.args, call.kwargs)
+        began = perf_counter()
+        try:
+            comparison = compare(program, call, self._eager, policy.forward_only and policy.clones)
+        except BaseException:  # The step itself raised it, such as IndexError. The program stays valid.
+            self._cache.spend(perf_counter() - began, False)
+            program.grant(_POSTPONED)
+            raise
+        result = detached(comparison.result)
+        remaining: Program | None = program
+        try:
+            if comparison.outcome == Outcome.DIFFERENT:
+                remaining = None
+                raise CaptureError(comparison.difference, result)
+            if comparison.outcome == Outcome.SAME:
+                self._passed_check(call.key, program)
+            elif comparison.outcome == Outcome.DISTURBED:
+                program.grant(_POSTPONED)
+            else:  # The next call is recorded beside a replay.
+                program.may_compare = False
+        except CaptureError as error:
+            self._refuse(call.key, error)
+        finally:
+            self._keep(call.key, program, remaining, perf_counter() - began)
+        return result
 
-        The code of the recording and of the first check is noted. Later the guards hold before the run, so
-        that it enters the same code; what it computes is compared.
-        """
-        if checked is None:
-            return None if walk is None else walk.traced
-        if checked.checks or not checked.guards.users:
-            return checked.guards.walk.traced
-        return None
+    def _passed_check(self, key: _core.Signature, program: Program) -> None:
+        """Plans the next check of a program that has just passed one."""
+        program.checks = self._cache.checked(key, program.checks > 0)
+        replays = -1 if isinstance(self._verify, bool) else self._verify  # -1: no more checks
+        if self._verify is True and program.guards.users:
+            replays = 2**program.checks - 1  # checks at calls 2, 4, 8 ... find changes that no guard covers
+        program.grant(replays)
+        self._policy.after_check(key, program)
 
     def _keep(self, key: _core.Signature, checked: Program | None, made: Program | None, took: float) -> None:
         """Updates the cache after a recording, or after the check of the program `checked`.
@@ -428,10 +457,5 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             fault = program.accept(run.recording, changed)
         if fault:
             raise CaptureError(fault, run.result)
-        program.checks = self._cache.checked(key, program.checks > 0)
-        replays = -1 if isinstance(self._verify, bool) else self._verify  # -1: no more checks
-        if self._verify is True and program.guards.users:
-            replays = 2**program.checks - 1  # checks at calls 2, 4, 8 ... find changes that no guard covers
-        program.grant(replays)
-        self._policy.after_check(key, program)
+        self._passed_check(key, program)
         return True

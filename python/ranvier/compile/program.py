@@ -43,6 +43,7 @@ class Program:
     #   checks          how many checks there were
     #   granted         what `checks_left` would be without the replays since the last `replays_since()`
     #   renewed         whether it was made from the run of a check, because the first run took another path
+    #   may_compare     whether its next check needs no recording (`comparison.py`)
     #   may_arm         whether the core may answer calls with this program without asking Python
     #   size            bytes of the memory that is freed with the program: the cache limits their sum
     #   signature       of the calls that it fits (`_core.Signature`)
@@ -75,6 +76,7 @@ class Program:
         self.checks = 0
         self.granted = 0
         self.renewed = False
+        self.may_compare = False
         # With plans Python has to refresh the settings of the optimizers before each replay.
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))
         memory = self.memory
@@ -97,7 +99,8 @@ class Program:
         fixed = self.results.fixed
         # If the walk has read all code of this run, another one would find the same names, and the same
         # guards where all values are the same.
-        is_known = recording.traced.is_within(guards.walk.traced)
+        walk = guards.walk
+        is_known = recording.traced.is_within(walk.traced, walk.reads_library_names)
         if is_known and changed:
             is_known = guards.follow_gradients(recording, fixed)
         fault = "" if is_known else guards.from_run(recording, self.modules, fixed)

@@ -260,6 +260,8 @@ def difference(
 ) -> str:
     """The difference between a replay and the eager run of the step that was recorded beside it, or "".
 
+    Says of the program whether its next check needs a recording (`Program.may_compare`).
+
     settings: the optimizers' numbers before the run. changed: the text of the first guard that does not hold
     after it, or "". other: how the kernel calls of the run differ from the program's, or "".
     """
@@ -276,6 +278,7 @@ def difference(
     if recording.check is not None:
         if not fault:
             fault = recording.check.finish()
+            program.may_compare = recording.check.is_complete()
         recording.check = None
     return fault
 

@@ -65,6 +65,17 @@ class Results:
         if self._made_by:
             self.all_new = self.is_one = False
 
+    def new_among(self, tensors: list[Tensor]) -> list[Tensor] | None:
+        """Those Tensors of another run's result that a replay makes of new arrays; None if the result has
+        another number of Tensors, or others that outlive the step."""
+        if len(tensors) != len(self.fixed):
+            return None
+        made_anew = {i for i, _ in self._made_by}
+        for i, fixed in enumerate(self.fixed):
+            if fixed is not None and tensors[i] is not fixed and i not in made_anew:
+                return None
+        return [tensors[i] for i in self._new]
+
     def made(self, arrays: tuple[Array, ...]) -> Any:
         """The result of the step, made from the arrays of a replay."""
         if self.is_one:

@@ -50,6 +50,7 @@ class Guards:
         passed: names that the user's code loads for another purpose than to call them at once.
         texts: strings in the user's code, and strings that were reached.
         library_names: names in the library's code that ran.
+        reads_library_names: whether a guard depends on `library_names`.
         traced: the code that ran.
     """
 
@@ -65,6 +66,7 @@ class Guards:
         self.described: set[int] = set()
         self.users = False
         self.library_names = {name for code in traced.library.values() for name in code.co_names}
+        self.reads_library_names = False
         self._codes = traced.codes
         self._library = traced.library
         self.traced = traced

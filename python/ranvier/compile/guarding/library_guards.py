@@ -168,6 +168,7 @@ def guard_object(walk: Guards, x: object, text: str) -> None:
                 _guard_path(walk, x, path, text)
             return
     if own is not None and walk.library_names and kind.__module__.startswith(_AROUND):
+        walk.reads_library_names = True
         walk.items(own, own.keys() & (walk.names | walk.library_names), f"{text}.")
     elif own is not None:
         walk.whole(own, (f"{text}.", ""))

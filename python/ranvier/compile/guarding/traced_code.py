@@ -191,12 +191,21 @@ class TracedCode:
         """True if code other than the user's has called this C function."""
         return self._watch.has_called(function)
 
-    def is_within(self, other: TracedCode) -> bool:
-        """True if `other` has noted all that this one has."""
+    def is_within(self, other: TracedCode, library_counts: bool) -> bool:
+        """True if `other` has noted all that this one has, as far as a walk depends on it.
+
+        library_counts: whether the walk depends on the names in all code of the library. Else it depends only
+        on the library's functions that are closures.
+        """
         flags = self.calls_back <= other.calls_back and self.reads_code <= other.reads_code
-        code = self.codes.keys() <= other.codes.keys() and self.library.keys() <= other.library.keys()
         names = self.asked <= other.asked and self.watched == other.watched
-        return flags and code and names and self.called <= other.called
+        code = self.codes.keys() <= other.codes.keys() and self.called <= other.called
+        if not (flags and names and code):
+            return False
+        more = [code for key, code in self.library.items() if key not in other.library]
+        if library_counts:
+            return not more
+        return all(_is_no_closure_of_library(code) for code in more)
 
     def __enter__(self) -> TracedCode:
         # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
@@ -318,6 +327,10 @@ def _handlers_of_signals() -> set[CodeType]:
     """The code of the functions that handle signals."""
     handlers = [_signal.getsignal(number) for number in _SIGNALS]
     return {handler.__code__ for handler in handlers if hasattr(handler, "__code__")}
+
+
+def _is_no_closure_of_library(code: CodeType) -> bool:
+    return not code.co_freevars and code.co_filename.startswith(PACKAGE)
 
 
 def _origin(frame: FrameType) -> tuple[int, str]:
