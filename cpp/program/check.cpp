@@ -73,13 +73,11 @@ void Check::exchange() {
   program_.renew();  // the prepared results, too, are computed from this memory
 }
 
-std::string Check::finish(const std::function<void()>& prepare, const std::vector<int>& moved) {
-  moved_ = moved;
+std::string Check::finish(const std::function<void()>& prepare) {
   if (active_isa() != isa_) return "";
   if (eager_ && !other_path(program_, *eager_).empty()) return "";
   for (const Instruction& i : program_.instructions())
     for (const Use& use : i.uses) {
-      if (has_moved(use.region)) continue;
       const Extent bytes = i.reach(use);
       const auto sum = read_.find(
           {program_.buffers()[use.region].address + bytes.low, static_cast<size_t>(bytes.high - bytes.low)});
@@ -115,11 +113,6 @@ bool Check::disturbed() const {
   return false;
 }
 
-bool Check::has_moved(int buffer) const {
-  const int kept = program_.buffers()[buffer].kept;
-  return kept >= 0 && std::find(moved_.begin(), moved_.end(), kept) != moved_.end();
-}
-
 // True if the step allocates the memory of the buffer, as that of a gradient that outlives the step.
 bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();
@@ -149,7 +142,6 @@ std::string Check::difference() {
       return r && r->bytes == program_.buffers()[buffer].bytes ? r->begin : nullptr;
     }
     // The results are temporaries of the recording, so all others are persistent buffers.
-    if (has_moved(buffer)) return nullptr;
     const char* address = changed_.at(buffer).address;
     if (!eager_) return address;
     const int region = eager_->find(address);

@@ -36,9 +36,8 @@ class Check {
   Check(Program& program, const Recording* eager);
   // To be called after the eager run. Returns the first difference as text; empty if there is none, or if the
   // eager run made other calls than the program has (other_path). prepare() sets the program's arguments and
-  // outputs. moved: numbers (Buffer::kept) of gradients whose memory the eager run has given up. It is
-  // neither read nor compared.
-  std::string finish(const std::function<void()>& prepare, const std::vector<int>& moved = {});
+  // outputs.
+  std::string finish(const std::function<void()>& prepare);
   // After finish(): true if the eager run had memory for everything that the program leaves. It has not where
   // the step makes an optimizer anew in each run, say, whose state is in memory of its own then.
   bool is_complete() const { return complete_; }
@@ -55,14 +54,12 @@ class Check {
   void exchange();
   bool is_made(int buffer) const;
   std::vector<const Region*> made() const;
-  bool has_moved(int buffer) const;
   std::string difference();
   std::string fault(const Instruction& i, const char* what) const;
 
   Program& program_;
   const Recording* const eager_;  // may be null
   bool complete_ = false;
-  std::vector<int> moved_;
   const Isa isa_;  // the ISA level at the start; finish() compares nothing if it has changed since
   std::map<int, Place> changed_;  // by buffer
   // Checksums of the memory that the program only reads, by address and bytes.

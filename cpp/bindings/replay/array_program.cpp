@@ -357,6 +357,7 @@ ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const
   const ArrayProgram::Turn turn(program_);
   for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
   program_.find_gradients();
+  if (eager.is_none()) pins_ = program_.pinned_gradients();
   const Recording* const recorded =
       eager.is_none() ? nullptr : &FromPython<ArrayRecording>::convert(eager.ptr());
   check_.emplace(*program_.program_, recorded);
@@ -365,22 +366,24 @@ ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const
 std::string ArrayCheck::finish() {
   const ArrayProgram::Turn turn(program_);
   std::vector<py::object> outputs;
-  return run(outputs, {});
+  return run(outputs);
 }
 
 py::object ArrayCheck::compare(const py::list& results) {
   const ArrayProgram::Turn turn(program_);
-  if (!program_.has_comparable_gradients() || results.size() != program_.results()) return py::none();
+  const bool has_memory = pins_.size() == program_.movable_.size();
+  const bool fits = results.size() == program_.results();
+  if (!has_memory || !fits || !program_.has_comparable_gradients()) return py::none();
   std::vector<py::object> outputs;
-  std::string found = run(outputs, program_.given_up_gradients());
+  std::string found = run(outputs);
   if (found.empty()) found = program_.difference(results, outputs);
   return py::str(found);
 }
 
 // Runs the program and compares the memory that it changes; the results are then in `outputs`.
-std::string ArrayCheck::run(std::vector<py::object>& outputs, const std::vector<int>& moved) {
+std::string ArrayCheck::run(std::vector<py::object>& outputs) {
   program_.release_held_gradients();
-  std::string found = check_->finish([&] { program_.prepare(arrays_, outputs); }, moved);
+  std::string found = check_->finish([&] { program_.prepare(arrays_, outputs); });
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
   return found;
 }

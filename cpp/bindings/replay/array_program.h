@@ -203,7 +203,7 @@ class ArrayProgram {
   void set_gradients() const;
   // For ArrayCheck::compare(), before and after a run of the program beside an eager one.
   bool has_comparable_gradients() const;
-  std::vector<int> given_up_gradients() const;
+  std::vector<Pin> pinned_gradients() const;
   std::string difference(const py::list& results, const std::vector<py::object>& memory) const;
 
   // --- values that depend on watched Tensors only (array_program_watch.cpp)
@@ -252,10 +252,13 @@ class ArrayCheck {
   bool is_complete() const { return check_ && check_->is_complete(); }
 
  private:
-  std::string run(std::vector<py::object>& outputs, const std::vector<int>& moved);
+  std::string run(std::vector<py::object>& outputs);
   const py::object held_[2];
   ArrayProgram& program_;
   std::vector<py::object> arrays_;
+  // Of gradients that the run may free although the program reads them. References would not do: autograd
+  // counts those to a gradient's array.
+  std::vector<Pin> pins_;
   std::optional<Check> check_;
 };
 

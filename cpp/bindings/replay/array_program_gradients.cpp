@@ -169,24 +169,30 @@ py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<p
   fail_value("program", "got a result that is a gradient of no leaf");
 }
 
-// The numbers (MovableGradient::kept) of gradients of earlier steps whose leaves get a gradient in other
-// memory, or none, in the step: an eager run may free their memory.
-std::vector<int> ArrayProgram::given_up_gradients() const {
-  std::vector<int> found;
-  for (const MovableGradient& f : movable_)
-    for (const Gradient& g : gradients_)
-      if (g.leaf.is(f.leaf) && (g.kept >= 0 || g.tensor.is_none())) found.push_back(f.kept);
-  return found;
+// Keeps the memory of the movable gradients, with its values, if it is the allocator's.
+std::vector<Pin> ArrayProgram::pinned_gradients() const {
+  std::vector<Pin> pins;
+  for (const MovableGradient& f : movable_) {
+    const Held tensor = slot_of(f.leaf.ptr(), tensor_slots().grad);
+    if (tensor.is_none()) continue;
+    const OwnedMemory memory = OwnedMemory::of(slot_of(tensor.ptr(), tensor_slots().array));
+    if (!memory.ours) continue;
+    pin(memory.begin, /*discard=*/false);
+    pins.emplace_back(memory.begin);
+  }
+  return pins;
 }
 
 // False if an eager run has left a gradient where the program does not expect one, none where it does, or one
 // in the memory to which the program will write; or if a gradient has moved that the program adds to in
-// place.
+// place. Only pinned memory may be compared after the run.
 bool ArrayProgram::has_comparable_gradients() const {
-  const std::vector<int> given_up = given_up_gradients();
   for (const MovableGradient& f : movable_) {
-    const bool stays = std::find(given_up.begin(), given_up.end(), f.kept) == given_up.end();
-    if (stays && address_of_gradient(f.leaf) != f.found) return false;
+    const auto is_replaced = [&f](const Gradient& g) {
+      return g.leaf.is(f.leaf) && (g.kept >= 0 || g.tensor.is_none());
+    };
+    const bool replaced = std::any_of(gradients_.begin(), gradients_.end(), is_replaced);
+    if (!replaced && address_of_gradient(f.leaf) != f.found) return false;
   }
   for (const Gradient& g : gradients_) {
     const char* const now = address_of_gradient(g.leaf);

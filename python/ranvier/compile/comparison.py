@@ -76,5 +76,7 @@ def _without_arguments(result: object, arguments: list[Array]) -> Any:
     form = flattened(result, tensors)
     if not _core.share_memory([tensor._array for tensor in tensors], arguments):
         return result
-    clones = [tensor.clone() if _core.share_memory([tensor._array], arguments) else tensor for tensor in tensors]
+    clones = [
+        tensor.clone() if _core.share_memory([tensor._array], arguments) else tensor for tensor in tensors
+    ]
     return filled(form, clones)
