@@ -313,6 +313,21 @@ def test_warnings_name_the_line_of_the_program(text):
     assert named == [__file__]
 
 
+class Wide(MLPClassifier):
+    def __init__(self, width=8, max_iter=3):
+        super().__init__((width,), max_iter=max_iter)
+        self.width = width
+
+
+def test_a_subclass_has_its_own_parameters():
+    assert "hidden_layer_sizes" in MLPClassifier().get_params()
+    assert Wide(9).get_params() == {"max_iter": 3, "width": 9}
+    assert clone(Wide(5)).set_params(max_iter=1).get_params() == {"max_iter": 1, "width": 5}
+    assert MLPClassifier().get_params().keys() == peer.MLPClassifier().get_params().keys() | {
+        "loss", "class_weight", "dropout", "callbacks", "dtype",
+    }  # fmt: skip
+
+
 def test_a_fit_in_float64_forgets_the_mean_of_one_in_float32():
     X, y = values()
     model = MLPRegressor(max_iter=3, random_state=0).fit(X, y + 1e6)

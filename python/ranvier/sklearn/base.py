@@ -7,6 +7,7 @@ the dtype of the network.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -55,6 +56,13 @@ class NetworkEstimator(BaseEstimator):
 
     _generator: random.Generator | None = None  # the random stream of this estimator
     _one_row: OneRow | None = None  # the fast path for few rows, made at the first prediction
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """As scikit-learn's, which reads the signature at each call; `clone` and `set_params` call it."""
+        names: list[str] = super()._get_param_names()
+        return names
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
