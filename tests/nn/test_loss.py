@@ -3,6 +3,8 @@
 A sample (tests/samples) is a call of a loss layer; its first argument is the layer itself.
 """
 
+from inspect import currentframe
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -80,6 +82,24 @@ def test_old_reductions_warn_and_are_no_reductions():
         F.mse_loss(x, x, size_average=False)
     for call in (lambda: F.mse_loss(x, x, "sum"), lambda: nn.MSELoss("sum"), lambda: nn.L1Loss(None, 0)):
         refused(TypeError, "expected True, False or None: pass reduction", call)
+
+
+class OwnLoss(nn.MSELoss):
+    """A loss of a program."""
+
+
+LAYERS = [nn.MSELoss, nn.NLLLoss, nn.MultiMarginLoss, OwnLoss]
+
+
+@pytest.mark.parametrize("function", [F.mse_loss, F.cosine_embedding_loss, F.multi_margin_loss, *LAYERS])
+def test_old_reductions_warn_at_the_line_of_the_program(function):
+    x, whole = rv.ones(2, 3), rv.zeros(2, dtype=rv.int64)
+    arguments = {F.cosine_embedding_loss: (x, x, rv.ones(2)), F.multi_margin_loss: (x, whole)}
+    given = () if function in LAYERS else arguments.get(function, (x, x))
+    with pytest.warns(UserWarning, match="obsolete") as caught:
+        function(*given, size_average=True)
+    line = currentframe().f_lineno - 1
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])

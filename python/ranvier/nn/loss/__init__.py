@@ -49,7 +49,12 @@ class Loss(Module):
         self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        self.reduction = reduction_of(type(self).__name__, size_average, reduce, reduction)
+        # The program's line is after the frames of reduction_of and of the constructors of the library's
+        # classes, each of which has another frame, for the check of its arguments (nn/arguments.py).
+        losses = [cls for cls in type(self).__mro__ if issubclass(cls, Loss)]
+        own = [cls for cls in losses if cls.__module__.startswith("ranvier.nn.")]
+        stacklevel = 2 + 2 * sum("__init__" in vars(cls) for cls in own)
+        self.reduction = reduction_of(type(self).__name__, size_average, reduce, reduction, stacklevel)
 
     def _example(self) -> tuple[Tensor, ...] | None:
         x = empty(0, 1)

@@ -43,9 +43,13 @@ Slope: TypeAlias = Callable[..., Any]
 """The derivative of a loss by x or by target: a function of a namespace f, x, target and the settings."""
 
 
-def reduction_of(name: str, size_average: OldFlag, reduce: OldFlag, reduction: str) -> str:
+def reduction_of(
+    name: str, size_average: OldFlag, reduce: OldFlag, reduction: str, stacklevel: int = 3
+) -> str:
     """The reduction. If one of PyTorch's old arguments size_average and reduce is given, the reduction that
     they mean.
+
+    stacklevel: of the line of the program, for the warning; 3: the line that calls the caller.
 
     Raises TypeError if they are not bools, such as a reduction in their position.
 
@@ -66,9 +70,8 @@ def reduction_of(name: str, size_average: OldFlag, reduce: OldFlag, reduction: s
         meant = "mean"
     else:
         meant = "sum"
-    # Level 4 is the line that makes a layer whose class has no __init__ of its own: the frames are this
-    # function, Loss.__init__, the check of arguments (nn/arguments.py) and that line.
-    warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
+    text = f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}"
+    warnings.warn(text, stacklevel=stacklevel)
     return meant
 
 

@@ -25,6 +25,10 @@ from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
+# The stacklevel of the line that calls a function here. The frames are reduction_of, the function, two of
+# `in_dtypes`, that of `own_error`, which wraps public functions, and that line.
+_LEVEL = 6
+
 
 @in_dtypes(Dtypes(autocast="float32", like_first=True))
 def hinge_embedding_loss(
@@ -42,7 +46,7 @@ def hinge_embedding_loss(
     tensor(1.2500)
     """
     margin = number("hinge_embedding_loss", "margin", margin)
-    reduction = reduction_of("hinge_embedding_loss", size_average, reduce, reduction)
+    reduction = reduction_of("hinge_embedding_loss", size_average, reduce, reduction, _LEVEL)
     x, target = same_floats("hinge_embedding_loss", input=input, target=target)
     losses = where(ne(target, -1), x, 0.0) + where(ne(target, 1), clip(margin - x, 0.0), 0.0)
     return reduced("hinge_embedding_loss", losses, reduction)
@@ -62,7 +66,7 @@ def soft_margin_loss(
     >>> rv.nn.functional.soft_margin_loss(rv.tensor([0.0]), rv.tensor([1.0]))
     tensor(0.6931)
     """
-    reduction = reduction_of("soft_margin_loss", size_average, reduce, reduction)
+    reduction = reduction_of("soft_margin_loss", size_average, reduce, reduction, _LEVEL)
     x, target = same_floats("soft_margin_loss", input=input, target=target)
     return reduced("soft_margin_loss", softplus(-target * x, threshold=np.inf), reduction)
 
@@ -87,7 +91,7 @@ def multi_margin_loss(
     """
     name = "multi_margin_loss"
     margin = number(name, "margin", margin)
-    reduction = reduction_of(name, size_average, reduce, reduction)
+    reduction = reduction_of(name, size_average, reduce, reduction, _LEVEL)
     x = _scores(name, input)
     chosen = as_tensor(name, target)
     target_shape = chosen.shape
@@ -129,7 +133,7 @@ def multilabel_margin_loss(
     tensor(0.3750)
     """
     name = "multilabel_margin_loss"
-    reduction = reduction_of(name, size_average, reduce, reduction)
+    reduction = reduction_of(name, size_average, reduce, reduction, _LEVEL)
     x = _scores(name, input)
     labels = _row(as_tensor(name, target))
     if labels.shape != x.shape:
@@ -161,7 +165,7 @@ def multilabel_soft_margin_loss(
     tensor(0.6931)
     """
     name = "multilabel_soft_margin_loss"
-    reduction = reduction_of(name, size_average, reduce, reduction)
+    reduction = reduction_of(name, size_average, reduce, reduction, _LEVEL)
     x, target = alike(input, target)
     classes = as_tensor(name, x).ndim - 1  # the dimension that PyTorch sums, where the loss has others, too
     logits, labels = in_one_shape(x, target)
