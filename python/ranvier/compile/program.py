@@ -10,16 +10,15 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ranvier.compile import listing
 from ranvier.compile.guarding import step_gradients
 from ranvier.compile.guarding.program_guards import ProgramGuards
-from ranvier.compile.listing import Buffer, Instruction, MemoryUse
 from ranvier.compile.results import Results
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import ranvier._core as _core
+    from ranvier.compile.listing import Buffer, Instruction, MemoryUse
 
 
 class Program:
@@ -79,8 +78,8 @@ class Program:
         self.may_compare = False
         # With plans Python has to refresh the settings of the optimizers before each replay.
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))
-        memory = self.memory
-        self.size = memory.arena + memory.workspace + memory.made + memory.prepared
+        memory = core.memory()
+        self.size = memory["arena"] + memory["workspace"] + memory["made"] + memory["prepared"]
         core.set_call(signature, left, changed_in_place, step_gradients.renewed, guards.walk.tensors)
 
     def _set_checks_left(self, replays: int) -> None:
@@ -152,19 +151,25 @@ class Program:
             plan.refresh(optimizer, group)
         return [(*plan.values,) for plan, *_ in self.plans]
 
-    # --- what a user sees
+    # --- what a user sees: the module that makes it is loaded at its first use
     @property
     def instructions(self) -> list[Instruction]:
         """The kernel calls in the order of execution; the first replays measure their times."""
+        from ranvier.compile import listing
+
         return listing.instructions_of(self.core, self._names())
 
     @property
     def buffers(self) -> list[Buffer]:
         """The blocks of memory that the instructions use, by number."""
+        from ranvier.compile import listing
+
         return listing.buffers_of(self.core, self._names())
 
     @property
     def memory(self) -> MemoryUse:
+        from ranvier.compile.listing import MemoryUse
+
         return MemoryUse(**self.core.memory())
 
     def explain(self) -> None:
@@ -175,10 +180,14 @@ class Program:
         print(self)
 
     def __str__(self) -> str:
+        from ranvier.compile import listing
+
         return listing.table(self.instructions, self.memory)
 
     def __repr__(self) -> str:
         return f"<Program of {len(self.core.instructions())} instructions>"
 
     def _names(self) -> dict[int, str]:
+        from ranvier.compile import listing
+
         return listing.names_of(self.modules, self.core.gradients(), self.plans)

@@ -6,15 +6,17 @@ class. It adds guards to the walk, or denies the step. text: names the value in 
 
 from __future__ import annotations
 
-import logging
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ranvier.compile.guarding.capturable import MOST, is_listed, is_numpy_function
 from ranvier.compile.guarding.equality import PLAIN
 from ranvier.compile.guarding.guards import Guards
+
+if TYPE_CHECKING:
+    import logging
 
 
 def guard_set(walk: Guards, x: set[Any], text: str) -> None:

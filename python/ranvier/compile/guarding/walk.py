@@ -13,7 +13,6 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import enum
-import logging
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -328,7 +327,6 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     type: Walk._class,
     set: python_guards.guard_set,
     dataclasses.Field: python_guards.guard_field,
-    logging.Logger: python_guards.guard_logger,
     ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
@@ -344,6 +342,9 @@ _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
     """The function that follows values of a class which is not in _FOLLOW itself."""
+    logging = sys.modules.get("logging")  # there is no logger without it
+    if logging is not None and issubclass(kind, logging.Logger):
+        return python_guards.guard_logger
     follower = next((f for base, f in _FOLLOW_BASES if issubclass(kind, base)), Walk._object)
     if is_of_library(kind):
         if follower is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):

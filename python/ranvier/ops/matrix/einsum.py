@@ -19,7 +19,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from string import ascii_lowercase, ascii_uppercase
 from typing import Any, TypeAlias
 
 from ranvier.ops.elementwise.arithmetic import mul
@@ -36,6 +35,7 @@ Indices = list[str]  # a name for each dimension; "...k" for a dimension of an e
 Product = Callable[[Tensor, Tensor], Tensor]  # matmul, or mul where nothing is summed
 
 
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 Step: TypeAlias = tuple[Callable[..., Tensor], tuple[Any, ...]]
 """An op on one Tensor and its settings: op(x, *settings)."""
 
@@ -151,7 +151,7 @@ def _term_of_list(indices: Sequence[Any]) -> str:
         if i is ...:
             term += "..."
         elif isinstance(i, int) and 0 <= i < 52:
-            term += (ascii_uppercase + ascii_lowercase)[i]
+            term += _LETTERS[i]
         else:
             raise OpError(f"[einsum] got indices {indices}; expected numbers from 0 to 51, or ...")
     return term
