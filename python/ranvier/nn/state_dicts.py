@@ -334,7 +334,9 @@ def _load_value(module: Any, name: str, path: str, loaded: Any, assign: bool) ->
                 f"for {path}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
                 "current model, which is a no-op. (Did you mean to pass `assign=True`, so that the values "
                 "become the parameters?)",
-                stacklevel=2,
+                # The line of the program: after this function, _load_from_state_dict, `load` for the module
+                # and for each one around it, and load_state_dict.
+                stacklevel=5 + path.count("."),
             )
         return ""
     if not assign and getattr(loaded, "is_meta", False):
