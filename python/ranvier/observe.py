@@ -151,6 +151,8 @@ def is_replaced(method: str, owner: object, argument: object = None) -> bool:
 class _Local(local):
     # A Recording (tensors/recording.py), which this module does not know. That file sets it.
     recording: Any = None
+    # True while an eager call is compared with a replay. compile/comparison.py sets it.
+    compares: bool = False
 
 
 _local = _Local()
@@ -169,6 +171,16 @@ def hosted() -> Any:
 def is_recording() -> bool:
     """True while this thread records a function."""
     return _local.recording is not None
+
+
+def is_compiling() -> bool:
+    """True while this thread records a function that the user has compiled, or compares it with a replay.
+
+    The library may also record without being asked; then the answer is False.
+    """
+    if _local.recording is None:
+        return _local.compares
+    return bool(_local.recording.wanted)
 
 
 def is_written() -> bool:

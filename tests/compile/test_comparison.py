@@ -12,6 +12,7 @@ from compile.beside import same
 from ranvier import nn, optim
 from ranvier.compile import compiled_function
 from ranvier.compile.comparison import Outcome
+from ranvier.observe import is_compiling
 from support.strict import strict
 from support.unseen import unseen
 
@@ -251,6 +252,14 @@ def test_the_result_keeps_no_tape_and_no_argument():
     step = strict(training())
     losses = [step(rv.ones(4, 6)) for _ in range(8)]
     assert all(loss.grad_fn is None for loss in losses)
+
+
+def test_the_step_is_compiling_in_a_comparison(outcomes):
+    """Libraries take another way then, which a comparison has to take as well."""
+    step = strict(lambda x: x * 2 if is_compiling() else x * 3)
+    results = [step(rv.ones(2)).tolist() for _ in range(9)]
+    assert results == [[2, 2]] * 9
+    assert outcomes == [Outcome.SAME] * 2
 
 
 def test_an_error_of_the_step_leaves_the_program(outcomes):

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.compile.guarding.signature import filled, flattened
+from ranvier.compile.policy import Policy
 from ranvier.compile.program import Program
 from ranvier.compile.record import OneCall
+from ranvier.observe import _local
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor
 
@@ -38,17 +40,22 @@ class Comparison(NamedTuple):
     difference: str = ""
 
 
-def compare(program: Program, call: OneCall, run: Callable[..., Any], clones: bool) -> Comparison:
+def compare(program: Program, call: OneCall, run: Callable[..., Any], policy: Policy) -> Comparison:
     """Makes the call by `run(args, kwargs)`, eagerly, and compares it with a replay.
 
-    clones: whether a Tensor that shares memory with an argument is a copy in the result, as in a replay.
-    Raises what the run raises.
+    policy: that of the compiled function. Raises what the run raises.
     """
     settings = program.settings()
     library_settings = _core._signature((), {}, False)
     check = _core.Check(program.core, None, call.arrays)
-    result = run(call.args, call.kwargs)
-    if clones:
+    _local.compares = policy.clones
+    try:
+        result = run(call.args, call.kwargs)
+    finally:
+        _local.compares = False
+    if (
+        policy.forward_only and policy.clones
+    ):  # a model: an argument that it returns is a copy, as in a replay
         result = _without_arguments(result, call.arrays)
     if other_threads() and check.disturbed():
         return Comparison(result, Outcome.DISTURBED)

@@ -26,7 +26,7 @@ from ranvier.compile.build import build
 from ranvier.compile.comparison import Outcome, compare
 from ranvier.compile.guarding.library_guards import STATE
 from ranvier.compile.guarding.signature import array_of, others, replaced
-from ranvier.compile.guarding.traced_code import looks_at_class
+from ranvier.compile.guarding.traced_code import looks_at_class, without_collections
 from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.many_calls import ManyCalls
 from ranvier.compile.policy import OfMethod, Policy
@@ -365,7 +365,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             if checked is not None and self._is_same(call.key, checked, settings, run):
                 made = checked
             else:
-                made = build(run, call.key, self._function, policy, walk)
+                # The guards are thousands of objects, none of which is garbage.
+                with without_collections():
+                    made = build(run, call.key, self._function, policy, walk)
                 made.renewed = not is_new
         except CaptureError as error:
             self._refuse(call.key, error)
@@ -382,7 +384,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return self._eager(call.args, call.kwargs)
         began = perf_counter()
         try:
-            comparison = compare(program, call, self._eager, policy.forward_only and policy.clones)
+            comparison = compare(program, call, self._eager, policy)
         except BaseException:  # The step itself raised it, such as IndexError. The program stays valid.
             self._cache.spend(perf_counter() - began, False)
             program.grant(_POSTPONED)

@@ -11,7 +11,8 @@ import abc
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
+from itertools import chain, repeat
 from types import CellType
 from typing import Any
 
@@ -107,13 +108,20 @@ class Guards:
         return f"{text[0]}{name}{text[1]}"
 
     def items(
-        self, owner: Any, names: Iterable[Any], before: str, after: str = "", follow: bool = True
+        self, owner: Any, names: Collection[Any], before: str, after: str = "", follow: bool = True
     ) -> None:
         """Adds a guard on the items of the dict `owner` under these names, or on their absence.
 
         before, after: the guard's text around the name. follow: whether the values are followed, too.
         """
+        if not owner and names:  # most functions have no attributes
+            self.add((GuardKind.DICT, owner, "", (), (before, after)))
+            return
         values: list[Any] = []
+        if isinstance(names, set):
+            missing = names - owner.keys()
+            names = names - missing
+            values.extend(chain.from_iterable(zip(missing, repeat(NotImplemented))))
         for name in names:
             value = owner.get(name, NotImplemented)
             values += [name, value]

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ import ranvier.ops as ops
 from ranvier.compile.guarding.capturable import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.guarding.equality import PLAIN, pairs_of
 from ranvier.compile.guarding.guards import Guard, Guards
-from ranvier.compile.guarding.origins import PACKAGE, is_of_library, is_python_class
+from ranvier.compile.guarding.origins import MOST_CLASSES, PACKAGE, is_of_library, is_python_class
 from ranvier.nn import Module
 from ranvier.nn.hooks import tables_of_all
 from ranvier.observe import Lock
@@ -59,16 +60,16 @@ METHODS = ("step", "zero_grad", "_settings", "_state_names")
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 
-def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
+def in_class(kind: type, names: Collection[str]) -> tuple[Any, ...]:
     """(name, value, name, value ...) of attributes of a class or its bases; the value is NotImplemented where
     there is none. A guard of kind NAMES expects such a tuple."""
     members: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         members.update(vars(base))
-    pairs: list[Any] = []
-    for name in names:
-        pairs += (name, members.get(name, NotImplemented))
-    return tuple(pairs)
+    found = members.keys() & names
+    missing = set(names) - found
+    pairs = [(name, members[name]) for name in found]
+    return (*chain.from_iterable(pairs), *chain.from_iterable(zip(missing, repeat(NotImplemented))))
 
 
 def names_of_class(kind: type) -> set[str]:
@@ -217,14 +218,30 @@ def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str
 
 def guard_slots(walk: Guards, x: object, text: str, names: Iterable[str] | None = None) -> None:
     """Adds the guards on the values in `__slots__` of x, which are followed. names: only on these."""
-    for base in type(x).__mro__:
-        for name, member in () if base in CONTAINERS or base is object else vars(base).items():
-            if type(member) is types.MemberDescriptorType and (names is None or name in names):
-                if not hasattr(x, name):
-                    walk.call(f"{text}.{name}", hasattr, x, name)
-                else:
-                    walk.attribute(x, name, text)
-                    walk.stack.append((getattr(x, name), f"{text}.{name}"))
+    for name in _slots_of(type(x)):
+        if names is not None and name not in names:
+            continue
+        if not hasattr(x, name):
+            walk.call(f"{text}.{name}", hasattr, x, name)
+        else:
+            walk.attribute(x, name, text)
+            walk.stack.append((getattr(x, name), f"{text}.{name}"))
+
+
+def _slots_of(kind: type) -> tuple[str, ...]:
+    """The names in `__slots__` of a class and its bases, except containers. A class gets no others later."""
+    found = _slots.get(kind)
+    if found is None:
+        bases = [base for base in kind.__mro__ if base is not object and base not in CONTAINERS]
+        members = [item for base in bases for item in vars(base).items()]
+        found = tuple([name for name, x in members if type(x) is types.MemberDescriptorType])
+        if len(_slots) >= MOST_CLASSES:
+            _slots.clear()
+        _slots[kind] = found
+    return found
+
+
+_slots: dict[type, tuple[str, ...]] = {}
 
 
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:

@@ -124,6 +124,21 @@ def is_python_class(kind: type) -> bool:
 
     Tensor and the classes of `nn/module.py` count as such, although some of their methods are in the core.
     """
+    answer = _python_classes.get(kind)
+    if answer is None:
+        answer = _has_no_function_in_c(kind)
+        if len(_python_classes) >= MOST_CLASSES:
+            _python_classes.clear()
+        _python_classes[kind] = answer
+    return answer
+
+
+MOST_CLASSES = 1024
+"""Classes that a table of answers keeps; it is cleared when it is full."""
+_python_classes: dict[type, bool] = {}  # the answers of `is_python_class`, which no class changes later
+
+
+def _has_no_function_in_c(kind: type) -> bool:
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
     if kind is Tensor or kind.__module__ == "ranvier.nn.module":

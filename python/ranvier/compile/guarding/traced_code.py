@@ -14,7 +14,8 @@ import functools
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
@@ -209,8 +210,8 @@ class TracedCode:
 
     def __enter__(self) -> TracedCode:
         # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
-        self._thresholds = gc.get_threshold()
-        gc.set_threshold(0)
+        self._pause = without_collections()
+        self._pause.__enter__()
         self._before = sys.getprofile()
         self.watched = watch(self)
         self._watch.begin(self)
@@ -228,8 +229,7 @@ class TracedCode:
             before.enable()
         elif self._before is not None:
             sys.setprofile(self._before)
-        if gc.get_threshold()[0] == 0:  # else the step itself has set the thresholds
-            gc.set_threshold(*self._thresholds)
+        self._pause.__exit__(None, None, None)
 
     def _enter(self, frame: FrameType, code: CodeType) -> int:
         """Notes code that is not known yet, by the table in `origins.py`.
@@ -321,6 +321,18 @@ class TracedCode:
         if at_run_time:
             why = "by a name that is made at run time, which no guard compares; write the name in the code"
         self.fault = f"the step {what} at {place()}, {why}"
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """A block in which the garbage collector does not start by itself."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        yield
+    finally:
+        if gc.get_threshold()[0] == 0:  # else the step itself has set the thresholds
+            gc.set_threshold(*thresholds)
 
 
 def _handlers_of_signals() -> set[CodeType]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ranvier.observe import current
+from ranvier import observe
 from ranvier.torch.devices.no_effect import NoEffect
 
 
@@ -18,9 +18,7 @@ def is_compiling() -> bool:
 
     Libraries then avoid to read values of tensors.
     """
-    recording = current()
-    # wanted: the program has compiled the function; the library may also record without being asked
-    return recording is not None and recording.wanted
+    return observe.is_compiling()
 
 
 def is_exporting() -> bool:
