@@ -13,10 +13,12 @@ The policy of a Trainer's steps (`train/program_policy.py`) calls `form` and `fi
 
 from __future__ import annotations
 
+import builtins
 import functools
 import sys
+import types
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from ranvier.compile.guarding.capturable import GuardKind
 from ranvier.compile.guarding.equality import canonical, pairs_of
 from ranvier.compile.guarding.guards import Guard
 from ranvier.compile.guarding.library_guards import READ_BY_KERNELS
+from ranvier.compile.guarding.origins import PACKAGE
 from ranvier.compile.guarding.program_guards import ProgramGuards
 from ranvier.compile.guarding.signature import is_array
 from ranvier.compile.guarding.step_gradients import Left, renewed
@@ -33,6 +36,7 @@ from ranvier.compile.program import Program
 from ranvier.compile.record import OneCall
 from ranvier.compile.results import Results
 from ranvier.observe import Lock
+from ranvier.ops.attach import Later
 from ranvier.ops.making import random
 from ranvier.optim import Optimizer
 from ranvier.tensors.memory import Array
@@ -49,7 +53,10 @@ _ARGUMENTS = (int, bool, str, type(None))
 _FOLDERS = "tensors", "tape", "autograd", "ops", "nn", "optim", "train", "sklearn"
 _PACKAGES = tuple(f"ranvier.{name}" for name in _FOLDERS)
 _programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
-_guards: list[_core.Guards] = []  # at most one: the guards on the code with which the programs were made
+# The code with which the programs were made, and one `_core.Guards` on it, which says fast that nothing has
+# changed.
+_namespaces: list[_Namespace] = []
+_guards: list[_core.Guards] = []
 _lock = Lock()
 
 
@@ -189,7 +196,7 @@ def forget() -> None:
     """Drops all programs."""
     with _lock:
         _programs.clear()
-        _guards.clear()
+        _namespaces.clear()
 
 
 def _forget_outdated() -> None:
@@ -197,8 +204,45 @@ def _forget_outdated() -> None:
 
     The programs of one fit have no guards on that, but a new fit must use the new functions.
     """
-    if _guards and _guards[0].first_changed() >= 0:
+    if not _namespaces or _guards[0].first_changed() < 0:
+        return
+    if all(map(_only_loaded_more, _namespaces)):
+        _remember_library()
+    else:
         forget()
+
+
+class _Namespace(NamedTuple):
+    """The variables of a module, or the attributes of a class, and their values when they were remembered."""
+
+    owner: types.ModuleType | type
+    values: dict[str, Any]
+
+
+def _only_loaded_more(space: _Namespace) -> bool:
+    """True if all that has changed in a namespace is what the library itself loads at its first use."""
+    for name, value in vars(space.owner).items():
+        before = space.values.get(name, NotImplemented)
+        if value is before or name == "__slotnames__":  # which the module copyreg adds to classes
+            continue
+        function = getattr(value, "__wrapped__", value)
+        if function is before:  # a function that became a public one
+            continue
+        is_later = type(before) is Later
+        if before is NotImplemented and isinstance(space.owner, types.ModuleType):
+            is_later = name not in vars(builtins)
+        if not is_later or not _is_of_library(function):
+            return False
+    return space.values.keys() <= vars(space.owner).keys()
+
+
+def _is_of_library(value: object) -> bool:
+    """True for a module, class or function of the library."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__.startswith("ranvier.")
+    if isinstance(value, type):
+        return value.__module__.startswith("ranvier.")
+    return isinstance(value, types.FunctionType) and value.__code__.co_filename.startswith(PACKAGE)
 
 
 def find(form: StepForm, arrays: list[Array]) -> Program | None:
@@ -213,20 +257,23 @@ def find(form: StepForm, arrays: list[Array]) -> Program | None:
     return shared.bound(form, arrays)
 
 
-def _library_guards() -> _core.Guards:
-    """Guards on the modules and classes of the library that take part in steps."""
+def _remember_library() -> None:
+    """Notes the modules and classes of the library that take part in steps, and makes guards on them."""
+    _namespaces.clear()
     rows: list[tuple[int, Any, Any, Any]] = []
     for name, module in sorted(sys.modules.items()):
         if not name.startswith(_PACKAGES) or module is None:
             continue
         variables = vars(module)
+        _namespaces.append(_Namespace(module, dict(variables)))
         rows.append((GuardKind.DICT, variables, "", pairs_of(variables)))
         for value in variables.values():
             if isinstance(value, type) and value.__module__ == name:
+                _namespaces.append(_Namespace(value, dict(vars(value))))
                 rows.append((GuardKind.NAMES, value, "", pairs_of(vars(value))))
     guards = _core.Guards()
     guards.set(rows)
-    return guards
+    _guards[:] = [guards]
 
 
 def share(program: Program, form: StepForm) -> None:
@@ -241,8 +288,8 @@ def share(program: Program, form: StepForm) -> None:
         return
     with _lock:
         _forget_outdated()
-        if not _guards:
-            _guards.append(_library_guards())
+        if not _namespaces:
+            _remember_library()
         _programs[form.key] = shared
         if len(_programs) > _MOST_PROGRAMS:
             _programs.popitem(last=False)
