@@ -110,8 +110,7 @@ def make_random_state(owner: BaseEstimator) -> np.random.RandomState:
 
 
 # The optimizers by their lower-case names.
-_IN_OPTIM = {name.lower(): getattr(optim, name) for name in optim.__all__}
-_OPTIMIZERS = {name: value for name, value in _IN_OPTIM.items() if isinstance(value, type)}
+_OPTIMIZERS = {name.lower(): getattr(optim, name) for name in optim.__all__ if name[0].isupper()}
 
 
 def make_optimizer(

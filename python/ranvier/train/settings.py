@@ -328,7 +328,7 @@ def named_optimizer(
         return None
     maker: Any = optimizer
     if isinstance(optimizer, str):
-        classes = {n: value for n, value in vars(optim).items() if isinstance(value, type)}
+        classes = {name: getattr(optim, name) for name in optim.__all__ if name[0].isupper()}
         del classes["Optimizer"]
         maker = _by_name("optimizer", optimizer, classes, {})
     if isinstance(maker, type) or (callable(maker) and not hasattr(maker, "step")):
