@@ -37,9 +37,7 @@ constexpr size_t kStaggerPlaces = 16;
 
 // discarded: unused, and its pages are given back to the system, so that its bytes do not count as cached. An
 // unused part that is split off a discarded one, or joined with it, counts as cached again as a whole; the
-// system supplies the missing pages when they are written. The state is set by give_back() alone. Blocks
-// whose pages deallocate() or unpin() has given back are put into the cache as `cached`: their bytes count,
-// although they have no pages until they are written.
+// system supplies the missing pages when they are written.
 enum class State : uint8_t { used, cached, discarded };
 
 // In the 64 bytes before each block.
@@ -53,6 +51,7 @@ struct Header {
   bool released : 1;        // deallocated while pinned: the last unpin() takes it back
   bool discard : 1;         // the last pin() allows deallocate() to give the pages back to the system
   bool is_part : 1;         // the block is in memory that can be divided
+  bool is_empty : 1;        // released, and its pages are given back: it does not count as in use
   uint8_t size_class;       // set unless the block is a part; for parts see list_of()
   State state;
   bool is_whole() const { return !before && !after; }
@@ -98,13 +97,18 @@ Header* header_of(const void* block) {
 }
 char* begin_of(Header* h) { return reinterpret_cast<char*>(h) + kAlign; }
 
+// The bytes of memory from the system for one block that begins `shift` bytes later.
+size_t total_of(size_t capacity, size_t shift) {
+  const size_t align = capacity >= kHugePage ? kHugePage : kAlign;
+  return (capacity + kAlign + shift + align - 1) / align * align;
+}
+
 // A block in new memory from the system, or null. Memory for blocks of a huge page and more is aligned to
 // huge pages, so that the kernel can back it with few TLB entries. A rest of less than three quarters of one
 // stays on small pages, so that a block takes an eighth more memory at most. The block begins `shift` bytes
 // later (kStaggerStep).
 Header* new_block(size_t capacity) {
   const bool huge = capacity >= kHugePage;
-  const size_t align = huge ? kHugePage : kAlign;
   static size_t blocks = 0;  // guarded by g_mutex
   size_t shift = 0;
   if (capacity >= kStaggerFrom) {
@@ -112,8 +116,7 @@ Header* new_block(size_t capacity) {
     ++blocks;
   }
   const size_t used = capacity + kAlign + shift;
-  const size_t total = (used + align - 1) / align * align;
-  void* p = allocate_aligned(align, total);
+  void* p = allocate_aligned(huge ? kHugePage : kAlign, total_of(capacity, shift));
   if (!p) return nullptr;
   if (huge) use_huge_pages(p, (used + kHugePage / 4) / kHugePage * kHugePage);
   Header* h = reinterpret_cast<Header*>(static_cast<char*>(p) + shift);
@@ -165,25 +168,32 @@ void discard_block(Header* h) {
   discard_pages(reinterpret_cast<void*>(begin), last - begin);
 }
 
+// Notes that the pages of a cached block are given back to the system.
+void note_discarded(Header* h) {
+  h->state = State::discarded;
+  g_stats.bytes_cached -= h->capacity;
+}
+
 // Gives an unused block back to the system: the block itself if it is alone in its memory, else its pages
 // only.
 void give_back(Header* h) {
   if (h->is_whole()) {
     take(h);
-    free_aligned(h->memory);
+    const auto shift = static_cast<size_t>(reinterpret_cast<char*>(h) - static_cast<char*>(h->memory));
+    free_aligned(h->memory, total_of(h->capacity, shift));
   } else if (h->state == State::cached) {
     discard_block(h);
-    h->state = State::discarded;
-    g_stats.bytes_cached -= h->capacity;
+    note_discarded(h);
   }
 }
 
-// Gives back unused blocks, the largest first, until at most this many bytes are cached.
+// Gives back unused blocks, the largest first, until at most this many bytes are cached; with 0 bytes also
+// those that are discarded.
 void keep_at_most(uint64_t bytes) {
   for (int c = kClasses - 1; c >= 0; --c)
     for (auto& lists : {g_free[1], g_free[0]}) {
       Header* h = lists[c];
-      while (h && g_stats.bytes_cached > bytes) {
+      while (h && (g_stats.bytes_cached > bytes || bytes == 0)) {
         Header* const next = h->next;  // read before give_back(), which frees a whole block with its header
         g_given_back[c] += h->is_whole();
         give_back(h);
@@ -247,18 +257,24 @@ void join(Header* h, Header* after) {
 // Puts a block that has neither owner nor pins into the cache, joined with unused neighbours, or gives it to
 // the system. The lists link the headers themselves, so that this needs no memory and cannot fail.
 void take_back(Header* h) {
-  g_stats.bytes_in_use -= h->capacity;
+  const bool is_empty = h->is_empty;
+  if (!is_empty) g_stats.bytes_in_use -= h->capacity;
+  bool is_discarded = is_empty;
   if (Header* after = h->after; after && after->state != State::used) {
+    is_discarded &= after->state == State::discarded;
     take(after);
     join(h, after);
   }
   if (Header* before = h->before; before && before->state != State::used) {
+    is_discarded &= before->state == State::discarded;
     take(before);
     join(before, h);
     h = before;
   }
   put(h);
-  if (g_stats.bytes_cached > kKeepAtMost) give_back(h);
+  if (is_discarded) note_discarded(h);
+  // Memory without pages serves no request better than the system does.
+  if ((is_discarded && h->is_whole()) || g_stats.bytes_cached > kKeepAtMost) give_back(h);
 }
 
 }  // namespace
@@ -294,6 +310,7 @@ void* allocate(size_t bytes) {
   h->pins = 0;
   h->released = false;
   h->discard = false;
+  h->is_empty = false;
   g_stats.bytes_in_use += h->capacity;
   g_most = std::max(g_most, g_stats.bytes_in_use);
   g_stats.peak_bytes_in_use = std::max(g_stats.peak_bytes_in_use, g_stats.bytes_in_use);
@@ -306,7 +323,11 @@ void deallocate(void* block) {
   std::lock_guard<std::mutex> lock(g_mutex);
   if (!h->pins) return take_back(h);
   h->released = true;
-  if (h->discard) discard_block(h);
+  constexpr size_t kDiscarded = 1 << 13;  // of less, hardly a whole page is in the block
+  if (!h->discard || h->capacity < kDiscarded) return;
+  discard_block(h);
+  h->is_empty = true;
+  g_stats.bytes_in_use -= h->capacity;
 }
 
 void pin(void* block, bool discard) {
@@ -320,13 +341,7 @@ void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
   --h->pins;
-  if (h->pins > 0 || !h->released) return;
-  // Large blocks that a recording used are seldom allocated again, so their pages are given back to the
-  // system; the block itself goes to the cache (see State). Small blocks keep their pages: the next recording
-  // allocates them again.
-  constexpr size_t kDiscarded = 1 << 18;
-  if (h->capacity >= kDiscarded) discard_block(h);
-  take_back(h);
+  if (h->pins == 0 && h->released) take_back(h);
 }
 
 bool is_released(const void* block) {

@@ -18,8 +18,8 @@ size_t allocation_capacity(const void* block);  // bytes that may be used
 
 // The address of a pinned block is not given to another block, even after its deallocation, until it has been
 // unpinned as often as pinned. Code that records or replays kernel calls pins their blocks, so that an
-// address means one block only. discard: the deallocation may give the contents to the system, so that a
-// recording takes no more memory than the step itself.
+// address means one block only. discard: the deallocation may give the contents to the system, and the block
+// is no longer in use, so that a recording takes no more memory than the step itself.
 void pin(void* block, bool discard);
 void unpin(void* block);
 bool is_released(const void* block);  // true if the owner of a pinned block has deallocated it

@@ -36,7 +36,7 @@ void keep_off(int cpu, const ThreadId* threads, int count);
 void at_fork(void (*before)(), void (*after)(), void (*after_in_child)());
 
 void* allocate_aligned(size_t align, size_t bytes);  // bytes: a multiple of align. Null: there is no memory
-void free_aligned(void* memory);
+void free_aligned(void* memory, size_t bytes);       // bytes: as for allocate_aligned
 void use_huge_pages(void* memory, size_t bytes);
 // Gives the whole pages in the range to the system. Their addresses stay valid, and their contents are lost.
 void discard_pages(void* memory, size_t bytes);

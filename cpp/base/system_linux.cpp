@@ -144,14 +144,41 @@ void at_fork(void (*before)(), void (*after)(), void (*after_in_child)()) {
   pthread_atfork(before, after, after_in_child);
 }
 
-void* allocate_aligned(size_t align, size_t bytes) { return std::aligned_alloc(align, bytes); }
-void free_aligned(void* memory) { std::free(memory); }
+// Large memory is mapped: malloc keeps what is freed, with its pages, up to 32 MB of each block.
+constexpr size_t kMapped = size_t{1} << 20;
+
+static uintptr_t rounded_up(uintptr_t n, size_t to) { return (n + to - 1) / to * to; }
+static size_t page_bytes() {
+  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));  // 4, 16 or 64 KB
+  return page;
+}
+
+void* allocate_aligned(size_t align, size_t bytes) {
+  if (bytes < kMapped) return std::aligned_alloc(align, bytes);
+  const size_t size = rounded_up(bytes, page_bytes());
+  const size_t more = align > page_bytes() ? align : 0;  // an aligned range is in it; the rest is unmapped
+  void* const p = mmap(nullptr, size + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return nullptr;
+  if (!more) return p;
+  const auto begin = reinterpret_cast<uintptr_t>(p);
+  const uintptr_t first = rounded_up(begin, align);
+  const uintptr_t last = first + size;
+  if (first > begin) munmap(p, first - begin);
+  if (begin + size + more > last) munmap(reinterpret_cast<void*>(last), begin + size + more - last);
+  return reinterpret_cast<void*>(first);
+}
+
+void free_aligned(void* memory, size_t bytes) {
+  if (bytes < kMapped) return std::free(memory);
+  munmap(memory, rounded_up(bytes, page_bytes()));
+}
+
 void use_huge_pages(void* memory, size_t bytes) { madvise(memory, bytes, MADV_HUGEPAGE); }
 
 void discard_pages(void* memory, size_t bytes) {
-  static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));  // 4, 16 or 64 KB
+  const uintptr_t page = page_bytes();
   const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = (begin + page - 1) / page * page;
+  const uintptr_t first = rounded_up(begin, page);
   const uintptr_t last = (begin + bytes) / page * page;
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }

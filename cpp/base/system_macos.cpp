@@ -68,7 +68,7 @@ void at_fork(void (*before)(), void (*after)(), void (*after_in_child)()) {
 }
 
 void* allocate_aligned(size_t align, size_t bytes) { return std::aligned_alloc(align, bytes); }
-void free_aligned(void* memory) { std::free(memory); }
+void free_aligned(void* memory, size_t) { std::free(memory); }
 void use_huge_pages(void*, size_t) {}
 
 void discard_pages(void* memory, size_t bytes) {

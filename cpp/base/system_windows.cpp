@@ -68,7 +68,7 @@ void keep_off(int, const ThreadId*, int) {}
 void at_fork(void (*)(), void (*)(), void (*)()) {}
 
 void* allocate_aligned(size_t align, size_t bytes) { return _aligned_malloc(bytes, align); }
-void free_aligned(void* memory) { _aligned_free(memory); }
+void free_aligned(void* memory, size_t) { _aligned_free(memory); }
 void use_huge_pages(void*, size_t) {}
 
 void discard_pages(void* memory, size_t bytes) {

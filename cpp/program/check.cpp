@@ -1,5 +1,5 @@
 // The functions of Check (see check.h), which runs a program on copies of the memory that it changes, and
-// compares it with an eager run.
+// compares what it has written with what an eager run writes.
 #include "program/check.h"
 
 #include <algorithm>
@@ -32,26 +32,41 @@ std::string other_path(const Program& program, const Recording& eager) {
   return "";
 }
 
-// Copies the lasting memory that the program changes, and notes checksums of the memory that it only reads.
-Check::Check(Program& program, const Recording* eager)
-    : program_(program), eager_(eager), isa_(active_isa()) {
-  for (const Instruction& i : program.instructions())
-    for (const Use& use : i.uses) {
-      const Buffer& b = program.buffers()[use.region];
-      if (!use.view.write || b.role != Role::persistent || i.is_guard(use) || is_made(use.region) ||
-          changed_.count(use.region))
+Check::Check(Program& program, const Around& around, bool late) : program_(program), isa_(active_isa()) {
+  if (!late) updates_.emplace(program);
+  place_changed();
+  note_read();
+  note_streams();
+  if (!late) run(around);
+}
+
+// Copies the lasting memory that the program changes, and gives other memory to the gradients that it makes.
+void Check::place_changed() {
+  const std::vector<Instruction>& instructions = program_.instructions();
+  const size_t count = updates_ ? updates_->first() : instructions.size();
+  for (size_t n = 0; n < count; ++n)
+    for (const Use& use : instructions[n].uses) {
+      const Buffer& b = program_.buffers()[use.region];
+      if (!use.view.write || b.role != Role::persistent || instructions[n].is_guard(use) ||
+          places_.count(use.region))
         continue;
-      Place& place = changed_[use.region];
-      place.copy.reset(allocate(b.bytes));
+      Place& place = places_[use.region];
+      place.block.reset(allocate(b.bytes));
       place.address = b.address;
-      if (!place.copy) throw std::bad_alloc();
-      std::memcpy(place.copy.get(), b.address, b.bytes);
+      if (!place.block) throw std::bad_alloc();
+      if (!is_made(use.region)) std::memcpy(place.block.get(), b.address, b.bytes);
     }
-  for (const Instruction& i : program.instructions())
+}
+
+void Check::note_read() {
+  std::vector<bool> changed(program_.buffers().size(), false);
+  for (const Instruction& i : program_.instructions())
+    for (const Use& use : i.uses)
+      if (use.view.write && !i.is_guard(use)) changed[use.region] = true;
+  for (const Instruction& i : program_.instructions())
     for (const Use& use : i.uses) {
-      const Buffer& b = program.buffers()[use.region];
-      if (b.role != Role::persistent || changed_.count(use.region) || i.is_guard(use) || is_made(use.region))
-        continue;
+      const Buffer& b = program_.buffers()[use.region];
+      if (b.role != Role::persistent || changed[use.region] || i.is_guard(use)) continue;
       const Extent bytes = i.reach(use);
       const std::pair<const char*, size_t> range(b.address + bytes.low,
                                                  static_cast<size_t>(bytes.high - bytes.low));
@@ -59,23 +74,85 @@ Check::Check(Program& program, const Recording* eager)
     }
 }
 
-// Points the program at the copies, or back at its own memory. The copies include random streams: so the
+void Check::note_streams() {
+  for (const Instruction& i : program_.instructions()) {
+    if (!i.as<NextKey>()) continue;
+    for (const Use& use : i.uses) {
+      if (!use.view.write || program_.buffers()[use.region].role != Role::persistent) continue;
+      // A stream has given as many keys as its second word says.
+      const char* const stream = program_.buffers()[use.region].address + use.offset;
+      const int64_t* const given = reinterpret_cast<const int64_t*>(stream) + 1;
+      const auto known =
+          std::find_if(streams_.begin(), streams_.end(), [&](const Stream& s) { return s.given == given; });
+      if (known != streams_.end())
+        ++known->draws;
+      else
+        streams_.push_back({given, *given, 1});
+    }
+  }
+}
+
+// Points the program at the other memory, or back at its own. The copies include random streams: so the
 // program draws from a copy, and takes no key from the stream itself, from which other threads may draw
 // meanwhile.
 void Check::exchange() {
-  for (auto& [buffer, place] : changed_) {
+  for (auto& [buffer, place] : places_) {
     char* const now = program_.buffers()[buffer].address;
-    char* const copy = static_cast<char*>(place.copy.get());
-    char* const other = now == copy ? place.address : copy;
-    program_.place_at(buffer, other);
+    char* const other = static_cast<char*>(place.block.get());
+    program_.place_at(buffer, now == other ? place.address : other);
   }
   program_.point_views();
   program_.renew();  // the prepared results, too, are computed from this memory
 }
 
-std::string Check::finish(const std::function<void()>& prepare) {
+// Runs the program, and keeps the fingerprints of what it has written.
+void Check::run(const Around& around) {
+  has_run_ = true;
+  if (!program_.reserve()) throw std::bad_alloc();
+  {
+    const struct Exchanged {
+      Check& check;
+      explicit Exchanged(Check& c) : check(c) { check.exchange(); }
+      ~Exchanged() { check.exchange(); }  // also if prepare() throws, as there is no memory for the results
+    } exchanged(*this);
+    around.prepare();
+    failed_ = program_.run();
+    if (!failed_) note_written();
+    if (!failed_) around.made();
+  }
+  places_.clear();
+  updates_.reset();
+  program_.release();
+}
+
+void Check::note_written() {
+  std::map<const AnyView*, uint64_t> updated;
+  if (updates_) updated = updates_->run();
+  const std::vector<Instruction>& instructions = program_.instructions();
+  for (size_t n = 0; n < instructions.size(); ++n)
+    for (size_t k = 0; k < instructions[n].uses.size(); ++k) {
+      const Instruction& i = instructions[n];
+      const Use& use = i.uses[k];
+      const Buffer& b = program_.buffers()[use.region];
+      if (!use.view.write || is_apart(i, use) || (b.role != Role::persistent && b.role != Role::output))
+        continue;
+      const AnyView& view = i.view(use);
+      const auto update = updated.find(&view);
+      if (update != updated.end()) {
+        written_.push_back({n, k, update->second, b.address});
+        continue;
+      }
+      Fingerprint fingerprint;
+      fingerprint.add(use.view.type, view, view.data);
+      const auto place = places_.find(use.region);
+      const char* const address = place == places_.end() ? nullptr : place->second.address;
+      written_.push_back({n, k, fingerprint.value(), address});
+    }
+}
+
+std::string Check::finish(const Recording* eager, const Around& around) {
   if (active_isa() != isa_) return "";
-  if (eager_ && !other_path(program_, *eager_).empty()) return "";
+  if (eager && !other_path(program_, *eager).empty()) return "";
   for (const Instruction& i : program_.instructions())
     for (const Use& use : i.uses) {
       const Extent bytes = i.reach(use);
@@ -84,33 +161,13 @@ std::string Check::finish(const std::function<void()>& prepare) {
       if (sum != read_.end() && checksum(sum->first.first, sum->first.second) != sum->second)
         return fault(i, "reads memory that the step changes without a call of the core");
     }
-  const struct Exchanged {
-    Check& check;
-    explicit Exchanged(Check& c) : check(c) { check.exchange(); }
-    ~Exchanged() { check.exchange(); }  // also if prepare() throws, since there is no memory for the results
-  } exchanged(*this);
-  prepare();
-  const Instruction* failed = program_.run();
-  return failed ? fault(*failed, "finds a value that is out of range") : difference();
+  if (!has_run_) run(around);
+  return failed_ ? fault(*failed_, "finds a value that is out of range") : difference(eager);
 }
 
 bool Check::disturbed() const {
-  for (const auto& [buffer, place] : changed_) {
-    int64_t draws = 0;  // the keys that one run takes from the stream in this buffer
-    int64_t begin = 0;  // bytes from the start of the buffer to the stream
-    for (const Instruction& i : program_.instructions())
-      for (const Use& use : i.uses)
-        if (i.as<NextKey>() && use.region == buffer && use.view.write) {
-          ++draws;
-          begin = use.offset;
-        }
-    const auto given = [&](const char* stream) {  // how many keys the stream has given: its second word
-      return reinterpret_cast<const int64_t*>(stream + begin)[1];
-    };
-    const char* const before = static_cast<const char*>(place.copy.get());
-    if (draws && given(place.address) - given(before) != draws) return true;
-  }
-  return false;
+  return std::any_of(streams_.begin(), streams_.end(),
+                     [](const Stream& stream) { return *stream.given - stream.before != stream.draws; });
 }
 
 // True if the step allocates the memory of the buffer, as that of a gradient that outlives the step.
@@ -121,43 +178,44 @@ bool Check::is_made(int buffer) const {
 
 // By buffer: the region of the eager run that corresponds to it, for buffers that the step allocates; else
 // null. The n-th temporary of the program's recording corresponds to the n-th temporary of the eager run.
-std::vector<const Region*> Check::made() const {
+std::vector<const Region*> Check::made(const Recording* eager) const {
   std::vector<const Region*> regions(program_.recorded_kinds().size(), nullptr);
-  if (!eager_) return regions;
-  auto next = eager_->regions.begin();
+  if (!eager) return regions;
+  auto next = eager->regions.begin();
   for (size_t buffer = 0; buffer < regions.size(); ++buffer) {
     if (program_.recorded_kinds()[buffer] != RegionKind::temporary) continue;
-    while (next != eager_->regions.end() && next->kind != RegionKind::temporary) ++next;
-    if (next != eager_->regions.end()) regions[buffer] = &*next++;
+    while (next != eager->regions.end() && next->kind != RegionKind::temporary) ++next;
+    if (next != eager->regions.end()) regions[buffer] = &*next++;
   }
   return regions;
 }
 
-std::string Check::difference() {
-  const std::vector<const Region*> regions = made();
+std::string Check::difference(const Recording* eager) {
+  const std::vector<const Region*> regions = made(eager);
   // Where the eager run has the values of a buffer; null if it has no memory that corresponds to it.
-  const auto expected = [&](int buffer) -> const char* {
+  const auto expected = [&](int buffer, const char* address) -> const char* {
     if (is_made(buffer)) {
       const Region* r = regions[buffer];
       return r && r->bytes == program_.buffers()[buffer].bytes ? r->begin : nullptr;
     }
     // The results are temporaries of the recording, so all others are persistent buffers.
-    const char* address = changed_.at(buffer).address;
-    if (!eager_) return address;
-    const int region = eager_->find(address);
-    return region >= 0 && eager_->regions[region].kind == RegionKind::persistent ? address : nullptr;
+    if (!eager) return address;
+    const int region = eager->find(address);
+    return region >= 0 && eager->regions[region].kind == RegionKind::persistent ? address : nullptr;
   };
   complete_ = true;
-  for (const Instruction& i : program_.instructions())
-    for (const Use& use : i.uses) {
-      const Role role = program_.buffers()[use.region].role;
-      if (!use.view.write || is_apart(i, use) || (role != Role::persistent && role != Role::output)) continue;
-      const char* theirs = expected(use.region);
-      if (!theirs) complete_ = false;
-      if (role == Role::output && !theirs && eager_) return fault(i, "makes a result of another size");
-      if (theirs && differ(use.view.type, i.view(use), i.view(use).data, theirs + use.offset))
-        return fault(i, "differs");
-    }
+  for (const Written& written : written_) {
+    const Instruction& i = program_.instructions()[written.instruction];
+    const Use& use = i.uses[written.use];
+    const char* theirs = expected(use.region, written.address);
+    if (!theirs) complete_ = false;
+    if (!theirs && eager && program_.buffers()[use.region].role == Role::output)
+      return fault(i, "makes a result of another size");
+    if (!theirs) continue;
+    Fingerprint fingerprint;
+    fingerprint.add(use.view.type, i.view(use), theirs + use.offset);
+    if (fingerprint.value() != written.fingerprint) return fault(i, "differs");
+  }
   return "";
 }
 

@@ -1,45 +1,13 @@
-// Compares results bit by bit, and computes checksums of memory: a check (check.h) uses both.
+// Checksums of memory and of arrays, by which a check (check.h) compares.
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "base/loop_nest.h"
 #include "program/check.h"
 
 namespace ranvier {
-
-// True if an element of the array at a and the same element of the array at b differ in any bit; two NaN
-// count as equal. Both arrays have the layout of v, whose own data is not read.
-template <class T>
-static bool differ(const AnyView& v, const char* a, const char* b) {
-  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
-  const int64_t step = nest.strides[0][nest.ndim - 1];
-  bool found = false;
-  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    const int64_t run = step == 1 ? n : 1;  // elements that lie one after another, compared at once
-    for (int64_t i = 0; i < n && !found; i += run) {
-      const int64_t begin = (offsets[0] + i * step) * static_cast<int64_t>(sizeof(T));
-      const int64_t end = begin + run * static_cast<int64_t>(sizeof(T));
-      if (std::memcmp(a + begin, b + begin, static_cast<size_t>(end - begin)) == 0) continue;
-      for (int64_t at = begin; at < end; at += sizeof(T)) {
-        T x, y;
-        std::memcpy(&x, a + at, sizeof x);
-        std::memcpy(&y, b + at, sizeof y);
-        found = found || (std::memcmp(&x, &y, sizeof x) != 0 && (x == x || y == y));
-      }
-    }
-  });
-  return found;
-}
-
-// type: the letter of the elements' type (View::type in base/views.h).
-bool differ(char type, const AnyView& v, const char* a, const char* b) {
-  if (type == 'f') return differ<float>(v, a, b);
-  if (type == 'd') return differ<double>(v, a, b);
-  if (type == 'l') return differ<int64_t>(v, a, b);
-  if (type == 'i') return differ<int32_t>(v, a, b);
-  if (type == 'e' || type == 'E') return differ<uint16_t>(v, a, b);
-  return differ<uint8_t>(v, a, b);
-}
 
 // Word i is mixed into sum i modulo 8; at the end the eight sums are mixed into one.
 uint64_t checksum(const void* data, size_t bytes) {
@@ -67,6 +35,67 @@ uint64_t checksum(const void* data, size_t bytes) {
   for (size_t i = 0; i < bytes; i += kWord) add(sums[i / kWord], p + i, std::min(kWord, bytes - i));
   for (size_t i = 1; i < kLanes; ++i) add(sums[0], reinterpret_cast<const char*>(&sums[i]), kWord);
   return sums[0];
+}
+
+void Fingerprint::mix() {
+  const uint64_t both[2] = {sum_, checksum(pending_, size_)};
+  sum_ = checksum(both, sizeof both);
+  size_ = 0;
+}
+
+uint64_t Fingerprint::value() {
+  if (size_) mix();
+  return sum_;
+}
+
+// Copies the elements behind the pending ones, with one NaN in place of all, and mixes whenever there is a
+// full block of them.
+template <class T>
+void Fingerprint::add_as(const char* elements, int64_t count) {
+  constexpr int64_t kMost = kBytes / sizeof(T);
+  for (int64_t done = 0; done < count;) {
+    const int64_t room = kMost - static_cast<int64_t>(size_ / sizeof(T));
+    const int64_t n = std::min(room, count - done);
+    std::memcpy(pending_ + size_, elements + done * sizeof(T), static_cast<size_t>(n) * sizeof(T));
+    if constexpr (std::is_floating_point_v<T>) {
+      T* const values = reinterpret_cast<T*>(pending_ + size_);
+      for (int64_t i = 0; i < n; ++i)
+        values[i] = values[i] == values[i] ? values[i] : std::numeric_limits<T>::quiet_NaN();
+    }
+    size_ += static_cast<size_t>(n) * sizeof(T);
+    done += n;
+    if (size_ == kBytes) mix();
+  }
+}
+
+template <class T>
+void Fingerprint::walk(const AnyView& v, const char* data) {
+  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
+  const int64_t step = nest.strides[0][nest.ndim - 1];
+  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
+    const char* const first = data + offsets[0] * static_cast<int64_t>(sizeof(T));
+    if (step == 1) return add_as<T>(first, n);
+    for (int64_t i = 0; i < n; ++i) add_as<T>(first + i * step * static_cast<int64_t>(sizeof(T)), 1);
+  });
+}
+
+void Fingerprint::add(char type, const void* elements, int64_t count) {
+  const char* const from = static_cast<const char*>(elements);
+  if (type == 'f') return add_as<float>(from, count);
+  if (type == 'd') return add_as<double>(from, count);
+  if (type == 'l') return add_as<int64_t>(from, count);
+  if (type == 'i') return add_as<int32_t>(from, count);
+  if (type == 'e' || type == 'E') return add_as<uint16_t>(from, count);
+  add_as<uint8_t>(from, count);
+}
+
+void Fingerprint::add(char type, const AnyView& v, const char* data) {
+  if (type == 'f') return walk<float>(v, data);
+  if (type == 'd') return walk<double>(v, data);
+  if (type == 'l') return walk<int64_t>(v, data);
+  if (type == 'i') return walk<int32_t>(v, data);
+  if (type == 'e' || type == 'E') return walk<uint16_t>(v, data);
+  walk<uint8_t>(v, data);
 }
 
 }  // namespace ranvier

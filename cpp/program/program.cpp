@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 #include "base/caches.h"
 #include "base/fork.h"
@@ -47,15 +48,20 @@ Program::Program(Recording&& recording, const Regions& regions, int team) {
   prepared_first();
   sections_ = divide(instructions_, buffers_, prepared_, team);
   find_lifetimes();
+  free_early();
   place_temporaries();
   place_prepared();
   complete();
   memory_.workspace += undo_->bytes();
 }
 
-// Allocates the program's own memory, and sets all that points into it.
+// Allocates the program's own memory but for that of the temporaries (reserve), and sets all that points
+// into it.
 void Program::complete() {
-  allocate_memory();
+  prepared_memory_.reset(allocate(memory_.prepared));
+  if (!prepared_memory_) throw std::bad_alloc();
+  for (Buffer& b : buffers_)
+    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_.get()) + b.offset;
   point_views();
   for (Instruction& i : instructions_) i.guard = guard_of(i);
   undo_.emplace(instructions_, buffers_, prepared_);
@@ -94,6 +100,8 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
   }
   for (Instruction& i : program->instructions_)
     for (Use& use : i.uses) use.offset -= begins[use.region];
+  for (Buffer& b : program->buffers_)
+    if (b.host >= 0) b.offset -= static_cast<size_t>(begins[b.host]);
   program->complete();
   return program;
 }
@@ -228,25 +236,74 @@ void Program::find_lifetimes() {
     }
 }
 
-// Places temporaries in the arena (place_lanes in sections.cpp), and sets the sizes in memory_.
+// Places temporaries in gradients (arena.cpp) and in the arena (place_lanes in sections.cpp), and sets the
+// sizes in memory_.
 void Program::place_temporaries() {
   for (const Buffer& b : buffers_)
     if (b.role == Role::persistent && b.first >= 0) memory_.persistent += b.bytes;
-  place_lanes();
-  for (const Instruction& i : instructions_)
-    memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.data(), team_));
+  place_in_gradients();
+  std::vector<Buffer> in_arena = workspaces();
+  place_lanes(in_arena);
+  for (const Buffer& b : in_arena) instructions_[b.first].workspace = b.offset;
   memory_.workspace = std::max(memory_.workspace, lane_workspace_ * static_cast<size_t>(team_));
 }
 
-void Program::allocate_memory() {
-  arena_.reset(allocate(memory_.arena));
-  prepared_memory_.reset(allocate(memory_.prepared));
-  workspace_.reset(allocate(memory_.workspace));
-  if (!arena_ || !prepared_memory_ || !workspace_) throw std::bad_alloc();
-  for (Buffer& b : buffers_) {
-    if (b.role == Role::temporary) b.address = static_cast<char*>(arena_.get()) + b.offset;
-    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_.get()) + b.offset;
+// Small workspaces share one block, which stays in the processor's cache, and the list is empty. Large ones
+// are temporaries of one instruction each, in the arena.
+std::vector<Buffer> Program::workspaces() {
+  constexpr size_t kLarge = size_t{1} << 20;
+  std::vector<Buffer> all;
+  for (size_t i = 0; i < instructions_.size(); ++i) {
+    const Instruction& instruction = instructions_[i];
+    const size_t bytes = instruction.type->workspace_bytes(instruction.call.data(), team_);
+    memory_.workspace = std::max(memory_.workspace, bytes);
+    Buffer b{Role::temporary, bytes, nullptr, -1};
+    b.first = b.last = static_cast<int>(i);
+    if (bytes) all.push_back(b);
   }
+  if (memory_.workspace < kLarge || !sections_.empty()) return {};
+  memory_.workspace = 0;
+  workspaces_in_arena_ = true;
+  return all;
+}
+
+char* Program::workspace_of(const Instruction& i) const {
+  const OwnBlock& block = workspaces_in_arena_ ? arena_ : workspace_;
+  return static_cast<char*>(block.get()) + i.workspace;
+}
+
+bool Program::reserve() {
+  if (arena_) return true;
+  OwnBlock arena(allocate(memory_.arena));
+  OwnBlock workspace(allocate(memory_.workspace));
+  if (!arena || !workspace) return false;
+  arena_ = std::move(arena);
+  workspace_ = std::move(workspace);
+  for (Buffer& b : buffers_)
+    if (b.role == Role::temporary && b.host < 0) b.address = static_cast<char*>(arena_.get()) + b.offset;
+  point_views();
+  return true;
+}
+
+// Gives a block to the system, and not to the cache, where its pages would stay.
+static void give_to_system(OwnBlock& block) {
+  void* const memory = block.get();
+  pin(memory, /*discard=*/true);
+  block.reset();
+  unpin(memory);
+}
+
+void Program::release() {
+  constexpr size_t kLarge = size_t{1} << 20;
+  if (!arena_ || memory_.arena + memory_.workspace < kLarge) return;
+  give_to_system(arena_);
+  give_to_system(workspace_);
+}
+
+bool Program::is_in_section(size_t instruction) const {
+  return std::any_of(sections_.begin(), sections_.end(), [&](const Section& section) {
+    return section.first <= instruction && instruction < section.last;
+  });
 }
 
 // Places the prepared buffers one after another, at multiples of 64 bytes.
@@ -275,11 +332,15 @@ void Program::point_views() {
   for (Instruction& i : instructions_)
     for (const Use& use : i.uses) {
       const Buffer& b = buffers_[use.region];
+      const bool hosted = b.host >= 0;
+      const Buffer& memory = hosted ? buffers_[b.host] : b;
+      int64_t offset = use.offset;
+      if (hosted) offset += static_cast<int64_t>(b.offset);
       char** data = &i.view(use).data;
-      if (b.address) *data = b.address + use.offset;
-      if (Slot* slot = slot_of(b)) {
-        slot->bytes = b.bytes;
-        slot->views.emplace_back(data, use.offset);
+      if (memory.address) *data = memory.address + offset;
+      if (Slot* slot = slot_of(memory)) {
+        slot->bytes = memory.bytes;
+        slot->views.emplace_back(data, offset);
       }
     }
   share_calls();
@@ -309,9 +370,9 @@ bool is_for_one(const Instruction& i) { return i.as<IndexRange>() || i.as<HostCa
 
 // Runs an instruction on one thread; a HostCall in the floating-point environment of the caller.
 void Program::run_alone(const Instruction& i, const Team& team) const {
-  if (!i.as<HostCall>()) return i.type->run(i.call.data(), team, workspace_.get());
+  if (!i.as<HostCall>()) return i.type->run(i.call.data(), team, workspace_of(i));
   const FpEnvironment environment(callers_);
-  i.type->run(i.call.data(), team, workspace_.get());
+  i.type->run(i.call.data(), team, workspace_of(i));
 }
 
 const Instruction* Program::run() {
@@ -390,7 +451,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
       if (const Instruction* failed = first_failed(number)) return failed;
     } else {
       if (!shared) team.barrier();
-      i.type->run(i.call.data(), team, workspace_.get());
+      i.type->run(i.call.data(), team, workspace_of(i));
       team.barrier();
       shared = true;
     }

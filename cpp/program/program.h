@@ -2,8 +2,8 @@
 //
 // A Program is built from a Recording: unused calls are dropped, calls are merged (fuse.h), temporaries are
 // placed in one block, the arena, and the views of the calls are pointed there. Arguments and outputs have
-// other addresses in each run: their views are redirected before the run. A run allocates nothing, and uses
-// Python in a HostCall only.
+// other addresses in each run: their views are redirected before the run. reserve() allocates the arena; a
+// run allocates nothing, and uses Python in a HostCall only.
 //
 // Watched memory is memory, such as parameters, whose owner calls renew() after each change. Results that
 // depend on watched memory alone are prepared: they are computed once into memory of the program, and again
@@ -39,6 +39,7 @@ struct Instruction : Record {
   std::vector<const char*> fused = {};  // names of the recorded calls that were merged into this one
   bool prepared = false;                // runs after renew() only; prepared instructions come first
   bool solo = false;                    // runs on one thread while the rest of the team waits
+  size_t workspace = 0;                 // bytes from the start of the workspaces to that of this instruction
   double team_ns = 1e30;                // the shortest time so far with the whole team
   double solo_ns = 1e30;                // the shortest time so far on one thread
 };
@@ -62,6 +63,7 @@ struct Buffer {
   int number;                 // the number of the argument, output or prepared buffer
   int first = -1, last = -1;  // the first and the last instruction that use it; -1: none
   size_t offset = 0;          // bytes from the start of the arena (temporary) or of the prepared memory
+  int host = -1;              // of a temporary outside the arena: the gradient in which `offset` is
   bool watched = false;       // its owner calls renew() after each change
   int kept = -1;              // the number for set_kept(), or -1 where the address never changes
   bool cell = false;          // one number that belongs to the program, such as the result of a check
@@ -75,7 +77,7 @@ struct Block {
   size_t bytes;
 };
 
-// How many bytes a program uses, by kind.
+// How many bytes a program uses, by kind. workspace: 0 where workspaces are in the arena.
 struct ProgramMemory {
   size_t arena, workspace, persistent, prepared;
   size_t made;  // outputs, and gradients that the step leaves (Regions::kept), which are in `persistent`, too
@@ -108,7 +110,8 @@ struct ProgramParts {
   std::vector<Instruction> instructions_;
   std::vector<Section> sections_;  // in order
   size_t lane_workspace_ = 0;      // bytes for a thread that runs a lane of a section
-  std::vector<Buffer> buffers_;    // first one for each region of the recording, then those that fuse() adds
+  bool workspaces_in_arena_ = false;
+  std::vector<Buffer> buffers_;  // first one for each region of the recording, then those that fuse() adds
   std::vector<std::string> places_;
   std::vector<const CallType*> recorded_calls_;
   std::vector<RegionKind> recorded_kinds_;
@@ -139,6 +142,7 @@ class Program : private ProgramParts {
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
   // Gives a kept buffer other memory, if the caller still holds the gradient that the last run left in it.
   void set_kept(int number, char* data);
+  char* kept_address(int number) const { return buffers_[kept_regions_[number]].address; }
   // Lets the address of a persistent buffer change, too. Returns its number for set_kept().
   int let_move(int buffer);
   // Runs all instructions once. Returns the check that failed, or null. Nothing after a failed check has run,
@@ -153,6 +157,12 @@ class Program : private ProgramParts {
   // arguments and outputs must be set again.
   void place_at(int buffer, char* address) { buffers_[buffer].address = address; }
   void point_views();
+  // Allocates the memory of temporaries and workspaces unless the program has it; false if there is none. To
+  // be called before runs, and before arguments and outputs are set.
+  bool reserve();
+  // Gives this memory to the system until the next run, unless it is small.
+  void release();
+  bool is_in_section(size_t instruction) const;
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }
@@ -177,6 +187,7 @@ class Program : private ProgramParts {
   const Instruction* run_as(Threads threads);
   const Instruction* run_all(const OpenTeam& team, Threads threads);
   void run_alone(const Instruction& i, const Team& team) const;
+  char* workspace_of(const Instruction& i) const;
   const Instruction* first_failed(size_t last) const;
   void run_lanes(const Section& section, const OpenTeam& team) const;
   double lanes_ns(const Section& section) const;
@@ -190,8 +201,10 @@ class Program : private ProgramParts {
   void prepared_first();
   void find_lifetimes();
   void place_temporaries();
-  void place_lanes();
-  void allocate_memory();
+  void free_early();
+  void place_in_gradients();
+  std::vector<Buffer> workspaces();
+  void place_lanes(std::vector<Buffer>& workspaces);
   void place_prepared();
   void share_calls();
   Slot* slot_of(const Buffer& b);

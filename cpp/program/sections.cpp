@@ -339,9 +339,9 @@ void Program::share_calls() {
 
 // Places the temporaries in the arena. Those that one lane alone uses go to memory of this lane, since lanes
 // run at the same time. All others live from the start of the section of their first use to the end of that
-// of their last use. Also finds the workspace of a lane. Sizes are multiples of 128 bytes, so that no two
-// lanes share a cache line or a pair.
-void Program::place_lanes() {
+// of their last use. workspaces: those of instructions that are in the arena, too. Also finds the workspace
+// of a lane. Sizes are multiples of 128 bytes, so that no two lanes share a cache line or a pair.
+void Program::place_lanes(std::vector<Buffer>& workspaces) {
   std::vector<std::pair<const Section*, size_t>> lanes(instructions_.size(), {nullptr, 0});
   for (const Section& s : sections_)
     for (size_t lane = 0; lane + 1 < s.lanes.size(); ++lane)
@@ -352,8 +352,9 @@ void Program::place_lanes() {
       }
   std::map<std::pair<const Section*, size_t>, std::vector<Buffer*>> local;
   std::vector<Buffer*> common;
+  for (Buffer& b : workspaces) common.push_back(&b);
   for (Buffer& b : buffers_) {
-    if (b.first < 0 || b.role != Role::temporary) continue;
+    if (b.first < 0 || b.role != Role::temporary || b.host >= 0) continue;
     const auto begins = lanes[b.first];
     const auto ends = lanes[b.last];
     if (begins.first && begins == ends) {

@@ -356,17 +356,29 @@ ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const
     : held_{program, eager}, program_(FromPython<ArrayProgram>::convert(program.ptr())) {
   const ArrayProgram::Turn turn(program_);
   for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
-  program_.find_gradients();
-  if (eager.is_none()) pins_ = program_.pinned_gradients();
-  const Recording* const recorded =
-      eager.is_none() ? nullptr : &FromPython<ArrayRecording>::convert(eager.ptr());
-  check_.emplace(*program_.program_, recorded);
+  if (!eager.is_none()) eager_ = &FromPython<ArrayRecording>::convert(eager.ptr());
+  const std::vector<py::object> gradients = program_.find_gradients();  // held while the program runs
+  if (!eager_) pins_ = program_.pinned_gradients();
+  std::vector<py::object> outputs;
+  const bool calls_python = !program_.sites_.empty();
+  check_.emplace(*program_.program_, around(outputs), calls_python);
+  if (!calls_python) program_.drop_large_gradients();
+}
+
+Check::Around ArrayCheck::around(std::vector<py::object>& outputs) {
+  const auto prepare = [&] { program_.prepare(arrays_, outputs); };
+  const auto made = [&] {
+    if (!eager_) made_ = program_.fingerprints(outputs);
+  };
+  return {prepare, made};
 }
 
 std::string ArrayCheck::finish() {
   const ArrayProgram::Turn turn(program_);
   std::vector<py::object> outputs;
-  return run(outputs);
+  std::string found = check_->finish(eager_, around(outputs));
+  if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
+  return found;
 }
 
 py::object ArrayCheck::compare(const py::list& results) {
@@ -375,17 +387,10 @@ py::object ArrayCheck::compare(const py::list& results) {
   const bool fits = results.size() == program_.results();
   if (!has_memory || !fits || !program_.has_comparable_gradients()) return py::none();
   std::vector<py::object> outputs;
-  std::string found = run(outputs);
-  if (found.empty()) found = program_.difference(results, outputs);
-  return py::str(found);
-}
-
-// Runs the program and compares the memory that it changes; the results are then in `outputs`.
-std::string ArrayCheck::run(std::vector<py::object>& outputs) {
-  program_.release_held_gradients();
-  std::string found = check_->finish([&] { program_.prepare(arrays_, outputs); });
+  std::string found = check_->finish(eager_, around(outputs));
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
-  return found;
+  if (found.empty()) found = program_.difference(results, made_);
+  return py::str(found);
 }
 
 void ArrayProgram::forget_times() {

@@ -181,7 +181,7 @@ class ArrayProgram {
   bool meets(const Signature& call) const;
   bool writes_into(py::handle array) const;
   // Runs on the arrays of the arguments. The results; False if a check of values failed; None if another
-  // thread has just removed a gradient that the run needs.
+  // thread has just removed a gradient that the run needs, or if there is no memory.
   py::object run_on(const std::vector<py::object>& arrays);
   // Points the program at its arguments, and at new outputs, which are appended to `memory`.
   void prepare(const std::vector<py::object>& arrays, std::vector<py::object>& memory);
@@ -195,16 +195,18 @@ class ArrayProgram {
   bool gradients_are_apart() const;
   bool meets_movable_gradient(const char* first, const char* last) const;  // in the bytes [first, last)
   void release_held_gradients();
+  void drop_large_gradients();
   void renew(Gradient& gradient);
   // To be called before runs: `held` gets the arrays of the gradients that they add to, which the caller
-  // keeps until the runs end. False if a leaf has no gradient any more.
+  // keeps until the runs end. False if a leaf has no gradient any more, or if there is no memory.
   bool begin_runs(std::vector<py::object>& held);
   void end_runs() const;
   void set_gradients() const;
   // For ArrayCheck::compare(), before and after a run of the program beside an eager one.
   bool has_comparable_gradients() const;
   std::vector<Pin> pinned_gradients() const;
-  std::string difference(const py::list& results, const std::vector<py::object>& memory) const;
+  std::vector<uint64_t> fingerprints(const std::vector<py::object>& memory) const;
+  std::string difference(const py::list& results, const std::vector<uint64_t>& made) const;
 
   // --- values that depend on watched Tensors only (array_program_watch.cpp)
   void watch();
@@ -252,13 +254,15 @@ class ArrayCheck {
   bool is_complete() const { return check_ && check_->is_complete(); }
 
  private:
-  std::string run(std::vector<py::object>& outputs);
+  Check::Around around(std::vector<py::object>& outputs);  // outputs: of the program
   const py::object held_[2];
+  const Recording* eager_ = nullptr;  // null: not recorded
   ArrayProgram& program_;
   std::vector<py::object> arrays_;
   // Of gradients that the run may free although the program reads them. References would not do: autograd
   // counts those to a gradient's array.
   std::vector<Pin> pins_;
+  std::vector<uint64_t> made_;  // ArrayProgram::fingerprints, if the run is not recorded
   std::optional<Check> check_;
 };
 

@@ -12,18 +12,6 @@
 namespace ranvier::bind {
 namespace {
 
-// True if all elements are equal in every bit, or both NaN.
-template <class T>
-bool equal_but_nan(const void* a, const void* b, size_t bytes) {
-  const T* const x = static_cast<const T*>(a);
-  const T* const y = static_cast<const T*>(b);
-  for (size_t i = 0; i < bytes / sizeof(T); ++i) {
-    const bool both_nan = x[i] != x[i] && y[i] != y[i];
-    if (!both_nan && std::memcmp(x + i, y + i, sizeof(T)) != 0) return false;
-  }
-  return true;
-}
-
 // The address of the elements of the leaf's grad; null if it has none.
 char* address_of_gradient(const py::object& leaf) {
   const TensorSlots& slots = tensor_slots();
@@ -32,25 +20,31 @@ char* address_of_gradient(const py::object& leaf) {
   return static_cast<char*>(PyArray_DATA(as_array(slot_of(tensor.ptr(), slots.array))));
 }
 
-// True if two arrays have the same dtype and shape, and no element differs in any bit; NaNs count as equal.
-bool are_same(const py::object& a, const py::object& b) {
-  PyArrayObject* const x = as_array(a);
-  PyArrayObject* const y = as_array(b);
-  if (PyArray_TYPE(x) != PyArray_TYPE(y) || PyArray_NDIM(x) != PyArray_NDIM(y)) return false;
-  if (!PyArray_CompareLists(PyArray_DIMS(x), PyArray_DIMS(y), PyArray_NDIM(x))) return false;
-  const auto contiguous = [](PyArrayObject* of) {
-    return checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(of)));
-  };
-  const py::object first = contiguous(x);
-  const py::object second = contiguous(y);
-  const size_t bytes = static_cast<size_t>(PyArray_NBYTES(as_array(first)));
-  const void* const p = PyArray_DATA(as_array(first));
-  const void* const q = PyArray_DATA(as_array(second));
-  if (std::memcmp(p, q, bytes) == 0) return true;
-  const int type = PyArray_TYPE(x);
-  if (type == NPY_FLOAT) return equal_but_nan<float>(p, q, bytes);
-  return type == NPY_DOUBLE && equal_but_nan<double>(p, q, bytes);
+// Of the elements in C order; every NaN of float and double counts as the same number.
+uint64_t fingerprint_of(py::handle array) {
+  const py::object dense = checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(as_array(array))));
+  PyArrayObject* const a = as_array(dense);
+  const int type = PyArray_TYPE(a);
+  Fingerprint fingerprint;
+  if (type == NPY_FLOAT)
+    fingerprint.add('f', PyArray_DATA(a), PyArray_SIZE(a));
+  else if (type == NPY_DOUBLE)
+    fingerprint.add('d', PyArray_DATA(a), PyArray_SIZE(a));
+  else
+    fingerprint.add('B', PyArray_DATA(a), PyArray_NBYTES(a));
+  return fingerprint.value();
 }
+
+// True if the array has this dtype and shape.
+bool has_form(py::handle array, const ArrayLayout& layout) {
+  PyArrayObject* const a = as_array(array);
+  auto* const dtype = reinterpret_cast<PyArray_Descr*>(layout.dtype.ptr());
+  return PyArray_NDIM(a) == layout.ndim &&
+         std::equal(layout.shape, layout.shape + layout.ndim, PyArray_DIMS(a)) &&
+         PyArray_EquivTypes(PyArray_DESCR(a), dtype);
+}
+
+ArrayLayout layout_of(py::handle array) { return {array, PyArray_BYTES(as_array(array))}; }
 
 }  // namespace
 
@@ -86,6 +80,16 @@ void ArrayProgram::set_gradients() const {
 void ArrayProgram::release_held_gradients() {
   for (Gradient& g : gradients_)
     if (g.kept >= 0 && g.is_held()) renew(g);
+}
+
+// Lets go of the large gradients of the last run, so that their memory is free where the step drops them.
+void ArrayProgram::drop_large_gradients() {
+  constexpr npy_intp kLarge = 1 << 18;  // bytes
+  for (Gradient& g : gradients_) {
+    if (g.kept < 0) continue;
+    const py::object array = g.tensor.attr("_array");
+    if (PyArray_NBYTES(as_array(array)) >= kLarge) renew(g);
+  }
 }
 
 // Gives the gradient a new Tensor in new memory, to which the program will write.
@@ -202,15 +206,36 @@ bool ArrayProgram::has_comparable_gradients() const {
   return true;
 }
 
-// Compares the results and the gradients of an eager run with those of the program; empty if they are equal.
-std::string ArrayProgram::difference(const py::list& results, const std::vector<py::object>& memory) const {
-  for (size_t i = 0; i < settings_.results.size(); ++i)
-    if (!are_same(results[i], make_result(settings_.results[i], memory)))
-      return "result " + std::to_string(i) + " differs";
+// After a run of the program: fingerprints of its results, then of the gradients that it has made. memory: of
+// its outputs. Gradients are where the program has them now, which need not be in their Tensors.
+std::vector<uint64_t> ArrayProgram::fingerprints(const std::vector<py::object>& memory) const {
+  std::vector<uint64_t> all;
+  for (const ResultForm& form : settings_.results) {
+    const bool is_gradient = form.output < 0;
+    all.push_back(
+        fingerprint_of(is_gradient ? form.at(program_->kept_address(form.kept)) : make_result(form, memory)));
+  }
   for (const Gradient& g : gradients_) {
     if (g.kept < 0) continue;  // its memory is compared like that of parameters
+    const ArrayLayout layout = layout_of(g.tensor.attr("_array"));
+    all.push_back(fingerprint_of(layout.at(program_->kept_address(g.kept))));
+  }
+  return all;
+}
+
+// Compares the results and the gradients of an eager run with those of the program, of which fingerprints()
+// gave `made`; empty if they are equal.
+std::string ArrayProgram::difference(const py::list& results, const std::vector<uint64_t>& made) const {
+  auto next = made.begin();
+  for (size_t i = 0; i < settings_.results.size(); ++i, ++next)
+    if (!has_form(results[i], settings_.results[i]) || fingerprint_of(results[i]) != *next)
+      return "result " + std::to_string(i) + " differs";
+  for (const Gradient& g : gradients_) {
+    if (g.kept < 0) continue;
     const py::object eager = g.leaf.attr("_grad").attr("_array");
-    if (!are_same(eager, g.tensor.attr("_array"))) return "the gradient of a leaf differs";
+    if (!has_form(eager, layout_of(g.tensor.attr("_array"))) || fingerprint_of(eager) != *next)
+      return "the gradient of a leaf differs";
+    ++next;
   }
   return "";
 }
@@ -232,6 +257,7 @@ void ArrayProgram::adopt_gradients() {
 }
 
 bool ArrayProgram::begin_runs(std::vector<py::object>& held) {
+  if (!program_->reserve()) return false;
   release_held_gradients();
   held = find_gradients();
   if (held.size() != movable_.size()) return false;

@@ -62,9 +62,9 @@ py::list described_instructions(const Program& program) {
 py::list described_buffers(const Program& program) {
   py::list all;
   for (const Buffer& b : program.buffers())
-    all.append(checked(Py_BuildValue("{ss sn sn si si si sn}", "role", role_name(b.role), "bytes", b.bytes,
+    all.append(checked(Py_BuildValue("{ss sn sn si si si sn si}", "role", role_name(b.role), "bytes", b.bytes,
                                      "address", b.address, "number", b.number, "first", b.first, "last",
-                                     b.last, "offset", b.offset)));
+                                     b.last, "offset", b.offset, "host", b.host)));
   return all;
 }
 

@@ -36,7 +36,7 @@ class Operand:
             (computed from parameters alone).
         name: the name of a parameter, its gradient or its state, with the path of its module ("0.weight",
             "0.weight.grad", "0.weight.exp_avg"); else the place: "argument 0", "result 0", "prepared 2",
-            "@128" (bytes from the start of the arena).
+            "@128" (bytes from the start of the arena), "0.weight.grad@128" (from that of a gradient).
         shape, dtype: of the elements that are used.
     """
 
@@ -96,7 +96,7 @@ class MemoryUse:
 class Buffer:
     """Memory of a program: role and name as in Operand, and the instructions that use it first and last.
 
-    offset: of a temporary in the arena.
+    offset: of a temporary in the arena, or in the gradient `host`: the number of a buffer; -1: in the arena.
     """
 
     role: str
@@ -105,6 +105,7 @@ class Buffer:
     first: int
     last: int
     offset: int
+    host: int
 
 
 def instructions_of(core: _core.Program, names: dict[int, str]) -> list[Instruction]:
@@ -123,7 +124,7 @@ def instructions_of(core: _core.Program, names: dict[int, str]) -> list[Instruct
             if checks and written:
                 name = "found"
             else:
-                name = _name(buffers[at], names, byte)
+                name = _name(buffers, at, names, byte)
             operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
         reads, writes = map(tuple, operands)
         ns = row["solo_ns"] if row["solo"] else row["team_ns"]
@@ -147,15 +148,23 @@ def instructions_of(core: _core.Program, names: dict[int, str]) -> list[Instruct
 def buffers_of(core: _core.Program, names: dict[int, str]) -> list[Buffer]:
     """The buffers of a `_core.Program`, by number."""
     rows = core.buffers()
-    return [Buffer(b["role"], _name(b, names), b["bytes"], b["first"], b["last"], b["offset"]) for b in rows]
+    made = []
+    for at, b in enumerate(rows):
+        name = _name(rows, at, names)
+        made.append(Buffer(b["role"], name, b["bytes"], b["first"], b["last"], b["offset"], b["host"]))
+    return made
 
 
-def _name(buffer: dict[str, Any], names: dict[int, str], byte: int = 0) -> str:
-    """The name of the operand that begins `byte` bytes after the start of a buffer."""
+def _name(buffers: list[dict[str, Any]], at: int, names: dict[int, str], byte: int = 0) -> str:
+    """The name of the operand that begins `byte` bytes after the start of buffer number `at`."""
+    buffer = buffers[at]
     role = buffer["role"]
     start = buffer["address"]
     if role == "temporary":
-        return f"@{buffer['offset'] + byte}"
+        place = f"@{buffer['offset'] + byte}"
+        if buffer["host"] < 0:
+            return place
+        return _name(buffers, buffer["host"], names) + place
     if role == "output":
         return f"result {buffer['number']}"
     if role in ("argument", "prepared"):
