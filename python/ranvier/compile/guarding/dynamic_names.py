@@ -30,10 +30,12 @@ def _noted(name: str) -> Any:
     function = _made[name]
 
     def look(*args: Any, **kwargs: Any) -> Any:
-        recording = current()
         file = sys._getframe(1).f_code.co_filename
+        if file.startswith(PACKAGE):  # most calls
+            return function(*args, **kwargs)
+        recording = current()
         traced: Any = recording and recording.traced
-        if traced in _active and not (traced.ignores or file.startswith(PACKAGE)):
+        if traced in _active and not traced.ignores:
             text = args[1] if len(args) > 1 else None
             by_user = origin_of(file) == USER
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):

@@ -213,6 +213,7 @@ class TracedCode:
         self._pause = without_collections()
         self._pause.__enter__()
         self._before = sys.getprofile()
+        self._handlers = _handlers_of_signals()  # before `watch`, which makes hasattr slower
         self.watched = watch(self)
         self._watch.begin(self)
         return self
@@ -237,7 +238,7 @@ class TracedCode:
         Returns the sum of the flags below, by which the core knows what to do with further calls of the code.
         """
         origin, module = _origin(frame)
-        if origin == USER and code in _handlers_of_signals():  # a signal handler is ignored like an import
+        if origin == USER and code in self._handlers:  # a signal handler is ignored like an import
             origin = IMPORT
         refused_from, noted = rule_of(origin, module, code.co_name)
         if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
