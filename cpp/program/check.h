@@ -40,7 +40,7 @@ class Fingerprint {
   void add_as(const char* elements, int64_t count);
   template <class T>
   void walk(const AnyView& v, const char* data);
-  void mix();
+  void mix(const char* block, size_t bytes);
 
   static constexpr size_t kBytes = 4096;
   alignas(64) char pending_[kBytes];  // not yet part of the sum

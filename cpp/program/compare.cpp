@@ -37,34 +37,56 @@ uint64_t checksum(const void* data, size_t bytes) {
   return sums[0];
 }
 
-void Fingerprint::mix() {
-  const uint64_t both[2] = {sum_, checksum(pending_, size_)};
+// False if no element is NaN: none has an exponent of ones alone, to which 1 is added here, two floats at a
+// time. (That of an infinity has, too.)
+template <class T>
+static bool may_have_nan(const char* elements, size_t bytes) {
+  if constexpr (!std::is_floating_point_v<T>) return false;
+  constexpr bool kFloat = sizeof(T) == sizeof(float);
+  constexpr uint64_t kExponents = kFloat ? 0x7F8000007F800000u : 0x7FF0000000000000u;
+  constexpr uint64_t kOnes = kFloat ? 0x0080000000800000u : 0x0010000000000000u;
+  constexpr uint64_t kCarries = kFloat ? 0x8000000080000000u : 0x8000000000000000u;
+  uint64_t sums = 0;
+  for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, elements + at, std::min(sizeof word, bytes - at));
+    sums |= (word & kExponents) + kOnes;
+  }
+  return sums & kCarries;
+}
+
+void Fingerprint::mix(const char* block, size_t bytes) {
+  const uint64_t both[2] = {sum_, checksum(block, bytes)};
   sum_ = checksum(both, sizeof both);
-  size_ = 0;
 }
 
 uint64_t Fingerprint::value() {
-  if (size_) mix();
+  if (size_) mix(pending_, size_);
+  size_ = 0;
   return sum_;
 }
 
-// Copies the elements behind the pending ones, with one NaN in place of all, and mixes whenever there is a
-// full block of them.
+// Mixes whole blocks where they are. What is not a whole block, or may have NaN, is copied behind the pending
+// elements, with one NaN in place of all.
 template <class T>
 void Fingerprint::add_as(const char* elements, int64_t count) {
-  constexpr int64_t kMost = kBytes / sizeof(T);
-  for (int64_t done = 0; done < count;) {
-    const int64_t room = kMost - static_cast<int64_t>(size_ / sizeof(T));
-    const int64_t n = std::min(room, count - done);
-    std::memcpy(pending_ + size_, elements + done * sizeof(T), static_cast<size_t>(n) * sizeof(T));
-    if constexpr (std::is_floating_point_v<T>) {
+  auto bytes = static_cast<size_t>(count) * sizeof(T);
+  while (bytes) {
+    const size_t n = std::min(kBytes - size_, bytes);
+    const bool has_nan = may_have_nan<T>(elements, n);
+    if (n == kBytes && !has_nan) {
+      mix(elements, n);
+    } else {
+      std::memcpy(pending_ + size_, elements, n);
       T* const values = reinterpret_cast<T*>(pending_ + size_);
-      for (int64_t i = 0; i < n; ++i)
-        values[i] = values[i] == values[i] ? values[i] : std::numeric_limits<T>::quiet_NaN();
+      for (size_t i = 0; has_nan && i < n / sizeof(T); ++i)
+        if (values[i] != values[i]) values[i] = std::numeric_limits<T>::quiet_NaN();
+      size_ += n;
     }
-    size_ += static_cast<size_t>(n) * sizeof(T);
-    done += n;
-    if (size_ == kBytes) mix();
+    if (size_ == kBytes) mix(pending_, kBytes);
+    if (size_ == kBytes) size_ = 0;
+    elements += n;
+    bytes -= n;
   }
 }
 

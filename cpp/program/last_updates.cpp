@@ -49,6 +49,17 @@ bool writes_apart(const Instruction& i) {
   return true;
 }
 
+// The bytes that the last instructions change, as far as they are updates.
+size_t bytes_of_updates(const std::vector<Instruction>& instructions) {
+  size_t bytes = 0;
+  for (size_t n = instructions.size(); n-- > 0 && segments_of(instructions[n]);)
+    for (const Use& use : instructions[n].uses) {
+      const Extent reach = instructions[n].reach(use);
+      if (use.view.write) bytes += static_cast<size_t>(reach.high - reach.low);
+    }
+  return bytes;
+}
+
 // Elements of one array, and a copy of some of them. A view of `copied` is one of the copy.
 struct Piece {
   char type;
@@ -135,8 +146,9 @@ void update_all(const OptimizerStep<T>& call, int count, std::map<const AnyView*
 
 }  // namespace
 
-LastUpdates::LastUpdates(const Program& program) : program_(program) {
+LastUpdates::LastUpdates(const Program& program) : program_(program), first_(program.instructions().size()) {
   const std::vector<Instruction>& instructions = program.instructions();
+  if (bytes_of_updates(instructions) < kMuch) return;
   std::vector<int> writers(program.buffers().size(), 0);
   for (const Instruction& i : instructions) {
     std::vector<int> written;
@@ -152,8 +164,6 @@ LastUpdates::LastUpdates(const Program& program) : program_(program) {
     return b.role == Role::persistent && b.kept < 0 && writers[use.region] == 1 &&
            b.last == static_cast<int>(n);
   };
-  size_t bytes = 0;
-  first_ = instructions.size();
   while (first_ > 0) {
     const size_t n = first_ - 1;
     const Instruction& i = instructions[n];
@@ -161,11 +171,8 @@ LastUpdates::LastUpdates(const Program& program) : program_(program) {
     const bool all_last = std::all_of(i.uses.begin(), i.uses.end(),
                                       [&](const Use& use) { return !use.view.write || is_last(n, use); });
     if (!all_last) break;
-    for (const Use& use : i.uses)
-      if (use.view.write) bytes += static_cast<size_t>(i.reach(use).high - i.reach(use).low);
     first_ = n;
   }
-  if (bytes < kMuch) first_ = instructions.size();
   for (size_t n = first_; n < instructions.size(); ++n)
     counts_.push_back(std::exchange(*segments_of(instructions[n]), 0));
 }
