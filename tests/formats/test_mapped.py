@@ -162,6 +162,16 @@ def test_what_another_process_cuts_is_an_error_with_its_name(path, maps, kind):
         refused(OSError, f"mapped file '{path}', which another program has cut", call)
 
 
+@pytest.mark.parametrize("kept", [1, 4096, 5000])
+def test_a_file_that_another_process_cuts_and_fills_again_is_an_error(path, maps, kept):
+    """The size is that of before: only the mark of the mapping shows that values were lost."""
+    x = loaded(path, "model")
+    code = "import os, sys; size = os.path.getsize(sys.argv[1])\n"
+    code += f"for n in ({kept}, size): os.truncate(sys.argv[1], n)"
+    printed("-c", code, path)
+    refused(OSError, "which another program has cut", rv.save, {"x": x}, path.with_name("new"))
+
+
 def test_a_file_that_is_open_for_writing_is_read(path, maps):
     with open(path, "w+b") as file:
         rv.save({"x": rv.ones(3000)}, file)

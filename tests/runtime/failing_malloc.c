@@ -1,4 +1,4 @@
-// Loaded before Python (LD_PRELOAD): fails chosen calls of malloc and its relatives, and knows which blocks
+// Loaded before Python (LD_PRELOAD): fails chosen calls of malloc and its relatives and of mmap, and knows which blocks
 // are still there afterwards. Callers are known by their library, from the address they return to.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
@@ -110,4 +113,13 @@ int posix_memalign(void **to, size_t align, size_t bytes) {
 void free(void *block) {
   forget(block);
   __libc_free(block);
+}
+void *mmap(void *at, size_t bytes, int rights, int flags, int file, off_t from) {  // large blocks of the core
+  if (kind_of(CALLER) == CORE && fails(CALLER)) return MAP_FAILED;
+  void *block = (void *)syscall(SYS_mmap, at, bytes, rights, flags, file, from);
+  return block == MAP_FAILED || kind_of(CALLER) != CORE ? block : note(block, CALLER);
+}
+int munmap(void *block, size_t bytes) {
+  forget(block);
+  return (int)syscall(SYS_munmap, block, bytes);
 }

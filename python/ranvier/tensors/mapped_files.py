@@ -8,8 +8,8 @@ file for writing, the path gets a copy of the file (`_renew`), and the copy is w
 open.
 
 What other processes do is noticed at some uses only (`require_whole`). Behind the values, a mapping has the
-first page of the file once more, with a mark written in it. The mark is lost when the file is made shorter,
-whatever is written to the file later.
+last page of the file once more, with a mark written in it. The mark is lost when the file is made shorter by
+this page, whatever is written to the file later. A cut within the page is seen while the file is shorter.
 """
 
 from __future__ import annotations
@@ -57,16 +57,17 @@ class MappedFile(mmap.mmap):
         self.place = place
         self._show(stream, 0, file.st_size, kind)
         if not shared:
-            self._show(stream, place, mmap.PAGESIZE, kind)
+            last_page = place - mmap.PAGESIZE
+            self._show(stream, place, mmap.PAGESIZE, kind, last_page)
             self[place : place + len(_MARK)] = _MARK
             _watch()
             with _lock:
                 _files.add(self)
         return self
 
-    def _show(self, stream: BinaryIO, place: int, size: int, kind: int) -> None:
-        """Maps the first `size` bytes of the file at this offset of the memory. Python's `mmap` cannot do it,
-        and would keep the file open."""
+    def _show(self, stream: BinaryIO, place: int, size: int, kind: int, start: int = 0) -> None:
+        """Maps `size` bytes of the file, from `start` on, at the offset `place` of the memory. Python's
+        `mmap` cannot do it, and would keep the file open."""
         import ctypes
 
         system = ctypes.CDLL(None, use_errno=True).mmap
@@ -76,7 +77,7 @@ class MappedFile(mmap.mmap):
         system.argtypes = pointer, ctypes.c_size_t, number, number, number, ctypes.c_long
         address = ctypes.addressof(ctypes.c_char.from_buffer(self)) + place
         rights = mmap.PROT_READ | mmap.PROT_WRITE
-        if system(address, size, rights, kind | _FIXED, stream.fileno(), 0) != address:
+        if system(address, size, rights, kind | _FIXED, stream.fileno(), start) != address:
             code = ctypes.get_errno()
             raise OSError(code, f"[load] cannot map '{self.path}': {os.strerror(code)}")
 
@@ -159,7 +160,8 @@ def _watch() -> None:
     sys.addaudithook(_notice)
     write: Any = safetensors.serialize_file
     # From 0.8 on safetensors replaces files. Older versions cut them in Rust, of which Python sends no event.
-    if int(safetensors.__version__.split(".")[1]) > 7:
+    major, minor, *_ = safetensors.__version__.split(".")
+    if (int(major), int(minor)) > (0, 7):
         return
 
     @functools.wraps(write)

@@ -228,10 +228,10 @@ def _npz(path: Path, x: str | None, y: str | None, task: str, dtype: Any) -> Sam
     if not isinstance(arrays, dict):
         raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
     name_x, name_y = _names(path, arrays, x, y)
-    samples = _numbers(path, name_x, arrays[name_x])
+    samples = _numbers("load_npz", path, name_x, arrays[name_x])
     if len(samples) == 0:
         raise ValueError(f"[load_npz] '{path}' has no samples in '{name_x}'; expected at least one")
-    values, scale = _images(path, name_x, samples, dtype)
+    values, scale = _images("load_npz", path, name_x, samples, dtype)
     named = name_y is not None and arrays[name_y].dtype.kind in "iuf" and task != "regression"
     taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
     unused = tuple(name for name in arrays if name not in taken_names)
@@ -254,7 +254,7 @@ def _npz(path: Path, x: str | None, y: str | None, task: str, dtype: Any) -> Sam
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind not in "USb":
-        labels = _numbers(path, name_y, labels)
+        labels = _numbers("load_npz", path, name_y, labels)
     if labels.ndim > 1 and labels.dtype.kind in "US":
         raise ValueError(
             f"[load_npz] '{path}' has '{name_y}' of words and shape {labels.shape}; expected "
@@ -305,9 +305,9 @@ def _npy(path: Path, label: int | None, task: str, dtype: Any) -> Samples:
     array = _read("load_npy", path)
     if not isinstance(array, np.ndarray) or array.size == 0:
         raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
-    array = _numbers(path, "the array", array)
+    array = _numbers("load_npy", path, "the array", array)
     if label is None:
-        x, scale = _images(path, "the array", array, dtype)
+        x, scale = _images("load_npy", path, "the array", array, dtype)
         return Samples(x, None, scale=scale)
     if array.ndim != 2 or array.shape[1] < 2 or not -array.shape[1] <= label < array.shape[1]:
         raise ValueError(
@@ -315,7 +315,9 @@ def _npy(path: Path, label: int | None, task: str, dtype: Any) -> Samples:
             f"column {label}, or an archive (.npz) with arrays x and y"
         )
     y, class_names = targets(array[:, label], task, dtype)
-    return Samples(_images(path, "the array", np.delete(array, label, 1), dtype)[0], y, class_names)
+    return Samples(
+        _images("load_npy", path, "the array", np.delete(array, label, 1), dtype)[0], y, class_names
+    )
 
 
 def _read(name: str, path: Path) -> Any:
@@ -388,29 +390,30 @@ def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> 
     raise ValueError(f"[load_npz] '{path}' has arrays {shown}; expected x and y, or to be told their names")
 
 
-def _numbers(path: Path, name: str, array: Array) -> Array:
+def _numbers(op: str, path: Path, name: str, array: Array) -> Array:
+    """The array, if it has finite numbers. op: the name in errors."""
     if array.dtype.kind not in "fiub" or array.ndim == 0:
         raise ValueError(
-            f"[load_npz] '{path}' has '{name}' of dtype {array.dtype} and shape {array.shape}; expected "
+            f"[{op}] '{path}' has '{name}' of dtype {array.dtype} and shape {array.shape}; expected "
             "numbers, one entry for each sample"
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         at, place = first_not_finite(array)
         raise ValueError(
-            f"[load_npz] '{path}' has missing or infinite values in '{name}': {array[at]:g} at {place}; "
+            f"[{op}] '{path}' has missing or infinite values in '{name}': {array[at]:g} at {place}; "
             "expected none"
         )
     return array
 
 
-def _images(path: Path, name: str, x: Array, dtype: DtypeLike | None) -> tuple[Array, float]:
-    """The samples, pixels of unsigned bytes divided by 255, and this divisor."""
+def _images(op: str, path: Path, name: str, x: Array, dtype: DtypeLike | None) -> tuple[Array, float]:
+    """The samples, pixels of unsigned bytes divided by 255, and this divisor. op: the name in errors."""
     scale = 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0
     value_dtype = dtype if x.dtype.itemsize > 2 else np.float32  # which holds all numbers of two bytes
     try:
         values = real(x, value_dtype)
     except ValueError as error:
-        raise ValueError(f"[load_npz] '{path}' has '{name}' with a value too large: {error}") from None
+        raise ValueError(f"[{op}] '{path}' has '{name}' with a value too large: {error}") from None
     values /= values.dtype.type(scale)
     if x.ndim == 3 and scale != 1:
         return values[:, None], scale

@@ -39,7 +39,7 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
         return call.function(x, other * factor, **how)
     float_dtype = _float_dtype((*args, *how.values()))
     dtype = float_dtype or np.dtype(rv.get_default_dtype())
-    if dtype == np.float16 and not _changes_its_operand(call.name):  # in place, the dtype has to stay
+    if float_dtype == np.float16 and not _changes_its_operand(call.name):  # in place, the dtype has to stay
         return _in_wider_floats(trace, call, args, how)
 
     def replaced(x: Any) -> Any:

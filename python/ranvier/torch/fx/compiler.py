@@ -9,16 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ranvier import observe
+from ranvier.observe import is_compiling as is_compiling
 from ranvier.torch.devices.no_effect import NoEffect
-
-
-def is_compiling() -> bool:
-    """True while a compiled function is recorded or checked.
-
-    Libraries then avoid to read values of tensors.
-    """
-    return observe.is_compiling()
 
 
 def is_exporting() -> bool:
