@@ -19,8 +19,7 @@ import ranvier._core as _core
 import ranvier.tensors.memory as _memory
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.observe import refuse
-from ranvier.ops.making import philox
-from ranvier.ops.making.random import key_of, randperm
+from ranvier.ops.making import philox, random
 from ranvier.settings import ThreadSettings
 from ranvier.tensors.errors import number as _number, own_errors as _own_errors
 from ranvier.tensors.failures import OpError
@@ -107,7 +106,7 @@ def _draw(kernel: str, tensor: Tensor, dtype: Any, generator: Generator | None, 
     mean a and standard deviation b."""
     if dtype.kind != "f":
         dtype = _memory.F32
-    return philox.numbers(kernel, tensor.shape, dtype, float(a), float(b), key_of("init", generator))
+    return philox.numbers(kernel, tensor.shape, dtype, float(a), float(b), random.key_of("init", generator))
 
 
 def _uniform(tensor: Tensor, low: float, high: float, generator: Generator | None = None) -> Tensor:
@@ -300,7 +299,7 @@ def trunc_normal_(
         )
     if _stays(tensor):
         return tensor
-    return _fill(tensor, truncated(tensor, mean, std, a, b, key_of("init", generator)))
+    return _fill(tensor, truncated(tensor, mean, std, a, b, random.key_of("init", generator)))
 
 
 def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: Any) -> Array:
@@ -434,7 +433,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     values = _draw("random_normal", tensor, tensor.dtype, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])
     for column in range(tensor.shape[1]):
-        values[randperm(len(values))._array[:count], column] = 0
+        values[random.randperm(len(values))._array[:count], column] = 0
     return _fill(tensor, values)
 
 

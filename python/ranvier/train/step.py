@@ -539,7 +539,10 @@ class TrainingStep:
     def _penalty(self) -> Penalty:
         """The penalty on the parameters that the optimizer has now."""
         trainer = self._trainer
-        kept = self._kept if self._read_l1 is None else None
+        # With parts of batches, parts and updates are programs of their own: the first update, which fills
+        # `_kept`, would change what the parts are guarded by.
+        is_kept = self._reduce is None and self._read_l1 is None
+        kept = self._kept if is_kept else None
         return Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2, kept)
 
     def _penalise(self, scale: Array | None = None) -> Array | None:

@@ -243,8 +243,8 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             if str(error)[:1] == "[":
                 text = str(error)
             continue
-        if name == "__all__":  # without submodules that are already loaded
-            return [n for n in value if f"{home.__name__}.{n}" not in sys.modules]
+        if name == "__all__":
+            return _without_submodules(home, value)
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
             if root == "torch":
                 return _public(value, full)
@@ -262,6 +262,17 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         if out and not is_awaited(name):
             return absent(_full(root, full))
     raise _missing(AttributeError(text, name=name), f"{root}.{full}")
+
+
+def _without_submodules(home: ModuleType, names: list[str]) -> list[str]:
+    """The public names of a module, without those of submodules. Of the package itself only those that are
+    loaded are left out: `compile` is a function, too."""
+    import pkgutil  # for `import *` only
+
+    below: set[str] = set()
+    if home.__name__ != "ranvier":
+        below = {module.name for module in pkgutil.iter_modules(getattr(home, "__path__", ()))}
+    return [name for name in names if f"{home.__name__}.{name}" not in sys.modules and name not in below]
 
 
 def _has_parts(path: str) -> bool:
