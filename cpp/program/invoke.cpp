@@ -2,11 +2,13 @@
 // workspace, calls run(), and reports whether a signal has ended it early.
 #include "program/invoke.h"
 
+#include <cstdint>
 #include <new>
 
 #include "base/allocator.h"
 #include "base/fp_environment.h"
 #include "base/parallel.h"
+#include "program/calls_made.h"
 #include "program/recording.h"
 
 namespace ranvier {
@@ -18,10 +20,24 @@ struct TypedCall {
   const void* call;
 };
 
+thread_local uint64_t t_calls = 0;
+
+// Mixes a kind of call into the checksum t_calls, by a one-to-one function of the kind.
+void count(const CallType& type) {
+  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio, odd: a product with it can be undone
+  const uint64_t mixed = (t_calls ^ reinterpret_cast<uintptr_t>(&type)) * kOdd;
+  t_calls = mixed ^ mixed >> 32;
+}
+
 }  // namespace
+
+void begin_calls() { t_calls = 0; }
+
+uint64_t calls_made() { return t_calls; }
 
 void invoke(const CallType& type, const void* call) {
   if (__builtin_expect(t_recording != nullptr, false)) t_recording->record(type, call);
+  count(type);
   const TypedCall typed{type, call};
   const auto may_end = [](const void* x) {
     const auto* of = static_cast<const TypedCall*>(x);

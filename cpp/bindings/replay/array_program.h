@@ -238,6 +238,10 @@ class ArrayProgram {
   Signature spare_call_;                   // empty between calls; the next call reuses its memory
   std::vector<py::object> spare_memory_;   // the same
   std::shared_ptr<ProgramForm> shared_;    // its form, if one was made
+  // What the step calls, by calls_made(): in the last recorded check, and in the last comparison that another
+  // recorded check has followed. A recording makes other calls where an op uses NumPy without one.
+  uint64_t recorded_calls_ = 0;
+  uint64_t compared_calls_ = 0;
   std::unique_ptr<Program> program_;
 };
 
@@ -248,7 +252,8 @@ class ArrayCheck {
   ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays);
   std::string finish();  // after the eager run: what differs, or ""
   // The same for a run that was not recorded. results: its new arrays, as the program makes them. None if the
-  // run and the program cannot be compared, because a gradient has moved, or exists in one of them only.
+  // run and the program cannot be compared, because a gradient has moved, or exists in one of them only; or
+  // if the run makes kernel calls that are new. A recorded check has to follow.
   py::object compare(const py::list& results);
   bool disturbed() const { return check_ && check_->disturbed(); }
   bool is_complete() const { return check_ && check_->is_complete(); }

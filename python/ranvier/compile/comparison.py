@@ -51,14 +51,18 @@ def compare(program: Program, call: OneCall, run: Callable[..., Any], policy: Po
     _local.compares = policy.clones
     try:
         result = run(call.args, call.kwargs)
+    except BaseException:
+        del check  # else the traceback would keep the copies of the state
+        raise
     finally:
         _local.compares = False
     if (
         policy.forward_only and policy.clones
     ):  # a model: an argument that it returns is a copy, as in a replay
         result = _without_arguments(result, call.arrays)
-    if other_threads() and check.disturbed():
-        return Comparison(result, Outcome.DISTURBED)
+    if check.disturbed():
+        # Without other threads the step itself has drawn more or less: a recording says where.
+        return Comparison(result, Outcome.DISTURBED if other_threads() else Outcome.UNKNOWN)
     # What changes here is not compared with the replay: a recording says what it is.
     unchanged = not program.guards.changed() and program.settings() == settings
     if not unchanged or _core._signature((), {}, False) != library_settings:
@@ -68,12 +72,16 @@ def compare(program: Program, call: OneCall, run: Callable[..., Any], policy: Po
     new_tensors = program.results.new_among(tensors)
     if new_tensors is None:
         return Comparison(result, Outcome.UNKNOWN)
-    difference = check.compare([tensor._array for tensor in new_tensors])
+    try:
+        difference = check.compare([tensor._array for tensor in new_tensors])
+        if difference == "":
+            program.core.adopt_gradients()
+    except MemoryError:  # The step has run. A later call may have enough memory.
+        return Comparison(result, Outcome.UNKNOWN)
     if difference is None:
         return Comparison(result, Outcome.UNKNOWN)
     if difference:
         return Comparison(result, Outcome.DIFFERENT, f"the step does not do the same each time: {difference}")
-    program.core.adopt_gradients()
     return Comparison(result, Outcome.SAME)
 
 

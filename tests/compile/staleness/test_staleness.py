@@ -138,9 +138,12 @@ def test_replays_run_no_python(name):
 
 @grouped("name", in_files(in_ways(CAPTURED, "stepped"), "gradients"))
 def test_gradients_are_recorded_twice_and_then_replayed(name):
-    """The second recording finds gradients that the first has left; checks follow 1, 3 and 7 calls later."""
+    """The second recording finds gradients that the first has left; checks follow 1, 3 and 7 calls later.
+
+    The first comparison is followed by a recorded check where a recording makes other kernel calls.
+    """
     entered = Run(SCENARIOS[name], True, (), counts=True).entered
-    assert sum(map(bool, entered)) <= 5  # out of 11 calls: two recordings, three checks after the second
+    assert sum(map(bool, entered)) <= 6  # out of 11 calls: two recordings, four checks after the second
 
 
 class Frozen:
