@@ -263,3 +263,12 @@ def test_an_object_that_is_given_may_be_returned():
             y, returned = step(rv.ones(2), cache)
             assert (y.tolist(), returned) == ([number + 1.0] * 2, cache)
     assert len(step.programs) == 2
+
+
+def test_a_step_in_a_file_whose_path_is_no_text():
+    """Python keeps bytes of a path that are no UTF-8 as lone surrogates."""
+    variables = {}
+    exec(compile("def step(x):\n    return x * 2\n", "/caf\udce9/step.py", "exec"), variables)
+    step = strict(variables["step"])
+    assert [step(rv.full((2,), float(n))).tolist() for n in range(6)] == [[2.0 * n] * 2 for n in range(6)]
+    assert step.programs

@@ -84,8 +84,8 @@ class CodeWatch {
       watch->on_c_call(frame, arg);
     }
     return 0;
-  } catch (py::error_already_set& error) {
-    error.restore();
+  } catch (...) {
+    detail::raise_in_python();
     return -1;
   }
 
@@ -98,13 +98,14 @@ class CodeWatch {
   // True if this code was entered before from code of the same caller.
   bool is_known_from(PyFrameObject* frame, const py::object& code) {
     if (asked_.empty()) return false;
-    return asked_.count({code.ptr(), caller_of(frame)}) > 0;
+    return asked_.count({code.ptr(), caller_of(frame).ptr()}) > 0;
   }
 
-  static PyObject* caller_of(PyFrameObject* frame) {
+  // The code that called that of the frame; null if nothing did.
+  static py::object caller_of(PyFrameObject* frame) {
     const auto back = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyFrame_GetBack(frame)));
-    if (!back) return nullptr;
-    return code_of(reinterpret_cast<PyFrameObject*>(back.ptr())).ptr();  // the frame keeps it alive
+    if (!back) return {};
+    return code_of(reinterpret_cast<PyFrameObject*>(back.ptr()));
   }
 
   // True for functions of the library, except special methods: some of them show all settings of an object.
@@ -112,7 +113,10 @@ class CodeWatch {
     const auto* const c = reinterpret_cast<PyCodeObject*>(code.ptr());
     const char* const file = PyUnicode_AsUTF8(c->co_filename);
     const char* const name = PyUnicode_AsUTF8(c->co_name);
-    if (!file || !name) throw py::error_already_set();
+    if (!file || !name) {
+      PyErr_Clear();  // a path that is no UTF-8: that of the package is
+      return false;
+    }
     return std::strncmp(file, package_.c_str(), package_.size()) == 0 && std::strncmp(name, "__", 2) != 0;
   }
 
@@ -134,9 +138,11 @@ class CodeWatch {
     if (entered & kCatches) catching_.insert(code.ptr());
     if (entered & kNoted) {
       noted_.insert(code.ptr());
-    } else {
-      asked_.insert({code.ptr(), caller_of(frame)});
+      return;
     }
+    const py::object caller = caller_of(frame);
+    kept_.push_back(caller);
+    asked_.insert({code.ptr(), caller.ptr()});
   }
 
   void on_c_call(PyFrameObject* frame, PyObject* function) {
@@ -163,16 +169,20 @@ class CodeWatch {
   }
 
   std::string package_;
+  py::object traced_;   // the TracedCode, between begin() and end()
+  py::object ignored_;  // a running frame that, with all its calls, is no part of the step
   std::vector<py::object> library_;
-  py::object traced_;
-  py::object ignored_;                   // a running frame that, with all its calls, is no part of the step
-  std::unordered_set<PyObject*> noted_;  // code that `_enter` is not asked about again
-  std::unordered_set<std::pair<PyObject*, PyObject*>, PairHash> asked_;  // other code, and its caller's
-  std::unordered_set<PyObject*> user_;                                   // code of the user's
+  // Code: that `_enter` is not asked about again; other code with its caller's; that of the user's; that
+  // which may catch exceptions.
+  std::unordered_set<PyObject*> noted_;
+  std::unordered_set<std::pair<PyObject*, PyObject*>, PairHash> asked_;
+  std::unordered_set<PyObject*> user_;
   std::unordered_set<PyObject*> catching_;
   std::unordered_set<Callee, CalleeHash> allowed_;  // C functions that the user's code may call
-  std::unordered_set<PyObject*> called_;            // C functions that other code has called
   std::vector<py::object> kept_;  // so that no address in the sets above gets another object
+  // C functions that other code has called. A bound method is made for one call: its address may be that of
+  // another function later, so has_called() may say true too often, and a step then runs eagerly.
+  std::unordered_set<PyObject*> called_;
 };
 
 namespace {

@@ -2,8 +2,9 @@
 
 The first check of a program records the run beside the replay, and notes the code that it enters
 (`record.py`). From then on the guards, which hold before a run, say that it enters the same code. So a later
-check only makes the eager call and the replay, on copies of the memory that it changes, and compares what
-they have left: results, gradients, parameters, state, and all values that guards compare.
+check only makes a replay, on copies of the memory that it changes, and the eager call. It compares what both
+have left (results, gradients, parameters, state, all values that guards compare), and the kinds of kernel
+calls that the eager run has made with those of the recorded run.
 """
 
 from __future__ import annotations
@@ -56,13 +57,14 @@ def compare(program: Program, call: OneCall, run: Callable[..., Any], policy: Po
         raise
     finally:
         _local.compares = False
-    if (
-        policy.forward_only and policy.clones
-    ):  # a model: an argument that it returns is a copy, as in a replay
+    if policy.forward_only and policy.clones:
+        # A model: an argument that it returns is a copy, as in a replay.
         result = _without_arguments(result, call.arrays)
     if check.disturbed():
-        # Without other threads the step itself has drawn more or less: a recording says where.
-        return Comparison(result, Outcome.DISTURBED if other_threads() else Outcome.UNKNOWN)
+        if other_threads():
+            return Comparison(result, Outcome.DISTURBED)
+        # The step itself has drawn more or less: a recording says where.
+        return Comparison(result, Outcome.UNKNOWN)
     # What changes here is not compared with the replay: a recording says what it is.
     unchanged = not program.guards.changed() and program.settings() == settings
     if not unchanged or _core._signature((), {}, False) != library_settings:
@@ -91,7 +93,7 @@ def _without_arguments(result: object, arguments: list[Array]) -> Any:
     form = flattened(result, tensors)
     if not _core.share_memory([tensor._array for tensor in tensors], arguments):
         return result
-    clones = [
-        tensor.clone() if _core.share_memory([tensor._array], arguments) else tensor for tensor in tensors
-    ]
-    return filled(form, clones)
+    for i, tensor in enumerate(tensors):
+        if _core.share_memory([tensor._array], arguments):
+            tensors[i] = tensor.clone()
+    return filled(form, tensors)

@@ -391,19 +391,18 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             raise
         result = detached(comparison.result)
         remaining: Program | None = program
+        if comparison.outcome == Outcome.SAME:
+            self._passed_check(call.key, program)
+        elif comparison.outcome == Outcome.DISTURBED:
+            program.grant(_POSTPONED)
+        elif comparison.outcome == Outcome.UNKNOWN:  # The next call is recorded beside a replay.
+            program.may_compare = False
+        else:
+            remaining = None
         try:
-            if comparison.outcome == Outcome.DIFFERENT:
-                remaining = None
-                raise CaptureError(comparison.difference, result)
-            if comparison.outcome == Outcome.SAME:
-                self._passed_check(call.key, program)
-            elif comparison.outcome == Outcome.DISTURBED:
-                program.grant(_POSTPONED)
-            else:  # The next call is recorded beside a replay.
-                program.may_compare = False
-        except CaptureError as error:
-            self._refuse(call.key, error)
-        finally:
+            if remaining is None:
+                self._refuse(call.key, CaptureError(comparison.difference, result))
+        finally:  # With `strict`, `_refuse` raises the error.
             self._keep(call.key, program, remaining, perf_counter() - began)
         return result
 

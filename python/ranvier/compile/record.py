@@ -97,8 +97,8 @@ def record(
     policy: the policy of the compiled function. If the function is the forward pass of a model and returns an
     argument, as dropout in evaluation mode does, `policy.clones` makes the result a copy, so that a replay
     can make it in new memory. Without `clones` the library itself has decided to record, not the user.
-    known: the code that runs, if it need not be noted: the step has no code of the user's, or was checked
-    before. None: it is noted.
+    known: of a step without code of the user's, the code that its guards were made from; no other is noted.
+    None: the code that runs is noted.
     program: a `_core.Program` that runs beside the step and is compared with it, or None; the differences are
     then in `check` of the recording.
     """

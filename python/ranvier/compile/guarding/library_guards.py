@@ -17,6 +17,7 @@ import types
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,7 +27,7 @@ import ranvier.ops as ops
 from ranvier.compile.guarding.capturable import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.guarding.equality import PLAIN, pairs_of
 from ranvier.compile.guarding.guards import Guard, Guards
-from ranvier.compile.guarding.origins import MOST_CLASSES, PACKAGE, is_of_library, is_python_class
+from ranvier.compile.guarding.origins import PACKAGE, is_of_library, is_python_class
 from ranvier.nn import Module
 from ranvier.nn.hooks import tables_of_all
 from ranvier.observe import Lock
@@ -235,13 +236,11 @@ def _slots_of(kind: type) -> tuple[str, ...]:
         bases = [base for base in kind.__mro__ if base is not object and base not in CONTAINERS]
         members = [item for base in bases for item in vars(base).items()]
         found = tuple([name for name, x in members if type(x) is types.MemberDescriptorType])
-        if len(_slots) >= MOST_CLASSES:
-            _slots.clear()
         _slots[kind] = found
     return found
 
 
-_slots: dict[type, tuple[str, ...]] = {}
+_slots: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:

@@ -11,6 +11,7 @@ import builtins
 import os
 import sys
 import types
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -127,15 +128,12 @@ def is_python_class(kind: type) -> bool:
     answer = _python_classes.get(kind)
     if answer is None:
         answer = _has_no_function_in_c(kind)
-        if len(_python_classes) >= MOST_CLASSES:
-            _python_classes.clear()
         _python_classes[kind] = answer
     return answer
 
 
-MOST_CLASSES = 1024
-"""Classes that a table of answers keeps; it is cleared when it is full."""
-_python_classes: dict[type, bool] = {}  # the answers of `is_python_class`, which no class changes later
+# The answers of `is_python_class`, which no class changes later.
+_python_classes: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
 def _has_no_function_in_c(kind: type) -> bool:
