@@ -169,8 +169,11 @@ def judged(step, n, before, after, wrap):
     assert seeded(fast, n.fill_(after)) == expected[1]
 
 
+NOT_WRITTEN = {"new_empty": "with another number the result has elements, whose values are not defined"}
+
+
 @pytest.mark.filterwarnings("ignore")  # such steps run eagerly
-@every_op(BY_MEMORY, only=lambda op: any(numbers_in((s.args, s.settings)) for s in op.samples))
+@every_op(BY_MEMORY | NOT_WRITTEN, only=lambda op: any(numbers_in((s.args, s.settings)) for s in op.samples))
 def test_numbers_in_tensors(sample, monkeypatch):
     monkeypatch.setattr(call_counts, "_ENOUGH", 0.0)  # modules are recorded however short their calls are
     call = sample.tensors(rv.float32, records=False)
