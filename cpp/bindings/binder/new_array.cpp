@@ -19,7 +19,8 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject* g_handler = nullptr;  // the capsule of g_functions, the memory handler of all arrays made here
+PyObject* g_handler =
+    nullptr;  // the capsule of g_memory_functions, the memory handler of all arrays made here
 
 void* numpy_malloc(void*, size_t bytes) { return allocate(bytes); }
 void* numpy_calloc(void*, size_t count, size_t size) {
@@ -34,7 +35,7 @@ void* numpy_realloc(void*, void* old, size_t bytes) {
 }
 void numpy_free(void*, void* p, size_t) { deallocate(p); }
 
-PyDataMem_Handler g_functions = {
+PyDataMem_Handler g_memory_functions = {
     "ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
 
 [[noreturn]] void fail_memory(const Shape& shape) {
@@ -48,7 +49,7 @@ PyDataMem_Handler g_functions = {
 
 void import_numpy() {
   if (_import_array() < 0) throw py::error_already_set();
-  g_handler = PyCapsule_New(&g_functions, "mem_handler", nullptr);
+  g_handler = PyCapsule_New(&g_memory_functions, "mem_handler", nullptr);
   if (!g_handler) throw py::error_already_set();
 }
 

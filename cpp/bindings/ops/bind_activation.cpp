@@ -13,17 +13,18 @@ namespace {
 constexpr const char* kNames[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
 
-struct Settings {
+struct ActivationSettings {
   double alpha = 0, beta = 0;
 };
 
-Output forward(Activation kind, const Settings& s, const Input& x, const Out& out) {
+Output forward(Activation kind, const ActivationSettings& s, const Input& x, const Out& out) {
   Output y = out.like_or_onto(x, x);
   run_sized<ActivationForward>(x.elements(), x.dtype(), kind, s.alpha, s.beta, x, y);
   return y;
 }
 
-Output backward(Activation kind, const Settings& s, const Input& dy, const Input& saved, const Out& out) {
+Output backward(Activation kind, const ActivationSettings& s, const Input& dy, const Input& saved,
+                const Out& out) {
   dy.expect_same_shape(saved);
   Output dx = out.like_or_onto(saved, dy, saved);
   run_sized<ActivationBackward>(dy.elements(), dy.dtype(), kind, s.alpha, s.beta, dy, saved, dx);

@@ -109,7 +109,7 @@ Gradients::All conv_backward(const Reals& dy, const Reals& x, const Weight& w, P
 
 // The size of a transposed convolution's result along axis d: that of the input of the convolution whose
 // gradient it is.
-int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
+int64_t transposed_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
   const int64_t spread = (in - 1) * a.stride[d] + a.dilation[d] * (taps - 1) + 1 + a.extra[d];
   const int64_t out = spread - 2 * a.before[d];
   if (in < 1 || out < 1 || out > (int64_t{1} << 40) / taps)
@@ -135,8 +135,8 @@ ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const Con
     fail_value(op.name, "got weight of shape ", w.shape(), " and groups ", a.groups,
                "; expected at most 2**30 output channels");
   read_conv_taps(op, w, &s);
-  s.p = output_size(op, s.h, s.r, a, 0);
-  s.q = output_size(op, s.w, s.s, a, 1);
+  s.p = transposed_size(op, s.h, s.r, a, 0);
+  s.q = transposed_size(op, s.w, s.s, a, 1);
   return s;
 }
 

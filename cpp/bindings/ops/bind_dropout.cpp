@@ -264,7 +264,7 @@ Output draw_rows(const Floats& weights, Whole samples, Truth replacement, Raw dr
   return chosen;
 }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_random_functions[] = {
     method<next_permutation, 2>("_next_permutation", "_next_permutation(generator: Any, n: Any) -> Any"),
     method<next_integers, 4>("_next_integers",
                              "_next_integers(generator: Any, low: Any, high: Any, size: Any) -> Any"),
@@ -276,7 +276,7 @@ void register_dropout(Module m) {
   g_lock = PyUnicode_InternFromString("lock");
   g_acquire = PyUnicode_InternFromString("acquire");
   g_release = PyUnicode_InternFromString("release");
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_random_functions) < 0) throw py::error_already_set();
   def(m, "draw_rows(weights, samples, replacement, draw)", draw_rows, "multinomial");
   def(m, "next_key(state)", next_key);
   def(m, "permute(order, seed)", permute);

@@ -20,10 +20,10 @@ struct Array : Arg {
 
 // The operands of one call, arrays or numbers, and the shape that they broadcast to. A number takes the dtype
 // of the arrays beside it.
-class Arguments {
+class Operands {
  public:
   // read: the function that reads arrays, Input::real or Input::movable.
-  explicit Arguments(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::real)
+  explicit Operands(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::real)
       : count_(static_cast<int>(arguments.size())) {
     int k = 0;
     for (const Arg& arg : arguments) {
@@ -118,7 +118,7 @@ class Arguments {
 
 // Runs Call on the operands with the result y. set(call) sets its other fields.
 template <template <class> class Call, class Set>
-Output run_on(const Arguments& operands, Output y, const Set& set) {
+Output run_on(const Operands& operands, Output y, const Set& set) {
   with_size(operands.dtype(), [&](auto tag) {
     Call<decltype(tag)> call{};
     operands.fill(call.x, call.scalar);
@@ -130,7 +130,7 @@ Output run_on(const Arguments& operands, Output y, const Set& set) {
 }
 
 Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const Out& out) {
-  const Arguments operands(arguments);
+  const Operands operands(arguments);
   return run_on<Elementwise>(operands, operands.output(out, operands.dtype()), [&](auto& call) {
     call.op = op;
     call.operands = operands.count();
@@ -138,13 +138,13 @@ Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const
 }
 
 Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
-  Arguments operands({a, b});
+  Operands operands({a, b});
   operands.round_numbers();
   return run_on<Compare>(operands, operands.output(out, DType::boolean), [&](auto& call) { call.op = op; });
 }
 
 Output where(const Exactly<DType::boolean>& condition, Number a, Number b, Out out) {
-  Arguments operands({a, b}, Input::movable);
+  Operands operands({a, b}, Input::movable);
   const DType computed = computed_in(operands.dtype());
   const bool is_float = computed == DType::float32 || computed == DType::float64;
   if (!is_float && operands.has_number())

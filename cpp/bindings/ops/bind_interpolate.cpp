@@ -37,12 +37,13 @@ struct Sizes2d {
 };
 
 // The settings of a call of interpolate, checked.
-struct Setting {
+struct Interpolation {
   int axes;
   ResampleMap map;
   bool align_corners;
 
-  Setting(const Input& x, const Name& mode, const Truth& align) : axes(x.ndim() - 2), align_corners(align) {
+  Interpolation(const Input& x, const Name& mode, const Truth& align)
+      : axes(x.ndim() - 2), align_corners(align) {
     if (x.ndim() != 3 && x.ndim() != 4) x.fail("signals (N, C, L) or images (N, C, H, W)");
     const Mode* found = nullptr;
     for (const Mode& m : kModes)
@@ -107,7 +108,7 @@ void expect_input(const char* op, const Sizes2d& s, int axes) {
 }
 
 // x resampled. transposed: x is the gradient of a result, and the gradient of the input is computed.
-Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool transposed) {
+Output resampled(const Input& x, const Sizes2d& s, const Interpolation& setting, bool transposed) {
   const int axes = setting.axes;
   const bool last = over_channels(as_image(x.view<char>(), axes));
   Shape shape = x.shape();
@@ -121,7 +122,7 @@ Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool 
 
 // x at other sizes: signals (n, c, l) or images (n, c, h, w).
 Output interpolate(const Floats& x, MaybePerAxis size, Factors scale_factor, Name mode, Truth align_corners) {
-  const Setting setting(x, mode, align_corners);
+  const Interpolation setting(x, mode, align_corners);
   const int axes = setting.axes;
   Sizes2d s{};
   for (int d = 2 - axes; d < 2; ++d) s.in[d] = x.shape(d + axes);
@@ -134,7 +135,7 @@ Output interpolate(const Floats& x, MaybePerAxis size, Factors scale_factor, Nam
 // dx from dy, the gradient of interpolate's result, and x's shape.
 Output interpolate_backward(const Floats& dy, ShapeOfX shape, Factors scale_factor, Name mode,
                             Truth align_corners) {
-  const Setting setting(dy, mode, align_corners);
+  const Interpolation setting(dy, mode, align_corners);
   const int axes = setting.axes;
   if (shape.count() != dy.ndim() || shape[0] != dy.shape(0) || shape[1] != dy.shape(1))
     fail_value(dy.op(), "got dy of shape ", dy.shape(), " for x of shape ", shape.value,

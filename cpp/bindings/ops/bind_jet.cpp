@@ -9,7 +9,7 @@ namespace {
 // Checks that the arrays fit together, and returns the number of the function in RANVIER_FOR_EACH_JET. saved:
 // f(x) or x; t: rows of derivatives of x, each of saved's shape; weights: a number for each row of t except
 // the last one, for sums of second derivatives; empty for Taylor coefficients.
-int checked(const Name& function, const Input& saved, const Input& t, const Input& weights) {
+int read_function(const Name& function, const Input& saved, const Input& t, const Input& weights) {
   using Kinds = std::initializer_list<const char*>;
 #define RANVIER_X(name, series) #name,
   const int kind = function.one_of(Kinds{RANVIER_FOR_EACH_JET(RANVIER_X)});
@@ -24,16 +24,16 @@ int checked(const Name& function, const Input& saved, const Input& t, const Inpu
   return kind;
 }
 
-Output forward(const Floats& saved, const Floats& t, Name function, const MaybeFloats& weights, Out out) {
-  const int kind = checked(function, saved, t, weights);
+Output jet(const Floats& saved, const Floats& t, Name function, const MaybeFloats& weights, Out out) {
+  const int kind = read_function(function, saved, t, weights);
   Output y = out.like(t, t, saved, weights);
   run<JetForward>(t.dtype(), kind, saved, t, weights, y);
   return y;
 }
 
-auto backward(const Floats& dy, const Floats& saved, const Floats& t, Name function,
-              const MaybeFloats& weights) {
-  const int kind = checked(function, saved, t, weights);
+auto jet_backward(const Floats& dy, const Floats& saved, const Floats& t, Name function,
+                  const MaybeFloats& weights) {
+  const int kind = read_function(function, saved, t, weights);
   dy.expect_same_shape(t);
   Output dt = Output::like(t, t.dtype());
   Output dx = Output::like(saved, t.dtype());
@@ -44,8 +44,8 @@ auto backward(const Floats& dy, const Floats& saved, const Floats& t, Name funct
 }  // namespace
 
 void register_jet(Module m) {
-  def(m, "jet(saved, t, function, weights=None, out=None)", forward);
-  def(m, "jet_backward(dy, saved, t, function, weights=None)", backward, "jet");
+  def(m, "jet(saved, t, function, weights=None, out=None)", jet);
+  def(m, "jet_backward(dy, saved, t, function, weights=None)", jet_backward, "jet");
 }
 
 }  // namespace ranvier::bind

@@ -67,7 +67,7 @@ void expect_broadcasts(const Input& a, const Input& x) {
 
 // Checks a call and sets its reduction. x and target must have one shape; they are not broadcast, since (n,)
 // and (n, 1) would give n x n differences.
-LossCall checked(LossCall call, const Name& reduction) {
+LossCall checked_call(LossCall call, const Name& reduction) {
   const Input& x = call.x;
   x.expect_same_shape(call.target);
   expect_broadcasts(call.other, x);
@@ -120,7 +120,7 @@ void define(Module m, const char* name, Loss kind, const std::string& settings, 
       [=](const Floats& x, const Floats& target, Name reduction, S... s, Out out) {
         LossCall call{kind, x, target};
         configure(call, s...);
-        return forward(checked(call, reduction), out);
+        return forward(checked_call(call, reduction), out);
       });
   def(
       m, name + ("_backward(dy, x, target, reduction='mean', of_target=False, " + settings + "out=None)"),
@@ -128,7 +128,7 @@ void define(Module m, const char* name, Loss kind, const std::string& settings, 
           Out out) {
         LossCall call{kind, x, target};
         configure(call, s...);
-        return backward(checked(call, reduction), dy, of_target, out);
+        return backward(checked_call(call, reduction), dy, of_target, out);
       },
       name);
 }

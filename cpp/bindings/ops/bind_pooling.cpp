@@ -6,9 +6,9 @@
 namespace ranvier::bind {
 namespace {
 
-struct Results : py::object {
+struct PoolResults : py::object {
   RANVIER_ANNOTATION("tuple[Array, ...]");
-  Results(py::object arrays) : py::object(std::move(arrays)) {}
+  PoolResults(py::object arrays) : py::object(std::move(arrays)) {}
 };
 
 // f(Offset{}) with an integer type that holds the index of an element within a window: uint8_t for windows of
@@ -20,10 +20,10 @@ auto with_offset(const PoolAxes& axes, F&& f) {
 
 // Returns (y, where) or, with return_indices, (y, where, indices). where: the index of each maximum within
 // its window, for backward; indices: its index in the image, as PyTorch returns it.
-Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
+PoolResults run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
   const bool channels_last = pools_over_channels(op, x);
   const HeightWidth size{axes.rows.out, axes.columns.out};
-  return with_offset(axes, [&](auto offset) -> Results {
+  return with_offset(axes, [&](auto offset) -> PoolResults {
     using Offset = decltype(offset);
     Output y = pooled_output(op, x.dtype(), channels_last, x, size);
     Output where = pooled_output(op, dtype_of<Offset>(), channels_last, x, size);
@@ -61,8 +61,8 @@ Output run_max_backward(const PoolOp& op, const Input& dy, const Raw& where_, co
 }
 
 template <int axes>
-Results max_pool(const Pooled<axes>& x, PerAxis kernel, MaybePerAxis stride, PerAxis padding,
-                 PerAxis dilation, Truth ceil_mode, Truth return_indices) {
+PoolResults max_pool(const Pooled<axes>& x, PerAxis kernel, MaybePerAxis stride, PerAxis padding,
+                     PerAxis dilation, Truth ceil_mode, Truth return_indices) {
   const PoolOp op{x.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding, &dilation);
   return run_max(op, x, pool_axes(op, image_size(op, x), windows, ceil_mode), return_indices);
@@ -78,7 +78,7 @@ Output max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape, PerA
 }
 
 template <int axes>
-Results adaptive_max_pool(const Pooled<axes>& x, OutputSize output_size, Truth return_indices) {
+PoolResults adaptive_max_pool(const Pooled<axes>& x, OutputSize output_size, Truth return_indices) {
   const PoolOp op{x.op(), axes};
   return run_max(op, x, adaptive_axes(op, x, output_size), return_indices);
 }
@@ -91,7 +91,7 @@ Output adaptive_max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX sh
 }
 
 template <int axes>
-void define(Module m) {
+void define_pooling(Module m) {
   const std::string max = "max_pool" + std::to_string(axes) + "d";
   const std::string adaptive = "adaptive_" + max;
   const std::string windows = "kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False";
@@ -166,7 +166,7 @@ Output adaptive_avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, Truth 
 }
 
 template <int axes, class... D>
-void define(Module m, const std::string& divisor) {
+void define_pooling(Module m, const std::string& divisor) {
   const std::string average = "avg_pool" + std::to_string(axes) + "d";
   const std::string adaptive = "adaptive_" + average;
   const std::string windows =
@@ -189,10 +189,10 @@ bool over_channels_of(const Reals& x) {
 }  // namespace
 
 void register_pooling(Module m) {
-  define<1>(m);
-  define<2>(m);
-  define<1>(m, "");
-  define<2, MaybeWhole>(m, ", divisor_override=None");
+  define_pooling<1>(m);
+  define_pooling<2>(m);
+  define_pooling<1>(m, "");
+  define_pooling<2, MaybeWhole>(m, ", divisor_override=None");
   def(m, "pools_over_channels(x)", over_channels_of, "pooling");
 }
 

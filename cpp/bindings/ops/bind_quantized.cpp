@@ -39,7 +39,7 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
 
 namespace {
 
-constexpr int64_t kProductsPerElement = 16;  // this many take as long as one element of an element-wise op
+constexpr int64_t kQuantizedPerElement = 16;  // this many take as long as one element of an element-wise op
 
 // x (.., k): y (.., n) = x w^T + bias
 Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& given_panels,
@@ -58,7 +58,7 @@ Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& giv
   shape[x.ndim() - 1] = n;
   Output y = Output::contiguous(DType::float32, shape);
   const QuantizedMatmul call{w, x, bias, y, {}};
-  invoke_sized(call, numel(call.y) * std::max<int64_t>(w.k / kProductsPerElement, 1));
+  invoke_sized(call, numel(call.y) * std::max<int64_t>(w.k / kQuantizedPerElement, 1));
   return y;
 }
 

@@ -15,7 +15,7 @@ using Steps = MaybeExactly<DType::int64>;  // the argument sizes: how many rows 
 // The inputs and weights of one layer and direction, checked, and the sizes that follow from them.
 struct Sequence {
   const char* op;
-  Cell cell;
+  ranvier::Cell cell;
   bool is_lstm, has_gates;
   Input x, sizes, w_ih, w_hh;
   int64_t rows, steps, batch, inputs, hidden, width;  // rows: of all steps; width: gates * hidden
@@ -23,9 +23,9 @@ struct Sequence {
   Sequence(const Name& name, const Floats& given_x, const Steps& given_sizes, const Input& given_w_ih,
            const Input& given_w_hh)
       : op(name.op),
-        cell(static_cast<Cell>(name.one_of({"lstm", "gru", "rnn_tanh", "rnn_relu"}))),
-        is_lstm(cell == Cell::lstm),
-        has_gates(is_lstm || cell == Cell::gru),
+        cell(static_cast<ranvier::Cell>(name.one_of({"lstm", "gru", "rnn_tanh", "rnn_relu"}))),
+        is_lstm(cell == ranvier::Cell::lstm),
+        has_gates(is_lstm || cell == ranvier::Cell::gru),
         x(given_x),
         sizes(given_sizes),
         w_ih(given_w_ih),
@@ -142,7 +142,7 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
   Output h_n = s.make(state);
   MaybeOutput c_n = s.make_if(s.is_lstm, state);
   MaybeOutput gates = s.make_if(s.has_gates, {s.rows, s.width});
-  MaybeOutput candidate = s.make_if(keep && s.cell == Cell::gru, row);
+  MaybeOutput candidate = s.make_if(keep && s.cell == ranvier::Cell::gru, row);
   MaybeOutput h_before = s.make_if(keep, row);
   MaybeOutput c_before = s.make_if(keep && s.is_lstm, row);
   run<RecurrentForward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
@@ -165,7 +165,7 @@ recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& gi
   const Sequence s(cell, x, sizes, w_ih, w_hh);
   expect_given(given_h_before, true);
   expect_given(given_gates, s.has_gates);
-  expect_given(given_candidate, s.cell == Cell::gru);
+  expect_given(given_candidate, s.cell == ranvier::Cell::gru);
   expect_given(given_c_before, s.is_lstm);
   if (!s.is_lstm) expect_given(given_dc_n, false);
   const Shape state{s.batch, s.hidden};

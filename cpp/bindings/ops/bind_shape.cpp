@@ -428,7 +428,7 @@ py::object parts_of_array(PyObject*, Arguments a, Py_ssize_t) {
   return new_tuple(n, [&](size_t i) { return part_of(as_array(a[0]), dim, i, -1).release().ptr(); });
 }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_shape_functions[] = {
     method<set_shapes, 2>("_set_shapes", "_set_shapes(readers: Any, functions: Any) -> None"),
     method<set_placed, 2>("_set_placed", "_set_placed(function: Any, is_unfold: bool) -> None"),
     method<reshape, 3>("_reshape", "_reshape(op: str, input: Any, sizes: Any) -> Any"),
@@ -460,7 +460,7 @@ PyMethodDef g_functions[] = {
 }  // namespace
 
 void register_shapes(py::handle m) {
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_shape_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

@@ -4,7 +4,8 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 31;  // sizes are below this, so that sums and products fit in int64
+constexpr int64_t kMostSize = int64_t{1}
+                              << 31;  // sizes are below this, so that sums and products fit in int64
 
 int64_t size_number(const PoolOp& op, const Arg& arg) { return Whole(arg, op.number()); }
 
@@ -22,13 +23,13 @@ void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
     if (!right) fail_value(op.name, "got ", name, " ", op.sizes(a, b), "; expected ", expected);
   };
   const auto within = [](int64_t a, int64_t b, int64_t least) {
-    return a >= least && b >= least && a < kMost && b < kMost;
+    return a >= least && b >= least && a < kMostSize && b < kMostSize;
   };
   expect(within(h.kernel, w.kernel, 1), "kernel_size", h.kernel, w.kernel, op.at_least(true));
   expect(within(h.stride, w.stride, 1), "stride", h.stride, w.stride, op.at_least(true));
   expect(within(h.dilation, w.dilation, 1), "dilation", h.dilation, w.dilation, op.at_least(true));
   expect(within(h.padding, w.padding, 0), "padding", h.padding, w.padding, op.at_least(false));
-  expect(h.kernel * w.kernel < kMost, "kernel_size", h.kernel, w.kernel,
+  expect(h.kernel * w.kernel < kMostSize, "kernel_size", h.kernel, w.kernel,
          "windows of at most 2**31 - 1 elements");
   const int64_t most_h = ((h.kernel - 1) * h.dilation + 1) / 2;
   const int64_t most_w = ((w.kernel - 1) * w.dilation + 1) / 2;
@@ -94,7 +95,7 @@ PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& arg) 
 }
 
 PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidth& out) {
-  if (out.h < 0 || out.w < 0 || out.h >= kMost || out.w >= kMost)
+  if (out.h < 0 || out.w < 0 || out.h >= kMostSize || out.w >= kMostSize)
     fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), "; expected ", op.at_least(false));
   if (in.h < 1 || in.w < 1) {
     const char* const element = op.axes == 1 ? "sample" : "pixel";
@@ -104,7 +105,7 @@ PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidt
   const PoolAxes found{{in.h, out.h, 0, 1, 0, 1}, {in.w, out.w, 0, 1, 0, 1}};
   const int64_t h = pool_longest_window(found.rows);
   const int64_t w = pool_longest_window(found.columns);
-  if (h >= kMost || w >= kMost || h * w >= kMost)
+  if (h >= kMostSize || w >= kMostSize || h * w >= kMostSize)
     fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), " for ", op.images(), " of ",
                op.sizes(in.h, in.w), "; expected windows of at most 2**31 - 1 elements");
   return found;
@@ -120,7 +121,8 @@ HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy)
     fail_value(op.name, "got dy of shape ", dy.shape(), " for x of shape ", shape.value,
                "; expected the same N and C");
   const HeightWidth size = op.axes == 1 ? HeightWidth{1, shape[2]} : HeightWidth{shape[2], shape[3]};
-  if (size.h < 0 || size.w < 0 || size.h >= kMost || size.w >= kMost) shape.fail("sizes from 0 to 2**31 - 1");
+  if (size.h < 0 || size.w < 0 || size.h >= kMostSize || size.w >= kMostSize)
+    shape.fail("sizes from 0 to 2**31 - 1");
   return size;
 }
 

@@ -401,7 +401,7 @@ py::object run_batches(PyObject*, PyObject* const* given, Py_ssize_t) {
       .run();
 }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_batch_functions[] = {
     method<run_batches, 3>("run_batches",
                            "run_batches(calls: tuple[Any, ...], batches: Any, between: Between | None, /) -> "
                            "tuple[tuple[int, ...], tuple[Array, ...], Array] | None"),
@@ -411,7 +411,7 @@ PyMethodDef g_functions[] = {
 
 void register_batch_run(Module m) {
   add_class<std::unique_ptr<Between>>(m, "ranvier._core.Between", "", {}, Py_TPFLAGS_DISALLOW_INSTANTIATION);
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_batch_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

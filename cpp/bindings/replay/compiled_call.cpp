@@ -39,7 +39,7 @@ struct CompiledCall {
 // The list `running` of ranvier/observe.py, with an entry for each thread that runs a compiled function
 // eagerly.
 PyObject* g_running;
-PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
+PyObject *g_call_method, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
 PyTypeObject* g_type_object;
 
 bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
@@ -115,7 +115,7 @@ PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keyword
 CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
 
 // A call of the compiled function: the armed program, the function itself while the object rests, or `_call`.
-PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
+PyObject* call_compiled(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop in C, as map(), looks for no signals
   if (kHasGil && c.program && !anything_observes()) {
@@ -131,7 +131,7 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
     const auto function = py::reinterpret_borrow<py::object>(c.function);  // held: the call may end the rest
     return run_eagerly(function.ptr(), arguments, keywords);
   }
-  const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(self, g_call));
+  const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(self, g_call_method));
   return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
 }
 
@@ -151,7 +151,7 @@ constexpr PyObject* CompiledCall::* kOfProgram[] = {&CompiledCall::program, &Com
 constexpr PyObject* CompiledCall::* kOthers[] = {&CompiledCall::function, &CompiledCall::place,
                                                  &CompiledCall::owner};
 
-int visit(PyObject* self, visitproc visit, void* arg) {
+int visit_call(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   for (const auto member : kOfProgram) Py_VISIT(compiled_call(self).*member);
   for (const auto member : kOthers) Py_VISIT(compiled_call(self).*member);
@@ -162,7 +162,7 @@ void clear_program(CompiledCall& c) {
   for (const auto member : kOfProgram) Py_CLEAR(c.*member);
 }
 
-int clear(PyObject* self) {
+int clear_call(PyObject* self) {
   CompiledCall& c = compiled_call(self);
   c.resting = 0;
   clear_program(c);
@@ -173,7 +173,7 @@ int clear(PyObject* self) {
 void free_object(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
-  clear(self);
+  clear_call(self);
   type->tp_free(self);
   Py_DECREF(type);
 }
@@ -241,8 +241,8 @@ PyMethodDef g_methods[] = {
     method<run_function, 3>(
         "_run_eagerly", "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"),
     {nullptr, nullptr, 0, nullptr}};
-PyType_Slot g_type_slots[] = {{Py_tp_call, slot(call)},           {Py_tp_descr_get, slot(get)},
-                              {Py_tp_traverse, slot(visit)},      {Py_tp_clear, slot(clear)},
+PyType_Slot g_type_slots[] = {{Py_tp_call, slot(call_compiled)},  {Py_tp_descr_get, slot(get)},
+                              {Py_tp_traverse, slot(visit_call)}, {Py_tp_clear, slot(clear_call)},
                               {Py_tp_dealloc, slot(free_object)}, {Py_tp_new, slot(PyType_GenericNew)},
                               {Py_tp_methods, g_methods},         {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
@@ -259,7 +259,7 @@ bool is_call_for(PyObject* call, PyObject* module) {
 }
 
 void register_compiled_call(Module m) {
-  g_call = PyUnicode_InternFromString("_call");
+  g_call_method = PyUnicode_InternFromString("_call");
   g_result = PyUnicode_InternFromString("result");
   g_training = PyUnicode_InternFromString("training");
   g_bound = PyUnicode_InternFromString("_bound");

@@ -111,7 +111,7 @@ void locate(PyObject* module) {
 
 // The method that replaces Module.__call__. It puts the module in front of the arguments, as a call of an
 // unbound method needs them, and chooses what makes the call.
-PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+PyObject* call_module(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   constexpr Py_ssize_t kMost = 15;  // arguments that fit in an array on the stack
   const Py_ssize_t values = count + (names ? PyTuple_GET_SIZE(names) : 0);
   std::array<PyObject*, kMost + 1> few;
@@ -139,7 +139,7 @@ PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, P
   return result;
 }
 
-PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)),
+PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_module)),
                    METH_FASTCALL | METH_KEYWORDS, "__call__($self, /, *args, **kwargs)\n--\n\n"};
 
 }  // namespace

@@ -331,12 +331,12 @@ py::object setting_changed(PyObject*, PyObject* const*, Py_ssize_t) {
 
 size_t hash_without_numbers(const Signature& s) { return s.hash(false); }
 
-PyMethodDef g_methods[] = {
+PyMethodDef g_signature_methods[] = {
     method<hash_without_numbers>("hash_without_numbers", "hash_without_numbers(self: Signature) -> int"),
     method<&Signature::different_argument>("different_argument",
                                            "different_argument(self: Signature, other: Signature, /) -> int"),
     {nullptr, nullptr, 0, nullptr}};
-PyMethodDef g_functions[] = {
+PyMethodDef g_signature_functions[] = {
     method<setting_changed, 0>("_setting_changed", "_setting_changed() -> None"),
     method<signature, 3>("_signature",
                          "_signature(args: tuple[Any, ...], kwargs: dict[str, Any], as_tensors: bool, /) -> "
@@ -350,9 +350,9 @@ void register_signature(Module m) {
   g_memmap = reinterpret_cast<PyTypeObject*>(py::object(numpy.attr("memmap")).release().ptr());
   add_class<Signature>(
       m, "ranvier._core.Signature", "",
-      {{Py_tp_methods, g_methods}, {Py_tp_hash, slot(hash)}, {Py_tp_richcompare, slot(compare)}},
+      {{Py_tp_methods, g_signature_methods}, {Py_tp_hash, slot(hash)}, {Py_tp_richcompare, slot(compare)}},
       Py_TPFLAGS_DISALLOW_INSTANTIATION);
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_signature_functions) < 0) throw py::error_already_set();
   def(m, "_set_settings(number)", [](Raw number) { g_number = number.value.inc_ref().ptr(); });
 }
 

@@ -134,7 +134,7 @@ py::object collects(PyObject*, PyObject* const* a, Py_ssize_t) {  // phase, info
   return py::none();
 }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_attached_functions[] = {
     method<find, 3>("_attached", "_attached(object: Any, key: str, otherwise: Any) -> Any"),
     method<attach, 3>("_attach", "_attach(object: Any, key: str, value: Any) -> None"),
     method<collects, 2>("_collects", "_collects(phase: str, info: dict[str, Any]) -> None"),
@@ -161,7 +161,7 @@ py::object attached(PyObject* object, PyObject* key) {
 }
 
 void register_attached(py::handle m) {
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_attached_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

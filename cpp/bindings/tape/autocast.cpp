@@ -13,7 +13,7 @@ namespace {
 
 // Functions of tape/autocast.py: _apply applies a Function to inputs cast as its list says; cast casts one
 // input.
-PyObject *g_apply, *g_cast;
+PyObject *g_apply_policy, *g_cast;
 
 // _autocast(type): sets this thread's t_autocast and returns its old value. -1 only returns it.
 py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {
@@ -38,11 +38,12 @@ py::object cast(PyObject*, PyObject* const* a, Py_ssize_t) {
   return checked(PyObject_CallFunctionObjArgs(g_cast, a[0], a[1], nullptr));
 }
 
-PyMethodDef g_functions[] = {method<autocast, 1>("_autocast", "_autocast(type: int) -> int"),
-                             method<without_autocast, kAnyNumber>(
-                                 "_without_autocast", "_without_autocast(function: Any, *args: Any) -> Any"),
-                             method<cast, 2>("_autocast_cast", "_autocast_cast(list: str, x: Any) -> Any"),
-                             {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_autocast_functions[] = {
+    method<autocast, 1>("_autocast", "_autocast(type: int) -> int"),
+    method<without_autocast, kAnyNumber>("_without_autocast",
+                                         "_without_autocast(function: Any, *args: Any) -> Any"),
+    method<cast, 2>("_autocast_cast", "_autocast_cast(list: str, x: Any) -> Any"),
+    {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -50,20 +51,20 @@ __thread int t_autocast = 0;
 
 py::object autocast_applied(PyObject* function, PyObject* const* inputs, size_t count) {
   const py::object policy = dtypes_of(function, 1);
-  if (policy.is_none() || !g_apply) return {};
+  if (policy.is_none() || !g_apply_policy) return {};
   const Scoped off(t_autocast, 0);
   const py::object all = new_tuple(count + 2, [&](size_t i) {  // (policy, function, *inputs)
     if (i == 0) return Py_NewRef(policy.ptr());
     if (i == 1) return Py_NewRef(function);
     return Py_NewRef(inputs[i - 2]);
   });
-  return checked(PyObject_CallObject(g_apply, all.ptr()));
+  return checked(PyObject_CallObject(g_apply_policy, all.ptr()));
 }
 
 void register_autocast(Module m) {
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_autocast_functions) < 0) throw py::error_already_set();
   def(m, "_set_autocast(apply, cast)", [](Raw apply, Raw cast) {
-    g_apply = apply.value.inc_ref().ptr();
+    g_apply_policy = apply.value.inc_ref().ptr();
     g_cast = cast.value.inc_ref().ptr();
   });
 }

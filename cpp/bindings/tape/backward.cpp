@@ -24,10 +24,10 @@ PyTypeObject* g_deferred;  // the class Deferred (tape/deferred.py)
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
 PyObject* g_own_release;  // Function.release itself: a class that overrides it is called by Python
 // Interned names of attributes.
-PyObject *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
+PyObject *g_backward, *g_release, *g_node_is_view, *g_edges, *g_hooks_of_node;
 
 py::object attribute(PyObject* owner, PyObject* name) { return checked(PyObject_GetAttr(owner, name)); }
-py::object kept(Held held) { return py::reinterpret_borrow<py::object>(held); }
+py::object owned(Held held) { return py::reinterpret_borrow<py::object>(held); }
 template <class... A>
 py::object called(const py::object& f, const A&... arguments) {
   return checked(PyObject_CallFunctionObjArgs(f.ptr(), arguments.ptr()..., nullptr));
@@ -37,7 +37,7 @@ bool is_function(PyObject* node) { return PyObject_TypeCheck(node, g_nodes.funct
 py::object edges_of(PyObject* node) {
   if (is_function(node)) {
     const Held edges = slot_of(node, g_nodes.edges);
-    if (edges) return kept(edges);
+    if (edges) return owned(edges);
   }
   return attribute(node, g_edges);
 }
@@ -55,7 +55,8 @@ bool is_plain(PyObject* x) {
 
 // Function.release: drops what forward has saved, if there are arrays in it.
 void release(PyObject* node) {
-  if (is_true(node, g_is_view)) return;  // it saved no arrays, and a change of its base needs its attributes
+  if (is_true(node, g_node_is_view))
+    return;  // it saved no arrays, and a change of its base needs its attributes
   const py::object saved = checked(PyObject_GenericGetDict(node, nullptr));
   PyObject *name, *value;
   bool all = true;
@@ -69,14 +70,14 @@ void release(PyObject* node) {
 }
 
 // The state of a node in a backward.
-struct Entry {
+struct NodeEntry {
   py::object node;
-  py::object gradient;        // the sum so far; a list if the node has several outputs
-  int64_t waits = 0;          // how many more gradients arrive
-  bool own = false;           // the gradient is a new array, which a further sum may be written to
-  bool needed = false;        // in a restricted backward: it has to run
-  bool captured = false;      // in a restricted backward: its gradient is a result
-  std::vector<Entry*> users;  // the nodes with an edge to this one; filled in a restricted backward only
+  py::object gradient;            // the sum so far; a list if the node has several outputs
+  int64_t waits = 0;              // how many more gradients arrive
+  bool own = false;               // the gradient is a new array, which a further sum may be written to
+  bool needed = false;            // in a restricted backward: it has to run
+  bool captured = false;          // in a restricted backward: its gradient is a result
+  std::vector<NodeEntry*> users;  // the nodes with an edge to this one; filled in a restricted backward only
   bool is_wanted() const { return needed || captured; }
 };
 
@@ -105,7 +106,7 @@ class Backward {
     captures_ = captured;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(roots); ++i) {
       PyObject* root = PyList_GET_ITEM(roots, i);
-      Entry& entry = entry_of(PyTuple_GET_ITEM(root, 0));
+      NodeEntry& entry = entry_of(PyTuple_GET_ITEM(root, 0));
       if (!entry.gradient) starts_.push_back(&entry);
       receive(entry, PyTuple_GET_ITEM(root, 1));
     }
@@ -115,24 +116,24 @@ class Backward {
       const bool has_only = only != Py_None;
       PyObject* const targets = has_only ? only : captured;
       restrict_to(targets, has_only);
-      if (captured != Py_None) for_each(captured, [](Entry& entry) { entry.captured = true; });
+      if (captured != Py_None) for_each(captured, [](NodeEntry& entry) { entry.captured = true; });
     }
-    for (Entry* entry : starts_)
+    for (NodeEntry* entry : starts_)
       if (!entry->waits) ready_.push_back(entry);
     while (!ready_.empty()) {
-      Entry& entry = *ready_.back();
+      NodeEntry& entry = *ready_.back();
       ready_.pop_back();
       pass(entry);
     }
   }
 
  private:
-  Entry& entry_of(PyObject* node) {
-    Entry& entry = entries_[node];
+  NodeEntry& entry_of(PyObject* node) {
+    NodeEntry& entry = entries_[node];
     if (!entry.node) entry.node = py::reinterpret_borrow<py::object>(node);
     return entry;
   }
-  bool is_leaf(const Entry& entry) { return PyObject_TypeCheck(entry.node.ptr(), tensor_class()); }
+  bool is_leaf(const NodeEntry& entry) { return PyObject_TypeCheck(entry.node.ptr(), tensor_class()); }
 
   template <class F>  // f(entry) for the nodes in an iterable that have an entry
   void for_each(PyObject* nodes, const F& f) {
@@ -145,9 +146,9 @@ class Backward {
 
   // Visits all nodes that the roots lead to, and counts in Entry::waits the edges to each of them.
   void count_uses() {
-    std::vector<Entry*> stack = starts_;
+    std::vector<NodeEntry*> stack = starts_;
     while (!stack.empty()) {
-      Entry* entry = stack.back();
+      NodeEntry* entry = stack.back();
       stack.pop_back();
       if (is_leaf(*entry)) continue;
       const py::object edges = edges_of(entry->node.ptr());
@@ -155,7 +156,7 @@ class Backward {
         PyObject* edge = PyTuple_GET_ITEM(edges.ptr(), i);
         if (edge == Py_None) continue;
         const size_t before = entries_.size();
-        Entry& next = entry_of(edge);
+        NodeEntry& next = entry_of(edge);
         if (entries_.size() > before) stack.push_back(&next);
         ++next.waits;
         if (restricted_) next.users.push_back(entry);
@@ -165,15 +166,15 @@ class Backward {
 
   // Marks all nodes that lead to the targets as needed; themselves: the targets, too.
   void restrict_to(PyObject* targets, bool themselves) {
-    std::vector<Entry*> stack;
-    for_each(targets, [&](Entry& entry) {
+    std::vector<NodeEntry*> stack;
+    for_each(targets, [&](NodeEntry& entry) {
       entry.needed = entry.needed || themselves;
       stack.push_back(&entry);
     });
     while (!stack.empty()) {
-      const std::vector<Entry*> users = std::move(stack.back()->users);
+      const std::vector<NodeEntry*> users = std::move(stack.back()->users);
       stack.pop_back();
-      for (Entry* user : users)
+      for (NodeEntry* user : users)
         if (!user->needed) {
           user->needed = true;
           stack.push_back(user);
@@ -182,7 +183,7 @@ class Backward {
   }
 
   // Adds a gradient to the sum of those that a node has received.
-  void receive(Entry& to, PyObject* gradient) {
+  void receive(NodeEntry& to, PyObject* gradient) {
     if (to.gradient) {
       to.gradient = called(add_, to.gradient, py::handle(gradient), py::bool_(to.own));
       to.own = !on_tensors_;  // `add_` has made or filled an array that no one else has
@@ -198,7 +199,7 @@ class Backward {
   }
 
   // Replaces a Deferred (a gradient not computed yet) by its array, unless the node's Function takes one.
-  void settle(Entry& entry) {
+  void settle(NodeEntry& entry) {
     if (on_tensors_ || !PyObject_TypeCheck(entry.gradient.ptr(), g_deferred)) return;
     const bool takes = is_function(entry.node.ptr()) && is_true(entry.node.attr("takes_deferred"));
     if (!takes || is_true(entry.gradient.attr("joins")))
@@ -206,7 +207,7 @@ class Backward {
   }
 
   // Runs a node that has received all its gradients.
-  void pass(Entry& entry) {
+  void pass(NodeEntry& entry) {
     if (restricted_ && !entry.is_wanted()) return;
     PyObject* node = entry.node.ptr();
     const bool leaf = is_leaf(entry);
@@ -226,16 +227,16 @@ class Backward {
   }
 
   // Calls the hooks of a node on its gradient, which they may replace.
-  void call_hooks(Entry& entry, bool leaf) {
+  void call_hooks(NodeEntry& entry, bool leaf) {
     PyObject* node = entry.node.ptr();
     py::object hooks;
     if (!leaf && is_function(node)) {
-      hooks = kept(slot_of(node, g_nodes.hooks));
+      hooks = owned(slot_of(node, g_nodes.hooks));
     } else if (!leaf) {
-      hooks = attribute(node, g_hooks);
+      hooks = attribute(node, g_hooks_of_node);
     } else if (PyDict_GET_SIZE(g_before)) {
       const py::object id = checked(PyLong_FromVoidPtr(node));
-      hooks = kept(value_of(g_before, id.ptr()));
+      hooks = owned(value_of(g_before, id.ptr()));
     }
     if (!hooks || hooks.is_none() || !is_true(hooks)) return;
     entry.gradient = called(hooks_, hooks, entry.gradient);
@@ -243,18 +244,18 @@ class Backward {
   }
 
   // Stores the node's gradient, or None if it got none, as a result of a restricted backward.
-  void capture(Entry& entry) {
+  void capture(NodeEntry& entry) {
     py::object value = entry.gradient ? entry.gradient : py::none();
     if (PyObject_TypeCheck(value.ptr(), g_deferred)) value = called(value.attr("array"));
     if (PyDict_SetItem(captures_, entry.node.ptr(), value.ptr()) < 0) throw py::error_already_set();
   }
 
   // Adds the gradient to the leaf's grad. The array itself becomes the grad where that is allowed.
-  void add_to(PyObject* leaf, Entry& entry) {
+  void add_to(PyObject* leaf, NodeEntry& entry) {
     const bool hooked = PyDict_GET_SIZE(g_of_nodes) || PyDict_GET_SIZE(g_after);
     py::object gradient = std::move(entry.gradient);
     if (!hooked) {
-      if (kept(slot_of(leaf, tensor_slots().requires_grad)).ptr() != Py_True) return;
+      if (owned(slot_of(leaf, tensor_slots().requires_grad)).ptr() != Py_True) return;
       if (!on_tensors_ && is_alone() && becomes_grad(leaf, gradient.ptr())) {
         const py::object grad = new_tensor(gradient.ptr());
         return set_slot(leaf, tensor_slots().grad, grad.ptr());
@@ -271,8 +272,8 @@ class Backward {
   // True if the array becomes the leaf's grad without a copy, as in _add_to_grad of backpropagation.py.
   static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
     const TensorSlots& slots = tensor_slots();
-    if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
-    const py::object held = kept(slot_of(leaf, slots.array));
+    if (anything_observes() || owned(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
+    const py::object held = owned(slot_of(leaf, slots.array));
     if (!PyArray_CheckExact(gradient) || Py_REFCNT(gradient) != 1) return false;
     PyArrayObject* g = as_array(gradient);
     PyArrayObject* own = as_array(held);
@@ -285,7 +286,7 @@ class Backward {
   }
 
   // Runs a node and gives its gradients to the nodes at its edges. If it got none, it only lowers the counts.
-  void run_node(Entry& entry) {
+  void run_node(NodeEntry& entry) {
     PyObject* node = entry.node.ptr();
     const py::object edges = edges_of(node);
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
@@ -300,7 +301,7 @@ class Backward {
     for (Py_ssize_t i = 0; i < count; ++i) {
       PyObject* edge = PyTuple_GET_ITEM(edges.ptr(), i);
       if (edge == Py_None) continue;
-      Entry& to = entry_of(edge);
+      NodeEntry& to = entry_of(edge);
       if (gradients) {
         PyObject* gradient = PyTuple_GET_ITEM(gradients.ptr(), i);
         const bool wanted = !restricted_ || to.is_wanted();
@@ -314,7 +315,7 @@ class Backward {
   // Gives the gradient of an Output to its Function, whose entry has a list with a place for each output.
   void hand_over(PyObject* output, const py::object& dy) {
     const py::object function = py::handle(output).attr("function");
-    Entry& to = entry_of(function.ptr());
+    NodeEntry& to = entry_of(function.ptr());
     if (!to.gradient) {
       const auto outputs = py::object(function.attr("outputs"));
       to.gradient = checked(PyList_New(static_cast<Py_ssize_t>(whole_number(outputs))));
@@ -324,7 +325,7 @@ class Backward {
     const py::object place = py::handle(output).attr("index");
     const auto index = static_cast<Py_ssize_t>(whole_number(place));
     // Not None if a second Output of the same index exists, as a rule of higher_order.py may make one.
-    const py::object before = kept(item_of(to.gradient.ptr(), index));
+    const py::object before = owned(item_of(to.gradient.ptr(), index));
     py::object sum = dy;
     if (!before.is_none()) sum = called(add_, before, dy, py::bool_(false));
     if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
@@ -357,7 +358,7 @@ class Backward {
     py::object made;
     PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
     py::object rule;
-    if (on_tensors_) rule = kept(value_of(rules_, kind));
+    if (on_tensors_) rule = owned(value_of(rules_, kind));
     const bool has_rule_if_needed = on_tensors_ == static_cast<bool>(rule);
     const bool is_rare = by_steps_ || !has_rule_if_needed || PyDict_GET_SIZE(g_replaced) ||
                          PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node);
@@ -390,9 +391,9 @@ class Backward {
 
   // True if it is not released, and its inputs and outputs (cells: node.versions) have not changed in place.
   static bool is_unchanged(PyObject* node) {
-    const py::object versions = kept(slot_of(node, g_nodes.versions));
-    const py::object changes = kept(slot_of(node, g_nodes.changes));
-    if (!versions || !changes || kept(slot_of(node, g_nodes.released)).ptr() != Py_False) return false;
+    const py::object versions = owned(slot_of(node, g_nodes.versions));
+    const py::object changes = owned(slot_of(node, g_nodes.changes));
+    if (!versions || !changes || owned(slot_of(node, g_nodes.released)).ptr() != Py_False) return false;
     const Py_ssize_t count = std::min(PyTuple_GET_SIZE(versions.ptr()), PyTuple_GET_SIZE(changes.ptr()));
     for (Py_ssize_t i = 0; i < count; ++i) {
       const int64_t now = counted_changes(PyTuple_GET_ITEM(versions.ptr(), i));
@@ -414,8 +415,8 @@ class Backward {
   bool restricted_ = false;
   PyObject* captures_ = nullptr;
   py::object add_, gradients_, hooks_, accumulate_, hooked_leaf_;
-  std::unordered_map<PyObject*, Entry> entries_;
-  std::vector<Entry*> starts_, ready_;
+  std::unordered_map<PyObject*, NodeEntry> entries_;
+  std::vector<NodeEntry*> starts_, ready_;
 };
 
 void backward(Raw roots, Raw steps, Raw captured, Raw only, Truth retain, Truth by_steps, Raw rules) {
@@ -429,9 +430,9 @@ void register_backward(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_backward = name("backward");
   g_release = name("release");
-  g_is_view = name("is_view");
+  g_node_is_view = name("is_view");
   g_edges = name("edges");
-  g_hooks = name("hooks");
+  g_hooks_of_node = name("hooks");
   def(m, "_backward(roots, steps, captured, only, retain, by_steps, rules)", backward);
   def(m, "_release(function)", [](Raw function) { release(function.value.ptr()); });
   def(m, "_is_plain(value)", [](Raw value) { return is_plain(value.value.ptr()); });
@@ -441,11 +442,11 @@ void register_backward(Module m) {
   });
   def(m, "_set_rare(replaced, of_nodes, before, after)",
       [](Raw replaced, Raw of_nodes, Raw before, Raw after) {
-        const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
-        g_replaced = kept(replaced);
-        g_of_nodes = kept(of_nodes);
-        g_before = kept(before);
-        g_after = kept(after);
+        const auto owned = [](const Raw& x) { return x.value.inc_ref().ptr(); };
+        g_replaced = owned(replaced);
+        g_of_nodes = owned(of_nodes);
+        g_before = owned(before);
+        g_after = owned(after);
       });
 }
 

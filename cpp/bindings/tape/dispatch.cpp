@@ -178,7 +178,7 @@ py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::bool_(asks_classes() && overrides(a[0]));
 }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_dispatch_functions[] = {
     method<state, 3>(
         "_dispatch_state",
         "_dispatch_state(off: int | None, modes: int | None, active: bool | None) -> tuple[int, int, bool]"),
@@ -221,7 +221,7 @@ PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObje
 
 void register_dispatch(Module m) {
   g_hook = PyUnicode_InternFromString("__torch_function__");
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_dispatch_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

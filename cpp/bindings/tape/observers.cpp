@@ -12,7 +12,7 @@ namespace ranvier::bind {
 namespace {
 
 PyObject *g_thread, *g_everywhere, *g_follows;  // names of attributes
-PyObject* g_apply;                              // a function of Python: see observed_apply()
+PyObject* g_observed_apply;                     // a function of Python: see observed_apply()
 PyObject* g_read;  // another, which is called with the Tensor before `grad` is read
 
 // Adds `change` (1 or -1) to the count that the observer belongs to. Observer.__enter__ and __exit__ are in C
@@ -63,8 +63,8 @@ py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
   // The slot of an object whose __init__ has not run is empty: Python raises its AttributeError.
   return found ? py::reinterpret_borrow<py::object>(found) : checked(PyObject_GetAttrString(a[0], "_grad"));
 }
-PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
-                             {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_observer_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
+                                      {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
@@ -72,7 +72,7 @@ PyObject* g_observer_list;
 __thread int t_observers = 0;
 std::atomic<int> g_observers{0};
 
-PyObject* observed_apply() { return g_apply; }
+PyObject* observed_apply() { return g_observed_apply; }
 
 void register_observers(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
@@ -80,10 +80,10 @@ void register_observers(Module m) {
   g_everywhere = name("everywhere");
   g_follows = name("follows_functions");
   add_type(m, g_observer_type);
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_observer_functions) < 0) throw py::error_already_set();
   def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
     g_observer_list = all.value.inc_ref().ptr();
-    g_apply = apply.value.inc_ref().ptr();
+    g_observed_apply = apply.value.inc_ref().ptr();
     g_read = gradient_read.value.inc_ref().ptr();
   });
 }

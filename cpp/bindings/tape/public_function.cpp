@@ -198,7 +198,7 @@ int set(PyObject* self, PyObject* owner, PyObject* value) {
 // --- what Python asks of the object itself
 // Attributes that the object lacks, and `__doc__`, are those of the wrapped function. Except `__module__` and
 // `__qualname__`, attributes are set there, too.
-PyObject* attribute(PyObject* self, PyObject* name) {
+PyObject* get_attribute(PyObject* self, PyObject* name) {
   if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0)
     return PyObject_GetAttr(as_public(self)->wrapped, name);
   if (PyObject* const own = PyObject_GenericGetAttr(self, name)) return own;
@@ -271,7 +271,7 @@ int clear(PyObject* self) {
   }
   return 0;
 }
-void release(PyObject* self) {
+void deallocate_function(PyObject* self) {
   PyTypeObject* const type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
   if (as_public(self)->weak) PyObject_ClearWeakRefs(self);
@@ -291,22 +291,23 @@ PyObject* modes_only(PyObject* self, void*) { return PyBool_FromLong(as_public(s
 PyGetSetDef g_getters[] = {{"__class__", looks_like, nullptr, nullptr, nullptr},
                            {"modes_only", modes_only, nullptr, "bool", nullptr},
                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMethodDef g_methods[] = {{"__reduce__", reduced, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_public_methods[] = {{"__reduce__", reduced, METH_NOARGS, nullptr},
+                                  {nullptr, nullptr, 0, nullptr}};
 
 // Makes one of the three classes: the common slots, and its own.
 PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
                        std::initializer_list<PyType_Slot> own) {
-  std::vector<PyType_Slot> slots{{Py_tp_getattro, slot(attribute)},
+  std::vector<PyType_Slot> slots{{Py_tp_getattro, slot(get_attribute)},
                                  {Py_tp_setattro, slot(set_attribute)},
                                  {Py_tp_repr, slot(text)},
                                  {Py_tp_hash, slot(hash)},
                                  {Py_tp_richcompare, slot(compared)},
                                  {Py_tp_traverse, slot(visit)},
                                  {Py_tp_clear, slot(clear)},
-                                 {Py_tp_dealloc, slot(release)},
+                                 {Py_tp_dealloc, slot(deallocate_function)},
                                  {Py_tp_members, g_members},
                                  {Py_tp_getset, g_getters},
-                                 {Py_tp_methods, g_methods}};
+                                 {Py_tp_methods, g_public_methods}};
   slots.insert(slots.end(), own);
   slots.push_back({0, nullptr});
   PyType_Spec spec{name, sizeof(Public), 0,
@@ -362,7 +363,7 @@ py::object set_again(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::none();
 }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_public_functions[] = {
     method<make, 7>("_public",
                     "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
                     "int) -> Any"),
@@ -394,7 +395,7 @@ void register_public_function(Module m) {
                       {{Py_tp_call, slot(PyVectorcall_Call)}, {Py_tp_descr_get, slot(bound)}});
   g_attribute = new_type(m, "ranvier._core.PublicAttribute", 0,
                          {{Py_tp_descr_get, slot(get)}, {Py_tp_descr_set, slot(set)}});
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_public_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

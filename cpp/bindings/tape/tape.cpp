@@ -360,7 +360,7 @@ py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return called(wide ? g_widened : observed_apply(), self, inputs);
 }
 
-PyMethodDef g_methods[] = {
+PyMethodDef g_node_methods[] = {
     method<reshaped, 1>("_reshaped", "_reshaped(self: _FunctionBase, x: Any) -> Any"),
     method<permuted, 1>("_permuted", "_permuted(self: _FunctionBase, x: Any) -> Any"),
     method<expanded, 1>("_expanded", "_expanded(self: _FunctionBase, x: Any) -> Any"),
@@ -374,7 +374,7 @@ PyMethodDef g_methods[] = {
         "numbers or None; records it if gradients are needed."),
     {nullptr, nullptr, 0, nullptr}};
 
-PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {Py_tp_getset, g_getset}, {0, nullptr}};
+PyType_Slot g_type_slots[] = {{Py_tp_methods, g_node_methods}, {Py_tp_getset, g_getset}, {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_type_slots};
 

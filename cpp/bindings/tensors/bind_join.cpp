@@ -61,7 +61,7 @@ void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) 
 using Place = TensorView<char>;
 
 // The bytes of an element of x.
-int64_t item_of(const Input& x) {
+int64_t item_bytes(const Input& x) {
   int64_t bytes = 0;
   with_size(x, [&](auto tag) { bytes = sizeof tag; });
   return bytes;
@@ -106,7 +106,7 @@ Place widened(const Place& own, int d, int64_t n, int64_t step) {
 void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows, bool widens) {
   constexpr int64_t kShort = 1 << 18;  // so many bytes are copied in less time than the kernel calls take
   const Input& first = inputs[0];
-  const int64_t item = item_of(first);
+  const int64_t item = item_bytes(first);
   Place part = y.view<char>();
   const int64_t bytes = numel(part) * item;
   // join_rows is compiled for elements of 4 and of 8 bytes.
@@ -207,7 +207,7 @@ Output roll(Raw array, Whole step, MaybeWhole axis) {
   const Input x = moved(array);
   if (!axis.given() && !x.is_contiguous()) x.fail("memory in C order");
   const int d = axis.given() ? Axis(axis).of(x) : 0;
-  const int64_t item = item_of(x);
+  const int64_t item = item_bytes(x);
   Output y = Output::contiguous(x.dtype(), x.shape());
   Place from = place_of(x);
   Place to = y.view<char>();
@@ -273,7 +273,7 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
 Output flip(Raw array, Sizes axes) {
   const Input x = moved(array);
   Place from = place_of(x);
-  const int64_t item = item_of(x);
+  const int64_t item = item_bytes(x);
   bool reversed[kMaxDims] = {};
   for (int i = 0; i < axes.count(); ++i) {
     const int64_t d = axes[i] < 0 ? axes[i] + x.ndim() : axes[i];

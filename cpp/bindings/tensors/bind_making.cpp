@@ -13,7 +13,7 @@ struct Object : py::object {
 };
 
 // The shape of f(2, 3), f((2, 3)) or f([2, 3]), from the tuple of f's arguments.
-Object shape_of(Raw size, Name op) {
+Object shape_from(Raw size, Name op) {
   PyObject* sizes = size.value.ptr();
   if (PyTuple_GET_SIZE(sizes) == 1 &&
       (PyTuple_Check(PyTuple_GET_ITEM(sizes, 0)) || PyList_Check(PyTuple_GET_ITEM(sizes, 0))))
@@ -155,7 +155,7 @@ Object literal(Raw data, DTypeArg floats, Truth always) {
 }  // namespace
 
 void register_making(Module m) {
-  def(m, "_shape(size, op)", shape_of);
+  def(m, "_shape(size, op)", shape_from);
   def(m, "_progression(first, step, count, dtype, last=None)", progression);
   def(m, "_literal(data, floats, always=False)", literal);
 }

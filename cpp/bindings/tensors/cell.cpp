@@ -49,9 +49,9 @@ PyMemberDef g_members[] = {{"changes", T_LONGLONG, offsetof(Cell, changes), 0, "
                            {"aliased", T_BOOL, offsetof(Cell, aliased), 0, "bool"},
                            {"inference", T_BOOL, offsetof(Cell, inference), 0, "bool"},
                            {nullptr, 0, 0, 0, nullptr}};
-PyType_Slot g_slots[] = {
+PyType_Slot g_cell_slots[] = {
     {Py_tp_new, slot(construct)}, {Py_tp_dealloc, slot(free_cell)}, {Py_tp_members, g_members}, {0, nullptr}};
-PyType_Spec g_spec{"ranvier._core._Cell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT, g_slots};
+PyType_Spec g_spec{"ranvier._core._Cell", sizeof(Cell), 0, Py_TPFLAGS_DEFAULT, g_cell_slots};
 
 }  // namespace
 

@@ -125,7 +125,7 @@ PyType_Slot g_size_slots[] = {{Py_mp_subscript, reinterpret_cast<void*>(item_of_
 PyType_Spec g_size_spec{"ranvier._core._SizeBase", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                         g_size_slots};
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_tensor_functions[] = {
     method<steps, 1>("_steps", "_steps(tensor: Any) -> tuple[int, ...]"),
     method<on_memory, 1>("_on_memory", "_on_memory(array: Any) -> Any"),
     method<set_contiguous, 2>("_set_contiguous", "_set_contiguous(tensor: Any, text: str) -> None"),
@@ -190,7 +190,7 @@ void register_tensors(Module m) {
   g_no_arguments = PyTuple_New(0);
   const py::object tuple = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyTuple_Type));
   m.attr("_SizeBase") = checked(PyType_FromSpecWithBases(&g_size_spec, tuple_of({tuple}).ptr()));
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_tensor_functions) < 0) throw py::error_already_set();
   def(m, "_set_tensor_class(tensor, size)", [](Raw tensor, Raw size) {
     g_size = reinterpret_cast<PyTypeObject*>(size.value.inc_ref().ptr());
     g_tensor = reinterpret_cast<PyTypeObject*>(tensor.value.inc_ref().ptr());

@@ -275,7 +275,7 @@ py::object hides(PyObject*, Arguments a, Py_ssize_t) {
 }
 py::object alone(PyObject*, Arguments a, Py_ssize_t) { return py::bool_(stands_alone(checked_tensor(a[0]))); }
 
-PyMethodDef g_functions[] = {
+PyMethodDef g_view_functions[] = {
     method<set_reasons, 2>("_set_reasons", "_set_reasons(under_no_grad: str, one_of_several: str) -> None"),
     method<share_of, 2>("_share", "_share(tensor: Any, other: Any) -> None"),
     method<detached, 1>("_detached", "_detached(tensor: Any) -> Any"),
@@ -287,7 +287,7 @@ PyMethodDef g_functions[] = {
 }  // namespace
 
 void register_views(py::handle m) {
-  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), g_view_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind
