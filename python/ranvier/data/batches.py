@@ -19,7 +19,7 @@ from ranvier.data.collate import default_collate, default_collate_fn_map, defaul
 from ranvier.data.dataset import Indices, raw, whole_arrays
 from ranvier.data.sampler import SequentialSampler
 from ranvier.ops.making import philox, random
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import Array, gather
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -201,14 +201,6 @@ class Batches:
         if isinstance(batch, (list, tuple)):
             return fields
         return fields[0]
-
-
-def gather(array: Array, chosen: Indices) -> Array:
-    """The rows of an array with these indices."""
-    # take is twice as fast as indexing, but first copies an array that is not contiguous
-    if array.flags.c_contiguous:
-        return array.take(chosen, axis=0)
-    return array[chosen]
 
 
 def ahead(make: Callable[[A], B], arguments: Iterable[A], depth: int) -> Generator[B, None, None]:

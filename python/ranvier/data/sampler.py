@@ -34,7 +34,7 @@ def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:
 
     Raises TypeError: a seed that is neither an integer nor a generator; ValueError: a seed below 0.
     """
-    if type(seed) is int and 0 <= seed < 2**64 and n < 2**32:
+    if type(seed) is int and 0 <= seed < 2**64:
         return philox.permutation(n, seed)
     return numpy_generator(seed, "permutation").permutation(n)
 
@@ -162,16 +162,6 @@ class RandomSampler(OrderSampler):
         if self._num_samples is None:
             return len(self.data_source)
         return self._num_samples
-
-    def _orders(self, keys: list[int]) -> Indices:
-        """The epochs with these keys, one in each row."""
-        n = len(self.data_source)
-        if self.replacement or self.num_samples != n or n >= 2**32:
-            return np.stack([self._order(key) for key in keys])
-        epochs = np.empty((len(keys), n), np.intp)
-        for row, key in zip(epochs, keys, strict=True):
-            philox.permutation(n, key, row)
-        return epochs
 
     def _drawn(self, key: int) -> Indices | Iterator[int]:
         if not self.replacement or self.num_samples <= self._part or not len(self.data_source):

@@ -8,13 +8,27 @@ or the like: then probabilities as scikit-learn has them, (n,) of the second cla
 (always the result of `predict_proba`). An attribute `greater_is_better` tells callbacks its direction.
 """
 
-import types as _types
 import typing as _typing
 
-from ranvier.metrics.classification import *
-from ranvier.metrics.named import *
-from ranvier.metrics.ranking import *
-from ranvier.metrics.regression import *
+import ranvier.first_use as _first_use
+
+if _typing.TYPE_CHECKING:
+    from ranvier.metrics.classification import *
+    from ranvier.metrics.named import *
+    from ranvier.metrics.ranking import *
+    from ranvier.metrics.regression import *
+
+_MODULES = {
+    "classification": """
+        accuracy_score binary_accuracy classification_report confusion_matrix f1_score precision_score
+        recall_score
+    """,
+    "named": "METRICS",
+    "ranking": "log_loss roc_auc_score top_k_accuracy_score",
+    "regression": "mean_absolute_error mean_squared_error r2_score root_mean_squared_error",
+}
+__getattr__ = _first_use.FirstUse(__name__, _MODULES)
+__dir__ = __getattr__.directory
 
 if not _typing.TYPE_CHECKING:
-    __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
+    __all__ = [*__getattr__.names]

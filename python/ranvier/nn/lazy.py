@@ -173,8 +173,7 @@ class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
 
 
 def find_sizes(model: Module, sample: Any) -> None:
-    """If a model has lazy layers, calls it once, in evaluation mode, with a batch of one sample. The Trainer
-    calls it with the first of its samples (train/run.py)."""
-    if any(isinstance(module, _Lazy) for module in model.modules()):
-        with evaluating(model):
-            model(Tensor(sample))
+    """Calls a model with lazy layers once, in evaluation mode, with a batch of one sample. The Trainer calls
+    it with the first of its samples (train/run.py)."""
+    with evaluating(model):
+        model(Tensor(sample))

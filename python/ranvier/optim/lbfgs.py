@@ -207,6 +207,7 @@ class LBFGS(Optimizer):
     (32.0, True)
     """
 
+    _searches = True
     _name = "lbfgs"
 
     def __init__(

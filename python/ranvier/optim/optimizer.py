@@ -77,6 +77,7 @@ class Optimizer(HookedOptimizer):
     _number: ClassVar[str | None] = None
     _derived: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[bool] = True
+    _searches: ClassVar[bool] = False  # whether a step evaluates the loss several times, as LBFGS
     # The loss of a Trainer, which sets it for the time of a step (train/step.py): if it is NaN or infinite,
     # the kernel changes nothing.
     _finite: Tensor | None = None

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -196,14 +196,12 @@ def adds_itself(tensor_class: type) -> bool:
     return any(isinstance(hook, (classmethod, staticmethod)) for hook in hooks)
 
 
-class StepArguments(NamedTuple):
-    """Parameters of one dtype, and what the kernel gets for their step."""
-
-    parameters: list[Tensor]
-    steps: list[Array]  # the step counts
-    numbers: list[Array] | None  # the number of each parameter that the rule has besides (`_number`)
-    states: list[list[Array] | None]  # for each state of the rule the arrays; None for one that is not used
-    wide: np.dtype[Any] | None  # in which the step is computed if parameters and states differ in dtype
+StepArguments: TypeAlias = (
+    "tuple[list[Tensor], list[Array], list[Array] | None, list[list[Array] | None], np.dtype[Any] | None]"
+)
+"""What the kernel gets for a step of the parameters of one dtype: (the parameters, the step counts, the
+number that each has besides (`_number`) or None, for each state of the rule the arrays or None for one that
+is not used, the dtype in which the step is computed if parameters and states differ in dtype)."""
 
 
 class Plan:
@@ -295,8 +293,8 @@ class Plan:
         for optional_name in self.names:
             states.append(arrays_of_state.get(optional_name))  # type: ignore[arg-type]
         if optimizer._number is None:
-            return StepArguments(parameters, steps, None, states, wide)
-        return StepArguments(parameters, steps, numbers, states, wide)
+            return parameters, steps, None, states, wide
+        return parameters, steps, numbers, states, wide
 
     def refresh(self, optimizer: RuleLike, group: Group) -> bool:
         """Copies settings that have changed, by a schedule for example, to the array that the kernel reads.

@@ -6,19 +6,19 @@ places where it is true. The picked dimensions replace the axes of the arrays if
 otherwise they come first. An integer (or a tensor of integers without dimensions) is no array: x[0, :, i] is
 x[0][:, i], while NumPy puts the picked dimensions first.
 
-`picks_of` is for gathers (ops/shape), `numbers_first` for writes to places (tape).
+`numbers_first` is for writes to places (tape); `picks_of` of tensors/picks.py, for gathers (ops/shape), uses
+`split`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import ranvier._core as _core
-from ranvier.observe import is_recording, observers, value_read
+from ranvier.observe import observers, value_read
 from ranvier.tensors.failures import OpIndexError, put_name
-from ranvier.tensors.memory import Array, cast, keep
+from ranvier.tensors.memory import Array, keep
 
 if TYPE_CHECKING:
     from ranvier.tensors.types import Key
@@ -94,36 +94,6 @@ def _array_of(items: list[Any]) -> Array:
     return array.astype(np.int64)
 
 
-class Picks(NamedTuple):
-    """The parts of a key with arrays."""
-
-    basic: tuple[Any, ...]  # integers, slices and None, which give a view
-    axes: tuple[int, ...]  # the axes of the view along which arrays pick
-    rows: Array  # (picked elements,): the index of each along all these axes, joined to one number in C order
-    shape: tuple[int, ...]  # the sizes of the picked dimensions
-    arrays: tuple[Array, ...]  # the index array of each axis, from which rows is made
-
-
-def picks_of(key: Key, shape: tuple[int, ...]) -> Picks:
-    """The parts of a key for a tensor of this shape. Raises IndexError if the key does not fit."""
-    if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # x[rows]: a shortcut
-        return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape, (key,))
-    basic, arrays, axes, mask = _split(key, shape)
-    # One index array, or one mask alone, which gives an array for each of its dimensions: nothing to join.
-    if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
-        if mask is None or mask.ndim <= 1:
-            rows = arrays[0]
-        else:
-            rows = keep(np.flatnonzero(mask))
-        return Picks(basic, axes, rows.reshape(-1), rows.shape, tuple(arrays))
-    whole = basic.count(slice(None)) == len(basic)  # then the view has the shape of x
-    view_shape = shape if whole else np.broadcast_to(0, shape)[basic].shape
-    rows, picked = _merged(arrays, [view_shape[a] for a in axes])
-    if arrays and is_recording():
-        rows = _merged_by_core(arrays, [view_shape[a] for a in axes])
-    return Picks(basic, axes, rows, picked, tuple(arrays))
-
-
 def numbers_first(key: Key, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """The key as a sequence of keys for NumPy: the first gives a view of x, the second picks from this view.
 
@@ -134,7 +104,7 @@ def numbers_first(key: Key, shape: tuple[int, ...]) -> tuple[Any, ...]:
     parts = key if isinstance(key, tuple) else (key,)
     if not any(isinstance(part, np.ndarray) for part in parts) or len(parts) == 1:
         return (key,)
-    basic, arrays, axes, _ = _split(key, shape)
+    basic, arrays, axes, _ = split(key, shape)
     if not axes:
         return ((*basic, Ellipsis),)
     picks: list[Any] = [slice(None)] * (axes[-1] + 1)
@@ -147,16 +117,16 @@ def index_error(name: str, key: Key, shape: tuple[int, ...], error: IndexError) 
     """The error to raise for NumPy's error about a key: in the standard format, if possible with the
     index."""
     try:
-        basic, arrays, axes, _ = _split(raw_index(key), shape)
+        basic, arrays, axes, _ = split(raw_index(key), shape)
         sizes = np.broadcast_to(0, shape)[basic].shape
         for index, size in zip(arrays, [sizes[axis] for axis in axes], strict=True):
-            _check_range(index, size)
+            check_range(index, size)
     except IndexError as better:
         return put_name(better, name)
     return IndexError(f"[{name}] got a key for a tensor of shape {shape}: {error}; expected one that fits")
 
 
-def _split(
+def split(
     key: Key, shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
     """(the part of the key that gives a view, the index arrays, the axis of the view for each, the last
@@ -256,44 +226,7 @@ def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
     return tuple(map(keep, np.nonzero(part)))
 
 
-def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ...]]:
-    """The indices into several axes, joined to one index in C order, and their broadcast shape."""
-    try:  # the common case in one call: no negative ones, all in range
-        rows: Any = np.ravel_multi_index(arrays, sizes)
-        return rows.reshape(-1), rows.shape
-    except (ValueError, TypeError):
-        rows = 0
-    try:
-        shape = np.broadcast_shapes(*(index.shape for index in arrays))
-    except ValueError as error:
-        shapes = ", ".join(str(index.shape) for index in arrays)
-        raise OpIndexError(
-            f"[getitem] got indices of shapes {shapes}; expected shapes that broadcast"
-        ) from error
-    for index, size in zip(arrays, sizes, strict=True):
-        _check_range(index, size)
-        rows = rows * size + np.where(index < 0, index + size, index)
-    return np.broadcast_to(rows, shape).reshape(-1), shape
-
-
-def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
-    """The joined index of `_merged`, computed by kernels, in float64, so that a replay computes it again.
-    float64 is exact for it: no tensor has more than 2**40 elements."""
-    rows: Array | None = None
-    for index, size in zip(arrays, sizes, strict=True):
-        # True here, since _merged has checked it; a replay checks again.
-        _core.inside(index, -size, size - 1)
-        place = cast(index, np.dtype(np.float64))
-        place = _core.where(_core.lt(place, 0.0, None), _core.add(place, float(size), None), place, None)
-        if rows is None:
-            rows = place
-        else:
-            rows = _core.add(_core.mul(rows, float(size), None), place, None)
-    assert rows is not None
-    return cast(rows, np.dtype(np.int64)).reshape(-1)
-
-
-def _check_range(index: Array, size: int) -> None:
+def check_range(index: Array, size: int) -> None:
     """Raises IndexError for an index array with a number that an axis of this size does not have."""
     if index.size == 0:
         return

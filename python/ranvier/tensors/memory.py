@@ -255,6 +255,14 @@ def reshaped(x: Array, shape: int | Sequence[int]) -> Array:
     return y
 
 
+def gather(array: Array, chosen: Array) -> Array:
+    """The rows of an array with these indices."""
+    # take is twice as fast as indexing, but first copies an array that is not contiguous
+    if array.flags.c_contiguous:
+        return array.take(chosen, axis=0)
+    return array[chosen]
+
+
 def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
     """x in this dtype, if x has a dtype of floats."""
     if dtype is None or x.dtype.kind != "f" or x.dtype == dtype:

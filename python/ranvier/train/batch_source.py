@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ranvier.train.prepared_data as prepared_data
-from ranvier.data.batches import gather
-from ranvier.data.sampler import RandomSampler
-from ranvier.ops.making import random
-from ranvier.tensors.memory import Array
+from ranvier.ops.making import philox, random
+from ranvier.tensors.memory import Array, gather
 from ranvier.train.losses import Loss, batch_weight, mean_weights
 from ranvier.train.prepared_data import ClassWeight, DataSpec, Prepared, Samples
 
@@ -185,7 +183,6 @@ class ArraySource(Source):
         self.weighted = data.weights is not None
         self.batches = -(-len(data.x) // batch_size)
         self.shuffled = shuffle
-        self._sampler = RandomSampler(data.x) if shuffle else None
         self._key: int | None = None  # the key of the pass in progress; None between passes
         # The order of the samples in that pass, and the sum of the weights of each of its full batches; None
         # before they are needed.
@@ -215,14 +212,14 @@ class ArraySource(Source):
     def _draw(self) -> int:
         """The key of the pass in progress, drawn if there is none yet."""
         if self._key is None:
-            self._key = 0 if self._sampler is None else self._sampler._draw()
+            self._key = random.current().next_key() if self.shuffled else 0
         return self._key
 
     def _begin(self) -> None:
         """Draw the key and the order of a pass, where that is not done."""
         key = self._draw()
-        if self._order is None and self._sampler is not None:
-            self._order = self._sampler._order(key)
+        if self._order is None and self.shuffled:
+            self._order = philox.permutation(len(self.data.x), key)
 
     def batch(self, number: int) -> Batch:
         if self._order is None:
@@ -245,7 +242,6 @@ class ArraySource(Source):
     def ahead(self, passes: int = 1) -> Ahead | None:
         size = self.batch_size
         data = self.data
-        sampler = self._sampler
         key = self._draw()
         full = len(data.x) // size  # full batches of a pass; a smaller last one is taken alone
         if full <= self._done:
@@ -255,8 +251,9 @@ class ArraySource(Source):
         more = min(passes, _AHEAD // len(data.x)) - 1  # passes after this one
         # Several passes need an order that names the samples of all, and no smaller batch between them;
         # `_totals` are those of one pass.
-        if more > 0 and full == self.batches and sampler is not None and data.weights is None:
-            orders = sampler._orders([key, *random.current().coming_keys(more)])
+        if more > 0 and full == self.batches and self.shuffled and data.weights is None:
+            keys = [key, *random.current().coming_keys(more)]
+            orders = philox.permutations(len(data.x), keys)
             self._order = orders[0]
             taken = Batches(orders.reshape(-1), size, first=self._done, count=full * (1 + more) - self._done)
             return Ahead(data.x, data.y, weights=None, totals=None, batches=taken, each=full)
@@ -293,7 +290,7 @@ class ArraySource(Source):
         facts: dict[str, Any] = {
             "samples": len(self.data.x),
             "batch_size": self.batch_size,
-            "shuffle": self._sampler is not None,
+            "shuffle": self.shuffled,
         }
         for name, array in zip(("x", "y", "weights"), self.data.arrays, strict=False):
             facts[name] = [array.dtype.name, list(array.shape[1:])]

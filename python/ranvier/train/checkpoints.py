@@ -214,6 +214,7 @@ class Checkpoint(Known, Callback):
     (5, 'checkpoint-00002-000000.safetensors')
     """
 
+    _is_checkpoint = True
     every: Any = Checked(count)
     keep: Any = Checked(count)
     every_batches: Any = Checked(_batches)

@@ -7,12 +7,11 @@ and `Trainer.predict` make an Evaluator for each call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.metrics.named import Metric, scored
 from ranvier.nn.modes import evaluating
 from ranvier.tensors.memory import BF16, Array
 from ranvier.train.batch_source import Source
@@ -21,6 +20,9 @@ from ranvier.train.compiled_parts import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import EpochLoss, Loss, batch_loss, labels, link_of, probabilities, weighting
 from ranvier.train.step import Penalty, parameters_of
+
+if TYPE_CHECKING:
+    from ranvier.metrics.named import Metric
 
 
 class Measured:
@@ -98,9 +100,9 @@ class Measured:
             else:
                 y_pred = labels(outputs, self._link)
             for name, metric in self._metrics.items():
-                # `scored` says what the metric receives: "labels", "probabilities", or "positive", the
+                # `_scored` says what the metric receives: "labels", "probabilities", or "positive", the
                 # probabilities of the second of two classes.
-                receives = "labels" if self._link is None else scored(metric)
+                receives = "labels" if self._link is None else _scored(metric)
                 if receives == "labels":
                     answers = y_pred
                 else:
@@ -135,9 +137,16 @@ class Measured:
         self._true = [] if state["true"] is None else [state["true"]]
 
 
+def _scored(metric: Metric) -> str:
+    """What a metric receives. Only a run with metrics loads their module."""
+    from ranvier.metrics.named import scored
+
+    return scored(metric)
+
+
 def _needs_scores(metric: Metric) -> bool:
     """Whether a metric receives probabilities, not labels."""
-    return scored(metric) != "labels"
+    return _scored(metric) != "labels"
 
 
 def _second_class(answers: Array, y_true: Array) -> Array:

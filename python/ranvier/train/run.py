@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
 import ranvier.nn as nn
-import ranvier.train.checkpoints as checkpoints
-from ranvier.nn.lazy import find_sizes
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.batch_source import Ahead, ArraySource, Source
@@ -31,10 +29,10 @@ from ranvier.train.callbacks.base import (
     LambdaCallback,
     Training,
     call,
+    is_checkpoint,
     must_act,
     report,
 )
-from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
@@ -57,9 +55,22 @@ PARTS = (
 )  # fmt: skip
 
 
+def _find_sizes(model: nn.Module, first: Array) -> None:
+    """Let the lazy layers of a model (nn/lazy.py) find their sizes. first: a batch of the first sample."""
+    is_lazy = any(hasattr(module, "_materialise_from") for module in model.modules())
+    if not is_lazy:
+        return
+    from ranvier.nn.lazy import find_sizes  # loads convolutions and norms
+
+    try:
+        find_sizes(model, first)
+    except (TypeError, ValueError) as error:
+        raise_with_hint(error, model, None, first)
+
+
 def _may_save(hook: Callback) -> bool:
     """True for a Checkpoint, and for a callback with code of the program, which may ask for one."""
-    return _has_user_code(hook) or isinstance(hook, Checkpoint)
+    return _has_user_code(hook) or is_checkpoint(hook)
 
 
 def _has_user_code(hook: Callback) -> bool:
@@ -88,11 +99,7 @@ class Run:
         epochs: int,
     ) -> None:
         if isinstance(source, ArraySource):
-            first = source.data.x[:1]
-            try:
-                find_sizes(trainer.model, first)
-            except (TypeError, ValueError) as error:
-                raise_with_hint(error, trainer.model, None, first)
+            _find_sizes(trainer.model, source.data.x[:1])
         self.trainer = trainer
         self._evaluator = self._new_evaluator(trainer, parts)
         self.source = source
@@ -122,7 +129,7 @@ class Run:
         # the checkpoint to resume from and its state, until they are restored
         self._resumed: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
-            if isinstance(hook, Checkpoint):
+            if is_checkpoint(hook):
                 self._require_resumable()
 
     @cached_property
@@ -140,14 +147,16 @@ class Run:
         Raises ValueError for the checkpoint of a different run.
         """
         from ranvier.tensors.reading import path_of
+        from ranvier.train.checkpoints import newest
         from ranvier.train.descriptions import RATES, require_same
 
         self._require_resumable()
-        folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
+        checkpoints: list[Any] = [hook for hook in self.hooks if is_checkpoint(hook)]
+        folders = [hook.folder for hook in checkpoints]
         path = path_of("Trainer.fit", "resume", path, "a checkpoint or its folder")
         if path in folders and not path.exists():
             return
-        self._resumed = checkpoints.newest(path)
+        self._resumed = newest(path)
         if self._resumed is not None:
             origin, state = self._resumed
             missing = [key for key in PARTS if key not in state]
@@ -478,7 +487,7 @@ class Run:
         for name, (hook, saved) in zip(names, self._with_states(state), strict=True):
             if hook is not None:
                 hook.load_state_dict(saved)
-            elif saved and name != Checkpoint.__name__:  # it does not affect the training
+            elif saved and name != "Checkpoint":  # it does not affect the training
                 warnings.warn(
                     f"[Trainer.fit] the checkpoint has the state of a callback {name}, which this run lacks",
                     stacklevel=4,

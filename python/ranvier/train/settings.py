@@ -21,19 +21,18 @@ import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.config import require_precision
-from ranvier.metrics.named import METRICS, Metric, OfScorer, is_scorer, scored
 from ranvier.optim.optimizer import Optimizer
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.arrays import MODES
 from ranvier.train.attributes import require_known
-from ranvier.train.callbacks.base import Callback, Training
-from ranvier.train.checkpoints import Checkpoint
+from ranvier.train.callbacks.base import Callback, Training, is_checkpoint
 from ranvier.train.history import History
 from ranvier.train.losses import Loss, name_of
-from ranvier.train.step import Strength, parameters_of, strength
+from ranvier.train.step import Strength, parameters_of, searches, strength
 
 if TYPE_CHECKING:
+    from ranvier.metrics.named import Metric
     from ranvier.nn.module import Module
     from ranvier.tensors.tensor import Tensor
 
@@ -237,8 +236,13 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
         return dict(metrics)
     if isinstance(metrics, str):
         raise TypeError(f"[Trainer] got metrics {metrics!r}; expected a sequence such as [{metrics!r}]")
+    given = list(metrics)
+    if not given:
+        return {}
+    from ranvier.metrics.named import METRICS, OfScorer, is_scorer, scored
+
     named: dict[str, Metric] = {}
-    for metric in metrics:
+    for metric in given:
         refuse_torch("Trainer", "a metric", metric)
         if is_scorer(metric):
             metric = OfScorer(metric)
@@ -270,15 +274,16 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
 def named_loss(loss: str | Loss) -> Loss:
     """A loss by the name of its class, in any spelling, without "Loss", or by nn.functional's function."""
     if isinstance(loss, str):
-        loss_class = _by_name("loss", loss, _losses(), _LOSSES)
+        loss_class = _loss_class(loss)
+        if loss_class is None:
+            raise _unknown("loss", loss, _loss_names(), _LOSSES)
         made: Loss = loss_class()
         return made
     refuse_torch("Trainer", "loss", loss)
     if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
-        name = _spellings(_losses(), _LOSSES).get(_plain(loss.__name__))
-        if name is None:
+        loss_class = _loss_class(loss.__name__)
+        if loss_class is None:
             return loss
-        loss_class = _losses()[name]
         of_function: Loss = loss_class()
         return of_function
     if isinstance(loss, type):
@@ -294,13 +299,23 @@ def named_loss(loss: str | Loss) -> Loss:
     return loss
 
 
-def _losses() -> dict[str, Any]:
-    """The losses that take an output and a target, by name."""
-    losses = {}
-    for name in nn.__all__:
-        if name.endswith("Loss") and _takes_two(getattr(nn, name)):
-            losses[name] = getattr(nn, name)
-    return losses
+def _loss_class(name: str) -> Any:
+    """The class of a loss by its name in any spelling; None if no loss of this name takes an output and a
+    target. Of the modules of losses, this loads that of the class alone."""
+    names = [name for name in nn.__all__ if name.endswith("Loss")]
+    class_name = _spellings(names, _LOSSES).get(_plain(name))
+    if class_name is None:
+        return None
+    loss_class = getattr(nn, class_name)
+    if not _takes_two(loss_class):
+        return None
+    return loss_class
+
+
+def _loss_names() -> list[str]:
+    """The names of all losses that take an output and a target."""
+    names = [name for name in nn.__all__ if name.endswith("Loss")]
+    return [name for name in names if _takes_two(getattr(nn, name))]
 
 
 def groups_of(optimizer: Optimizer) -> Sequence[dict[str, Any]]:
@@ -328,9 +343,11 @@ def named_optimizer(
         return None
     maker: Any = optimizer
     if isinstance(optimizer, str):
-        classes = {name: getattr(optim, name) for name in optim.__all__ if name[0].isupper()}
-        del classes["Optimizer"]
-        maker = _by_name("optimizer", optimizer, classes, {})
+        names = [name for name in optim.__all__ if name[0].isupper() and name != "Optimizer"]
+        class_name = _spellings(names, {}).get(_plain(optimizer))
+        if class_name is None:
+            raise _unknown("optimizer", optimizer, names, {})
+        maker = getattr(optim, class_name)
     if isinstance(maker, type) or (callable(maker) and not hasattr(maker, "step")):
         settings = {}
         if lr is not None:
@@ -380,9 +397,12 @@ def _takes_two(loss_class: Any) -> bool:
     return len(inspect.signature(forward).parameters) == 3  # self, input, target
 
 
-def _spellings(classes: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
-    """{a spelling of a name, as `_plain` gives it: the name of the class}"""
-    spellings = {_plain(name): name for name in classes}
+def _spellings(names: list[str], aliases: Mapping[str, str]) -> dict[str, str]:
+    """{a spelling of a name, as `_plain` gives it: the name of the class}
+
+    names: of the classes; aliases: other names -> the name of the class.
+    """
+    spellings = {_plain(name): name for name in names}
     spellings |= {_plain(alias): name for alias, name in aliases.items()}
     return spellings
 
@@ -395,20 +415,15 @@ def _nearest(name: str, known: Iterable[str], least: float) -> str:
     return near[0] if near else ""
 
 
-def _by_name(what: str, name: str, classes: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
-    """The class that `name` means. what: "loss" or "optimizer"; aliases: other names -> the class's name."""
-    spellings = _spellings(classes, aliases)
-    plain_name = _plain(name)
-    if plain_name in spellings:
-        return classes[spellings[plain_name]]
-    shown = {class_name: _shown(class_name) for class_name in classes}
-    near = _nearest(plain_name, spellings, 0.6)
+def _unknown(what: str, name: str, names: list[str], aliases: Mapping[str, str]) -> ValueError:
+    """The error for a name that no class has. what: "loss" or "optimizer"."""
+    spellings = _spellings(names, aliases)
+    near = _nearest(_plain(name), spellings, 0.6)
     meant = ""
     if near:
-        meant = f"; did you mean '{shown[spellings[near]]}'?"
-    raise ValueError(
-        f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(shown.values())}"
-    )
+        meant = f"; did you mean '{_shown(spellings[near])}'?"
+    shown = ", ".join([_shown(class_name) for class_name in names])
+    return ValueError(f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {shown}")
 
 
 def _plain(name: str) -> str:
@@ -442,8 +457,8 @@ def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
         _require_hooks(hook)
     if len({id(hook) for hook in hooks}) < len(hooks):
         raise ValueError("[Trainer.fit] got a callback twice; expected each once")
-    checkpoints = [hook for hook in hooks if isinstance(hook, Checkpoint)]
-    others = [hook for hook in hooks if not isinstance(hook, Checkpoint)]
+    checkpoints = [hook for hook in hooks if is_checkpoint(hook)]
+    others = [hook for hook in hooks if not is_checkpoint(hook)]
     return others + checkpoints
 
 
@@ -508,7 +523,7 @@ def follow_parameters(trainer: Training) -> bool:
         return False
     groups[0]["params"] = different
     state = getattr(trainer.optimizer, "state", {})
-    if isinstance(trainer.optimizer, optim.LBFGS):  # Its state is of all parameters together.
+    if searches(trainer.optimizer):  # Its state is of all parameters together.
         state.clear()
     present_ids = {id(p) for p in different}
     left_out = [p for p in state if id(p) not in present_ids]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.observe import current, value_read
-from ranvier.optim import LBFGS, Optimizer
+from ranvier.optim.optimizer import Optimizer
 from ranvier.tensors.memory import Array, filled, keep, narrow, numbers, widened
 from ranvier.train.batch_source import Ahead, Source
 from ranvier.train.callbacks.base import Training
@@ -203,13 +203,9 @@ class _Unusable(Exception):
     """The first loss of a search is not finite."""
 
 
-class StepOutcome(NamedTuple):
-    """What a step gives for one batch."""
-
-    loss: float
-    output: Array | None  # None where no metric needs it
-    penalty: float
-    updated: bool  # whether the weights were updated
+StepOutcome: TypeAlias = tuple[float, Array | None, float, bool]
+"""What a step gives for one batch: (the loss, the output or None where no metric needs it, the penalty,
+whether the weights were updated)."""
 
 
 class Reduction(Protocol):
@@ -272,14 +268,14 @@ class TrainingStep:
             trainer,
             "fit",
             step,
-            eager=isinstance(trainer.optimizer, LBFGS),
+            eager=searches(trainer.optimizer),
             # The first step makes the optimizer's state, so recordings begin after it. A fit of one step
             # records nothing.
             at_second_call=is_alone,
             shares=is_alone,
             refused=refused,
         )
-        if trainer.accumulate > 1 and isinstance(trainer.optimizer, LBFGS):
+        if trainer.accumulate > 1 and searches(trainer.optimizer):
             raise ValueError(
                 "[Trainer] got accumulate with LBFGS, which evaluates a batch several times; expected 1"
             )
@@ -322,7 +318,7 @@ class TrainingStep:
 
         last: the batch is the last of its epoch, so that the weights are updated after it in any case.
         """
-        if isinstance(self._trainer.optimizer, LBFGS):
+        if searches(self._trainer.optimizer):
             return self._search(x, y, weights)
         first = self._batches == 0
         self._batches += 1
@@ -349,7 +345,7 @@ class TrainingStep:
             self._weight = 0.0
         array = None if output is None else output._array
         penalty_value = 0.0 if penalty is None else float(penalty.item())
-        return StepOutcome(float(loss.item()), array, penalty_value, updates)
+        return float(loss.item()), array, penalty_value, updates
 
     def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None:
         """Updates with several batches in one call to the core: (losses, outputs or None, penalties or None).
@@ -490,11 +486,11 @@ class TrainingStep:
             loss.backward()
             penalty = _number(self._penalise())
             self._clip()
-            outcome = StepOutcome(float(loss.item()), output._array, penalty, updated=True)
-            outcomes.append(outcome)
-            if self.careful and len(outcomes) == 1 and not math.isfinite(outcome.loss):
+            value = float(loss.item())
+            outcomes.append((value, output._array, penalty, True))
+            if self.careful and len(outcomes) == 1 and not math.isfinite(value):
                 raise _Unusable
-            return outcome.loss + penalty
+            return value + penalty
 
         with suppress(_Unusable):
             self._trainer.optimizer.step(closure)
@@ -590,6 +586,11 @@ class TrainingStep:
         if self.unfinished:
             for p, gradient in zip(parameters_of(self._trainer.optimizer), state["gradients"], strict=True):
                 p.grad = None if gradient is None else wrap(gradient)
+
+
+def searches(optimizer: object) -> bool:
+    """True for LBFGS, whose step evaluates the loss several times."""
+    return getattr(optimizer, "_searches", False)
 
 
 def parameters_of(optimizer: Optimizer) -> list[Any]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import ranvier.train.settings as checked
 from ranvier.config import float32_matmul_precision
-from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.memory import Array
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ranvier.compile.program import Program
+    from ranvier.metrics.named import Metric
     from ranvier.nn.module import Module
 
 __all__ = ["Trainer"]

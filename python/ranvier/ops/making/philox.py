@@ -48,12 +48,23 @@ def bits_of(draw: Any) -> Any:
 def permutation(n: int, seed: int, out: Order | None = None) -> Order:
     """The same as ``np.random.Generator(np.random.Philox(seed)).permutation(n)``, several times faster.
 
-    n is below 2**32, the seed at least 0 and below 2**64. out: n contiguous elements for the result.
+    The seed is at least 0 and below 2**64. out: n contiguous elements for the result.
     """
     order = np.empty(n, np.intp) if out is None else out
+    if n >= 2**32:  # The core counts in 32 bits.
+        order[:] = np.random.Generator(np.random.Philox(seed)).permutation(n)
+        return order
     # the core reads a signed number of 64 bits
     _core.permute(order, seed if seed < 2**63 else seed - 2**64)
     return order
+
+
+def permutations(n: int, seeds: list[int]) -> Order:
+    """The permutations with these seeds, one in each row."""
+    orders = np.empty((len(seeds), n), np.intp)
+    for row, seed in zip(orders, seeds, strict=True):
+        permutation(n, seed, row)
+    return orders
 
 
 def mixed(seed: int, number: int) -> int:

@@ -25,8 +25,9 @@ from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, OpIndexError, broadcast_of, misfit, require_dtype
-from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
+from ranvier.tensors.keys import index_error, raw_index, tuple_of
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
+from ranvier.tensors.picks import Picks, picks_of
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import ArrayLike, Index, Key, Shape, TensorLike

@@ -21,8 +21,9 @@ from ranvier.tape.higher_order import of_input, of_output, refuse, rule
 from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
-from ranvier.tensors.keys import picks_of, raw_index
+from ranvier.tensors.keys import raw_index
 from ranvier.tensors.memory import fill_number, filled_like, keep
+from ranvier.tensors.picks import picks_of
 from ranvier.tensors.places import picked
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap

@@ -9,10 +9,12 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ranvier.metrics.named import Metric
 from ranvier.train.history import History
+
+if TYPE_CHECKING:
+    from ranvier.metrics.named import Metric
 
 __all__ = ["Callback", "LambdaCallback"]
 
@@ -101,6 +103,7 @@ class Callback:
     trainer: Training
     every_batch = every_epoch = True
     everywhere = True
+    _is_checkpoint = False
 
     def on_train_begin(self) -> None:
         """Before the first epoch of a `fit`. A resumed run has its model, optimizer and history back here."""
@@ -160,6 +163,11 @@ class LambdaCallback(Callback):
                     f"[LambdaCallback] got {name} of type {type(function).__name__}; expected a function"
                 )
             setattr(self, name, function)
+
+
+def is_checkpoint(hook: Callback) -> bool:
+    """True for a Checkpoint, whose module is not loaded by a run without one."""
+    return hook._is_checkpoint
 
 
 def report(trainer: Training, **values: Any) -> None:
