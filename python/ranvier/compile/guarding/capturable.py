@@ -7,7 +7,6 @@ class runs eagerly. `equality.py` lists the plain values, which are compared who
 
 from __future__ import annotations
 
-import bisect
 import collections
 import datetime
 import functools
@@ -127,15 +126,14 @@ HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 # Attributes of a Tensor that a step cannot read: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 
-# Functions and classes that call a function which they get as an argument. Such a call comes from C, and
-# `sys.setprofile` reports only calls from Python code. TAKES_A_KEY: those that get the function as `key=`.
+# Functions and classes that call a function which they get as an argument. Such a call comes from C, and only
+# calls from Python code are seen (`traced_code.py`).
 _ITERATORS = ("accumulate", "starmap", "takewhile", "dropwhile", "filterfalse", "groupby")
 TAKES_FUNCTIONS = frozenset(
     [map, filter, functools.reduce, functools.partial, functools.cmp_to_key, collections.defaultdict]
     + [types.MethodType, staticmethod, classmethod, np.vectorize, getattr(operator, "call", map)]
     + [x for name, x in vars(itertools).items() if name in _ITERATORS]
 )
-TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bisect).values())])
 
 # The core's classes that wrap a public function, method or attribute. `__wrapped__` is what they wrap
 # (cpp/bindings/tape/public_function.cpp).

@@ -78,19 +78,12 @@ class Guards:
         self.texts = set().union(*[n.texts for n in self._code_names])
         self.passed = traced.asked.union(*[n.passed for n in self._code_names])
         self._alone = {name for n in self._code_names for name in n.alone}
-        self._sorts = any(n.sorts for n in self._code_names)
         # `catches`: a `try` may find out whether an attribute exists, as hasattr does.
         self.looks_up = bool(traced.asked) or any(n.catches for n in self._code_names)
         self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
         # Then functions that did not run are compared, too: the step may read their code or signature.
         self._reads_code = traced.reads_code or "__code__" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
-        # The text of a reached C function that `capturable.py` does not list. A call of it by Python code
-        # would have refused the step; a call by a C function is not seen.
-        self._unlisted = ""
-        # Whether such a C function, which calls its argument, is used.
-        self._takes_functions = traced.calls_back or "__call__" in self.names
-        self._takes_functions |= self._sorts and "sort" in self.names
 
     def all(self) -> list[Guard]:
         """All guards. The core calls the index of a guard in this list its place."""
@@ -216,7 +209,7 @@ class Guards:
             unlisted = (f for f in contents if type(f) is types.BuiltinFunctionType and not is_listed(f))
             by_c = base in _CALL and any(unlisted)
         if by_c:
-            self.deny(text, "which calls a function that is made in C")  # sys.setprofile does not report that
+            self.deny(text, "which calls a function that is made in C")  # no recording sees that
         for item in contents:
             if type(item) not in PLAIN:
                 self.stack.append((item, text))

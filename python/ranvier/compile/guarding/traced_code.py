@@ -59,7 +59,6 @@ class Names:
         alone: variables and attributes that are loaded for another purpose than that.
         catches: whether the code has `try` or `with`.
         passed: names that are loaded for another purpose than to be called at once.
-        sorts: whether the code passes an argument named `key`, as to sorted.
         hidden: names that look into Python's own objects, except those that guards on all attributes cover.
     """
 
@@ -77,7 +76,6 @@ class Names:
         self.catches = bool(getattr(code, "co_exceptiontable", b"?"))  # Python 3.10 has no table: assume yes
         loaded = [(i, step.argval) for i, step in enumerate(steps) if step.opname in _LOADED]
         self.passed = {name for i, name in loaded if not _is_called(steps, i)}
-        self.sorts = "key" in constants or "key" in code.co_consts
         self.hidden = (self.names & HIDDEN) - _covered(code, steps)
         self.imports: set[str] = set()
         self.after: set[tuple[str, str]] = set()
@@ -152,14 +150,13 @@ def inner_of(code: CodeType) -> list[CodeType]:
 class TracedCode:
     """Notes the code that is entered in a ``with`` block, and why it cannot be replayed.
 
-    The profile function is in the core (`_core.CodeWatch`): it calls `_enter` for code that it does not know,
-    `_catches` for frames that may catch an error, and `_calls` for C functions that the user's code calls.
+    The core (`_core.CodeWatch`) calls `_enter` for code that it does not know, `_catches` for frames that may
+    catch an error, and `_calls` for C functions that the user's code calls.
 
     Attributes:
         codes: by id, the user's code that ran and its global variables.
         library: by id, code of the library that ran.
         called: ids of code of Python's library that code other than the user's has called.
-        calls_back: whether `iter` got a function, which its iterator then calls from C.
         fault: the first reason why the run cannot be replayed, or "".
         asked: names of attributes that `getattr` and `hasattr` were asked for at run time.
         watched: names of the built-in functions that are replaced meanwhile to note `asked`
@@ -172,7 +169,6 @@ class TracedCode:
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}
         self.library: dict[int, CodeType] = {}
         self.called: set[int] = set()
-        self.calls_back = False
         self.fault = ""
         self.asked: set[str] = set()
         self.watched: frozenset[str] = frozenset()
@@ -188,20 +184,15 @@ class TracedCode:
         names, in which `dis` asks for attributes by the watched `getattr`."""
         return self._reads_names or self._watch.ignores()
 
-    def has_called(self, function: object) -> bool:
-        """True if code other than the user's has called this C function."""
-        return self._watch.has_called(function)
-
     def is_within(self, other: TracedCode, library_counts: bool) -> bool:
         """True if `other` has noted all that this one has, as far as a walk depends on it.
 
         library_counts: whether the walk depends on the names in all code of the library. Else it depends only
         on the library's functions that are closures.
         """
-        flags = self.calls_back <= other.calls_back and self.reads_code <= other.reads_code
         names = self.asked <= other.asked and self.watched == other.watched
         code = self.codes.keys() <= other.codes.keys() and self.called <= other.called
-        if not (flags and names and code):
+        if not (names and code and self.reads_code <= other.reads_code):
             return False
         more = [code for key, code in self.library.items() if key not in other.library]
         if library_counts:
@@ -232,23 +223,26 @@ class TracedCode:
             sys.setprofile(self._before)
         self._pause.__exit__(None, None, None)
 
-    def _enter(self, frame: FrameType, code: CodeType) -> int:
+    def _enter(self, code: CodeType, variables: dict[str, Any], caller: FrameType | None) -> int:
         """Notes code that is not known yet, by the table in `origins.py`.
 
+        variables: its globals. caller: the frame that has called it.
         Returns the sum of the flags below, by which the core knows what to do with further calls of the code.
         """
-        origin, module = _origin(frame)
+        origin, module = _origin(code, variables)
         if origin == USER and code in self._handlers:  # a signal handler is ignored like an import
             origin = IMPORT
         refused_from, noted = rule_of(origin, module, code.co_name)
-        if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
-            all_settings = f"asks for all settings of an object of the library ({code.co_name})"
-            self.refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
+        if refused_from and caller is not None:
+            callers_origin, _ = _origin(caller.f_code, caller.f_globals)
+            if callers_origin in refused_from:
+                all_settings = f"asks for all settings of an object of the library ({code.co_name})"
+                self.refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
         if noted == origins.LOOKS:
             self.reads_code = True
             self.asked |= {"__signature__", "__wrapped__"}
         if noted == origins.READ:
-            self.codes[id(code)] = code, frame.f_globals
+            self.codes[id(code)] = code, variables
             self._reads_names = True
             catches = names_of(code).catches
             self._reads_names = False
@@ -290,13 +284,13 @@ class TracedCode:
             trace = trace.tb_next
         return self._raised
 
-    def _calls(self, function: Callable[..., Any], frame: FrameType) -> bool:
+    def _calls(self, function: Callable[..., Any]) -> None:
         """Refuses a C function that the user's code calls, unless its result depends on arguments alone.
 
-        frame: that of the user's code. Returns whether further calls of this function may pass unasked.
+        Further calls of the function pass unasked.
         """
         if self.fault:
-            return True
+            return
         module = getattr(function, "__module__", None)
         name = function.__name__
         # These may read the elements of an array in C, which `Watched` (`step_arguments.py`) does not notice.
@@ -307,12 +301,6 @@ class TracedCode:
             of_class = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             where = module or ("" if owner is None else of_class)
             self.refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
-        if function is not iter:
-            return True
-        # The argument of the call instruction is the number of arguments. iter(function, sentinel) has two,
-        # and calls the function from C.
-        self.calls_back |= frame.f_code.co_code[frame.f_lasti + 1] != 1
-        return False
 
     def refuse(self, what: str, at_run_time: bool = False) -> None:
         """at_run_time: the step looks up, or stores, a name made at run time that no guard compares."""
@@ -346,10 +334,10 @@ def _is_no_closure_of_library(code: CodeType) -> bool:
     return not code.co_freevars and code.co_filename.startswith(PACKAGE)
 
 
-def _origin(frame: FrameType) -> tuple[int, str]:
-    """The origin of the code that a frame runs (see `origin_of`), and its module."""
-    module = str(frame.f_globals.get("__name__", "?"))
-    return origin_of(frame.f_code.co_filename, module), module
+def _origin(code: CodeType, variables: dict[str, Any]) -> tuple[int, str]:
+    """The origin of code (see `origin_of`), and its module. variables: its globals."""
+    module = str(variables.get("__name__", "?"))
+    return origin_of(code.co_filename, module), module
 
 
 def looks_at_class(function: Callable[..., Any]) -> bool:

@@ -66,8 +66,6 @@ class Walk(Guards):
         self.drain()
         library.guard_settings(self, self.optimizers)  # after the first drain, which finds the optimizers
         self.drain()
-        if self._unlisted and self._takes_functions:
-            self.deny(self._unlisted, "which another function may call")
 
     def refuse_unreached(self) -> None:
         """Refuses a step in which code ran to which no name leads. Called after hooks were followed, too."""
@@ -207,14 +205,12 @@ class Walk(Guards):
     def _builtin(self, x: Any, text: str) -> None:
         owner = getattr(x, "__self__", None)
         if not capturable.is_listed(x):
-            self._unlisted = self._unlisted or text
-            self._takes_functions = self._takes_functions or self.traced.has_called(x)
+            # A call of it by the user's code would have refused the step. Other calls are not seen.
+            self.deny(text, "which another function may call")
         elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
             self.stack.append((owner, text.rpartition(".")[0] or "self"))
         elif x in (isinstance, issubclass):
             self.abstract_classes()
-        if x in capturable.TAKES_FUNCTIONS or (x in capturable.TAKES_A_KEY and self._sorts):
-            self._takes_functions = True
 
     def _context_variable(self, x: ContextVar[Any], text: str) -> None:
         # Python code that calls the variable's `get` is refused when it runs. A call from C is not seen, so a
@@ -232,7 +228,6 @@ class Walk(Guards):
         if isinstance(kind, enum.EnumMeta):
             for name in ("_member_map_", "_value2member_map_", "_member_names_"):
                 self.container(getattr(kind, name), f"the members of {kind.__name__}")
-        self._takes_functions = self._takes_functions or kind in capturable.TAKES_FUNCTIONS
         if is_of_library(kind):
             library.guard_class(self, kind)
             return
@@ -270,7 +265,7 @@ class Walk(Guards):
             codes = [f.__code__ for f in functions]
             in_c = isinstance(value, types.BuiltinFunctionType)
             if in_c and name in capturable.SPECIAL and not capturable.is_listed(value):
-                self.deny(text, f"which calls {value.__name__}")  # sys.setprofile does not report that call
+                self.deny(text, f"which calls {value.__name__}")  # no recording sees that call
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
