@@ -20,7 +20,9 @@ if _typing.TYPE_CHECKING:  # all modules of nn/table.py
     from ranvier.nn.key_value_cache import *
     from ranvier.nn.lazy import *
     from ranvier.nn.linear import *
-    from ranvier.nn.loss import *
+    from ranvier.nn.loss.classes import *
+    from ranvier.nn.loss.elements import *
+    from ranvier.nn.loss.margins import *
     from ranvier.nn.norm import *
     from ranvier.nn.pooling import *
     from ranvier.nn.rare import *
@@ -33,7 +35,7 @@ if _typing.TYPE_CHECKING:  # all modules of nn/table.py
 if not _typing.TYPE_CHECKING:
     __all__ = ["Buffer", "Module", "Parameter", *_MODULE_OF, "functional", "init", "utils"]
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
-_MODULES = {"functional", "init", "modes", "parameter", "quantized", "utils", *_LAYERS}
+_MODULES = {"functional", "init", "loss", "modes", "parameter", "quantized", "utils", *_LAYERS}
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
-from ranvier.nn.loss import Loss, WeightedLoss
+from ranvier.nn.loss.base import Loss, WeightedLoss
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS

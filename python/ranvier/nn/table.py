@@ -22,10 +22,12 @@ _ROWS = {
     "embedding": "CategoryEmbedding Embedding EmbeddingBag",
     "lazy": "LazyBatchNorm1d LazyBatchNorm2d LazyConv2d LazyLinear",
     "linear": "Linear",
-    "loss": """
-        BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss HuberLoss KLDivLoss
-        L1Loss MSELoss MarginRankingLoss NLLLoss PoissonNLLLoss SmoothL1Loss TripletMarginLoss
+    "loss.classes": "CrossEntropyLoss NLLLoss",
+    "loss.elements": """
+        BCELoss BCEWithLogitsLoss GaussianNLLLoss HuberLoss KLDivLoss L1Loss MSELoss PoissonNLLLoss
+        SmoothL1Loss
     """,
+    "loss.margins": "CosineEmbeddingLoss MarginRankingLoss TripletMarginLoss",
     "norm": "BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm",
     "pooling": """
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d LPPool2d

@@ -21,7 +21,7 @@ from ranvier.ops.making import random
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import HintWarning, Training, report
-from ranvier.train.losses import Loss, link_of, name_of
+from ranvier.train.losses import Loss, is_one_of, link_of, name_of
 from ranvier.train.prepared_data import ClassWeight, Prepared, Samples
 from ranvier.train.step import parameters_of
 
@@ -33,7 +33,7 @@ RARE = 0.02  # a class with at most this share of the samples is rare
 FEW = 100  # with fewer samples no hint is given about a rare class
 FAR = 1000.0  # training has failed if its loss is this many times the loss of a constant prediction
 EPOCHS = 3  # a loss that stays the same means a failure only over at least this many epochs
-_APPLIED_BY_LOSS = ((nn.CrossEntropyLoss, nn.Softmax), (nn.BCEWithLogitsLoss, nn.Sigmoid))
+_APPLIED_BY_LOSS = (("CrossEntropyLoss", "Softmax"), ("BCEWithLogitsLoss", "Sigmoid"))
 
 
 @contextmanager
@@ -87,10 +87,10 @@ def _applied_twice(trainer: Training) -> str:
     last = leaves[-1] if leaves else None
     loss = trainer.loss
     name = name_of(trainer.loss)
-    if isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last, nn.Linear):
+    if is_one_of(loss, "NLLLoss", "KLDivLoss") and is_one_of(last, "Linear"):
         return f"{name} takes logarithms of probabilities: end the model with LogSoftmax"
-    for losses, layer in _APPLIED_BY_LOSS:
-        if isinstance(loss, losses) and isinstance(last, layer):
+    for loss_name, layer_name in _APPLIED_BY_LOSS:
+        if is_one_of(loss, loss_name) and is_one_of(last, layer_name):
             return f"the model ends with {name_of(last)}, which {name} applies again: leave the layer out"
     return ""
 
@@ -175,12 +175,12 @@ def _unscaled(model: Module, x: Array) -> str:
     return f"x has values up to {largest:.4g}, and networks learn best from numbers near 1: {how}"
 
 
-_OF_VALUES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)  # losses of values of any size
+_OF_VALUES = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")  # losses of values of any size
 
 
 def far_targets(loss: Loss | None, y: Array) -> str:
     """A remedy for targets that are far from what a new network gives, numbers near 1; else ""."""
-    if not isinstance(loss, _OF_VALUES) or y.dtype.kind != "f" or y.size == 0:
+    if not is_one_of(loss, *_OF_VALUES) or y.dtype.kind != "f" or y.size == 0:
         return ""
     mean = float(np.mean(y, dtype=np.float64))
     deviation = float(np.std(y, dtype=np.float64))
@@ -233,15 +233,15 @@ def _constant_loss(trainer: Training, data: Prepared) -> float:
     y = data.y
     if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
         return 0.0
-    if isinstance(loss, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)):
+    if is_one_of(loss, "CrossEntropyLoss", "BCEWithLogitsLoss"):
         # the entropy of equal probabilities: log of the number of classes
         n_classes = 2
         if link_of(loss) == "softmax" and y.ndim == 1:
             n_classes = max(int(y.max()) + 1, 2)
         return math.log(n_classes)
-    if isinstance(loss, nn.MSELoss):
+    if is_one_of(loss, "MSELoss"):
         return float(np.mean(np.square(y, dtype=np.float64)))
-    if isinstance(loss, (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)):
+    if is_one_of(loss, "L1Loss", "SmoothL1Loss", "HuberLoss"):
         return float(np.mean(np.abs(y), dtype=np.float64))
     return 0.0
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
 from ranvier.tensors.memory import Array
@@ -29,11 +28,21 @@ Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
 """A loss of output and target: a module of the library, or a function or object of the program, which may
 take other outputs than a Tensor."""
 
-_LINKS: dict[str, tuple[type, ...]] = {
-    "softmax": (nn.CrossEntropyLoss, nn.NLLLoss),
-    "sigmoid": (nn.BCEWithLogitsLoss,),
-    "identity": (nn.BCELoss,),
+# the links and the classes of `nn` that have them
+_LINKS = {
+    "softmax": ("CrossEntropyLoss", "NLLLoss"),
+    "sigmoid": ("BCEWithLogitsLoss",),
+    "identity": ("BCELoss",),
 }
+
+
+def is_one_of(layer: object, *names: str) -> bool:
+    """True for an object of one of these classes of `nn`, as `isinstance`, but without loading their
+    modules."""
+    for cls in type(layer).__mro__:
+        if cls.__name__ in names and cls.__module__.startswith("ranvier.nn."):
+            return True
+    return False
 
 
 def link_of(loss: Loss | None) -> str | None:
@@ -48,8 +57,8 @@ def link_of(loss: Loss | None) -> str | None:
                 f"[Trainer] got a loss with link {declared!r}; expected 'softmax', 'sigmoid' or 'identity'"
             )
         return declared
-    for link, classes in _LINKS.items():
-        if isinstance(loss, classes):
+    for link, names in _LINKS.items():
+        if is_one_of(loss, *names):
             return link
     return None
 
@@ -74,8 +83,7 @@ def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
 
 # Losses of one number for each target.
 _ONE_TO_ONE = (
-    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
-    nn.PoissonNLLLoss,
+    "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss", "PoissonNLLLoss",
 )  # fmt: skip
 
 
@@ -162,7 +170,7 @@ def batch_loss(
 
     weights, total: the weight of each sample (n,) and the sum of them, or False for both.
     """
-    if isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor):
+    if isinstance(output, Tensor) and is_one_of(loss, *_ONE_TO_ONE):
         # (n,) and (n, 1) are the same: the pairs are clear
         shape = tuple(y.shape)
         expected = tuple(output.shape)
@@ -201,12 +209,13 @@ def mean_weights(loss: Loss, y: Array) -> Array | None:
 
     With several targets for a sample it is the sum of their weights. None if all weights are 1.
     """
-    if not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+    if not is_one_of(loss, "CrossEntropyLoss", "NLLLoss"):
         return None
-    if loss.reduction != "mean" or y.dtype.kind not in "iu":
+    of_classes: Any = loss
+    if of_classes.reduction != "mean" or y.dtype.kind not in "iu":
         return None
-    weight = loss.weight
-    ignored = y == loss.ignore_index
+    weight = of_classes.weight
+    ignored = y == of_classes.ignore_index
     if weight is None and y.ndim == 1 and not np.count_nonzero(ignored):
         return None
     if weight is None:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad
 from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
-from ranvier.train.losses import Loss, link_of, name_of
+from ranvier.train.losses import Loss, is_one_of, link_of, name_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,7 +33,7 @@ ValidationData: TypeAlias = "Sequence[npt.ArrayLike] | Iterable[Any]"
 ClassWeight: TypeAlias = Mapping[Any, float] | Sequence[float] | Array | str
 """The weights of classes: by label, one for each class, or "balanced"."""
 
-_FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses whose targets must be in [0, 1]
+_FROM_0_TO_1 = ("BCELoss", "BCEWithLogitsLoss")  # losses whose targets must be in [0, 1]
 
 
 class DataSpec:
@@ -128,7 +127,7 @@ class DataSpec:
             array = self._from_rows(array, x)
         if has_class_indices and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
-        if isinstance(self.loss, _FROM_0_TO_1) and array.size:
+        if is_one_of(self.loss, *_FROM_0_TO_1) and array.size:
             self._require_0_to_1(name, array)
         if has_class_indices and array.size and x.ndim > 1 and array.min() < 0:
             raise ValueError(

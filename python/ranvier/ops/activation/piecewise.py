@@ -22,7 +22,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
-from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_floating, is_number
 from ranvier.ops.elementwise.op import DECLARATIONS, FLOATS_ONLY, Elementwise
 from ranvier.ops.gradient_rules import diagonal, with_zero_slope
@@ -72,7 +71,7 @@ def _relu_backward(f: Operations, dy: Value, y: Value) -> Value:
 
 
 def _relu_of_integers(x: Tensor) -> Tensor:
-    return clip(x, 0)
+    return x.clip(0)
 
 
 _relu_declaration = Elementwise(_core.relu, dtypes=FLOATS_ONLY, of_integers=_relu_of_integers, node=Relu)
@@ -151,7 +150,7 @@ _HEAVISIDE = Elementwise(
 
 
 def _heaviside_formula(x: Tensor, at_zero: float) -> Tensor:
-    return where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
+    return TENSORS.where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
 
 
 _WITH_NUMBER = Elementwise(
@@ -192,7 +191,7 @@ def _hardtanh_gradient(f: Operations, dy: Value, x: Value, min_val: float, max_v
 
 
 def _hardtanh_of_integers(x: Tensor, min_val: float, max_val: float) -> Tensor:
-    return clip(x, int(min_val), int(max_val))
+    return x.clip(int(min_val), int(max_val))
 
 
 def _hardtanh_same_slope(min_val: float, max_val: float) -> bool:
@@ -235,7 +234,7 @@ def _relu6_kernel(x: Array, out: Array | None) -> Array:
 
 
 def _relu6_of_integers(x: Tensor) -> Tensor:
-    return clip(x, 0, 6)
+    return x.clip(0, 6)
 
 
 def _relu6_node() -> Function:
@@ -319,7 +318,7 @@ def _shrink_kinks(lambd: float = 0.5) -> tuple[float, float]:
 
 
 def _softshrink_formula(x: Tensor, lambd: float) -> Tensor:
-    return x - clip(x, -lambd, lambd)
+    return x - x.clip(-lambd, lambd)
 
 
 _softshrink_unchecked = Elementwise(
@@ -396,11 +395,11 @@ class Prelu(Function):
 
 
 def _prelu_backward(dy: Tensor, x: Tensor, slopes: Tensor) -> Tensor:
-    return with_zero_slope(where(wrap(x._array) > 0.0, dy, dy * slopes), x)
+    return with_zero_slope(TENSORS.where(wrap(x._array) > 0.0, dy, dy * slopes), x)
 
 
 def _prelu_weight_backward(dy: Tensor, x: Tensor) -> Tensor:
-    return where(wrap(x._array) > 0.0, 0.0, dy * x)
+    return TENSORS.where(wrap(x._array) > 0.0, 0.0, dy * x)
 
 
 TENSORS.prelu_backward = _prelu_backward

@@ -26,8 +26,6 @@ from ranvier.ops.namespaces import (
     differentiable_backward,
     formula_of,
 )
-from ranvier.ops.reduction.reduce import mean, sum as total
-from ranvier.ops.shape.reshape import broadcast_to
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import one_of
@@ -122,7 +120,7 @@ def in_one_shape(*operands: Any) -> tuple[Any, ...]:
 def _broadcast(x: Any, shape: Shape) -> Any:
     """A Tensor in this shape; other operands as they are."""
     if isinstance(x, Tensor):
-        return broadcast_to(x, shape)
+        return x.broadcast_to(shape)
     return x
 
 
@@ -297,8 +295,8 @@ def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return x
     if reduction == "mean":
-        return mean(x)
-    return total(x)
+        return x.mean()
+    return x.sum()
 
 
 extension.loaded(__name__)

@@ -14,14 +14,9 @@ from typing import Any, TypeGuard
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.activation.softmax import log_softmax
-from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, is_floating
 from ranvier.ops.gradient_rules import differentiated, inputs, recomputed, with_zero_slope
 from ranvier.ops.loss.base import constant, promoted
-from ranvier.ops.reduction.reduce import mean, sum as total
-from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tape.higher_order import rule
 from ranvier.tensors.failures import DtypeError, OpError, misfit
@@ -49,11 +44,11 @@ def _apply(
     if len(getattr(x, "shape", ())) != 1:
         return watched(function.apply(x, target), weight)
     name = re.sub("(?<!^)([A-Z])", r"_\1", type(function).__name__).lower()
-    row = unsqueeze(as_tensor(name, x), 0)
-    target_row = unsqueeze(as_tensor(name, target), 0)
+    row = as_tensor(name, x).unsqueeze(0)
+    target_row = as_tensor(name, target).unsqueeze(0)
     loss = watched(function.apply(row, target_row), weight)
     if reduction == "none":
-        return squeeze(loss, 0)
+        return loss.squeeze(0)
     return loss
 
 
@@ -82,12 +77,12 @@ class ClassLoss(Function):
         share = _column(weight, x)
         chosen = target
         if not is_floating(target):
-            used = ne(unsqueeze(target, 1), ignored)
+            used = target.unsqueeze(1).ne(ignored)
             share = used.to(x.dtype) * share
             chosen = _one_hot(target, x)
-            x = where(used, x, 0.0)  # Rows of ignored targets may be infinite or NaN.
+            x = x.where(used, 0.0)  # Rows of ignored targets may be infinite or NaN.
         if smoothing:  # logits of CrossEntropy
-            x = log_softmax(x, 1)
+            x = x.log_softmax(1)
         if smoothing and smoothing[0]:
             (smoothed,) = smoothing  # the share of probability that all classes get alike
             uniform = smoothed / max(x.shape[1], 1)
@@ -97,14 +92,14 @@ class ClassLoss(Function):
         else:  # The logarithms of other classes may be infinite, so they are not multiplied by 0.
             others = chosen.eq(0.0)
             x = x.masked_fill(others, 0.0) * share.masked_fill(others, 0.0)
-        losses = -total(x, 1)
+        losses = -x.sum(1)
         if reduction != "mean":
             if reduction == "none":
                 return losses
-            return total(losses)
+            return losses.sum()
         if is_floating(target):
-            return mean(losses)
-        return total(losses) / total(chosen * share)
+            return losses.mean()
+        return losses.sum() / (chosen * share).sum()
 
 
 def _column(weight: Array | None, x: Tensor) -> Any:
@@ -117,7 +112,7 @@ def _column(weight: Array | None, x: Tensor) -> Any:
 def _one_hot(target: Tensor, x: Tensor) -> Tensor:
     """Class indices as probabilities in the shape of x; all 0 for an index that is no class."""
     count = keep(np.arange(x.shape[1]).reshape(-1, *(1,) * (x.ndim - 2)))
-    return eq(unsqueeze(target, 1), wrap(count)).to(x.dtype)
+    return target.unsqueeze(1).eq(wrap(count)).to(x.dtype)
 
 
 class CrossEntropy(ClassLoss):

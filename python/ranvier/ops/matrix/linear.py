@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.namespaces import (
@@ -23,7 +22,6 @@ from ranvier.ops.namespaces import (
     Value,
     differentiable_backward,
 )
-from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
@@ -72,7 +70,7 @@ def _by_matmul(x: Tensor, weight: Tensor, bias: TensorLike | None) -> Tensor:
     y = matmul(x, weight)
     if bias is None:
         return y
-    return add(y, _core._autocast_cast("lower", bias))
+    return y + _core._autocast_cast("lower", bias)
 
 
 def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
@@ -105,11 +103,11 @@ def _linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = Non
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise
         if weight.ndim > 1:
-            weight = transpose(weight, -1, -2)
+            return _by_matmul(input, weight.transpose(-1, -2), bias)
         return _by_matmul(input, weight, bias)
     except ValueError as error:
         if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
-            return linear(input, weight, reshape(bias, -1))
+            return linear(input, weight, bias.reshape(-1))
         got = {"x": input.shape, "weight": tuple(weight.shape)}
         if bias is not None:
             got["bias"] = np.shape(bias)

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
@@ -25,7 +24,6 @@ from ranvier.ops.namespaces import (
     differentiable_backward,
     sum_to,
 )
-from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.inplace import written
 from ranvier.tensors.failures import OpError, misfit
@@ -215,7 +213,7 @@ def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
             [6., 8.]])
     """
     input, vec2 = of_dims("outer", input, vec2, 1, 1)
-    return mul(reshape(input, -1, 1), vec2)
+    return input.reshape(-1, 1) * vec2
 
 
 def _product(name: str, a: TensorLike, b: TensorLike, ndim_a: int, ndim_b: int) -> Tensor:
