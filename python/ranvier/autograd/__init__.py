@@ -7,17 +7,17 @@
 import importlib as _importlib
 import typing as _typing
 
-from ranvier.autograd.gradients import backward, gradients as grad
 from ranvier.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.tape.function import Function, once_differentiable
-from ranvier.tape.trace import detect_anomaly, set_detect_anomaly
 from ranvier.tensors.tensor import Tensor, borrowed, wrap
 from ranvier.tensors.views import bump
 
 if _typing.TYPE_CHECKING:
     from ranvier.autograd.function_gradients import value_and_grad
     from ranvier.autograd.gradient_check import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
+    from ranvier.autograd.gradients import backward, gradients as grad
     from ranvier.autograd.variable import Variable
+    from ranvier.tape.trace import detect_anomaly, set_detect_anomaly
 
 __all__ = [
     "Function", "GradcheckError", "Tensor", "Variable", "backward", "borrowed", "bump", "detect_anomaly",
@@ -29,13 +29,19 @@ __all__ = [
 
 # Loaded at their first use: names by the module that defines them.
 _DEFINED_IN = {
-    "GradcheckError": "gradient_check",
-    "Variable": "variable",
-    "gradcheck": "gradient_check",
-    "gradgradcheck": "gradient_check",
-    "numeric_gradients": "gradient_check",
-    "value_and_grad": "function_gradients",
+    "GradcheckError": "ranvier.autograd.gradient_check",
+    "Variable": "ranvier.autograd.variable",
+    "backward": "ranvier.autograd.gradients",
+    "detect_anomaly": "ranvier.tape.trace",
+    "grad": "ranvier.autograd.gradients",
+    "gradcheck": "ranvier.autograd.gradient_check",
+    "gradgradcheck": "ranvier.autograd.gradient_check",
+    "numeric_gradients": "ranvier.autograd.gradient_check",
+    "set_detect_anomaly": "ranvier.tape.trace",
+    "value_and_grad": "ranvier.autograd.function_gradients",
 }
+# other names that functions have where they are defined
+_THERE = {"grad": "gradients"}
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -43,8 +49,8 @@ def __getattr__(name: str) -> _typing.Any:
         return _importlib.import_module("ranvier.autograd.functional")
     if name not in _DEFINED_IN:
         raise AttributeError(f"module 'ranvier.autograd' has no attribute {name!r}")
-    module = _importlib.import_module(f"ranvier.autograd.{_DEFINED_IN[name]}")
-    value = getattr(module, name)
+    module = _importlib.import_module(_DEFINED_IN[name])
+    value = getattr(module, _THERE.get(name, name))
     globals()[name] = value
     return value
 

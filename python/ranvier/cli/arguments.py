@@ -37,8 +37,33 @@ def mistakes(*kinds: type[Exception]) -> Iterator[None]:
         raise Mistake(error) from None
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal.
+
+    argparse makes a formatter for each flag. That of argparse asks `shutil` for the width, which loads all
+    that reads archives.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_width() - 2)
+
+
+def _terminal_width() -> int:
+    """The number of columns, by the rules of `shutil.get_terminal_size`."""
+    setting = os.environ.get("COLUMNS", "")
+    if setting.isdecimal() and int(setting) > 0:
+        return int(setting)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are two lines: the mistake with the nearest known name, and how to get help."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=Help, **settings)
 
     def error(self, message: str) -> NoReturn:
         hint = ""
@@ -90,7 +115,6 @@ def add_command(
         help=summary,
         description=textwrap.fill(description, 78),
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=run, parser=parser)
     return parser

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import inspect
 import sys
 from collections.abc import Sequence
 from math import prod
@@ -97,6 +95,9 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 
 def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> nn.Module:
     """Runs a Python file and calls its `build()`, with `input_shape` and `classes` if it takes them."""
+    import importlib.util
+    import inspect
+
     file = Path(path)
     if file.suffix != ".py" or not file.is_file():
         meant = similar(path, KINDS)

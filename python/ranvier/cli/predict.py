@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,6 @@ from ranvier.cli.arguments import (
 )
 from ranvier.cli.networks import add_model, class_names, image_settings, open_model, outputs, probabilities
 from ranvier.cli.outputs import write_json, write_text
-from ranvier.cli.problems import named_samples
 from ranvier.cli.tables import (
     NAMED,
     add_reading_flags,
@@ -146,6 +142,8 @@ def read_input(arguments: argparse.Namespace, model: nn.Module) -> Samples:
         print(f"skipped the broken image {name}", file=sys.stderr)
     _hint(arguments, model, samples.x)
     if arguments.invert:
+        from dataclasses import replace
+
         return replace(samples, x=1 - samples.x)
     return samples
 
@@ -157,6 +155,8 @@ def _read_named(arguments: argparse.Namespace) -> Samples:
     require_table_flags(arguments, arguments.file)
     if arguments.label is not None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {arguments.file}")
+    from ranvier.cli.problems import named_samples
+
     return named_samples(arguments.file)
 
 
@@ -182,6 +182,9 @@ def _places(samples: Samples) -> list[Any]:
 
 def _write_csv(path: str, places: list[Any], rows: Array, names: list[str] | None) -> None:
     """A line for each sample: its place, the predicted class, and the probabilities; or the values."""
+    import csv
+    import io
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     count = rows.shape[1]

@@ -6,7 +6,6 @@ A flag that has no effect on the data is an error.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -239,11 +238,14 @@ ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of t
 def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
     """Within the block, errors of tables become Mistakes, whose remedies are the command's flags."""
     from ranvier.data.datasets.table_errors import TableError
-    from ranvier.data.datasets.table_settings import DEFAULTS
 
     try:
         yield
     except TableError as error:
+        import shlex
+
+        from ranvier.data.datasets.table_settings import DEFAULTS
+
         texts = []
         train_again = False  # whether another setting of the training would help
         for name, value, effect in error.remedies:

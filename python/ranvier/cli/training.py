@@ -156,7 +156,8 @@ class Training:
             return f"'{checkpoint.latest}' is kept: continue with --resume"
         model_path = checkpoint.folder / self.model_path.name
         save_somewhere(self._save, model_path)
-        command = f"{self.arguments.line} --checkpoint {shlex.quote(str(checkpoint.folder))} --resume"
+        line = shlex.join(["ranvier", *self.arguments.words])
+        command = f"{line} --checkpoint {shlex.quote(str(checkpoint.folder))} --resume"
         return f"the model so far is '{model_path}'; continue with: {command}"
 
     def _save(self, path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 _SHARE = 100  # a check may take 1/_SHARE of the time since the last check
 
 
-@dataclass
 class Batches:
     """`count` batches of `size` samples each, from number `first` on.
 
@@ -42,12 +40,20 @@ class Batches:
         done: how many batches the latest call has run, also if it raised an exception.
     """
 
-    order: np.ndarray[Any, np.dtype[np.intp]] | None
-    size: int
-    first: int
-    count: int
-    done: int = 0
-    entries: bool = True
+    def __init__(
+        self,
+        order: np.ndarray[Any, np.dtype[np.intp]] | None,
+        size: int,
+        first: int,
+        count: int,
+        entries: bool = True,
+    ) -> None:
+        self.order = order
+        self.size = size
+        self.first = first
+        self.count = count
+        self.entries = entries
+        self.done = 0
 
     def next_of(self, samples: Array | Tensor) -> Any:
         """The part of an array or Tensor that the call of the batch `first` gets."""
@@ -158,17 +164,24 @@ class ManyCalls:
             program.grant(0)
 
 
-@dataclass
 class Call:
     """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; end -1: all.
 
     distributed/reduction.py divides a batch into several of them."""
 
-    function: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    begin: int = 0
-    end: int = -1
+    def __init__(
+        self,
+        function: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None = None,
+        begin: int = 0,
+        end: int = -1,
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.begin = begin
+        self.end = end
 
 
 def replayed(calls: list[Call], batches: Batches, between: _core.Between | None = None) -> Any:

@@ -15,8 +15,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, wrap
+from ranvier.data.checks import raw
 from ranvier.data.collate import default_collate, default_collate_fn_map, default_convert
-from ranvier.data.dataset import Indices, raw, whole_arrays
+from ranvier.data.dataset import Indices, whole_arrays
 from ranvier.data.sampler import SequentialSampler
 from ranvier.ops.making import philox, random
 from ranvier.tensors.memory import Array, gather

@@ -1,17 +1,21 @@
 """Checks of arguments of transforms, counts of pixels and ranges of numbers, which raise TypeError or
-ValueError; the place of a number that is not finite."""
+ValueError; the place of a number that is not finite; arrays of Tensors, and Tensors of arrays."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd import Tensor, wrap
 from ranvier.tensors.errors import number, whole
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import Array, plain
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def pair(name: str, argument: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
@@ -74,3 +78,17 @@ def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
     else:
         rest = f"position ({', '.join(map(str, at[1:]))})"
     return at, f"row {at[0]}, {rest}"
+
+
+def raw(value: Tensor | npt.ArrayLike) -> Array:
+    """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
+    if isinstance(value, Tensor):
+        return value._array
+    return np.asarray(plain("data", value))
+
+
+def like(original: object, y: Array) -> Any:
+    """y as a Tensor if `original` is one, else y itself."""
+    if isinstance(original, Tensor):
+        return wrap(y)
+    return y

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.data.dataset import raw
+from ranvier.data.checks import raw
 from ranvier.ops.making.creation import tensor
 from ranvier.ops.shape.join import stack
 from ranvier.tensors.errors import own_error

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.data.checks import raw
 from ranvier.ops.making.creation import as_tensor
-from ranvier.tensors.memory import Array, plain
+from ranvier.tensors.memory import Array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -262,20 +263,6 @@ def length_of(name: str, arrays: Sequence[Array]) -> int:
     if len(set(lengths)) != 1:
         raise ValueError(f"[{name}] got arrays of {lengths} samples; expected equal lengths")
     return lengths[0]
-
-
-def raw(value: Tensor | npt.ArrayLike) -> Array:
-    """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
-    if isinstance(value, Tensor):
-        return value._array
-    return np.asarray(plain("data", value))
-
-
-def like(original: object, y: Array) -> Any:
-    """y as a Tensor if `original` is one, else y itself."""
-    if isinstance(original, Tensor):
-        return wrap(y)
-    return y
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:

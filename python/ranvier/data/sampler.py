@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from ranvier.autograd import wrap
-from ranvier.data.dataset import Indices, raw
+from ranvier.data.checks import raw
+from ranvier.data.dataset import Indices
 from ranvier.ops.making import philox, random
 from ranvier.tensors.errors import count, renamed
 

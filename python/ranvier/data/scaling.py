@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.data.dataset import like, raw
+from ranvier.data.checks import like, raw
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain

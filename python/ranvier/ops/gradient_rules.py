@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+import ranvier.autograd as autograd
 import ranvier.tape.copy_functions as copy_functions
-from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 from ranvier.ops.namespaces import KERNELS, Operations, Value, differentiable_backward
@@ -272,7 +272,7 @@ def differentiated(
     outputs = [ys[i] for i in used]
     slopes = [dys[i] for i in used]
     wanted = [operands[i] for i in needed]
-    dxs = gradients(outputs, wanted, slopes, create_graph=True, materialize_grads=True)
+    dxs = autograd.grad(outputs, wanted, slopes, create_graph=True, materialize_grads=True)
     results: list[Tensor | None] = [None] * len(node.needs)
     for i, dx in zip(needed, dxs, strict=True):
         results[i] = dx

@@ -7,7 +7,6 @@ others are on what no name leads to: modes, the random stream, optimizers, hooks
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ranvier.compile.guarding import step_gradients
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 EARLIER = "the gradient of an earlier step"
 
 
-@dataclass(eq=False)
 class ProgramGuards:
     """The guards of one program.
 
@@ -43,17 +41,26 @@ class ProgramGuards:
         _count_without_gradients: how many guards the walk had before those on gradients, which are the last.
     """
 
-    core: Any
-    plans: list[Any]
-    leaves: list[Tensor]
-    roots: list[tuple[Any, str]]
-    forward_only: bool = False
-    users: bool = False
-    nothing_else: bool = True
-    walk: Any = None
-    _carried: list[tuple[Any, int]] = field(default_factory=list)
-    _moves: dict[int, Tensor] | None = None
-    _count_without_gradients: int = 0
+    def __init__(
+        self,
+        core: Any,
+        plans: list[Any],
+        leaves: list[Tensor],
+        roots: list[tuple[Any, str]],
+        forward_only: bool = False,
+        users: bool = False,
+    ) -> None:
+        self.core = core
+        self.plans = plans
+        self.leaves = leaves
+        self.roots = roots
+        self.forward_only = forward_only
+        self.users = users
+        self.nothing_else = True
+        self.walk: Any = None
+        self._carried: list[tuple[Any, int]] = []
+        self._moves: dict[int, Tensor] | None = None
+        self._count_without_gradients = 0
 
     def from_walk(self, walk: Walk) -> None:
         """Takes the guards of a step that was not recorded, since another step has its form

@@ -8,7 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor
-from ranvier.data.dataset import like, raw
+from ranvier.data.checks import like, raw
 from ranvier.data.transforms import Compose
 from ranvier.ops.making.random import fresh_key
 from ranvier.tensors.memory import Array

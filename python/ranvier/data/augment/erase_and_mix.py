@@ -9,8 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.data.augment.base as base
-from ranvier.data.checks import span
-from ranvier.data.dataset import like, raw
+from ranvier.data.checks import like, raw, span
 from ranvier.data.transforms import one_hot
 from ranvier.ops.making import random
 from ranvier.tensors.errors import number

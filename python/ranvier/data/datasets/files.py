@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import sys
-import tokenize
 import warnings
-import zipfile
-import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ranvier.data.checks import first_not_finite
-from ranvier.data.datasets.frames import is_frame
-from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
     TASKS,
     PathLike,
     Samples,
+    is_frame,
     path_of,
     real,
     require_file,
     require_unpacked,
     targets,
 )
-from ranvier.data.datasets.tables import load_csv
 from ranvier.serialization.foreign_files import other_kind
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array, bools
@@ -36,6 +28,7 @@ from ranvier.tensors.reading import open_file, reading, require_file_of_bytes, s
 from ranvier.tensors.sanitize import printable
 
 if TYPE_CHECKING:
+    from ranvier.data.datasets.images import Size
     from ranvier.tensors.types import DtypeLike
 
 __all__ = ["load", "load_npy", "load_npz"]
@@ -85,6 +78,8 @@ def load(
     ((2, 2), ('setosa', 'virginica'))
     """
     if is_frame(path):
+        from ranvier.data.datasets.tables import load_csv
+
         return load_csv(path, label, task=task, dtype=dtype, **table)
     file = path_of("load", path)
     if file.is_dir() and any(next(file.glob(parts), None) for parts in ("*.parquet", "*/*.parquet")):
@@ -93,6 +88,8 @@ def load(
     if file.is_dir():
         others = {"task": task != "auto", "dtype": dtype is not np.float32} | dict.fromkeys(table, True)
         _refuse("a folder of images", label=label not in ("auto", None), **others)
+        from ranvier.data.datasets.images import load_images
+
         return load_images(file, size, grayscale, skip_broken)
     if not file.exists():
         url = "; expected a path: download it first" * ("://" in str(path))
@@ -117,10 +114,14 @@ def load(
         arrays = load_npz(file, y=name, task=task, dtype=dtype)
         if label is not None:
             return arrays
+        from dataclasses import replace
+
         return replace(arrays, y=None, class_names=None)
     if ending in TABLES:
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             return _digits(file, label)
+        from ranvier.data.datasets.tables import load_csv
+
         return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
@@ -137,6 +138,9 @@ def ending_of(file: Path) -> str:
 
 def _first_cells(path: Path) -> list[str]:
     """The cells of the first line of a table; none where it cannot be read, an error of load_csv."""
+    import gzip
+    import zlib
+
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as stream:
@@ -156,6 +160,8 @@ def is_digit_table(path: Path) -> bool:
 
 def _digits(path: Path, label: str | int | None) -> Samples:
     """Such a table as images (n, 1, 28, 28) in [0, 1]."""
+    from ranvier.data.datasets.tables import load_csv
+
     column = None if _first_cells(path) == PIXELS else "label"
     table = load_csv(path, column)
     if table.y is None:
@@ -325,7 +331,7 @@ def _read(name: str, path: Path) -> Any:
     with open_file(path, name) as stream:
         try:
             return _arrays(stream, path)
-        except _DAMAGE as error:
+        except _damage() as error:
             plain = f"is damaged, or no file of plain arrays: {error} (Python objects are not loaded)"
             kind = other_kind(path, b"\x93NUMPY", b"PK") or plain
             raise ValueError(f"[{name}] '{path}' {kind}") from None
@@ -334,6 +340,8 @@ def _read(name: str, path: Path) -> Any:
 def _arrays(stream: BinaryIO, path: Path) -> Any:
     if stream.read(2) != b"PK":
         return _array(stream)
+    import zipfile  # only for an archive: it takes a millisecond to load
+
     members = {}
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
@@ -346,10 +354,17 @@ def _arrays(stream: BinaryIO, path: Path) -> Any:
     return members
 
 
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, ArithmeticError, EOFError),
-    *(LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
-)
+def _damage() -> tuple[type[Exception], ...]:
+    """The errors of readers of a file that is damaged."""
+    import lzma
+    import tokenize
+    import zipfile
+    import zlib
+
+    return (
+        zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, ArithmeticError, EOFError,
+        LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
+    )  # fmt: skip
 
 
 def _array(stream: Any) -> Array:

@@ -21,11 +21,6 @@ def require_pandas(what: str) -> Any:
     return optional("pandas", f"[load_csv] {what}: tables need pandas: {HELP}")
 
 
-def is_frame(source: Any) -> bool:
-    """True for a data frame of pandas, polars or Arrow."""
-    return hasattr(source, "columns") and (hasattr(source, "iloc") or hasattr(source, "to_pandas"))
-
-
 class Table:
     """A frame of pandas, given by a program or read from a Parquet file; TextTable is that of a text file.
 

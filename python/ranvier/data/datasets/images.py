@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.data.checks import pair
 from ranvier.data.datasets.samples import PathLike, Samples, path_of, require_file
@@ -20,7 +19,8 @@ __all__ = ["load_images", "read_image"]
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # no names of classes
-Image = npt.NDArray[np.float32]
+Image: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Size = int | tuple[int, int] | None
 
 
@@ -96,7 +96,7 @@ def _read_all(
     files: list[Path], sizes: tuple[int, int] | None, grayscale: bool, skip_broken: bool
 ) -> tuple[Image, list[int], tuple[str, ...]]:
     """(x, kept, skipped): the images, the numbers of their files, and the names of the broken files."""
-    x: npt.NDArray[np.uint8] | None = None
+    x: Pixels | None = None
     kept: list[int] = []
     skipped: list[str] = []
     for place, path in enumerate(files):
@@ -276,7 +276,7 @@ def _orientation(image: Any) -> Any:
         return 1
 
 
-def _pixels(name: str, path: Path, sizes: tuple[int, int] | None, grayscale: bool) -> npt.NDArray[np.uint8]:
+def _pixels(name: str, path: Path, sizes: tuple[int, int] | None, grayscale: bool) -> Pixels:
     image = open_image(name, path, grayscale)
     if sizes is not None and image.size != sizes[::-1]:
         image = image.resize(sizes[::-1], pillow(name).Resampling.BILINEAR)
@@ -286,7 +286,7 @@ def _pixels(name: str, path: Path, sizes: tuple[int, int] | None, grayscale: boo
     return pixels
 
 
-def _channels_first(pixels: npt.NDArray[np.uint8]) -> Image:
+def _channels_first(pixels: Pixels) -> Image:
     values = pixels.astype(np.float32)
     values /= np.float32(255)
     return np.moveaxis(values, -1, -3)

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,6 +95,11 @@ def real(values: Array, dtype: DtypeLike | None) -> Array:
     return converted
 
 
+def is_frame(source: Any) -> bool:
+    """True for a data frame of pandas, polars or Arrow."""
+    return hasattr(source, "columns") and (hasattr(source, "iloc") or hasattr(source, "to_pandas"))
+
+
 def path_of(name: str, path: PathLike) -> Path:
     """Raises TypeError for what is no path, such as an open file or a data frame."""
     try:
@@ -129,6 +133,8 @@ def require_unpacked(path: PathLike, size: int, times: int = 100) -> None:
 
 def unpacked(path: PathLike) -> bytes:
     """The content of a file that gzip packed."""
+    import gzip
+
     parts = []
     size = 0
     with gzip.open(path, "rb") as stream:

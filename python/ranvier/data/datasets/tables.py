@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
-from ranvier.data.datasets.frames import Table, is_frame
-from ranvier.data.datasets.samples import TASKS, Samples, targets
+from ranvier.data.datasets.frames import Table
+from ranvier.data.datasets.samples import TASKS, Samples, is_frame, targets
 from ranvier.data.datasets.table_errors import Remedy, TableError, joined
 from ranvier.data.datasets.table_settings import DATE, WORD, ZEROS
 from ranvier.data.datasets.text_table import TextTable, table_of

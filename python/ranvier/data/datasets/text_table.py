@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ranvier.data.datasets.frames import HELP, Table, is_frame, require_pandas
+from ranvier.data.datasets.frames import HELP, Table, require_pandas
 from ranvier.data.datasets.headers import FIRST_LINES, header_of, separator_of
-from ranvier.data.datasets.samples import require_file, unpacked
+from ranvier.data.datasets.samples import is_frame, require_file, unpacked
 from ranvier.data.datasets.table_errors import Remedy, TableError, short
 from ranvier.data.datasets.table_settings import MARKS, ZEROS, checked
 from ranvier.serialization.foreign_files import BEGIN, recognised
