@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import ranvier.nn as nn
 from ranvier.nn.activation import named as activation_named
 from ranvier.nn.container import Sequential
-from ranvier.nn.dropout import Dropout
 from ranvier.nn.init import named as initialiser_named, zeros_
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
-from ranvier.nn.norm import BatchNorm1d
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import DtypeLike
@@ -72,13 +71,13 @@ def mlp(
     for i, name_or_class in enumerate(activations):
         layers.append(_linear(sizes[i], sizes[i + 1], init, bias=not batch_norm, dtype=dtype))
         if batch_norm:
-            layers.append(BatchNorm1d(sizes[i + 1], dtype=dtype))
+            layers.append(nn.BatchNorm1d(sizes[i + 1], dtype=dtype))
         if isinstance(name_or_class, str):
             layers.append(activation_named(name_or_class))
         else:
             layers.append(name_or_class())
         if dropout:
-            layers.append(Dropout(dropout))
+            layers.append(nn.Dropout(dropout))
     layers.append(_linear(sizes[-2], sizes[-1], init, bias=True, dtype=dtype))
     if output is not None:
         layers.append(activation_named(output))

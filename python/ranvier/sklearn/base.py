@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -37,12 +37,16 @@ PREDICT_BATCH = 1024
 _DIFFERENCE_LOSSES = (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss, HalfSquaredError)
 
 
-class Validation(NamedTuple):
-    """The data that the Trainer measures "val_loss" with, after all checks."""
+class Validation:
+    """The data that the Trainer measures "val_loss" with, after all checks.
 
-    x: Samples
-    target: Array  # what the loss compares the output with
-    weights: Array | None
+    target: what the loss compares the output with.
+    """
+
+    def __init__(self, x: Samples, target: Array, weights: Array | None) -> None:
+        self.x = x
+        self.target = target
+        self.weights = weights
 
 
 class NetworkEstimator(BaseEstimator):

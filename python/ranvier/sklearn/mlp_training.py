@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -39,17 +39,18 @@ from ranvier.train import NonFiniteError, Trainer
 _ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 
 
-class Data(NamedTuple):
+class Data:
     """Samples to train or to measure with, after all checks.
 
     y is what the validation score compares predictions with, target what the loss compares the output with:
     values (n, outputs), or for a classifier class indices (n,).
     """
 
-    x: Samples
-    y: Array
-    target: Array
-    weights: Array | None
+    def __init__(self, x: Samples, y: Array, target: Array, weights: Array | None) -> None:
+        self.x = x
+        self.y = y
+        self.target = target
+        self.weights = weights
 
 
 class MLPTraining(NetworkEstimator):

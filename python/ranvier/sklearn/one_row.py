@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from numbers import Real
 from operator import is_, itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -57,14 +57,21 @@ _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
 _PLAIN = (False, False, False, False, True, True, False)
 
 
-class _Before(NamedTuple):
-    """What held at the last step on the full path, and has to hold for a replay."""
+class _Before:
+    """What held at the last step on the full path, and has to hold for a replay.
 
-    trainer_settings: tuple[Any, ...]
-    parameters: Callable[
-        [Mapping[str, Any]], tuple[Any, ...]
-    ]  # reads the estimator's parameters from its vars
-    parameter_values: tuple[Any, ...]
+    parameters: reads the estimator's parameters from its vars.
+    """
+
+    def __init__(
+        self,
+        trainer_settings: tuple[Any, ...],
+        parameters: Callable[[Mapping[str, Any]], tuple[Any, ...]],
+        parameter_values: tuple[Any, ...],
+    ) -> None:
+        self.trainer_settings = trainer_settings
+        self.parameters = parameters
+        self.parameter_values = parameter_values
 
 
 def is_row(X: MatrixLike, owner: BaseEstimator) -> TypeGuard[Array]:

@@ -109,8 +109,8 @@ def make_random_state(owner: BaseEstimator) -> np.random.RandomState:
     return state
 
 
-# The optimizers by their lower-case names.
-_OPTIMIZERS = {name.lower(): getattr(optim, name) for name in optim.__all__ if name[0].isupper()}
+# The names of the optimizers by their lower-case names.
+_OPTIMIZERS = {name.lower(): name for name in optim.__all__ if name[0].isupper()}
 
 
 def make_optimizer(
@@ -128,7 +128,9 @@ def make_optimizer(
         if name not in _OPTIMIZERS or name == "optimizer":
             expected = ", ".join(sorted(set(_OPTIMIZERS) - {"optimizer"}))
             raise ValueError(f"[{estimator}] got the optimizer {optimizer!r}; expected one of {expected}")
-        return _OPTIMIZERS[name](parameters, **settings)
+        optimizer_class: type[Any] = getattr(optim, _OPTIMIZERS[name])
+        made_by_name: Optimizer = optimizer_class(parameters, **settings)
+        return made_by_name
     refuse_torch(estimator, "an optimizer", optimizer)
     if not callable(optimizer):
         raise TypeError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ranvier.data import RandomSampler
+from ranvier.ops.making import philox, random
 from ranvier.sklearn.types import SparseMatrix
 from ranvier.tensors.memory import Array
 
@@ -28,7 +28,6 @@ class SparseBatches:
         self.arrays = arrays
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self._sampler = RandomSampler(np.empty(x.shape[0], bool))
 
     def __len__(self) -> int:
         """The number of batches: n / batch_size, rounded up."""
@@ -37,7 +36,7 @@ class SparseBatches:
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         n = self.x.shape[0]
         if self.shuffle:
-            order = self._sampler._order(self._sampler._draw())
+            order = philox.permutation(n, random.current().next_key())
         else:
             order = np.arange(n)
         for start in range(0, n, self.batch_size):

@@ -1,7 +1,7 @@
 """Functions with static methods and a context, PyTorch's form of :class:`ranvier.autograd.Function`.
 
 A subclass of Function whose ``forward(ctx, ...)`` is a static method is recognised when it is made
-(`_recognise`). Its ``apply`` runs the static forward without a tape, and then records one node of the class
+(`give_form`). Its ``apply`` runs the static forward without a tape, and then records one node of the class
 `_Node`, whose backward calls the static ``backward(ctx, ...)``.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import signature
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from ranvier.grad_mode import enable_grad, mode, no_grad
 from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.higher_order import AGAIN, of_output, of_program, rule
 from ranvier.tape.hooks import kept, tensor_of
-from ranvier.tape.host_nodes import noted
 from ranvier.tensors.memory import Array, filled, like
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -311,7 +309,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
     if not any(needs) or not any(isinstance(y, Tensor) and y.is_floating_point() for y in outputs):
         return result
-    node = kind._node(kind, context, outputs, slots)  # `_recognise` has made this subclass of _Node
+    node = kind._node(kind, context, outputs, slots)  # `give_form` has made this subclass of _Node
     results = node.apply(*(args[i] for i in slots))
     if not isinstance(results, tuple):
         results = (results,)
@@ -340,19 +338,10 @@ def _note_sources(context: Context, args: tuple[Any, ...], outputs: list[Any]) -
     context._changes = tuple(changes)
 
 
-def _recognise(cls: Any, /, **settings: Any) -> None:
-    """Called for each new subclass of Function. If its ``forward`` is no method of instances, it has
-    PyTorch's form, and gets an ``apply`` that is called on the class."""
-    forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
-    # PyTorch takes a function without @staticmethod, too, if its first parameter is the context.
-    takes_context = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
-    if takes_context or isinstance(forward, (staticmethod, classmethod)):
-        # An `apply` that the class defines stays, and may call this one by super().
-        if "apply" not in vars(cls):
-            cls.apply = classmethod(applied)
-        cls._node = type(cls.__name__, (_Node,), {})
-    else:
-        noted(cls)
-
-
-Function.__init_subclass__ = classmethod(_recognise)  # type: ignore[assignment]
+def give_form(cls: Any) -> None:
+    """Gives a class of PyTorch's form an ``apply`` that is called on the class. `forms` calls it for each
+    new subclass of this form."""
+    # An `apply` that the class defines stays, and may call this one by super().
+    if "apply" not in vars(cls):
+        cls.apply = classmethod(applied)
+    cls._node = type(cls.__name__, (_Node,), {})
