@@ -128,7 +128,8 @@ def begins_empty(tree):
 # What functions of the library change that is no setting: by module, the names.
 KNOWN = """
 == caches, and what the library defines when it is imported
-compile/program_cache _unpaid; compile/guarding/library_guards _comparison _made _names _of_class _slots
+compile/program_cache _unpaid
+compile/guarding/library_guards LAYERS _comparison _made _names _of_class _slots _values
 compile/comparison _local; compile/guarding/origins _python_classes; compile/guarding/walk _FOLLOW
 compile/shared_programs _guards _namespaces _programs; nn/call_counts _calls
 observe _locks; settings _all _numbers; nn/init _callback

@@ -4,6 +4,7 @@
 #include "bindings/replay/guards.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
 
@@ -96,8 +97,7 @@ bool same_pairs(PyObject* pairs, const F& look) {
   return true;
 }
 
-// The version of a class: Python gives it a new one after each change of it or of a class that it inherits
-// from. 0: it has none at the moment.
+// The version of a class (renewed_version_of). 0: it has none at the moment.
 [[gnu::always_inline]] inline int64_t version_of(PyObject* type) {
   PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
   if (!PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
@@ -113,23 +113,24 @@ bool names_hold(Guard& g) {
   auto* const type = reinterpret_cast<PyTypeObject*>(g.owner.ptr());
   if (!same_pairs(g.expected.ptr(), [=](PyObject* name) { return class_attribute(type, name); }))
     return false;
-  // Python gives the class a version when an attribute is looked up; the next comparison is then of one
-  // number.
-  if (now == 0) {
-    const auto any = py::reinterpret_steal<py::object>(PyObject_GetAttrString(g.owner.ptr(), "__init__"));
-    if (!any) PyErr_Clear();
-  }
-  g.number = version_of(g.owner.ptr());
+  g.number = renewed_version_of(g.owner.ptr());  // the next comparison is then of one number
   return true;
 }
 
+// What a guard of GuardKind::function compares, in this order.
+constexpr int kOfFunction = 7;
+std::array<PyObject* const*, kOfFunction> places_of_function(PyObject* function) {
+  auto* const f = reinterpret_cast<PyFunctionObject*>(function);
+  return {&f->func_code,     &f->func_defaults, &f->func_kwdefaults, &f->func_name,
+          &f->func_qualname, &f->func_doc,      &f->func_module};
+}
+
 bool function_holds(const Guard& g) {
-  PyObject* f = g.owner.ptr();
-  PyObject* const now[3] = {PyFunction_GET_CODE(f), PyFunction_GET_DEFAULTS(f),
-                            PyFunction_GET_KW_DEFAULTS(f)};
-  for (int i = 0; i < 3; ++i) {
-    PyObject* const value = now[i] ? now[i] : Py_None;
-    if (!same_value(value, PyTuple_GET_ITEM(g.expected.ptr(), i))) return false;
+  const auto places = places_of_function(g.owner.ptr());
+  for (int i = 0; i < kOfFunction; ++i) {
+    PyObject* const expected = PyTuple_GET_ITEM(g.expected.ptr(), i);
+    PyObject* const value = *places[i] ? *places[i] : Py_None;
+    if (expected != Py_NotImplemented && !same_value(value, expected)) return false;
   }
   return true;
 }
@@ -194,6 +195,15 @@ bool has_gradient(PyObject* leaf) {
   return PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a)) &&
          PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), PyArray_NDIM(a)) &&
          PyArray_ISBEHAVED(a) && PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA);
+}
+
+int64_t renewed_version_of(PyObject* type) {
+  if (version_of(type) == 0) {
+    // Python gives the class a version when an attribute is looked up.
+    const auto any = py::reinterpret_steal<py::object>(PyObject_GetAttrString(type, "__init__"));
+    if (!any) PyErr_Clear();
+  }
+  return version_of(type);
 }
 
 PlainValue plain_value(PyObject* x) {
@@ -291,11 +301,11 @@ bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std:
     return true;
   }
   if (g.kind == GuardKind::function) {
-    auto* const f = reinterpret_cast<PyFunctionObject*>(o);
-    PyObject* const* places[] = {&f->func_code, &f->func_defaults, &f->func_kwdefaults};
-    for (int i = 0; i < 3; ++i) {
+    const auto places = places_of_function(o);
+    for (int i = 0; i < kOfFunction; ++i) {
       PyObject* expected = PyTuple_GET_ITEM(e, i);
-      if (expected == Py_None) expected = nullptr;  // the function has none
+      if (expected == Py_NotImplemented) continue;
+      if (expected == Py_None && !*places[i]) expected = nullptr;  // the function has none
       found.push_back({places[i], expected});
     }
     return true;
@@ -315,6 +325,10 @@ void Guards::set(const py::list& list) {
     g.place = static_cast<int>(guards_.size());
     if (g.kind == GuardKind::slot) g.number = slot_offset(Py_TYPE(g.owner.ptr()), g.key.ptr());
     if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
+    if (g.kind == GuardKind::names) {
+      const Py_ssize_t size = PyTuple_GET_SIZE(g.expected.ptr());
+      if (size % 2 == 1) g.number = whole_number(PyTuple_GET_ITEM(g.expected.ptr(), size - 1));
+    }
     if (g.kind == GuardKind::attribute && is_grad_mode(g.owner.ptr()) && PyBool_Check(g.expected.ptr()))
       g.number = PyUnicode_CompareWithASCIIString(g.key.ptr(), "inference") == 0 ? 2 : 1;
     guards_.push_back(std::move(g));

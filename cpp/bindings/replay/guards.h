@@ -27,8 +27,10 @@ namespace py = pybind11;
 //   dict: owner, a dict, has the keys and values of expected, (key, value, key, value ...), in this order
 //   type: the class of owner is expected; unless key is None, owner.__dict__ is the dict key itself
 //   names: owner, a class, has these values under the names in expected: (name, value ...);
-//     NotImplemented: the class has no such name. key: its __mro__, which is compared too, or None
-//   function: code, defaults and keyword defaults of owner are those of expected, a tuple
+//     NotImplemented: the class has no such name. One more item is a version of the class at which they held.
+//     key: its __mro__, which is compared too, or None
+//   function: code, defaults, keyword defaults, __name__, __qualname__, __doc__ and __module__ of owner are
+//     those of expected, a tuple; NotImplemented: it is not compared
 //   gradient: the gradient of owner, a Tensor, begins at the address `expected`; 0: there is none; -1: it may
 //     be anywhere (has_gradient()). Unless key is None, the step adds to it in place, so nothing else may
 //     refer to its array
@@ -100,6 +102,10 @@ struct PlainValue {
   int64_t what;
 };
 PlainValue plain_value(PyObject* x);
+
+// The version of a class: Python gives it another one after each change of it or of a class that it inherits
+// from. 0: it can have none.
+int64_t renewed_version_of(PyObject* type);
 
 // True if a and b are the same object, or equal plain values, or tuples whose items are the same values.
 bool same_value(PyObject* a, PyObject* b);

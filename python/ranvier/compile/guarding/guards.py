@@ -50,7 +50,6 @@ class Guards:
         users: whether anything of the user's own was reached.
         passed: names that the user's code loads for another purpose than to call them at once.
         texts: strings in the user's code, and strings that were reached.
-        library_names: names in the library's code that ran.
         reads_library_names: whether a guard depends on `library_names`.
         traced: the code that ran.
     """
@@ -66,7 +65,6 @@ class Guards:
         self.seen: dict[Any, Any] = {}
         self.described: set[int] = set()
         self.users = False
-        self.library_names = {name for code in traced.library.values() for name in code.co_names}
         self.reads_library_names = False
         self._codes = traced.codes
         self._library = traced.library
@@ -84,6 +82,11 @@ class Guards:
         # Then functions that did not run are compared, too: the step may read their code or signature.
         self._reads_code = traced.reads_code or "__code__" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
+
+    @functools.cached_property
+    def library_names(self) -> set[str]:
+        """Names in the library's code that ran."""
+        return {name for code in self._library.values() for name in code.co_names}
 
     def all(self) -> list[Guard]:
         """All guards. The core calls the index of a guard in this list its place."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Collection, Iterable, Iterator
-from itertools import chain, repeat
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -61,18 +60,6 @@ METHODS = ("step", "zero_grad", "_settings", "_state_names")
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 
-def in_class(kind: type, names: Collection[str]) -> tuple[Any, ...]:
-    """(name, value, name, value ...) of attributes of a class or its bases; the value is NotImplemented where
-    there is none. A guard of kind NAMES expects such a tuple."""
-    members: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        members.update(vars(base))
-    found = members.keys() & names
-    missing = set(names) - found
-    pairs = [(name, members[name]) for name in found]
-    return (*chain.from_iterable(pairs), *chain.from_iterable(zip(missing, repeat(NotImplemented))))
-
-
 def names_of_class(kind: type) -> set[str]:
     """The names of all attributes of a class and its bases, except bases made in C."""
     names = _names.get(kind)
@@ -105,20 +92,38 @@ def guard_class(walk: Guards, kind: type) -> None:
             _of_class[kind] = made
     walk.of_library.update(made[0])
     walk.stack += made[1]
-    members = iter(in_class(kind, walk.names - SPECIAL))
-    for name, value in zip(members, members, strict=True):
-        if value is NotImplemented or callable(value) or hasattr(type(value), "__get__"):
-            continue  # absent, a method or a property
-        # A value, which the program may have set.
+    for name in walk.names & _names_of_values(kind):
+        value = getattr(kind, name)
         walk.add((GuardKind.NAMES, kind, "", (name, value), f"the class {kind.__name__}"))
         walk.stack.append((value, f"{kind.__name__}.{name}"))
+
+
+def _names_of_values(kind: type) -> set[str]:
+    """The names in a class of the library under which it has values, which the program may have set, and no
+    methods or properties."""
+    (version,) = _core._class_members(kind, ())
+    known = _values.get(kind)
+    if known is not None and known[0] == version:
+        return known[1]
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        members.update(vars(base))
+    plain = [name for name, x in members.items() if not (callable(x) or hasattr(type(x), "__get__"))]
+    names = set(plain) - SPECIAL
+    if version:  # 0: Python has no version for the class
+        _values[kind] = version, names
+    return names
+
+
+# By class of the library: its version, and the names of its values.
+_values: WeakKeyDictionary[type, tuple[int, set[str]]] = WeakKeyDictionary()
 
 
 def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
     """(owner, guard, prefixes) of the class and its bases, of their modules, and of the library's modules
     which these import. prefixes: how the file names of the functions begin that belong in the owner."""
     for base in filter(is_of_library, kind.__mro__):
-        values = in_class(base, names_of_class(base))
+        values = _core._class_members(base, names_of_class(base))
         yield base, (GuardKind.NAMES, base, "", values, f"the class {base.__name__}"), (PACKAGE,)
         module = sys.modules[base.__module__]
         imports = [m for m in vars(module).values() if type(m) is types.ModuleType]
@@ -148,6 +153,10 @@ _of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}
 _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
 # One `_core.Guards` with all guards of `_made`, or empty if it has to be made again.
 _comparison: list[Any] = []
+# Classes of objects whose attributes all get guards, such as layers: the version of each, and the names of
+# attributes whose contents never change. The walk makes the guards on further objects of such a class in the
+# core (`_core.Follower`).
+LAYERS: dict[type, tuple[int, frozenset[str]]] = {}
 
 
 def guard_object(walk: Guards, x: object, text: str) -> None:
@@ -169,14 +178,18 @@ def guard_object(walk: Guards, x: object, text: str) -> None:
             for path in declared:
                 _guard_path(walk, x, path, text)
             return
-    if own is not None and walk.library_names and kind.__module__.startswith(_AROUND):
+    if own is not None and kind.__module__.startswith(_AROUND) and walk.library_names:
         walk.reads_library_names = True
         walk.items(own, own.keys() & (walk.names | walk.library_names), f"{text}.")
     elif own is not None:
         walk.whole(own, (f"{text}.", ""))
+        constants = frozenset(getattr(kind, "step_constants", ()))
         for name, value in own.items():
-            if type(value) not in PLAIN and name not in getattr(kind, "step_constants", ()):
+            if type(value) not in PLAIN and name not in constants:
                 walk.stack.append((value, f"{text}.{name}"))
+        if declared is None and type(kind) is type and not _slots_of(kind):
+            (version,) = _core._class_members(kind, ())
+            LAYERS[kind] = version, constants
     guard_slots(walk, x, text)
 
 

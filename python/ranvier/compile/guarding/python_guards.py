@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.compile.guarding.capturable import MOST, is_listed, is_numpy_function
+from ranvier.compile.guarding.capturable import MOST, GuardKind, is_listed, is_numpy_function
 from ranvier.compile.guarding.equality import PLAIN
 from ranvier.compile.guarding.guards import Guards
 
@@ -29,9 +29,9 @@ def guard_set(walk: Guards, x: set[Any], text: str) -> None:
 
 
 def guard_field(walk: Guards, x: object, text: str) -> None:
-    """Guard a field of a dataclass."""
+    """Guards a field of a dataclass."""
     for name in ("name", "default", "default_factory", "_field_type"):
-        walk.attribute(x, name, text)
+        walk.add((GuardKind.SLOT, x, name, getattr(x, name), text))
 
 
 def guard_logger(walk: Guards, x: logging.Logger, text: str) -> None:

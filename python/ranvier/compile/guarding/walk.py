@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 import ranvier.compile.guarding.capturable as capturable
 import ranvier.compile.guarding.library_guards as library
 import ranvier.compile.guarding.python_guards as python_guards
@@ -28,7 +29,8 @@ from ranvier.compile.guarding.capturable import CONTAINERS, GuardKind
 from ranvier.compile.guarding.equality import PLAIN
 from ranvier.compile.guarding.guards import Guards, is_empty
 from ranvier.compile.guarding.origins import LIBRARY, USER, is_of_library, is_python_class, is_read, origin_of
-from ranvier.compile.guarding.traced_code import inner_of
+from ranvier.compile.guarding.traced_code import TracedCode, inner_of
+from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
@@ -36,8 +38,10 @@ from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
 _MOST_GUARDS = 20_000  # a step with more runs eagerly: comparing them would take longer than a replay saves
-# Attributes of functions and classes.
-_NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
+# Attributes of functions and classes, in the order in which a guard of kind FUNCTION has them.
+_NAMES_OF_OWN = ("__name__", "__qualname__", "__doc__", "__module__")
+# Stands in such a guard for the code and the defaults of a function that has not run.
+_NOT_COMPARED = (NotImplemented, NotImplemented, NotImplemented)
 
 
 class Walk(Guards):
@@ -47,6 +51,10 @@ class Walk(Guards):
     `refuse_unreached`. A Trainer makes a walk before a step has run, to see whether it reaches code of the
     user's.
     """
+
+    def __init__(self, traced: TracedCode) -> None:
+        super().__init__(traced)
+        self._names_of_own = [name for name in _NAMES_OF_OWN if name in self.names]
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -60,7 +68,8 @@ class Walk(Guards):
         if self.names:  # One guard on the class Tensor stands for the methods of all Tensors.
             own = vars(Tensor)  # A method that is not loaded yet (`Later`) was not called.
             loaded = [name for name in self.names | capturable.SPECIAL if type(own.get(name)) is not Later]
-            self.add((GuardKind.NAMES, Tensor, "", library.in_class(Tensor, loaded), "the class Tensor"))
+            members = _core._class_members(Tensor, loaded)
+            self.add((GuardKind.NAMES, Tensor, "", members, "the class Tensor"))
         if "__instancecheck__" in self.names:  # a `case Class(...)` has this name, too (`Names`)
             self.abstract_classes()
         self.drain()
@@ -78,23 +87,21 @@ class Walk(Guards):
 
     def drain(self) -> None:
         """Follows all values that were reached, and what they lead to."""
-        while self.stack and not self.fault:
-            x, text = self.stack.pop()
+        compares = self.looks_up or self.stores or bool(self.names)
+        while not self.fault:
+            found = _COMMON.follow(
+                self.stack, self.seen, self.guards, self.tensors, self.texts, library.LAYERS, compares
+            )
+            if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
+                self.fault = "the step can reach too many Python values; pass what it needs as an argument"
+            if found is None:
+                return
+            x, text = found
             try:
                 kind = type(x)
-                if kind in PLAIN or id(x) in self.seen:
-                    if kind is str:
-                        self.texts.add(x)
-                    continue
-                self.seen[id(x)] = x
-                if kind is dict and not x:  # a shortcut: most dicts of a layer are empty
-                    self.add((GuardKind.DICT, x, "", (), f"the items of {text}"))
-                    continue
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
             except Exception as error:  # A method or a metaclass of x may raise anything.
                 self.deny(text, f"a value that raises {type(error).__name__} when it is looked at")
-            if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
-                self.fault = "the step can reach too many Python values; pass what it needs as an argument"
 
     # --- what code names
     def _refuse_names(self) -> None:
@@ -187,17 +194,23 @@ class Walk(Guards):
         else:
             every = self.names & own.keys()
         self.items(own, every, f"{f.__name__}.")
-        for name in self.names & _NAMES_OF_OWN:
-            self.attribute(f, name, f.__name__)
         if id(code) in self._codes:
             self._reached.add(id(code))
         # `_library` also has code that is in no file of the library: that of named tuples and Python's pure
         # modules, such as the wrappers which functools makes.
         ran = id(code) in self._codes or id(code) in self._library
         if ran or self._reads_code:
-            expected = code, f.__defaults__, f.__kwdefaults__
-            self.add((GuardKind.FUNCTION, f, "", expected, f"the function {f.__name__}"))
-            self.stack += [(value, f"a default of {f.__name__}") for value in expected[1:]]
+            compared: tuple[Any, ...] = code, f.__defaults__, f.__kwdefaults__
+            default = f"a default of {f.__name__}"
+            self.stack += (compared[1], default), (compared[2], default)
+        elif self._names_of_own:
+            compared = _NOT_COMPARED
+        else:
+            return
+        own_names = [
+            getattr(f, name) if name in self._names_of_own else NotImplemented for name in _NAMES_OF_OWN
+        ]
+        self.add((GuardKind.FUNCTION, f, "", (*compared, *own_names), f"the function {f.__name__}"))
 
     def _method(self, x: Any, text: str) -> None:
         self.stack += [(x.__func__, text), (x.__self__, text.rpartition(".")[0] or "self")]
@@ -248,9 +261,9 @@ class Walk(Guards):
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | capturable.SPECIAL | library.names_of_class(kind)) - {"__dict__"}
-        members = library.in_class(kind, names)
+        members = _core._class_members(kind, names)
         self.add((GuardKind.NAMES, kind, kind.__mro__, members, f"the class {kind.__name__}"))
-        for name in self.names & _NAMES_OF_OWN:
+        for name in self._names_of_own:
             self.add((GuardKind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
         if is_read(kind):
             self._members(kind)
@@ -327,6 +340,13 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Registry: lambda walk, x, text: walk.container(x, text, dict),
     Transient: lambda walk, x, text: None,  # It marks what files leave out, on which no step depends.
 }
+
+
+# Follows, in the core, Tensors, tables, and objects of the classes in `library.LAYERS`, as the functions
+# above do; of each such class the first object is followed here.
+_COMMON = _core.Follower(
+    tuple(PLAIN), Registry, Transient, (Tensor, Parameter), capturable.MOST, _MOST_GUARDS
+)
 
 
 # A copy, because `_follower` adds classes of the library to _FOLLOW. It has no containers: an object of a
