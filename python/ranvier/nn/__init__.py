@@ -10,7 +10,9 @@ from ranvier.nn.table import LAYERS as _LAYERS, MODULE_OF as _MODULE_OF
 
 if _typing.TYPE_CHECKING:  # all modules of nn/table.py
     from ranvier.nn import functional, init, utils
-    from ranvier.nn.activation import *
+    from ranvier.nn.activation.piecewise import *
+    from ranvier.nn.activation.smooth import *
+    from ranvier.nn.activation.softmax import *
     from ranvier.nn.attention import *
     from ranvier.nn.container import *
     from ranvier.nn.conv import *
@@ -35,7 +37,7 @@ if _typing.TYPE_CHECKING:  # all modules of nn/table.py
 if not _typing.TYPE_CHECKING:
     __all__ = ["Buffer", "Module", "Parameter", *_MODULE_OF, "functional", "init", "utils"]
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
-_MODULES = {"functional", "init", "loss", "modes", "parameter", "quantized", "utils", *_LAYERS}
+_MODULES = {"activation", "functional", "init", "loss", "modes", "parameter", "quantized", "utils", *_LAYERS}
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -8,11 +8,13 @@ nn/functional.py LOSSES.
 from __future__ import annotations
 
 _ROWS = {
-    "activation": """
-        CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU LogSigmoid LogSoftmax
-        Mish PReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh
-        Tanhshrink
+    "activation.piecewise": """
+        Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU PReLU ReLU ReLU6 Softshrink
     """,
+    "activation.smooth": """
+        CELU ELU GELU GLU LogSigmoid Mish SELU SiLU Sigmoid Softplus Softsign Tanh Tanhshrink
+    """,
+    "activation.softmax": "LogSoftmax Softmax Softmax2d Softmin",
     "attention": "MultiheadAttention",
     "key_value_cache": "KeyValueCache",
     "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",

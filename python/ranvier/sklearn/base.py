@@ -17,12 +17,10 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-import ranvier.nn as nn
 from ranvier import History
 from ranvier.data.scaling import beyond_float32
 from ranvier.ops.making import random
 from ranvier.sklearn.labels import Labels, are_few_integers
-from ranvier.sklearn.losses import HalfSquaredError
 from ranvier.sklearn.one_row import OneRow, row_output
 from ranvier.sklearn.sparse_batches import SparseBatches
 from ranvier.sklearn.types import Loss, MatrixLike, Samples, TargetLike, WeightsLike
@@ -30,11 +28,11 @@ from ranvier.sklearn.validation import check_labels, check_values
 from ranvier.tensors.memory import Array
 from ranvier.train import Callback
 from ranvier.train.arrays import require_finite
-from ranvier.train.losses import link_of, probabilities
+from ranvier.train.losses import is_one_of, link_of, probabilities
 
 PREDICT_BATCH = 1024
 # Losses that depend on y - output alone, so that a constant may be subtracted from y (`_centred`).
-_DIFFERENCE_LOSSES = (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss, HalfSquaredError)
+_DIFFERENCE_LOSSES = ("MSELoss", "L1Loss", "HuberLoss", "SmoothL1Loss")
 
 
 class Validation:
@@ -270,7 +268,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             self._offset = 0.0
             spread = y.std(axis=0, dtype=np.float64)
             lost = beyond_float32(np.abs(y).max(axis=0), spread)
-            if isinstance(loss, _DIFFERENCE_LOSSES) and y.dtype != np.float32 and lost.any():
+            if is_one_of(loss, *_DIFFERENCE_LOSSES) and y.dtype != np.float32 and lost.any():
                 self._offset = np.where(lost, y.mean(axis=0, dtype=np.float64), 0.0)
         with np.errstate(over="ignore"):
             target = (y - self._offset).astype(np.float32)

@@ -18,7 +18,6 @@ from sklearn.utils.multiclass import unique_labels
 import ranvier.nn as nn
 from ranvier.sklearn.base import NetworkClassifier, NetworkRegressor
 from ranvier.sklearn.labels import Labels
-from ranvier.sklearn.losses import HalfPoisson, HalfSquaredError, LogLoss
 from ranvier.sklearn.mlp_training import Data, MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
 from ranvier.sklearn.parameters import make_loss, make_random_state
@@ -41,13 +40,17 @@ from ranvier.sklearn.validation import check_labels, check_values
 from ranvier.tensors.memory import Array
 from ranvier.train.losses import link_of
 
-# The losses of MLPRegressor by their names in scikit-learn.
-_REGRESSION_LOSSES: dict[str, type[nn.Module]] = {
-    "squared_error": HalfSquaredError,
-    "poisson": HalfPoisson,
-    "absolute_error": nn.L1Loss,
-    "huber": nn.HuberLoss,
-}
+
+def _regression_losses() -> dict[str, type[nn.Module]]:
+    """The losses of MLPRegressor by their names in scikit-learn."""
+    from ranvier.sklearn.losses import HalfPoisson, HalfSquaredError
+
+    return {
+        "squared_error": HalfSquaredError,
+        "poisson": HalfPoisson,
+        "absolute_error": nn.L1Loss,
+        "huber": nn.HuberLoss,
+    }
 
 
 def _trains_in_steps(estimator: MLPTraining) -> bool:
@@ -243,8 +246,7 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         x, labels = self._check_data(X, check_labels(self, y), first)
         if not incremental:
             self._note_classes(labels, first)
-        log_loss = LogLoss if self._is_logistic() else nn.CrossEntropyLoss
-        loss = make_loss(self, {"log_loss": log_loss})
+        loss = make_loss(self, {"log_loss": self._log_loss()})
         codes = self._labels.encode(labels)
         target = self._make_target(codes, loss)
         weights = self._checked_weights(sample_weight, x, codes)
@@ -278,6 +280,14 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         x = self._validated(X)
         codes = self._labels.encode(check_labels(self, y))
         return Data(x, codes, self._make_target(codes, loss), weights)
+
+    def _log_loss(self) -> type[nn.Module]:
+        """The class of the loss "log_loss"."""
+        if not self._is_logistic():
+            return nn.CrossEntropyLoss
+        from ranvier.sklearn.losses import LogLoss
+
+        return LogLoss
 
     def _is_logistic(self) -> bool:
         """True if the network has a logit for each label, or one for two classes, as in scikit-learn."""
@@ -446,7 +456,7 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
         self._check_parameters()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
         x, values = self._check_data(X, check_values(self, y), first, y_numeric=True)
-        loss = make_loss(self, _REGRESSION_LOSSES)
+        loss = make_loss(self, _regression_losses())
         target = self._make_target(values, loss, first)
         weights = self._checked_weights(sample_weight, x)
         self._random_state = make_random_state(self)

@@ -13,7 +13,6 @@ from ranvier.nn.modes import require_untrained, training
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Callback, report
-from ranvier.train.callbacks.logs import own_progress
 from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.data_sources import is_loader, only_samples, open_source, open_training
 from ranvier.train.evaluator import Evaluator
@@ -248,9 +247,13 @@ class Trainer(checked.Settings):
         spec = self._current_spec(first=self.history.epochs == 0)
         report(self, gives_hints=verbose != 0)
         hook_list = checked.in_order(callbacks)
-        progress = own_progress(verbose, hook_list, epochs)
-        if progress is not None:
-            hook_list.insert(0, progress)
+        is_silent = isinstance(verbose, int) and verbose == 0  # a bool is an int, too
+        if not is_silent:
+            from ranvier.train.callbacks.logs import own_progress
+
+            progress = own_progress(verbose, hook_list, epochs)
+            if progress is not None:
+                hook_list.insert(0, progress)
         with warning_once(self.leads):
             source, valid = open_training(
                 x,

@@ -172,18 +172,18 @@ class ProgressBar(Known, Callback):
 
 
 def own_progress(verbose: bool | int | None, hooks: Iterable[Callback], epochs: int) -> ProgressBar | None:
-    """The ProgressBar that `fit` adds; None where `hooks` have one.
+    """The ProgressBar that `fit` adds if it is not silent; None where `hooks` have one.
 
     `verbose` decides where it is not None; else a bar is added in a terminal or a notebook. Elsewhere, as
     where the output goes to a file or a pipe, lines are written once a fit has taken `LONG` seconds, and none
     in a test (pytest).
     """
-    if not isinstance(verbose, (bool, int, type(None))) or verbose not in (None, 0, 1, 2):
+    if not isinstance(verbose, (bool, int, type(None))) or verbose not in (None, 1, 2):
         raise ValueError(f"[Trainer.fit] got verbose {verbose!r}; expected True, False, None, 0, 1 or 2")
     if any(isinstance(hook, ProgressBar) for hook in hooks):
         return None
     silent = verbose is None and "PYTEST_CURRENT_TEST" in os.environ
-    if silent or (verbose is not None and not verbose):
+    if silent:
         return None
     if verbose is None and not is_shown(sys.stdout):
         after = LONG
