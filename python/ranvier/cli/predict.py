@@ -142,9 +142,7 @@ def read_input(arguments: argparse.Namespace, model: nn.Module) -> Samples:
         print(f"skipped the broken image {name}", file=sys.stderr)
     _hint(arguments, model, samples.x)
     if arguments.invert:
-        from dataclasses import replace
-
-        return replace(samples, x=1 - samples.x)
+        return samples.with_changes(x=1 - samples.x)
     return samples
 
 

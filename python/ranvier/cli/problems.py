@@ -204,7 +204,7 @@ def _read_file(arguments: argparse.Namespace, seed: int) -> Problem:
         print(f"{words}; --task classification takes them as classes", flush=True)
         samples = valued(samples)
     if samples.x.ndim != 2:
-        samples = replace(samples, x=samples.x.astype("float32", copy=False))
+        samples = samples.with_changes(x=samples.x.astype("float32", copy=False))
     y = _require_labels(arguments, samples)
     class_names = None if samples.class_names is None else list(samples.class_names)
     if arguments.label is None:
@@ -316,7 +316,7 @@ def valued(samples: Samples) -> Samples:
         values = np.array(samples.class_names, np.float64)
     except ValueError:  # words
         return samples
-    return replace(samples, y=values[samples.y], class_names=None)
+    return samples.with_changes(y=values[samples.y], class_names=None)
 
 
 def read_samples(

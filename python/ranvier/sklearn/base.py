@@ -18,7 +18,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ranvier import History
-from ranvier.data.scaling import beyond_float32
 from ranvier.ops.making import random
 from ranvier.sklearn.labels import Labels, are_few_integers
 from ranvier.sklearn.one_row import OneRow, row_output
@@ -265,6 +264,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         Raises ValueError: a number that float32 cannot hold.
         """
         if first:
+            from ranvier.data.scaling import beyond_float32
+
             self._offset = 0.0
             spread = y.std(axis=0, dtype=np.float64)
             lost = beyond_float32(np.abs(y).max(axis=0), spread)

@@ -114,9 +114,7 @@ def load(
         arrays = load_npz(file, y=name, task=task, dtype=dtype)
         if label is not None:
             return arrays
-        from dataclasses import replace
-
-        return replace(arrays, y=None, class_names=None)
+        return arrays.with_changes(y=None, class_names=None)
     if ending in TABLES:
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             return _digits(file, label)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ PathLike = str | os.PathLike[str]
 TASKS = ("auto", "classification", "regression")
 
 
-@dataclass(frozen=True)
 class Samples:
     """Samples and their targets.
 
@@ -50,21 +48,45 @@ class Samples:
     (150, 'virginica')
     """
 
-    x: Array
-    y: Array | None
-    class_names: tuple[str, ...] | None = None
-    feature_names: tuple[str, ...] | None = None
-    scale: float = 1.0
-    unused: tuple[str, ...] = ()
-    categories: tuple[tuple[str, ...] | None, ...] | None = None
-    rows: Array | None = None
-    dropped: int = 0
-    skipped: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    target: str | None = None
+    def __init__(
+        self,
+        x: Array,
+        y: Array | None,
+        class_names: tuple[str, ...] | None = None,
+        feature_names: tuple[str, ...] | None = None,
+        scale: float = 1.0,
+        unused: tuple[str, ...] = (),
+        categories: tuple[tuple[str, ...] | None, ...] | None = None,
+        rows: Array | None = None,
+        dropped: int = 0,
+        skipped: tuple[str, ...] = (),
+        files: tuple[str, ...] = (),
+        target: str | None = None,
+    ) -> None:
+        self.x = x
+        self.y = y
+        self.class_names = class_names
+        self.feature_names = feature_names
+        self.scale = scale
+        self.unused = unused
+        self.categories = categories
+        self.rows = rows
+        self.dropped = dropped
+        self.skipped = skipped
+        self.files = files
+        self.target = target
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def with_changes(self, **attributes: Any) -> Samples:
+        """The same samples with other values of some attributes.
+
+        >>> from ranvier.data.datasets import load_iris, Samples
+        >>> Samples(*load_iris()).with_changes(y=None).y is None
+        True
+        """
+        return Samples(**{**vars(self), **attributes})
 
 
 def targets(labels: Array, task: str, dtype: DtypeLike = np.float32) -> tuple[Array, tuple[str, ...] | None]:
