@@ -11,19 +11,20 @@
 namespace ranvier {
 namespace {
 
-// The queries of a block: kQueries, or kLessQueries with more than kManyKeys keys. The bits of results depend
-// on these numbers, so they do not follow the caches of the machine.
-constexpr int64_t kQueries = 128, kLessQueries = 64, kManyKeys = 1024;
-constexpr double kNsPerScore = 0.2;  // the softmax's gradient for a score in float on one thread, roughly
+// The queries of a block: kGradientQueries, or kLessQueries with more than kManyGradientKeys keys. The bits
+// of results depend on these numbers, so they do not follow the caches of the machine.
+constexpr int64_t kGradientQueries = 128, kLessQueries = 64, kManyGradientKeys = 1024;
+constexpr double kNsPerGradientScore =
+    0.2;  // the softmax's gradient for a score in float on one thread, roughly
 
 // The division of a call. One thread computes a part, or if there are fewer parts than threads, all threads
 // do so together.
 template <class T>
-struct Parts : AttentionParts {
-  explicit Parts(const AttentionBackward<T>& c)
+struct BackwardParts : AttentionParts {
+  explicit BackwardParts(const AttentionBackward<T>& c)
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv), c.query,
-                       c.key, c.dy.shape[c.dy.ndim - 1], {kQueries, kQueries, kManyKeys, kLessQueries},
-                       c.settings),
+                       c.key, c.dy.shape[c.dy.ndim - 1],
+                       {kGradientQueries, kGradientQueries, kManyGradientKeys, kLessQueries}, c.settings),
         from_outside(c.adds) {
     if (adds()) set_group(1);
   }
@@ -37,7 +38,7 @@ struct Parts : AttentionParts {
 // The workspace of one thread, for the largest block.
 template <class T>
 struct BlockMemory {
-  BlockMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
+  BlockMemory(const BackwardParts<T>& parts, size_t scratch_bytes, Carver& carver) {
     rows = parts.most_rows();
     scores = carver.take<T>(parts.group * rows * parts.s);
     dy = carver.take<T>(parts.group * rows * parts.d);
@@ -53,15 +54,15 @@ struct BlockMemory {
 // A block of queries of a part.
 template <class T>
 struct Block : AttentionPart {
-  Block(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers, int64_t part,
-        int64_t block)
+  Block(const AttentionBackward<T>& call, const BackwardParts<T>& parts, const BlockMemory<T>& buffers,
+        int64_t part, int64_t block)
       : AttentionPart(parts, call.settings, part, block),
         call(call),
         parts(parts),
         buffers(buffers),
         added(call.adds || block < parts.blocks - 1) {}
   const AttentionBackward<T>& call;
-  const Parts<T>& parts;
+  const BackwardParts<T>& parts;
   const BlockMemory<T>& buffers;
   bool added;  // true if results are added to dk and dv; blocks run from the last to the first
 
@@ -127,7 +128,7 @@ struct Block : AttentionPart {
 // Runs the blocks of a part. The last block of queries, which sees the most keys, comes first: it writes dk
 // and dv, and the others add to them.
 template <class T>
-void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers,
+void run_part(const AttentionBackward<T>& call, const BackwardParts<T>& parts, const BlockMemory<T>& buffers,
               int64_t part, const OpenTeam& team) {
   for (int64_t block = parts.blocks - 1; block >= 0; --block) {
     if (team.size() == 1 && interrupted(team)) return;  // with more threads, others would wait at a barrier
@@ -137,7 +138,7 @@ void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const Blo
 
 // The largest workspace that the products of a block need on `threads` threads.
 template <class T>
-size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, int threads) {
+size_t scratch_bytes(const AttentionBackward<T>& call, const BackwardParts<T>& parts, int threads) {
   Carver carver(nullptr);
   const BlockMemory<T> none(parts, 0, carver);
   size_t most = 0;
@@ -153,7 +154,7 @@ size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, in
 
 template <class T>
 size_t AttentionBackward<T>::workspace_bytes(int threads) const {
-  const Parts<T> parts(*this);
+  const BackwardParts<T> parts(*this);
   if (parts.count() == 0) return 0;
   const bool alone = parts.count() >= threads;  // each part is computed by one thread
   const int threads_of_part = alone ? 1 : threads;
@@ -166,12 +167,13 @@ size_t AttentionBackward<T>::workspace_bytes(int threads) const {
 
 template <class T>
 void AttentionBackward<T>::run(const Team& team, void* workspace) const {
-  const Parts<T> parts(*this);
+  const BackwardParts<T> parts(*this);
   if (parts.count() == 0) return;
   const bool alone = parts.count() >= team.threads();
   const int threads_of_part = alone ? 1 : team.threads();
   const size_t scratch = scratch_bytes(*this, parts, threads_of_part);
-  const double per_score = kMatmulNsPerProduct * static_cast<double>(2 * parts.e + 2 * parts.d) + kNsPerScore;
+  const double per_score =
+      kMatmulNsPerProduct * static_cast<double>(2 * parts.e + 2 * parts.d) + kNsPerGradientScore;
   const double scores = static_cast<double>(parts.lead.outer * parts.lead.heads * parts.l * parts.s);
   team.region(scores * per_score * (sizeof(T) / 4), [&](const OpenTeam& team) {
     Carver carver(workspace);

@@ -9,8 +9,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kQueries = 16;     // queries that a thread computes at a time
-constexpr double kNsPerTerm = 0.05;  // the time of an element of a key or value, for one query, roughly
+constexpr int64_t kCachedQueries = 16;  // queries that a thread computes at a time
+constexpr double kNsPerTerm = 0.05;     // the time of an element of a key or value, for one query, roughly
 
 // The first element of the matrix of head i, counted over all sequences; x is (sequences, heads, ..., ...).
 template <class T>
@@ -56,12 +56,12 @@ void AttentionCached<T>::run(const Team& team, void*) const {
       copy_transposed(head_of(value, i), d, l, value.strides[3], value.strides[2], value_place,
                       values.strides[2]);
     });
-    const int64_t blocks = ceil_div(l, kQueries);
+    const int64_t blocks = ceil_div(l, kCachedQueries);
     team.parallel_for(all * blocks, 0, [&](int64_t item) {
       if (interrupted(team)) return;
       const int64_t i = item / blocks;
-      const int64_t row = item % blocks * kQueries;
-      const int64_t rows = std::min(kQueries, l - row);
+      const int64_t row = item % blocks * kCachedQueries;
+      const int64_t rows = std::min(kCachedQueries, l - row);
       const int64_t seen = first_of(i) + row + rows;  // the keys that the last of these queries sees
       const T* const queries = head_of(query, i) + row * query.strides[2];
       T* const to = head_of(y, i) + row * y.strides[2];

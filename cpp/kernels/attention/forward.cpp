@@ -26,8 +26,8 @@ constexpr double kNsPerRead = 0.1;   // reading an element of keys and values, f
 
 // The division of a call.
 template <class T>
-struct Parts : AttentionParts {
-  explicit Parts(const AttentionForward<T>& c)
+struct ForwardParts : AttentionParts {
+  explicit ForwardParts(const AttentionForward<T>& c)
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.flags[0], c.flags[1], c.added[0], c.added[1],
                                       c.weights, c.y),
                        c.query, c.key, value_size(c), {kQueries, kManyQueries, kAttentionKeys, kManyQueries},
@@ -50,7 +50,7 @@ struct Parts : AttentionParts {
 // The workspace of one thread, for the largest part.
 template <class T>
 struct PartMemory {
-  PartMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
+  PartMemory(const ForwardParts<T>& parts, size_t scratch_bytes, Carver& carver)
       : stored(take_stored(parts, carver)) {
     rows = parts.most_rows();
     lines = round_up(rows, kVector);
@@ -65,7 +65,7 @@ struct PartMemory {
     factors = carver.take<T>(parts.group * lines * std::max<int64_t>(blocks_of_keys, 1));
     scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
   }
-  static StoredAttention take_stored(const Parts<T>& parts, Carver& carver) {
+  static StoredAttention take_stored(const ForwardParts<T>& parts, Carver& carver) {
     const int64_t rows = parts.stored ? parts.most_rows() : 0;
     const int64_t keys = parts.stored ? parts.keys : 0;
     return {parts.group, rows, keys, parts.e, parts.d, carver};
@@ -83,13 +83,14 @@ struct PartMemory {
 // block of queries, which sees the most keys, comes first.
 template <class T>
 struct Part : AttentionPart {
-  Part(const AttentionForward<T>& call, const Parts<T>& parts, const PartMemory<T>& buffers, int64_t index)
+  Part(const AttentionForward<T>& call, const ForwardParts<T>& parts, const PartMemory<T>& buffers,
+       int64_t index)
       : AttentionPart(parts, call.settings, index / parts.blocks, parts.blocks - 1 - index % parts.blocks),
         call(call),
         parts(parts),
         buffers(buffers) {}
   const AttentionForward<T>& call;
-  const Parts<T>& parts;
+  const ForwardParts<T>& parts;
   const PartMemory<T>& buffers;
 
   // Rows of a buffer have the same distance in all parts, since the bits of a product depend on whether its
@@ -314,7 +315,7 @@ struct Part : AttentionPart {
 // same shapes, except for the number of keys that blocks of a causal call see. Block 0 is the last block of
 // queries (see Part).
 template <class T>
-size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
+size_t scratch_bytes(const AttentionForward<T>& call, const ForwardParts<T>& parts) {
   Carver carver(nullptr);
   const PartMemory<T> none(parts, 0, carver);
   size_t most = 0;
@@ -328,7 +329,7 @@ size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
 
 template <class T>
 size_t AttentionForward<T>::workspace_bytes(int threads) const {
-  const Parts<T> parts(*this);
+  const ForwardParts<T> parts(*this);
   if (parts.count() == 0) return 0;
   Carver carver(nullptr);
   const size_t scratch = scratch_bytes(*this, parts);
@@ -338,7 +339,7 @@ size_t AttentionForward<T>::workspace_bytes(int threads) const {
 
 template <class T>
 void AttentionForward<T>::run(const Team& team, void* workspace) const {
-  const Parts<T> parts(*this);
+  const ForwardParts<T> parts(*this);
   if (parts.count() == 0) return;
   const size_t scratch = scratch_bytes(*this, parts);
   const double heads = static_cast<double>(parts.lead.outer * parts.lead.heads);

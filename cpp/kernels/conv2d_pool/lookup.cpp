@@ -9,7 +9,7 @@ namespace {
 
 // The most bytes of the tables of an input channel, which all output channels and taps read, from L1.
 constexpr int64_t kSumQuadBytes = 16 << 10;
-constexpr int64_t kPixelsOfPart = 256;  // the fewest pooled pixels of a part
+constexpr int64_t kPixelsOfLookup = 256;  // the fewest pooled pixels of a part
 
 // The output channels of a panel.
 int panel_width(int64_t out) {
@@ -47,7 +47,7 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver,
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
   bands_ = ceil_div(rows, rows_);
   height_ = reach(0, rows_);
-  parts_ = partial_sums(n * rows * columns, n * bands_, kPixelsOfPart);
+  parts_ = partial_sums(n * rows * columns, n * bands_, kPixelsOfLookup);
   sums_ = carver.take<float>(parts_ * panels_.count() * taps_ * in_ * panels_.width);
   bias_sums_ = carver.take<float>(parts_ * panels_.count() * panels_.width);
   scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);

@@ -13,8 +13,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlock = 256;        // elements of a block
-constexpr double kNsPerElement = 0.3;  // on one thread, roughly
+constexpr int64_t kBlock = 256;     // elements of a block
+constexpr double kNsPerCast = 0.3;  // on one thread, roughly
 
 // n elements of an array, `step` apart, to a contiguous block of a wide type, and back.
 using Load = void (*)(const void*, int64_t step, int64_t n, void* block);
@@ -94,7 +94,7 @@ void cast(const Team& team, Load load, Store store, Dense dense, int ndim, const
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
   const int64_t step_x = nest.strides[0][nest.ndim - 1];
   const int64_t step_y = nest.strides[1][nest.ndim - 1];
-  team.walk(nest, kNsPerElement * nest.size, [&](int64_t count, const int64_t* offsets) {
+  team.walk(nest, kNsPerCast * nest.size, [&](int64_t count, const int64_t* offsets) {
     alignas(64) int64_t block[kBlock];  // memory for elements of any dtype of up to 8 bytes
     const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
     char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;

@@ -12,8 +12,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.03;   // of rows in the L2 cache
-constexpr int64_t kColumnBytes = 64;  // threads divide a row at multiples of a cache line
+constexpr double kNsPerBagByte = 0.03;  // of rows in the L2 cache
 
 // to += scale * from, for n elements. Vectors are written by hand, since this file is compiled for size.
 template <class T>
@@ -72,7 +71,7 @@ void bounds(const Call& call, int64_t b, int64_t* begin, int64_t* end) {
 
 template <class Call>
 double cost_of(const Call& call, int64_t width, size_t item) {
-  return double(numel(call.index)) * (4 + kNsPerByte * double(item) * double(width));
+  return double(numel(call.index)) * (4 + kNsPerBagByte * double(item) * double(width));
 }
 
 }  // namespace
@@ -171,7 +170,7 @@ void BagBackward<T>::run(const Team& team, void* workspace) const {
   int64_t* picked = by_frequency ? static_cast<int64_t*>(workspace) : nullptr;
   const int64_t counted = by_frequency ? rows : 0;
   T* shares = reinterpret_cast<T*>(static_cast<int64_t*>(workspace) + counted);
-  const double cost = 2 * cost_of(*this, width, sizeof(T)) + kNsPerByte * sizeof(T) * double(width * rows);
+  const double cost = 2 * cost_of(*this, width, sizeof(T)) + kNsPerBagByte * sizeof(T) * double(width * rows);
   team.region(cost, [&](const OpenTeam& team) {
     if (dweight.data)
       team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {

@@ -13,9 +13,8 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.1;    // of rows that lie anywhere in the table
-constexpr int64_t kAtOnce = 4096;     // indices between two tests for an interrupt
-constexpr int64_t kColumnBytes = 64;  // threads divide a row at multiples of a cache line
+constexpr double kNsPerByte = 0.1;  // of rows that lie anywhere in the table
+constexpr int64_t kAtOnce = 4096;   // indices between two tests for an interrupt
 
 // Calls f(i, index[i]) for elements [begin, end) of the index, in C order. index may have any strides. rows:
 // of the table; an index outside it becomes 0 (base/rows.h: inside).

@@ -25,6 +25,8 @@
 
 namespace ranvier {
 
+constexpr int64_t kColumnBytes = 64;  // threads divide a row at multiples of a cache line
+
 template <class T>
 struct EmbeddingForward {
   RANVIER_CALL("embedding_forward", weight, index, y);

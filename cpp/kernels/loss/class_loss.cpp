@@ -10,14 +10,14 @@ namespace ranvier {
 namespace {
 
 #define RANVIER_X(name, cost) cost,
-constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
+constexpr double kNsPerLogit[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
 #undef RANVIER_X
 constexpr double kNsPerLine = 5;  // on one thread, roughly
 constexpr int64_t kLines = 256;   // lines of one kernel call, whose losses are added while they are in cache
 
 double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
   return static_cast<double>(lines) *
-         (kNsPerLine + kNsPerElement[static_cast<int>(kind)] * static_cast<double>(n));
+         (kNsPerLine + kNsPerLogit[static_cast<int>(kind)] * static_cast<double>(n));
 }
 
 // The strides from line to line: those of v without `axis`. All are 0 if v has no data.

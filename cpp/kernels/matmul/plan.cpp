@@ -10,12 +10,6 @@
 
 namespace ranvier {
 
-namespace {
-
-constexpr int64_t kLine = 64;  // bytes
-
-}  // namespace
-
 // True if it is an outer product (k = 1), which outer() in matmul.isa.cpp computes row by row.
 template <class T>
 bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
@@ -140,7 +134,7 @@ bool MatmulPlan<T>::fetches_c(const Operands<T>& o) const {
   if (!has_lines()) return false;
   const int64_t with_b = o.k * o.n * kSize + bytes;
   if (row >= kLongRow && 8 * bytes > caches.l2 && 4 * with_b > 3 * caches.l2) return true;
-  return o.rs_c * kSize % kLine != 0 && bytes > caches.l1 && o.k <= kFewProducts;
+  return o.rs_c * kSize % kLineBytes != 0 && bytes > caches.l1 && o.k <= kFewProducts;
 }
 
 // The products along k that are worked on at once (`kc`). All of them, where the part of b that they need
@@ -243,7 +237,7 @@ void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
   panels_b_in_l2 = 1;
   const int64_t l1 = panels_a > kManyPanelsA ? caches.l1 * 3 / 4 : caches.l1;
   const bool spread = std::abs(o.rs_b) * kSize % kInTheSameSets != 0;
-  const bool fits = kc * kLine * kLinesOfThree <= 2 * l1;
+  const bool fits = kc * kLineBytes * kLinesOfThree <= 2 * l1;
   if (!fused || !overlaps || !spread || !fits) return;
   pack_b = false;
   fused = false;

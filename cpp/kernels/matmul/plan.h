@@ -22,6 +22,8 @@
 
 namespace ranvier {
 
+constexpr int64_t kLineBytes = 64;  // of a cache's line
+
 // The ways to compute a product: choice.cpp says when each is taken.
 enum class MatmulWay {
   small,        // small.h: no plan

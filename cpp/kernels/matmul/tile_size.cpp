@@ -10,8 +10,6 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kLine = 64;  // bytes
-
 // The number of chains of all tiles of c: m rows by `vectors` vectors of columns, in tiles of rows x width.
 // A smaller tile counts as kLeastChains, since fewer chains wait for the latency of FMAs.
 int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
@@ -59,7 +57,7 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
   const int64_t row = std::abs(o.rs_b) * kSize;
   if (o.cs_b == 1 && std::min(o.k, kernels_.max_chain) * row > near_b())
     most = kPackedChains;
-  else if (o.cs_b == 1 && row % kLine == 0)
+  else if (o.cs_b == 1 && row % kLineBytes == 0)
     most = kAlignedChains;
   if (!plain_) most = std::min(most, kFinishedChains);
   return chains(o.m, threes.rows, vectors, 3) <= most * fewest ? threes : usual;

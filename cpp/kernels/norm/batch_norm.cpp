@@ -60,8 +60,6 @@ inline void pool_rows(const NormPool& p, bool relu, int64_t i, const float* z) {
   pooled_kernels().row(row);
 }
 
-constexpr double kNsPerByte = 0.03;  // the time of a byte in one pass over memory, on one core, roughly
-
 template <class T>
 bool is_dense(const TensorView<T>& v) {
   return row_stride(v) == v.shape[1];
@@ -362,7 +360,7 @@ void BatchNormForward<T>::run(const Team& team, void* workspace) const {
   const ChannelTables<T> tables(plan, workspace);
   T* scratch = reinterpret_cast<T*>(static_cast<char*>(workspace) + tables.bytes);
   const ChannelForward<T> forward{*this, plan, tables, norm_kernels<T>(), scratch};
-  const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
+  const double cost = kNsPerNormByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
     if (training) {
       // One thread counts, and the barrier at the end of the loop comes before finish(), which reads the
@@ -389,7 +387,7 @@ void BatchNormBackward<T>::run(const Team& team, void* workspace) const {
   const ChannelPlan plan = plan_of(*this);
   const ChannelTables<T> tables(plan, workspace);
   const ChannelBackward<T> backward{*this, plan, tables, norm_kernels<T>()};
-  const double cost = kNsPerByte * sizeof(T) * 5.0 * double(numel(x)) + 20.0 * double(plan.units());
+  const double cost = kNsPerNormByte * sizeof(T) * 5.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
     if (dx.data && backward.sums_wanted() && plan.is_by_channel(2 * sizeof(T), team.size()))

@@ -11,6 +11,8 @@
 
 namespace ranvier {
 
+constexpr double kNsPerNormByte = 0.03;  // the time of a byte in one pass over memory, on one core, roughly
+
 // Calls f(begin, count) for each chunk of a line of n elements.
 template <class F>
 void for_each_chunk(int64_t n, const F& f) {

@@ -13,7 +13,6 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.03;     // the time of a byte in one pass over memory, on one core, roughly
 constexpr int64_t kSamplesEnough = 16;  // with fewer samples, the channels of a sample are divided, too
 constexpr int64_t kPanel = 64;          // the least channels of a panel
 
@@ -270,7 +269,7 @@ template <class T>
 void GroupNormForward<T>::run(const Team& team, void* workspace) const {
   const GroupPlan plan(columns, groups, x);
   const GroupForward<T> forward{*this, plan, norm_kernels<T>()};
-  const double cost = kNsPerByte * sizeof(T) * 2.0 * double(numel(x)) + 20.0 * double(plan.units());
+  const double cost = kNsPerNormByte * sizeof(T) * 2.0 * double(numel(x)) + 20.0 * double(plan.units());
   const size_t bytes = table_bytes<T>(plan, columns);
   team.parallel_for(plan.units(), cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
     const ChannelTables<T> tables = tables_of<T>(plan, static_cast<char*>(workspace) + team.index() * bytes);
@@ -301,7 +300,7 @@ void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
   double* dots = carver.take<double>(plan.samples * plan.channels);
   char* scratch = static_cast<char*>(workspace) + carver.used();
   const GroupBackward<T> backward{*this, plan, norm_kernels<T>(), dy_sums, dots};
-  const double cost = kNsPerByte * sizeof(T) * 4.0 * double(numel(x)) + 20.0 * double(plan.units());
+  const double cost = kNsPerNormByte * sizeof(T) * 4.0 * double(numel(x)) + 20.0 * double(plan.units());
   const size_t bytes = table_bytes<T>(plan, columns);
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {

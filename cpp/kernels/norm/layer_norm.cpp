@@ -13,7 +13,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.05;        // about the time for a byte of a line in cache, on one core
+constexpr double kNsPerLineByte = 0.05;    // about the time for a byte of a line in cache, on one core
 constexpr int64_t kSegmentWork = 1 << 14;  // the least elements for which a segment pays
 constexpr int64_t kLinesAtOnce = 16;       // the most lines that are computed together ...
 constexpr int64_t kAtOnceBytes = 1 << 12;  // ... and their bytes, which stay in L1
@@ -182,7 +182,7 @@ size_t LayerNormForward<T>::workspace_bytes(int threads) const {
 
 template <class T>
 void LayerNormForward<T>::run(const Team& team, void* workspace) const {
-  const double cost = kNsPerByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
+  const double cost = kNsPerLineByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
   if constexpr (sizeof(T) == sizeof(float))
     if (x.stored != Stored::whole) return run_halves(*this, team, cost, static_cast<T*>(workspace));
   const LineForward<T> forward{*this, norm_kernels<T>()};
@@ -209,7 +209,7 @@ void LayerNormBackward<T>::run(const Team& team, void* workspace) const {
   double* weights = carver.take<double>(plan.segments * plan.n);
   double* biases = carver.take<double>(plan.segments * plan.n);
   const LineBackward<T> backward{*this, plan, norm_kernels<T>(), weights, biases};
-  const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 30.0 * double(x.shape[0]);
+  const double cost = kNsPerLineByte * sizeof(T) * 3.0 * double(numel(x)) + 30.0 * double(x.shape[0]);
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.segments, cost, [&](int64_t s) { backward.segment(s); });
     if (backward.parameters_wanted())

@@ -11,7 +11,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.1;  // on one thread, roughly
+constexpr double kNsPerClipped = 0.1;  // on one thread, roughly
 
 // The contribution of n elements to the norm, before the root: a sum, or for p = infinity the largest size.
 template <class T>
@@ -53,7 +53,7 @@ void GradientNorm<T>::run(const Team& team, void* workspace) const {
   const auto of_block = [&](int i, int64_t begin, int64_t end) {
     return norm_of_block(gradients[i], begin, end, p);
   };
-  reduce_blocks(team, gradients, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
+  reduce_blocks(team, gradients, count, kNsPerClipped, partial, of_block, [&](int64_t blocks) {
     double total = first ? 0 : *norm.data;
     for (int64_t block = 0; block < blocks; ++block) total = combine(total, partial[block], p);
     if (last && p == 2)
@@ -70,7 +70,7 @@ void GradientClip<T>::run(const Team& team, void*) const {
   if (norm.data && factor >= 1) return;
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
   const auto size = [&](int i) { return numel(gradients[i]); };
-  for_each_share(team, count, kNsPerElement, size, [&](int i, int64_t begin, int64_t end) {
+  for_each_share(team, count, kNsPerClipped, size, [&](int i, int64_t begin, int64_t end) {
     update_elements(gradients[i], begin, end, [&](T* g, int64_t n) {
       if (norm.data)
         kernels.scale(g, n, static_cast<T>(factor));

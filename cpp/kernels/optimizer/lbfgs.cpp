@@ -8,7 +8,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.3;  // of a dot product, on one thread, roughly
+constexpr double kNsPerProduct = 0.3;  // of a dot product, on one thread, roughly
 
 // Calls f(first element, elements, block) for this thread's blocks of n elements. A block stays in the L1
 // cache between an update and the next dot product.
@@ -36,7 +36,7 @@ template <class T>
 void FlatDot<T>::run(const Team& team, void* workspace) const {
   double* partial = static_cast<double*>(workspace);
   const int64_t n = numel(a);
-  team.region(kNsPerElement * n, [&](const OpenTeam& team) {
+  team.region(kNsPerProduct * n, [&](const OpenTeam& team) {
     for_each_block(team, n, [&](int64_t first, int64_t length, int64_t block) {
       partial[block] = optimizer_kernels<T>().dot(a.data + first, b.data + first, length);
     });
@@ -55,7 +55,7 @@ void LbfgsLoop<T>::run(const Team& team, void* workspace) const {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
   const int64_t n = numel(direction);
   T* d = direction.data;
-  team.region(kNsPerElement * n * (2 * count + 1), [&](const OpenTeam& team) {
+  team.region(kNsPerProduct * n * (2 * count + 1), [&](const OpenTeam& team) {
     if (scale.data)
       for_each_block(team, n, [&](int64_t first, int64_t length, int64_t) {
         kernels.scale(d + first, length, static_cast<T>(*scale.data));

@@ -13,7 +13,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.5;  // on one thread, roughly
+constexpr double kNsPerUpdate = 0.5;  // on one thread, roughly
 
 // A rule, and the numbers that it has computed for the latest parameter (OptimizerRule::make). They are kept
 // for the next one: most often all parameters are at the same step, and computing two powers takes as long as
@@ -122,7 +122,7 @@ void OptimizerStep<T>::run(const Team& team, void*) const {
       if (segments[i].parameter.stored != Stored::whole) return update_halves(segments[i], begin, end, own);
     update_segment(segments[i], begin, end, own);
   };
-  for_each_share(team, count, kNsPerElement, size, update, [&] {
+  for_each_share(team, count, kNsPerUpdate, size, update, [&] {
     for (int i = 0; i < count; ++i) rule.count(segments[i]);
   });
 }

@@ -8,7 +8,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.2;  // on one thread, roughly
+constexpr double kNsPerPenalty = 0.2;  // on one thread, roughly
 
 // Elements [begin, end) of parameter i, in chunks that stay in the L1 cache. Returns their part of the value.
 template <class T>
@@ -38,7 +38,7 @@ template <class T>
 void WeightPenalty<T>::run(const Team& team, void* workspace) const {
   double* partial = static_cast<double*>(workspace);
   const auto of_block = [&](int i, int64_t begin, int64_t end) { return penalise(*this, i, begin, end); };
-  reduce_blocks(team, parameters, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
+  reduce_blocks(team, parameters, count, kNsPerPenalty, partial, of_block, [&](int64_t blocks) {
     double total = first ? 0 : *value.data;
     for (int64_t block = 0; block < blocks; ++block) total += partial[block];
     *value.data = total;
