@@ -43,9 +43,3 @@ if(NOT Python_Development.Module_FOUND)
     "then repeat the command.")
 endif()
 find_package(Python REQUIRED COMPONENTS Interpreter Development.Module NumPy)
-find_package(pybind11 3.0 CONFIG QUIET)
-if(NOT pybind11_FOUND)  # a plain `cmake` call: ask the interpreter where pip put it
-  execute_process(COMMAND ${Python_EXECUTABLE} -m pybind11 --cmakedir OUTPUT_VARIABLE pybind11_ROOT
-    OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-  find_package(pybind11 3.0 CONFIG REQUIRED)
-endif()

@@ -1,9 +1,6 @@
 // Makes the extension module ranvier._core. RANVIER_FAMILIES lists the families of functions; for each the
 // file that binds it (mostly bind_<family>.cpp) defines register_<family>(), which adds the functions to the
 // module.
-#define PYBIND11_SIMPLE_GIL_MANAGEMENT  // pybind11's other GIL management needs state shared by its modules
-#include <pybind11/pybind11.h>
-
 #include "bindings/binder/define.h"
 
 // clang-format off
@@ -42,8 +39,11 @@ int fill(PyObject* module) {
     return made ? 0 : -1;
   } catch (...) {
     detail::raise_in_python();
-    py::error_already_set why;
-    py::raise_from(why, PyExc_ImportError, why.what());
+    const py::object cause = caught();
+    PyErr_Format(PyExc_ImportError, "%s: %S", Py_TYPE(cause.ptr())->tp_name, cause.ptr());
+    const py::object error = caught();
+    PyException_SetCause(error.ptr(), Py_NewRef(cause.ptr()));
+    raise_again(error);
     return -1;
   }
 }
@@ -67,8 +67,4 @@ PyModuleDef g_module{
 }  // namespace
 }  // namespace ranvier::bind
 
-// The header pybind11/pytypes.h, the only one of pybind11 that most bindings include, calls this function
-// without defining it.
-template std::string pybind11::handle::cast<std::string>() const;
-
-extern "C" PYBIND11_EXPORT PyObject* PyInit__core() { return PyModuleDef_Init(&ranvier::bind::g_module); }
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&ranvier::bind::g_module); }

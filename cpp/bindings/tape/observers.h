@@ -1,7 +1,7 @@
 // Whether observers (objects of python/ranvier/observe.py, such as a recording) follow what this thread
 // computes.
 #pragma once
-#include <pybind11/pytypes.h>
+#include "bindings/binder/objects.h"
 
 #include <atomic>
 
