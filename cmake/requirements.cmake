@@ -34,12 +34,14 @@ if(NOT OpenMP_CXX_FOUND)
     "then repeat the command.")
 endif()
 
-find_package(Python QUIET COMPONENTS Interpreter Development.Module NumPy)
-if(NOT Python_Development.Module_FOUND)
-  message(FATAL_ERROR "ranvier needs the header files of Python, and none were found for ${Python_EXECUTABLE}. "
-    "Install them:\n"
+find_package(Python COMPONENTS Interpreter Development.Module NumPy)
+if(NOT Python_FOUND)
+  message(FATAL_ERROR "ranvier needs NumPy and the header files of Python for ${Python_EXECUTABLE}. Install what is missing:\n"
     "  Debian, Ubuntu:  sudo apt install python3-dev\n"
     "  Fedora, RHEL:    sudo dnf install python3-devel\n"
+    "  NumPy:           pip install numpy\n"
     "then repeat the command.")
 endif()
-find_package(Python REQUIRED COMPONENTS Interpreter Development.Module NumPy)
+if(RANVIER_SOABI)  # of another machine than the interpreter's: a toolchain file sets it
+  set(Python_SOABI ${RANVIER_SOABI})
+endif()

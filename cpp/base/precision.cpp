@@ -10,7 +10,7 @@
 
 #include "base/isa.h"
 #include "base/system.h"
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 #include <cpuid.h>
 #include <x86intrin.h>
 #endif
@@ -23,7 +23,7 @@ thread_local int t_precision = -1;
 std::atomic<int> g_bfloat16{-1};       // a Bfloat16, or -1: not yet chosen
 std::atomic<int> g_byte_products{-1};  // a ByteProducts, or -1
 
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 bool is_at_v4() { return active_isa() == Isa::v4; }
 
 // Bits of CPUID.
@@ -171,7 +171,7 @@ bool choose(const char* name, std::initializer_list<const char*> names, Kind (*f
 __thread int t_tiles = 0;
 
 void release_tiles() {
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
   if (t_tiles & kRealTiles) asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0");  // tilerelease
 #endif
   t_tiles = 0;

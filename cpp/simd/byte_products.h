@@ -35,7 +35,7 @@ RANVIER_INLINE Bytes bits_of(Bytes v) {
   return v;
 }
 
-#if RANVIER_VNNI
+#if __AVX512VNNI__
 
 // VPDPBUSD: four products of bytes added to each sum.
 struct BytesByVnni {

@@ -20,15 +20,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def isa_objects():
-    """(level, object file) of every build tree under build/, newest first; the list is written by CMake."""
-    lists = sorted(ROOT.glob("build/*/ranvier_isa_*.objects"), key=lambda p: -p.stat().st_mtime)
-    if not lists:
+    """(level, object file) of the newest build tree under build/."""
+    folders = sorted(ROOT.glob("build/*/CMakeFiles/ranvier_isa_*.dir"), key=lambda p: -p.stat().st_mtime)
+    if not folders:
         return []
-    newest = lists[0].parent
     return [
-        (listing.stem.split("_")[2], Path(line))  # ranvier_isa_v2, ranvier_isa_v2_small
-        for listing in newest.glob("ranvier_isa_*.objects")
-        for line in listing.read_text().split()
+        (re.match(r"ranvier_isa_(as_v3|[^_]+)", folder.stem)[1], path)
+        for folder in folders[0].parent.glob("ranvier_isa_*.dir")
+        for path in folder.rglob("*.o")
     ]
 
 

@@ -25,7 +25,7 @@
 
 namespace ranvier {
 
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 namespace v4 {
 extern const MatmulKernels<float> matmul_amx[2][2];  // [medium][emulated]
 }

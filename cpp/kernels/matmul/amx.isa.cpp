@@ -5,7 +5,7 @@
 // of bfloat16 a factor has, 1 for precision "medium", 2 (hi and lo) for "high"; an element along k then has
 // 3 - kParts factors. kTall, kWide: the tile has more than L = 16 rows, or columns, and needs two registers
 // for them. Packed operands are pairs of bfloat16, each in the place of a float.
-#if RANVIER_PAIRS
+#if __AVX512BF16__
 #include "kernels/matmul/amx.h"
 
 #include "kernels/matmul/amx_packing.h"

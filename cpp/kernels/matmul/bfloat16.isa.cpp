@@ -4,7 +4,7 @@
 // array consists of pairs. An array that is not packed consists of numbers of float32, two for each pair. The
 // stride of such an array along k (rs_pair in packing, cs_a and rs_b in a tile) is the distance from one pair
 // to the next; the second number of a pair is half of this distance after the first.
-#if RANVIER_PAIRS
+#if __AVX512BF16__
 #include "kernels/matmul/pairs.h"
 
 #include "kernels/matmul/blocking.h"

@@ -51,7 +51,7 @@ struct StoredPairs {
   void (*run)(const StoredTile&);
 };
 
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 namespace v4 {
 extern const MatmulKernels<float> matmul_pairs;
 extern const StoredPairs stored_pairs;

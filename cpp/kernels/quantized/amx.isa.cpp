@@ -9,7 +9,7 @@
 // A panel's quads are rows of such a register as they are in memory, so nothing is packed. quantized.cpp
 // calls it for many rows. Compiled for level v4 alone. Sums of integers are exact, so the bits are those of
 // VNNI. Tiles: AmxTiles (simd/amx.h), or EmulatedTiles for tests.
-#if RANVIER_PAIRS
+#if __AVX512BF16__
 #include "simd/amx.h"
 #include "kernels/quantized/tile.h"
 #if RANVIER_EMULATED_TILES

@@ -27,7 +27,7 @@ constexpr int64_t kStep = 64;       // integers of a row that a tile of AMX read
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
 const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
   const ByteProducts by = byte_products();
   if (by >= ByteProducts::tiles && w.kind == QuantizedKind::int8)
     return v4::quantized_amx[by == ByteProducts::emulated];

@@ -137,7 +137,7 @@ struct QuantizedRowKernels {
 };
 RANVIER_TABLE(QuantizedRowKernels, quantized_row_kernels)
 
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 namespace v4 {
 extern const QuantizedKernels quantized_vnni;
 extern const QuantizedKernel quantized_amx[2];  // of int8; [emulated]

@@ -1,7 +1,7 @@
 // The kernels of quantized.isa.cpp by AVX512_VNNI, whose products of bytes take a third of the instructions:
 // kernel_of<Products, kind, rows, panels> of tile.h. Compiled for level v4 alone; quantized.cpp calls them
 // where the processor has the instructions.
-#if RANVIER_VNNI
+#if __AVX512VNNI__
 #include "kernels/quantized/tile.h"
 
 namespace ranvier::RANVIER_ISA {

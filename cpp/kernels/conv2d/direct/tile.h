@@ -125,7 +125,7 @@ struct ConvKernels {
 
 RANVIER_TABLES(ConvKernels, conv_kernels)
 
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 namespace v4 {
 void conv_pair_tile(ConvTile<float>& t);  // a tile of pairs of bfloat16: see medium/medium.h
 extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, and emulated
@@ -135,7 +135,7 @@ extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, 
 // The function that runs a tile; pairs: elements are pairs of bfloat16 (medium/).
 template <class T>
 static inline auto tile_of([[maybe_unused]] bool pairs) {
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
   if constexpr (sizeof(T) == sizeof(float)) {
     const bool emulated = bfloat16() == Bfloat16::emulated;
     if (pairs) return has_tiles() ? v4::conv_amx_tile[emulated] : &v4::conv_pair_tile;

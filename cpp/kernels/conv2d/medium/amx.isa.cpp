@@ -1,7 +1,7 @@
 // The tile of the direct sum for pairs of bfloat16, computed by AMX (simd/amx.h), the matrix registers of the
 // processor, in steps of 16 pairs: see medium.h for pairs, ConvTile (direct/tile.h) for the fields. Compiled
 // for level v4 alone.
-#if RANVIER_PAIRS
+#if __AVX512BF16__
 #include "simd/amx.h"
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/store.h"

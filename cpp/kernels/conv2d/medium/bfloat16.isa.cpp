@@ -1,6 +1,6 @@
 // The tile of the direct sum for pairs of bfloat16, by the instruction vdpbf16ps: see medium.h for pairs,
 // ConvTile (direct/tile.h) for the fields. This file is compiled for level v4 alone.
-#if RANVIER_PAIRS
+#if __AVX512BF16__
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/store.h"
 #include "kernels/conv2d/direct/tile.h"

@@ -3,7 +3,7 @@
 //
 // An element of v has the size of a float32 and holds a pair of bfloat16: two neighbouring channels of one
 // tile, or, where a parameter `tiles` is true, the same channel of two tiles.
-#if RANVIER_PAIRS
+#if __AVX512BF16__
 #include "kernels/conv2d/winograd/pairs.h"
 
 #include "base/unroll.h"

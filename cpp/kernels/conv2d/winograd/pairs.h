@@ -56,7 +56,7 @@ struct WinogradPatches {
   int64_t dx_step, saved_step;
 };
 
-#if RANVIER_HAS_V4
+#if RANVIER_HAS_v4
 namespace v4 {
 // WinogradKernels::input with pairs of neighbouring channels; their number is even.
 void winograd_pairs(const WinogradInput& p);
