@@ -83,15 +83,18 @@ std::string maker(const ArrayRecording& recording, py::handle array) {
   return recording.place_of_writer(recording.region_of(array));
 }
 
-// For the garbage collector: guards refer to objects that the step reads, which may refer to the program.
+// For the garbage collector, of ArrayProgram and Guards: guards refer to objects that the step reads, which
+// may refer to the program.
+template <class T>
 int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
-  const ArrayProgram* program = Object<ArrayProgram>::place(self);
-  if (!program) return 0;  // while it is made
-  return program->visit(visit, arg);
+  const T* object = Object<T>::place(self);
+  if (!object) return 0;  // while it is made
+  return object->visit(visit, arg);
 }
+template <class T>
 int clear(PyObject* self) {
-  if (ArrayProgram* program = Object<ArrayProgram>::place(self)) program->clear();
+  if (T* object = Object<T>::place(self)) object->clear();
   return 0;
 }
 
@@ -252,13 +255,17 @@ void register_program(Module m) {
       "__new__(cls, recording: Recording, arguments: list[Array], outputs: list[Array], kept: "
       "list[Array], watched: list[Any], /) -> Program",
       {constructor<ArrayProgram, ArrayRecording, py::list, py::list, py::list, py::list>(),
-       {Py_tp_traverse, slot(visit)},
-       {Py_tp_clear, slot(clear)},
+       {Py_tp_traverse, slot(visit<ArrayProgram>)},
+       {Py_tp_clear, slot(clear<ArrayProgram>)},
        {Py_tp_methods, g_program},
        {Py_tp_getset, g_of_program}},
       Py_TPFLAGS_HAVE_GC);
-  add_class<Guards>(m, "ranvier._core.Guards",  // for objects that are never freed
-                    "__new__(cls) -> Guards", {constructor<Guards>(), {Py_tp_methods, g_guards}});
+  add_class<Guards>(m, "ranvier._core.Guards", "__new__(cls) -> Guards",
+                    {constructor<Guards>(),
+                     {Py_tp_traverse, slot(visit<Guards>)},
+                     {Py_tp_clear, slot(clear<Guards>)},
+                     {Py_tp_methods, g_guards}},
+                    Py_TPFLAGS_HAVE_GC);
   add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);
   add_class<ArrayCheck>(

@@ -10,6 +10,7 @@
 
 #include "bindings/binder/array_args.h"
 #include "bindings/binder/bfloat16.h"
+#include "bindings/binder/classes.h"
 #include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
@@ -277,6 +278,8 @@ void Guards::clear() {
   dicts_.clear();
   pointers_.clear();
   others_ = 0;
+  size_ = 0;
+  std::vector<Shared>().swap(shared_);
   std::vector<Guard>().swap(guards_);
 }
 
@@ -320,9 +323,14 @@ void Guards::set(const py::list& list) {
   clear();
   guards_.reserve(list.size());
   for (py::handle item : list) {
+    if (Py_TYPE(item.ptr()) == Object<Guards>::type) {
+      shared_.push_back({py::reinterpret_borrow<py::object>(item), size_});
+      size_ += Object<Guards>::of(item.ptr()).size();
+      continue;
+    }
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     Guard g{static_cast<GuardKind>(whole_number(t[0])), t[1], t[2], t[3]};
-    g.place = static_cast<int>(guards_.size());
+    g.place = size_++;
     if (g.kind == GuardKind::slot) g.number = slot_offset(Py_TYPE(g.owner.ptr()), g.key.ptr());
     if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
     if (g.kind == GuardKind::names) {
@@ -358,6 +366,17 @@ int Guards::first_changed(size_t begin, size_t end) {
 }
 
 int Guards::first_changed() {
+  const int changed = first_changed_of_own();
+  if (changed >= 0) return changed;
+  for (const Shared& shared : shared_) {
+    const py::scoped_critical_section alone(shared.guards);
+    const int changed_there = Object<Guards>::of(shared.guards.ptr()).first_changed();
+    if (changed_there >= 0) return shared.place + changed_there;
+  }
+  return -1;
+}
+
+int Guards::first_changed_of_own() {
   for (Dict& d : dicts_) {
     const uint64_t now = dict_version(d.dict);
     if (now != 0 && now == d.version) continue;
@@ -377,6 +396,7 @@ int Guards::visit(visitproc visit, void* arg) const {
     Py_VISIT(g.key.ptr());
     Py_VISIT(g.expected.ptr());
   }
+  for (const Shared& shared : shared_) Py_VISIT(shared.guards.ptr());
   return 0;
 }
 

@@ -57,10 +57,12 @@ struct Guard {
 
 class Guards {
  public:
-  // list: tuples (kind, owner, key, expected).
+  // list: tuples (kind, owner, key, expected), and `_core.Guards`, which are shared with other programs and
+  // stand for all their guards.
   void set(const py::list& list);
-  // The `place` of a guard that does not hold, or -1. Guards on dicts are compared first.
+  // The `place` of a guard that does not hold, or -1. Guards on dicts are compared first, shared ones last.
   int first_changed();
+  int size() const { return size_; }
   int visit(visitproc visit, void* arg) const;
   void clear();
 
@@ -78,13 +80,20 @@ class Guards {
     PyObject* const* place;
     PyObject* expected;
   };
+  struct Shared {
+    py::object guards;  // a `_core.Guards`
+    int place;          // that of its first guard
+  };
   int first_changed(size_t begin, size_t end);
+  int first_changed_of_own();
   static bool add_pointers(const Guard& g, std::vector<Pointer>& found);
 
   std::vector<Guard> guards_;      // first those on dicts, then those that pointers_ compare, then all others
   std::vector<Dict> dicts_;        // of the guards on dicts
   std::vector<Pointer> pointers_;  // of the guards after those on dicts, up to others_
   size_t others_ = 0;              // the index of the first of all other guards
+  std::vector<Shared> shared_;
+  int size_ = 0;  // the number of guards, with shared ones
 };
 
 // True if the leaf has a gradient with its own dtype, shape and strides, whose array owns its memory and

@@ -14,10 +14,11 @@ import types
 from collections.abc import Callable, Collection
 from itertools import chain, repeat
 from types import CellType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.compile.guarding.capturable import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
 from ranvier.compile.guarding.equality import PLAIN, pairs_of
 from ranvier.compile.guarding.traced_code import TracedCode, names_of
@@ -31,12 +32,28 @@ Text = str | tuple[str, str]
 Guard = tuple[int, Any, Any, Any, Text]
 
 
+class SharedGuards(NamedTuple):
+    """Guards on classes and functions of modules, which programs share (`shared_guards.py`): what a walk has
+    found from these on. The names are those of a Walk's attributes, except core: a `_core.Guards` with the
+    guards."""
+
+    guards: list[Guard]
+    core: _core.Guards
+    library_classes: list[type]
+    seen: dict[Any, Any]
+    texts: set[str]
+    reached: set[int]
+    users: bool
+    traced: TracedCode
+
+
 class Guards:
     """The guards of one recorded step, and the values that are still to be followed.
 
     Attributes:
         guards: in the order in which they were found. add: appends one.
-        of_library: guards on the library's classes and modules, by the id of each; `all` has them last.
+        of_library: guards on the library's classes and modules, by the id of each.
+        shared: guards on classes and functions of modules, which other programs have, too.
         fault: why the step cannot be guarded, or "".
         tensors: the Tensors that were reached. optimizers: the optimizers, with a text that names each.
         stack: (value, text that names it) of the values that are still to be followed.
@@ -59,6 +76,7 @@ class Guards:
         self.guards: list[Guard] = []
         self.add = self.guards.append
         self.of_library: dict[int, Guard] = {}
+        self.shared: list[SharedGuards] = []
         self.tensors: list[Tensor] = []
         self.optimizers: list[tuple[Any, str]] = []
         self.stack: list[tuple[Any, str]] = []
@@ -90,7 +108,14 @@ class Guards:
 
     def all(self) -> list[Guard]:
         """All guards. The core calls the index of a guard in this list its place."""
-        return [*self.guards, *self.of_library.values()]
+        found = [*self.guards, *self.of_library.values()]
+        for shared in self.shared:
+            found += shared.guards
+        return found
+
+    def for_core(self) -> list[Any]:
+        """All guards as the core takes them: shared ones as one object each, in the same places."""
+        return [*self.guards, *self.of_library.values(), *[shared.core for shared in self.shared]]
 
     def text(self, place: int) -> str:
         """A text that names the value of the guard at this place, which does not hold."""

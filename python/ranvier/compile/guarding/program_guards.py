@@ -66,7 +66,7 @@ class ProgramGuards:
         """Takes the guards of a step that was not recorded, since another step has its form
         (`shared_programs.py`)."""
         self._find_rest(walk)  # none on gradients: a shared program needs no earlier one (`nothing_else`)
-        self.core.set_guards(walk.all())
+        self.core.set_guards(walk.for_core())
 
     def from_run(
         self,
@@ -90,7 +90,7 @@ class ProgramGuards:
         if self._moves is None:
             self._carried = step_gradients.carried_over(recording)
         self._find_gradients(recording, walk, fixed)  # last, since they may move
-        self.core.set_guards(walk.all())
+        self.core.set_guards(walk.for_core())
         return walk.fault
 
     def follow_gradients(self, recording: Recording, fixed: list[Tensor | None]) -> bool:
@@ -98,7 +98,7 @@ class ProgramGuards:
         hold then. Gradients move to other memory between the first run and the second."""
         del self.walk.guards[self._count_without_gradients :]
         self._find_gradients(recording, self.walk, fixed)
-        self.core.set_guards(self.walk.all())
+        self.core.set_guards(self.walk.for_core())
         return not self.changed()
 
     def _find_rest(self, walk: Walk) -> None:

@@ -194,10 +194,14 @@ class TracedCode:
         code = self.codes.keys() <= other.codes.keys() and self.called <= other.called
         if not (names and code and self.reads_code <= other.reads_code):
             return False
-        more = [code for key, code in self.library.items() if key not in other.library]
         if library_counts:
-            return not more
-        return all(_is_no_closure_of_library(code) for code in more)
+            return self.library.keys() <= other.library.keys()
+        return set(self.wrappers()) <= other.library.keys()
+
+    def wrappers(self) -> list[int]:
+        """The ids of the code in `library` on which a walk depends: all but the library's own functions that
+        are no closures."""
+        return [key for key, code in self.library.items() if not _is_no_closure_of_library(code)]
 
     def __enter__(self) -> TracedCode:
         # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.

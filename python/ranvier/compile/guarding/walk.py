@@ -11,6 +11,7 @@ than were read, never fewer.
 from __future__ import annotations
 
 import builtins
+import copy
 import dataclasses
 import enum
 import sys
@@ -25,10 +26,12 @@ import ranvier._core as _core
 import ranvier.compile.guarding.capturable as capturable
 import ranvier.compile.guarding.library_guards as library
 import ranvier.compile.guarding.python_guards as python_guards
+import ranvier.compile.guarding.shared_guards as shared_guards
 from ranvier.compile.guarding.capturable import CONTAINERS, GuardKind
 from ranvier.compile.guarding.equality import PLAIN
-from ranvier.compile.guarding.guards import Guards, is_empty
+from ranvier.compile.guarding.guards import Guards, SharedGuards, is_empty
 from ranvier.compile.guarding.origins import LIBRARY, USER, is_of_library, is_python_class, is_read, origin_of
+from ranvier.compile.guarding.shared_guards import is_lasting
 from ranvier.compile.guarding.traced_code import TracedCode, inner_of
 from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import Registry, Transient
@@ -55,6 +58,10 @@ class Walk(Guards):
     def __init__(self, traced: TracedCode) -> None:
         super().__init__(traced)
         self._names_of_own = [name for name in _NAMES_OF_OWN if name in self.names]
+        # Whether guards on classes and functions of modules are shared with other programs.
+        self._shares = bool(self._codes)
+        self._lasting: dict[int, tuple[Any, str]] = {}  # such classes and functions, which are followed last
+        self.library_classes: list[type] = []
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -92,16 +99,73 @@ class Walk(Guards):
             found = _COMMON.follow(
                 self.stack, self.seen, self.guards, self.tensors, self.texts, library.LAYERS, compares
             )
-            if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
+            count = len(self.guards) + len(self.of_library) + sum(len(s.guards) for s in self.shared)
+            if count > _MOST_GUARDS:
                 self.fault = "the step can reach too many Python values; pass what it needs as an argument"
             if found is None:
-                return
+                if not self._lasting:
+                    return
+                self._follow_lasting()
+                continue
             x, text = found
             try:
                 kind = type(x)
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
             except Exception as error:  # A method or a metaclass of x may raise anything.
                 self.deny(text, f"a value that raises {type(error).__name__} when it is looked at")
+
+    def _follow_lasting(self) -> None:
+        """Follows the classes and functions of modules that were reached, or takes the guards of another walk
+        that has followed them."""
+        lasting = self._lasting
+        self._lasting = {}
+        # Where the code may store by a name that is a text, guards on modules depend on the texts.
+        texts = self.texts if self.stores else set()
+        key = shared_guards.key_of(self.traced, lasting, texts)
+        found = shared_guards.find(key)
+        if found is None:
+            alone = self._apart(list(lasting.values()), texts)
+            alone.drain()
+            if alone.fault or alone.tensors or alone.optimizers or alone.reads_library_names:
+                # These belong to this step.
+                self._shares = False
+                for number in lasting:
+                    del self.seen[number]
+                self.stack.extend(lasting.values())
+                return
+            core = _core.Guards()
+            core.set(alone.guards)
+            found = SharedGuards(
+                alone.guards, core, alone.library_classes, alone.seen, alone.texts, alone._reached,
+                alone.users, self.traced,
+            )  # fmt: skip
+            shared_guards.keep(key, found)
+        self.shared.append(found)
+        self.seen.update(found.seen)
+        self.texts |= found.texts
+        self._reached |= found.reached
+        self.users = self.users or found.users
+        for kind in found.library_classes:  # not shared, since `library.renew` makes these guards anew
+            library.guard_class(self, kind)
+
+    def _apart(self, stack: list[tuple[Any, str]], texts: set[str]) -> Walk:
+        """A walk of the same code that begins with this stack, and has found nothing but these texts."""
+        walk = copy.copy(self)
+        walk.guards = []
+        walk.add = walk.guards.append
+        walk.of_library = {}
+        walk.shared = []
+        walk.tensors = []
+        walk.optimizers = []
+        walk.stack = stack
+        walk.seen = {}
+        walk.described = set()
+        walk.users = False
+        walk.texts = set(texts)
+        walk.library_classes = []
+        walk._reached = set()
+        walk._shares = False
+        return walk
 
     # --- what code names
     def _refuse_names(self) -> None:
@@ -178,6 +242,9 @@ class Walk(Guards):
         code = f.__code__
         own = vars(f)
         of_library = origin_of(code.co_filename) == LIBRARY
+        if self._shares and not of_library and is_lasting(f):
+            self._lasting[id(f)] = f, text
+            return
         if id(code) in self._codes or id(code) in self._library:
             for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
                 if id(cell) not in self.seen:
@@ -234,6 +301,9 @@ class Walk(Guards):
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards the attributes of a class that the code can read."""
+        if self._shares and not is_of_library(kind) and is_lasting(kind):
+            self._lasting[id(kind)] = kind, text
+            return
         hook = vars(kind).get("__subclasshook__")
         asks = any(origin_of(f.__code__.co_filename) == USER for f in capturable.functions_of(hook))
         if asks or "_is_protocol" in vars(kind):
@@ -242,13 +312,13 @@ class Walk(Guards):
             for name in ("_member_map_", "_value2member_map_", "_member_names_"):
                 self.container(getattr(kind, name), f"the members of {kind.__name__}")
         if is_of_library(kind):
-            library.guard_class(self, kind)
+            self._library_class(kind)
             return
         for base in kind.__mro__:
             if base is object or (base in CONTAINERS and base is not kind):
                 continue
             if is_of_library(base):
-                library.guard_class(self, base)
+                self._library_class(base)
             elif is_python_class(base):
                 # Each base is followed, since super() finds attributes that a subclass overrides.
                 if is_read(base):
@@ -267,6 +337,10 @@ class Walk(Guards):
             self.add((GuardKind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
         if is_read(kind):
             self._members(kind)
+
+    def _library_class(self, kind: type) -> None:
+        self.library_classes.append(kind)
+        library.guard_class(self, kind)
 
     def _members(self, kind: type) -> None:
         """Follows the members of a class of the user's that the code has used."""
