@@ -129,7 +129,7 @@ def begins_empty(tree):
 KNOWN = """
 == caches, and what the library defines when it is imported
 compile/program_cache _unpaid
-compile/guarding/library_guards LAYERS _comparison _made _names _of_class _slots _values
+compile/guarding/library_guards LAYERS _comparison _made _names _of_class _slots _values _whole
 compile/comparison _local; compile/guarding/origins _python_classes; compile/guarding/walk _FOLLOW
 compile/shared_programs _guards _namespaces _programs; nn/call_counts _calls
 compile/guarding/shared_guards _kept

@@ -1,6 +1,7 @@
 """The walk: what the core follows has the guards that Python makes; and what guards on classes compare."""
 
 import dataclasses
+import types
 
 import pytest
 import ranvier as rv
@@ -214,3 +215,55 @@ def test_a_layer_of_another_kind_of_attributes():
         del nn.Linear.step_constants
     assert len(guards_of(step).guards) == before
     assert library_guards.LAYERS[nn.Linear][1] == set()
+
+
+WEIGHT = rv.ones(3, requires_grad=True)
+MODULE = rv
+PLAIN = types.SimpleNamespace(autograd=WEIGHT)
+
+
+def alias():
+    return MODULE.autograd.grad
+
+
+READS = {
+    "a function": (lambda: rv.autograd.grad((WEIGHT * 2.0).sum(), WEIGHT), False),
+    "a function that is passed": (lambda: callable(rv.autograd.grad), False),
+    "another name": (alias, False),
+    "a Tensor": (lambda: WEIGHT.grad, True),
+    "both": (lambda: (rv.autograd.grad, WEIGHT.grad), True),
+    "one of two": (lambda: (rv.autograd if X is None else WEIGHT).grad, True),
+    "an attribute": (lambda: PLAIN.autograd.grad, True),
+    "a closure": ((lambda module: lambda: module.autograd.grad)(rv), True),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_which_code_reads_gradients(name):
+    step, reads = READS[name]
+    traced = TracedCode()
+    with traced:
+        step()
+    assert walk.Walk(traced).reads_gradients() is reads
+
+
+def test_a_variable_that_is_no_module_any_more(monkeypatch):
+    monkeypatch.setitem(globals(), "MODULE", PLAIN)
+    assert guards_of(alias).reads_gradients()
+
+
+def test_a_step_with_gradients_of_gradients_is_recorded_once():
+    model = nn.Linear(3, 1)
+    optimizer = rv.optim.SGD(model.parameters(), 0.1)
+
+    def step():
+        x = X.clone().requires_grad_()
+        (slope,) = rv.autograd.grad(model(x).square().sum(), [x], create_graph=True)
+        optimizer.zero_grad()
+        slope.square().sum().backward()
+        optimizer.step()
+
+    compiled = rv.compile(step)
+    for _ in range(4):
+        compiled()
+    assert [program.renewed for program in compiled.programs] == [False]

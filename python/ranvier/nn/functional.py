@@ -8,9 +8,8 @@ The functions become attributes when they are needed, by ``__getattr__`` below, 
 would be slow. `ranvier.ops.table` says which module has which function. Of the names with a leading
 underscore, layers use `_OWN` and `_is_replaced`. `ranvier.torch` calls `_load` and `_put`: it puts objects
 that ask the classes of Tensors in the places of the functions (torch/installation/replaceable.py,
-torch/torch_function/activation.py). The guards of captured steps call `_load`
-(compile/guarding/library_guards.py). Names that this file imports have a leading
-underscore, so that they do not count as its functions.
+torch/torch_function/activation.py). Names that this file imports have a leading underscore, so that they do
+not count as its functions.
 """
 
 import operator as _operator

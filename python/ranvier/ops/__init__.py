@@ -64,8 +64,8 @@ __all__ = [name for name, module in _table.LATER.items() if not module.startswit
 
 @_functools.cache
 def _rare(module: str, name: str) -> _typing.Any:
-    """An op that few networks use. It does not become an attribute of this module: the guards of compiled
-    steps compare all attributes of the module, so that each new one would cause new recordings."""
+    """An op that few networks use. It does not become an attribute of this module: for the guards of compiled
+    steps, what has its name here is the program's (`compile/guarding/library_guards.py`)."""
     return getattr(_table.module_of(f"ranvier.ops.{module}"), name)
 
 

@@ -34,7 +34,7 @@ class Names:
         self.only_methods = only_methods
 
 
-# A module is loaded with the first use of one of its names, or with `rv.compile`. Losses are names of
+# A module is loaded with the first use of one of its names. Losses are names of
 # `ranvier.ops` alone, not of `ranvier`.
 WITH_LAYERS = {
     "activation.piecewise": Names(

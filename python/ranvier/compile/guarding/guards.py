@@ -128,6 +128,18 @@ class Guards:
         name = next((n for n in [*names, *owner] if isinstance(n, str) and (n in names or n not in was)), "")
         return f"{text[0]}{name}{text[1]}"
 
+    def reads_gradients(self) -> bool:
+        """True if the user's code may ask a Tensor for its gradient: it names `grad`, and not only of modules
+        (``rv.autograd.grad``)."""
+        if "grad" not in self.names:
+            return False
+        if "grad" in self.traced.asked:
+            return True
+        for names, (_, variables) in zip(self._code_names, self._codes.values(), strict=True):
+            if not all(_leads_to_module(path, variables) for path in names.before_grad):
+                return True
+        return False
+
     def items(
         self, owner: Any, names: Collection[Any], before: str, after: str = "", follow: bool = True
     ) -> None:
@@ -258,6 +270,17 @@ class Guards:
 def is_empty(cell: CellType) -> bool:
     """True if a variable of a closure has no value yet. Only such a cell is equal to an empty cell."""
     return bool(cell == _EMPTY)
+
+
+def _leads_to_module(path: tuple[str, ...], variables: dict[str, Any]) -> bool:
+    """True if a global variable and its attributes are modules."""
+    found: Any = None
+    for name in path:
+        found = variables.get(name)
+        if not isinstance(found, types.ModuleType):
+            return False
+        variables = vars(found)
+    return found is not None
 
 
 _EMPTY = types.CellType()

@@ -11,10 +11,12 @@ A change of an attribute that ``step_state`` leaves out is not noticed: replays 
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 import types
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +25,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn.functional as functional
 import ranvier.ops as ops
+import ranvier.ops.table as names_of_ops
 from ranvier.compile.guarding.capturable import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.guarding.equality import PLAIN, pairs_of
 from ranvier.compile.guarding.guards import Guard, Guards
@@ -37,10 +40,14 @@ from ranvier.tensors.tensor import Tensor
 if TYPE_CHECKING:
     from ranvier.optim.optimizer_state import Plan
 
-# Guards on layers compare all names in the modules `ranvier.ops` and `ranvier.nn.functional`. So all names
-# are loaded before the first guard.
-ops.load_layers()
-functional._load()
+# Modules to which the library adds names at their first use, and the names that it does not add: whatever
+# has one of these is the program's.
+_BUILT_IN = vars(builtins).keys() - names_of_ops.LATER.keys()
+_LOADED_LATER: dict[Any, set[str]] = {
+    ops: _BUILT_IN
+    | {name for name, module in names_of_ops.LATER.items() if module not in names_of_ops.WITH_LAYERS},
+    functional: _BUILT_IN | names_of_ops.FUNCTIONAL_OF.keys(),
+}
 # Begins the text of guards on the state of an optimizer, which its first steps make. `_is_same`
 # (`compiled_function.py`) and `may_change` (`program_guards.py`) recognise these guards by the text.
 STATE = "the state"
@@ -84,7 +91,8 @@ def guard_class(walk: Guards, kind: type) -> None:
                 functions = [f for f in vars(owner).values() if type(f) is types.FunctionType]
                 others = [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(files)]
                 with _lock:
-                    _made[id(owner)] = guard, others
+                    _made[id(owner)] = _apart_from_later(owner, guard), others
+                    _whole[id(owner)] = guard
                     _comparison.clear()
             made[0][id(owner)] = _made[id(owner)][0]
             made[1].extend(_made[id(owner)][1])
@@ -132,16 +140,30 @@ def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
             yield space, guard, _NOT_OTHERS
 
 
+def _apart_from_later(owner: Any, guard: Guard) -> Guard:
+    """A guard on a module or class, without a comparison of the names that the library may still add.
+
+    A step does not use these: what it uses is loaded when it has run.
+    """
+    if owner not in _LOADED_LATER:
+        return guard
+    _, variables, _, pairs, text = guard
+    absent = _LOADED_LATER[owner] - variables.keys()
+    expected = (*pairs, *chain.from_iterable(zip(absent, repeat(NotImplemented))))
+    return GuardKind.ITEMS, variables, None, expected, text
+
+
 def renew() -> None:
-    """Forgets all guards on classes and modules of the library if one of these has changed."""
+    """Forgets all guards on classes and modules of the library if one of these has changed, or if the library
+    has loaded more names."""
     with _lock:
         if not _comparison:
             guards = _core.Guards()
-            guards.set([guard for guard, _ in _made.values()])
+            guards.set([*_whole.values()])
             _comparison.append(guards)
         if _comparison[0].first_changed() >= 0:
-            for table in (_of_class, _made, _comparison):
-                table.clear()
+            for known in (_of_class, _made, _whole, _comparison):
+                known.clear()
 
 
 _lock = Lock()
@@ -151,7 +173,9 @@ _lock = Lock()
 _of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}
 # The guard on one class or module, by its id, until `renew` finds a change.
 _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
-# One `_core.Guards` with all guards of `_made`, or empty if it has to be made again.
+# The guard on all of the same class or module, with the names that the library may add.
+_whole: dict[int, Guard] = {}
+# One `_core.Guards` with all guards of `_whole`, or empty if it has to be made again.
 _comparison: list[Any] = []
 # Classes of objects whose attributes all get guards, such as layers: the version of each, and the names of
 # attributes whose contents never change. The walk makes the guards on further objects of such a class in the

@@ -134,7 +134,7 @@ class ProgramGuards:
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
         # The step may test whether a Tensor has a gradient.
-        if "grad" in walk.names:
+        if walk.reads_gradients():
             asked = [t for t in walk.tensors if id(t) not in expected]
         else:
             asked = []

@@ -60,6 +60,8 @@ class Names:
         catches: whether the code has `try` or `with`.
         passed: names that are loaded for another purpose than to be called at once.
         hidden: names that look into Python's own objects, except those that guards on all attributes cover.
+        before_grad: for each use of an attribute `grad` the variable and attributes before it, as in
+            ("rv", "autograd"); () where it is not loaded from a global variable.
     """
 
     def __init__(self, code: CodeType) -> None:
@@ -77,6 +79,10 @@ class Names:
         loaded = [(i, step.argval) for i, step in enumerate(steps) if step.opname in _LOADED]
         self.passed = {name for i, name in loaded if not _is_called(steps, i)}
         self.hidden = (self.names & HIDDEN) - _covered(code, steps)
+        uses = [i for i, step in enumerate(steps) if step.opname in _ATTRIBUTES and step.argval == "grad"]
+        self.before_grad = [_path_before(steps, i) for i in uses]
+        if "grad" in looks:
+            self.before_grad.append(())
         self.imports: set[str] = set()
         self.after: set[tuple[str, str]] = set()
         self.alone: set[str] = set()
@@ -116,6 +122,17 @@ def _is_called(steps: list[Any], i: int) -> bool:
     bound = sys.version_info >= (3, 12) and bool(step.arg & 1)
     after_load = i > 0 and steps[i - 1].opname in ("LOAD_GLOBAL", "LOAD_ATTR")
     return bound or (after_load and _is_called(steps, i - 1))
+
+
+def _path_before(steps: list[Any], i: int) -> tuple[str, ...]:
+    """The global variable and its attributes whose attribute the instruction steps[i] loads, or ()."""
+    path: list[str] = []
+    while i > 0 and steps[i].opname in ("LOAD_ATTR", "LOAD_METHOD") and not steps[i].is_jump_target:
+        i = i - 1
+        path.insert(0, steps[i].argval)
+    if steps[i].opname == "LOAD_GLOBAL":
+        return tuple(path)
+    return ()
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
