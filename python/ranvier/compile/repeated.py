@@ -36,8 +36,8 @@ _PRODUCTS = 1 << 21
 _RECORDINGS = 8
 # Files of layers that are replayed. Embeddings and recurrent layers gain little, and have many parameters.
 _FILES = (
-    "activation", "container", "conv", "distance", "dropout", "linear", "norm", "pooling", "resample",
-    "reshape",
+    "activation.piecewise", "activation.smooth", "activation.softmax", "container", "conv", "distance",
+    "dropout", "linear", "norm", "pooling", "resample", "reshape",
 )  # fmt: skip
 _HOMES = {f"ranvier.nn.{file}" for file in _FILES}
 # Instructions that may change objects which outlive a call, or that suspend the function.
