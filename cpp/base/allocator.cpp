@@ -52,6 +52,7 @@ struct Header {
   bool discard : 1;         // the last pin() allows deallocate() to give the pages back to the system
   bool is_part : 1;         // the block is in memory that can be divided
   bool is_empty : 1;        // released, and its pages are given back: it does not count as in use
+  bool is_kept : 1;         // released, and its bytes count in g_kept
   uint8_t size_class;       // set unless the block is a part; for parts see list_of()
   State state;
   bool is_whole() const { return !before && !after; }
@@ -80,6 +81,10 @@ int size_class_of(size_t bytes, size_t* capacity) {
 std::mutex g_mutex;
 Header* g_free[2][kClasses] = {};  // [is_part][size class]: lists of unused blocks, the last one freed first
 CacheStats g_stats{};
+// Bytes of blocks that were deallocated while pinned and keep their pages, and how many there may be. Small
+// networks need the pages again at once; the system takes a microsecond for each block, and for each page.
+uint64_t g_kept = 0;
+constexpr uint64_t kMostKept = uint64_t{1} << 20;
 uint64_t g_next_serial = 1;
 uint64_t g_failed = 0;
 // The most bytes that were in use at one time; reset_peak() does not change it.
@@ -257,6 +262,7 @@ void join(Header* h, Header* after) {
 // Puts a block that has neither owner nor pins into the cache, joined with unused neighbours, or gives it to
 // the system. The lists link the headers themselves, so that this needs no memory and cannot fail.
 void take_back(Header* h) {
+  if (h->is_kept) g_kept -= h->capacity;
   const bool is_empty = h->is_empty;
   if (!is_empty) g_stats.bytes_in_use -= h->capacity;
   bool is_discarded = is_empty;
@@ -311,6 +317,7 @@ void* allocate(size_t bytes) {
   h->released = false;
   h->discard = false;
   h->is_empty = false;
+  h->is_kept = false;
   g_stats.bytes_in_use += h->capacity;
   g_most = std::max(g_most, g_stats.bytes_in_use);
   g_stats.peak_bytes_in_use = std::max(g_stats.peak_bytes_in_use, g_stats.bytes_in_use);
@@ -325,6 +332,11 @@ void deallocate(void* block) {
   h->released = true;
   constexpr size_t kDiscarded = 1 << 13;  // of less, hardly a whole page is in the block
   if (!h->discard || h->capacity < kDiscarded) return;
+  if (g_kept + h->capacity <= kMostKept) {
+    g_kept += h->capacity;
+    h->is_kept = true;
+    return;
+  }
   discard_block(h);
   h->is_empty = true;
   g_stats.bytes_in_use -= h->capacity;
