@@ -45,3 +45,9 @@ endif()
 if(RANVIER_SOABI)  # of another machine than the interpreter's: a toolchain file sets it
   set(Python_SOABI ${RANVIER_SOABI})
 endif()
+find_package(pybind11 3.0 CONFIG QUIET)
+if(NOT pybind11_FOUND)  # a plain `cmake` call: ask the interpreter where pip put it
+  execute_process(COMMAND ${Python_EXECUTABLE} -m pybind11 --cmakedir OUTPUT_VARIABLE pybind11_ROOT
+    OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  find_package(pybind11 3.0 CONFIG REQUIRED)
+endif()

@@ -60,11 +60,11 @@ bool signal_raises() {
 Counts memory_stats() {
   const CacheStats s = cache_stats();
   Counts d;
-  d.set("allocations", py::int_(s.allocations));
-  d.set("cache_hits", py::int_(s.cache_hits));
-  d.set("bytes_in_use", py::int_(s.bytes_in_use));
-  d.set("bytes_cached", py::int_(s.bytes_cached));
-  d.set("peak_bytes_in_use", py::int_(s.peak_bytes_in_use));
+  d["allocations"] = py::int_(s.allocations);
+  d["cache_hits"] = py::int_(s.cache_hits);
+  d["bytes_in_use"] = py::int_(s.bytes_in_use);
+  d["bytes_cached"] = py::int_(s.bytes_cached);
+  d["peak_bytes_in_use"] = py::int_(s.peak_bytes_in_use);
   return d;
 }
 
@@ -78,6 +78,8 @@ void detail::raise_in_python() {
     g_raised = {};
   } catch (py::error_already_set& e) {
     e.restore();
+  } catch (const py::builtin_exception& e) {
+    e.set_error();
   } catch (const std::bad_alloc& e) {
     PyErr_SetString(PyExc_MemoryError, e.what());
   } catch (const std::out_of_range& e) {
@@ -103,7 +105,7 @@ void register_runtime(Module m) {
                "; expected the sizes of L1, L2 and L3 in KB, as in 32,1024,32768");
   init_parallel();
   set_signal_check(signal_raises);
-  m.set_attr("__version__", py::str(RANVIER_VERSION));
+  m.attr("__version__") = py::str(RANVIER_VERSION);
   def(m, "supported_isas()", supported_isas);
   def(m, "isa()", [] { return isa_name(active_isa()); });
   def(m, "set_isa(name)", set_isa_checked);

@@ -1,6 +1,9 @@
 // Makes the extension module ranvier._core. RANVIER_FAMILIES lists the families of functions; for each the
 // file that binds it (mostly bind_<family>.cpp) defines register_<family>(), which adds the functions to the
 // module.
+#define PYBIND11_SIMPLE_GIL_MANAGEMENT  // pybind11's other GIL management needs state shared by its modules
+#include <pybind11/pybind11.h>
+
 #include "bindings/binder/define.h"
 
 // clang-format off
@@ -39,11 +42,8 @@ int fill(PyObject* module) {
     return made ? 0 : -1;
   } catch (...) {
     detail::raise_in_python();
-    const py::object cause = caught();
-    PyErr_Format(PyExc_ImportError, "%s: %S", Py_TYPE(cause.ptr())->tp_name, cause.ptr());
-    const py::object error = caught();
-    PyException_SetCause(error.ptr(), Py_NewRef(cause.ptr()));
-    raise_again(error);
+    py::error_already_set why;
+    py::raise_from(why, PyExc_ImportError, why.what());
     return -1;
   }
 }
@@ -67,4 +67,8 @@ PyModuleDef g_module{
 }  // namespace
 }  // namespace ranvier::bind
 
-PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&ranvier::bind::g_module); }
+// The header pybind11/pytypes.h, the only one of pybind11 that most bindings include, calls this function
+// without defining it.
+template std::string pybind11::handle::cast<std::string>() const;
+
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() { return PyModuleDef_Init(&ranvier::bind::g_module); }

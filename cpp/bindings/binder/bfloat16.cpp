@@ -189,10 +189,10 @@ void register_bfloat16(Module m) {
   casts<npy_longdouble>(own, NPY_LONGDOUBLE);
   for (const int safe : {NPY_FLOAT, NPY_DOUBLE}) PyArray_RegisterCanCast(own, safe, NPY_NOSCALAR);
   const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(g_type));
-  // bfloat16, the dtype's name, is another function of _core
-  type.set_attr("__qualname__", py::str("_BFloat16"));
-  type.set_attr("dtype", py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(own)));
-  m.set_attr("_BFloat16", type);
+  type.attr("__qualname__") =
+      py::str("_BFloat16");  // bfloat16, the dtype's name, is another function of _core
+  type.attr("dtype") = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(own));
+  m.attr("_BFloat16") = type;
 }
 
 }  // namespace ranvier::bind

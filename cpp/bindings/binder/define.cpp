@@ -101,18 +101,15 @@ PyCFunction entry(int place, std::integer_sequence<int, i...>) {
 }  // namespace
 
 py::object tuple_of(std::initializer_list<py::object> items) {
-  py::tuple made(static_cast<Py_ssize_t>(items.size()));
+  py::tuple made(items.size());
   Py_ssize_t i = 0;
-  for (const py::object& item : items) {
-    made.set(i, item);
-    ++i;
-  }
+  for (const py::object& item : items) PyTuple_SET_ITEM(made.ptr(), i++, item.inc_ref().ptr());
   return made;
 }
 
 PyTypeObject* add_type(Module m, PyType_Spec& spec) {
   const py::object type = checked(PyType_FromSpec(&spec));
-  m.set_attr(std::strrchr(spec.name, '.') + 1, type);
+  m.attr(std::strrchr(spec.name, '.') + 1) = type;
   return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
 }
 
@@ -143,16 +140,16 @@ Defined::Defined(std::string_view signature, const char* op_name, Call call, con
 void detail::add_to(Module m, Defined* d, const char* const* annotations, std::string (*returned)()) {
   size_t parameters = 0;
   while (annotations[parameters]) ++parameters;
-  if (parameters != d->names.size()) py::raise(PyExc_TypeError, d->name);
+  if (parameters != d->names.size()) throw py::type_error(d->name);
   static int count = 0;
   if (count == kMostFunctions)
-    py::raise(PyExc_IndexError,
-              std::string(d->name) + ": the module is full; raise kMostFunctions in define.cpp");
+    throw py::index_error(std::string(d->name) + ": the module is full; raise kMostFunctions in define.cpp");
   const PyCFunction call = entry(count, std::make_integer_sequence<int, kMostFunctions>());
   g_functions[count++] = d;
   auto* method = new PyMethodDef{d->name, call, METH_FASTCALL | METH_KEYWORDS,
                                  kept(described(*d, annotations, returned()))};
-  m.set_attr(d->name, checked(PyCFunction_NewEx(method, m.ptr(), m.attr("__name__").ptr())));
+  m.attr(d->name) =
+      py::reinterpret_steal<py::object>(PyCFunction_NewEx(method, m.ptr(), m.attr("__name__").ptr()));
 }
 
 }  // namespace ranvier::bind

@@ -33,11 +33,26 @@ void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces) {
   const size_t end = std::min(text.find(expected), text.size());
   const std::string message = "[" + std::string(op) + "] " + text;
   const py::object error = checked(PyObject_CallFunction(error_class, "s", message.c_str()));
-  error.set_attr("op", py::str(op));
-  error.set_attr("got", py::str(text.substr(first, end - first)));
-  error.set_attr("expected", py::str(text.substr(std::min(end + expected.size(), text.size()))));
+  error.attr("op") = py::str(op);
+  error.attr("got") = py::str(text.substr(first, end - first));
+  error.attr("expected") = py::str(text.substr(std::min(end + expected.size(), text.size())));
   PyErr_SetObject(error_class, error.ptr());
   throw py::error_already_set();
+}
+
+py::object caught() {
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace) PyException_SetTraceback(error, trace);
+  Py_XDECREF(type);
+  Py_XDECREF(trace);
+  return py::reinterpret_steal<py::object>(error);
+}
+
+void raise_again(const py::object& error) {
+  PyErr_Restore(Py_NewRef(Py_TYPE(error.ptr())), Py_NewRef(error.ptr()),
+                PyException_GetTraceback(error.ptr()));
 }
 
 }  // namespace ranvier::bind

@@ -1,7 +1,7 @@
 // Raises errors in the library's format, "[op] got ...; expected ...": fail() and its short forms
 // fail_value() and fail_type().
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <initializer_list>
 #include <string>
@@ -9,6 +9,15 @@
 #include "bindings/binder/shape.h"
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
+
+// Takes over a new reference that a function of Python's C API has returned; throws Python's error where it
+// is null.
+inline py::object checked(PyObject* result) {
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
 
 // The tuple (f(0), f(1), ...) with `count` items. f returns new references.
 template <class F>
@@ -60,6 +69,11 @@ void set_errors(py::handle classes);  // a tuple of the six classes in the order
 // example:
 //   fail(Fault::value, "dot", {"got ", 2, " axes; expected 1"});
 [[noreturn]] void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces);
+
+// caught() takes Python's current error, with its traceback, and clears it. raise_again() sets an error as
+// the current one.
+py::object caught();
+void raise_again(const py::object& error);
 
 // What is expected of arguments, and of those of ops whose result has one dimension more.
 inline constexpr char kMostDims[] = "at most 8 dimensions, as all tensors of the library have";

@@ -1,7 +1,7 @@
 // Reads items, cells and slots of Python's objects quickly, with a GIL and without one.
 #pragma once
-
-#include "bindings/binder/objects.h"
+#include <pybind11/critical_section.h>
+#include <pybind11/pytypes.h>
 
 #include <cstdint>
 
@@ -15,13 +15,13 @@ inline bool is_alone() {
 // A Held is a reference that was read from a Python object, and stays valid if another thread replaces it
 // there. Without a GIL it is a new reference; with a GIL it is borrowed, which takes less time.
 #ifdef Py_GIL_DISABLED
-using Held = py::object;
+using Held = pybind11::object;
 constexpr int kHeldReferences = 1;  // how many references to its object a Held adds
 inline Held held(PyObject* reference) {
   if (!reference) PyErr_Clear();
-  return py::reinterpret_steal<Held>(reference);
+  return pybind11::reinterpret_steal<Held>(reference);
 }
-inline Held borrowed(PyObject* object) { return py::reinterpret_borrow<Held>(object); }
+inline Held borrowed(PyObject* object) { return pybind11::reinterpret_borrow<Held>(object); }
 
 inline Held item_of(PyObject* list, Py_ssize_t i) { return held(PyList_GetItemRef(list, i)); }
 inline Held value_of(PyObject* dict, PyObject* key) {
@@ -34,7 +34,7 @@ inline Held class_attribute(PyTypeObject* type, PyObject* name) {
   return held(_PyType_LookupRef(type, name));
 }
 #else
-using Held = py::handle;
+using Held = pybind11::handle;
 constexpr int kHeldReferences = 0;
 inline Held borrowed(PyObject* object) { return object; }
 
@@ -50,9 +50,9 @@ inline Held content_of(PyObject* cell) { return PyCell_GET(cell); }
 inline Held class_attribute(PyTypeObject* type, PyObject* name) { return _PyType_Lookup(type, name); }
 #endif
 
-inline int64_t whole_number(py::handle x) {
+inline int64_t whole_number(pybind11::handle x) {
   const int64_t number = PyLong_AsLongLong(x.ptr());
-  if (number == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (number == -1 && PyErr_Occurred()) throw pybind11::error_already_set();
   return number;
 }
 
@@ -61,14 +61,14 @@ inline PyObject*& slot_at(PyObject* owner, int64_t offset) {
   return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(owner) + offset);
 }
 inline Held slot_of(PyObject* owner, int64_t offset) {
-  const py::scoped_critical_section alone(owner);
+  const pybind11::scoped_critical_section alone(owner);
   return borrowed(slot_at(owner, offset));
 }
 // Sets a slot. The store is atomic because Python reads slots without a lock.
 inline void set_slot(PyObject* owner, int64_t offset, PyObject* value) {
   PyObject* before;
   {
-    const py::scoped_critical_section alone(owner);
+    const pybind11::scoped_critical_section alone(owner);
     PyObject*& slot = slot_at(owner, offset);
     before = slot;
     if (before != value) __atomic_store_n(&slot, Py_NewRef(value), __ATOMIC_RELEASE);

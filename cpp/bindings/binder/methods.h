@@ -3,9 +3,11 @@
 // and memory for each than def() (define.h), which reads names, defaults and types. Bodies run with the GIL;
 // their arguments are borrowed references, which the caller in Python keeps for the length of the call.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 // A function as the void* that a PyType_Slot holds.
 template <class F>

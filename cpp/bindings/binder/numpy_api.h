@@ -5,7 +5,7 @@
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define NO_IMPORT_ARRAY
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <numpy/arrayobject.h>
 
@@ -13,7 +13,7 @@
 
 namespace ranvier::bind {
 
-inline PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+inline PyArrayObject* as_array(pybind11::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
 // The addresses [first, last) of the bytes from the array's lowest element to its highest; first = last if it
 // has no elements.

@@ -1,6 +1,6 @@
 // Shape: the sizes of an array's dimensions, as a value. new_array() makes a NumPy array of a shape.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -71,6 +71,6 @@ void require_addressable(const Shape& shape);
 // A new, uninitialised NumPy array in memory of the core's allocator, to which NumPy returns it through a
 // memory handler (NEP 49). type: NumPy's type number; strides: in elements. Raises MemoryError if there is no
 // memory.
-py::object new_array(int type, const Shape& shape, const int64_t* strides);
+pybind11::object new_array(int type, const Shape& shape, const int64_t* strides);
 
 }  // namespace ranvier::bind

@@ -26,9 +26,7 @@ Output next_key(InPlace state) {
 // Fills `order` with a random permutation of 0 ... n - 1. This is no kernel call, so a compiled step does not
 // record it, as it does not record draws of NumPy. A negative seed counts as seed + 2**64.
 void permute(InPlace order, Whole seed) {
-  const Py_ssize_t n = PyObject_Size(order.value.ptr());
-  py::check(n);
-  const auto v = order.of(DType::int64, {n}).view<int64_t>();
+  const auto v = order.of(DType::int64, {static_cast<int64_t>(py::len(order.value))}).view<int64_t>();
   if ((v.shape[0] > 1 && v.strides[0] != 1) || v.shape[0] >= int64_t{1} << 32)
     fail_value(order.op, "got a strided or too long array");
   permutation(static_cast<uint64_t>(seed.number), v.shape[0], v.data);

@@ -29,7 +29,7 @@ struct Axes {
     if (!axes.given()) {
       std::fill_n(reduced, ndim, true);
     } else if (PyTuple_Check(axes.value.ptr()) || PyList_Check(axes.value.ptr())) {
-      for (py::handle axis : py::reinterpret_borrow<py::sequence>(axes.value)) add(axes.op, axis);
+      for (py::handle axis : axes.value) add(axes.op, axis);
     } else {
       add(axes.op, axes.value);
     }

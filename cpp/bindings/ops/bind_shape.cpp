@@ -422,7 +422,7 @@ py::object set_placed(PyObject*, Arguments a, Py_ssize_t) {
 
 // _parts(array, dim): the tuple of views of all slices of an array along a dimension, without the dimension.
 py::object parts_of_array(PyObject*, Arguments a, Py_ssize_t) {
-  if (!PyArray_Check(a[0])) py::raise(PyExc_TypeError, "expected an array");
+  if (!PyArray_Check(a[0])) throw py::type_error("expected an array");
   const int dim = static_cast<int>(clamped(a[1]));
   const npy_intp n = PyArray_DIM(as_array(a[0]), dim);
   return new_tuple(n, [&](size_t i) { return part_of(as_array(a[0]), dim, i, -1).release().ptr(); });

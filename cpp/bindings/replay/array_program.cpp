@@ -287,7 +287,7 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   prepare(arrays, memory);
   py::tuple results(settings_.results.size());  // made before the run: an allocation may fail
   for (size_t i = 0; i < settings_.results.size(); ++i)
-    results.set(i, make_result(settings_.results[i], memory));
+    results[i] = make_result(settings_.results[i], memory);
   // The GIL can be released: the caller holds the arrays, and a run uses no Python except in a HostCall,
   // which takes the GIL. A short run keeps it, because other threads wait for less time than the release
   // would take.

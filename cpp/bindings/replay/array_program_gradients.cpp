@@ -169,7 +169,7 @@ py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<p
   if (form.whole) return memory[form.output];
   if (form.output >= 0) return form.make(memory[form.output]);
   for (const Gradient& g : gradients_)
-    if (g.kept == form.kept) return form.make(g.tensor.attr("_array"));
+    if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
   fail_value("program", "got a result that is a gradient of no leaf");
 }
 
@@ -252,7 +252,7 @@ void ArrayProgram::adopt_gradients() {
     const py::object to = g.tensor.attr("_array");
     const py::object from = now.tensor.attr("_array");
     if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
-    g.leaf.set_attr("_grad", g.tensor);
+    g.leaf.attr("_grad") = g.tensor;
   }
 }
 

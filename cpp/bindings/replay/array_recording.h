@@ -1,7 +1,7 @@
 // ArrayRecording: a Recording of kernel calls (program/recording.h) that knows the NumPy arrays which own the
 // memory of the calls. ArrayLayout and HostSite serve programs, too.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <memory>
 #include <vector>
@@ -12,6 +12,8 @@
 #include "program/recording.h"
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 // The form of an array (dtype, shape, strides) without its memory, which at() gets.
 struct ArrayLayout {

@@ -152,14 +152,16 @@ class BatchRun {
 
 BatchRun::BatchRun(const py::tuple& calls, const py::object& batches, Between* between)
     : batches_(batches), order_(batches.attr("order")), between_(between) {
-  const auto whole = [&](const char* name) { return FromPython<int64_t>::convert(batches.attr(name).ptr()); };
+  const auto whole = [&](const char* name) {
+    return FromPython<int64_t>::convert(py::object(batches.attr(name)).ptr());
+  };
   size_ = whole("size");
   first_ = whole("first");
   count_ = whole("count");
-  entries_ = FromPython<bool>::convert(batches.attr("entries").ptr());
+  entries_ = py::bool_(batches.attr("entries"));
   for (const py::handle tuple : calls) {
     const py::tuple call = FromPython<py::tuple>::convert(tuple.ptr());
-    const auto item = [&](size_t i) { return call[i].ptr(); };
+    const auto item = [&](size_t i) { return py::object(call[i]).ptr(); };
     Call added;
     added.programs = FromPython<py::tuple>::convert(item(0));
     added.arguments = FromPython<py::tuple>::convert(item(1));
@@ -184,7 +186,7 @@ py::object BatchRun::run() {
   PyEval_RestoreThread(state);
   {
     const py::error_scope raised;
-    batches_.set_attr("done", py::int_(done_));
+    batches_.attr("done") = py::int_(done_);
     for (const Call& call : calls_) {
       call.program->checks_left -= done_;
       if (done_ > 0) call.program->end_runs();
@@ -212,7 +214,7 @@ bool BatchRun::find_all() {
 bool BatchRun::find(Call& call) const {
   const bool is_last = &call == &calls_.back();
   for (size_t i = 0; i < call.programs.size(); ++i) {
-    ArrayProgram& program = Object<ArrayProgram>::of(call.programs[i].ptr());
+    ArrayProgram& program = Object<ArrayProgram>::of(py::object(call.programs[i]).ptr());
     call.program = &program;
     call.number = py::int_(i);
     if (!may_repeat(program, is_last)) continue;
@@ -372,7 +374,7 @@ double BatchRun::number() {
 py::object BatchRun::results() const {
   py::tuple chosen(calls_.size());
   py::tuple all(last().settings_.results.size());
-  for (size_t i = 0; i < calls_.size(); ++i) chosen.set(i, calls_[i].number);
+  for (size_t i = 0; i < calls_.size(); ++i) chosen[i] = calls_[i].number;
   for (size_t i = 0; i < all.size(); ++i) {
     ResultForm form = last().settings_.results[i];
     std::copy_backward(form.shape, form.shape + form.ndim, form.shape + form.ndim + 1);
@@ -380,7 +382,7 @@ py::object BatchRun::results() const {
     ++form.ndim;
     form.shape[0] = done_;
     form.strides[0] = stride(form.output);
-    all.set(i, form.make(results_[form.output]));
+    all[i] = form.make(results_[form.output]);
   }
   const auto rows = static_cast<int64_t>(numbers_.size() / 2);
   const py::object numbers = Output::contiguous(DType::float64, {rows, 2}).release();

@@ -29,7 +29,7 @@ py::list described_views(const Program& program, const Instruction& instruction)
   for (const Use& use : instruction.uses) {
     const AnyView& v = instruction.view(use);
     py::tuple shape(v.ndim);
-    for (int d = 0; d < v.ndim; ++d) shape.set(d, py::int_(v.shape[d]));
+    for (int d = 0; d < v.ndim; ++d) shape[d] = py::int_(v.shape[d]);
     views.append(checked(Py_BuildValue("(isNCNL)", use.region, role_name(program.buffers()[use.region].role),
                                        PyBool_FromLong(use.view.write), use.view.type, shape.release().ptr(),
                                        static_cast<long long>(use.offset))));
@@ -45,15 +45,15 @@ py::list described_instructions(const Program& program) {
     const char* place = "";  // the line of the user's code
     if (i.place >= 0) place = program.places()[i.place].c_str();
     py::dict described;
-    described.set("name", py::str(i.type->name));
-    described.set("place", py::str(place));
-    described.set("record", py::int_(i.record));
-    described.set("solo", py::bool_(i.solo));
-    described.set("team_ns", py::float_(i.team_ns));
-    described.set("solo_ns", py::float_(i.solo_ns));
-    described.set("views", described_views(program, i));
-    described.set("fused", fused);
-    described.set("prepared", py::bool_(i.prepared));
+    described["name"] = py::str(i.type->name);
+    described["place"] = py::str(place);
+    described["record"] = py::int_(i.record);
+    described["solo"] = py::bool_(i.solo);
+    described["team_ns"] = py::float_(i.team_ns);
+    described["solo_ns"] = py::float_(i.solo_ns);
+    described["views"] = described_views(program, i);
+    described["fused"] = fused;
+    described["prepared"] = py::bool_(i.prepared);
     all.append(described);
   }
   return all;
@@ -119,9 +119,9 @@ Flags paced(Real solo_ns, const Raw& runs) {
 // True if the bytes from the first to the last element of an array of one list overlap those of an array of
 // the other.
 bool share_memory(const Arrays& given, const Arrays& against) {
-  const auto arrays = py::reinterpret_borrow<py::sequence>(given.value);
-  const auto others = py::reinterpret_borrow<py::sequence>(against.value);
-  for (const py::sequence& list : {arrays, others})
+  const py::handle arrays = given.value;
+  const py::handle others = against.value;
+  for (const py::handle list : {arrays, others})
     for (const py::handle a : list)
       if (!PyArray_Check(a.ptr()))
         fail_type("share_memory", "got ", Py_TYPE(a.ptr())->tp_name, "; expected lists of arrays");

@@ -5,13 +5,15 @@
 // value (0.0 and -0.0 differ), other objects by identity. A guard holds references to the objects, so that no
 // other object can get their address.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <vector>
 
 #include "bindings/binder/held.h"
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 // The kinds of guards, and what each requires. Python gets their numbers by _guard_kind(name). Kinds that do
 // not mention `key` do not use it.

@@ -114,8 +114,8 @@ bool HostSite::run(const HostCall& call) {
     };
     py::tuple arguments(call.reads);
     py::tuple into(call.count - call.reads);
-    for (int i = 0; i < call.reads; ++i) arguments.set(i, array(i, /*writeable=*/false));
-    for (int i = call.reads; i < call.count; ++i) into.set(i - call.reads, array(i, /*writeable=*/true));
+    for (int i = 0; i < call.reads; ++i) arguments[i] = array(i, /*writeable=*/false);
+    for (int i = call.reads; i < call.count; ++i) into[i - call.reads] = array(i, /*writeable=*/true);
     py::object made;
     if (done)
       made = py::reinterpret_steal<py::object>(PyObject_CallObject(site.callable.ptr(), arguments.ptr()));

@@ -347,7 +347,7 @@ PyMethodDef g_signature_functions[] = {
 
 void register_signature(Module m) {
   const py::object numpy = checked(PyImport_ImportModule("numpy"));
-  g_memmap = reinterpret_cast<PyTypeObject*>(numpy.attr("memmap").release().ptr());
+  g_memmap = reinterpret_cast<PyTypeObject*>(py::object(numpy.attr("memmap")).release().ptr());
   add_class<Signature>(
       m, "ranvier._core.Signature", "",
       {{Py_tp_methods, g_signature_methods}, {Py_tp_hash, slot(hash)}, {Py_tp_richcompare, slot(compare)}},

@@ -1,13 +1,15 @@
 // Signature: everything of a call of a compiled function that a recorded program depends on. Calls with equal
 // signatures differ only in the elements of their arrays, so that one program serves them all.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <array>
 #include <string>
 #include <vector>
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 // The settings of the library as numbers: those of the kernels (threads, algorithms of convolutions,
 // instruction-set level, precision), one number for the settings of Python (python/ranvier/settings.py), and

@@ -2,9 +2,11 @@
 // (nn/call_counts.py). They are in a table of the core and not in the object's __dict__, which the user may
 // read, copy or save.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 // The object of a weak reference, or null if it no longer exists.
 py::object referent(PyObject* reference);

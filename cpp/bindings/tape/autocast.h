@@ -1,7 +1,7 @@
 // The state of blocks of autocast (tape/autocast.py). In such a block, a Function whose Dtypes.autocast names
 // a list (tape/function.py) gets its inputs cast to another dtype.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include "bindings/binder/define.h"
 

@@ -317,7 +317,7 @@ class Backward {
     const py::object function = py::handle(output).attr("function");
     NodeEntry& to = entry_of(function.ptr());
     if (!to.gradient) {
-      const py::object outputs = function.attr("outputs");
+      const auto outputs = py::object(function.attr("outputs"));
       to.gradient = checked(PyList_New(static_cast<Py_ssize_t>(whole_number(outputs))));
       for (Py_ssize_t i = 0; i < PyList_GET_SIZE(to.gradient.ptr()); ++i)
         PyList_SET_ITEM(to.gradient.ptr(), i, Py_NewRef(Py_None));

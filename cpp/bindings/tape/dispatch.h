@@ -1,7 +1,7 @@
 // PyTorch's `__torch_function__`: before a public function computes, it asks the classes of its arguments,
 // and the TorchFunctionModes whose blocks the thread is in ("modes"), whether they take over the call.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <atomic>
 

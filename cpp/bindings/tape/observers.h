@@ -1,7 +1,7 @@
 // Whether observers (objects of python/ranvier/observe.py, such as a recording) follow what this thread
 // computes.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include <atomic>
 

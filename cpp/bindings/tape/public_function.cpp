@@ -339,12 +339,10 @@ py::object set_op(PyObject*, PyObject* const* a, Py_ssize_t) {
   Public* const p = as_public(a[0]);
   const Py_ssize_t count = PyTuple_GET_SIZE(a[3]);
   if (PyTuple_GET_SIZE(a[4]) > kMostArguments || PyTuple_GET_SIZE(a[5]) != count)
-    py::raise(PyExc_ValueError,
-              "[_set_op] got too many arguments, or places for other numbers of parameters");
+    throw py::value_error("[_set_op] got too many arguments, or places for other numbers of parameters");
   for (Py_ssize_t i = 0; i < count; ++i) {
     const int64_t place = whole_number(PyTuple_GET_ITEM(a[5], i));
-    if (place < 0 || place >= kMostArguments)
-      py::raise(PyExc_ValueError, "[_set_op] got no place of an argument");
+    if (place < 0 || place >= kMostArguments) throw py::value_error("[_set_op] got no place of an argument");
     p->places[i] = static_cast<uint8_t>(place);
   }
   p->least = whole_number(a[2]);

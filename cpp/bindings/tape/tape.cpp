@@ -203,7 +203,7 @@ py::object unrecorded(PyObject* self, const Inputs& inputs) {
 
 // Tensor._cell of an input (tensors/cell.h).
 py::object cell_of(const Inputs& inputs, size_t i) {
-  if (!inputs.is_tensor(i)) return py::handle(g_absent).attr("_cell");
+  if (!inputs.is_tensor(i)) return py::object(py::handle(g_absent).attr("_cell"));
   return cell_of(inputs[i]);
 }
 

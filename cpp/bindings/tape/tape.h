@@ -4,6 +4,8 @@
 
 namespace ranvier::bind {
 
+namespace py = pybind11;
+
 // The classes Function and Output of tape/function.py, and the offsets (for slot_of) of a Function's slots
 // that have these names; `needs` is the slot _needs.
 struct NodeClasses {

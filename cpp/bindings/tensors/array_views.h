@@ -1,11 +1,13 @@
 // Makes views of NumPy arrays: other shapes and strides on the same memory. The second half declares
 // `forward` of the Functions whose results are views.
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 #include "bindings/binder/numpy_api.h"
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 py::object shape_of(PyArrayObject* x);  // a tuple
 // A view of x's memory with x's dtype. strides: in bytes; data: the address of the view's first element. The

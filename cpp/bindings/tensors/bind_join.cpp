@@ -132,11 +132,11 @@ void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows
 }
 
 std::vector<Input> joined_inputs(const Arrays& arrays) {
-  const auto items = py::reinterpret_borrow<py::sequence>(arrays.value);
-  if (items.empty()) fail_value(arrays.op, "got no tensors; expected at least one");
+  if (PySequence_Size(arrays.value.ptr()) == 0)
+    fail_value(arrays.op, "got no tensors; expected at least one");
   std::vector<Input> inputs;
-  inputs.reserve(items.size());
-  for (py::handle h : items) inputs.push_back(moved({arrays.op, "a tensor", h}));
+  inputs.reserve(PySequence_Size(arrays.value.ptr()));
+  for (py::handle h : arrays.value) inputs.push_back(moved({arrays.op, "a tensor", h}));
   return inputs;
 }
 

@@ -9,6 +9,8 @@
 
 namespace ranvier::bind {
 
+namespace py = pybind11;
+
 // An object of the class `_core._Cell`; tensors/views.py explains the members, which Python sees under the
 // same names. Without a GIL the objects are read by slot_of(), the count by counted_changes().
 struct Cell {

@@ -116,7 +116,8 @@ int Promotion::type() const {
 }
 
 void register_promotion(Module m) {
-  m.set_attr(g_function.ml_name, checked(PyCFunction_NewEx(&g_function, m.ptr(), m.attr("__name__").ptr())));
+  m.attr(g_function.ml_name) =
+      checked(PyCFunction_NewEx(&g_function, m.ptr(), py::object(m.attr("__name__")).ptr()));
   def(m, "_set_default(default)", [](Raw value) { g_default = value.value.inc_ref().ptr(); });
 }
 

@@ -189,7 +189,7 @@ py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, cons
 void register_tensors(Module m) {
   g_no_arguments = PyTuple_New(0);
   const py::object tuple = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyTuple_Type));
-  m.set_attr("_SizeBase", checked(PyType_FromSpecWithBases(&g_size_spec, tuple_of({tuple}).ptr())));
+  m.attr("_SizeBase") = checked(PyType_FromSpecWithBases(&g_size_spec, tuple_of({tuple}).ptr()));
   if (PyModule_AddFunctions(m.ptr(), g_tensor_functions) < 0) throw py::error_already_set();
   def(m, "_set_tensor_class(tensor, size)", [](Raw tensor, Raw size) {
     g_size = reinterpret_cast<PyTypeObject*>(size.value.inc_ref().ptr());

@@ -9,6 +9,8 @@
 
 namespace ranvier::bind {
 
+namespace py = pybind11;
+
 // The offsets in bytes of a Tensor's slots (_array, _grad ...), for slot_of() in binder/held.h. To look up
 // an attribute by its name would take ten times as long.
 struct TensorSlots {

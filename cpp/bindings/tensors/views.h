@@ -1,8 +1,10 @@
 // Notes which Tensors share memory, and which are views, in Tensor._cell and Tensor._view (tensors/views.py).
 #pragma once
-#include "bindings/binder/objects.h"
+#include <pybind11/pytypes.h>
 
 namespace ranvier::bind {
+
+namespace py = pybind11;
 
 // Notes that `view`, a new Tensor, is the view of x that the Function made. recording: gradients are enabled.
 void join(PyObject* view, PyObject* x, PyObject* function, bool recording);
