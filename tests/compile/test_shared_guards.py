@@ -69,6 +69,13 @@ def compiled(model):
     return step
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    """What the library loads at the first use of a layer is loaded: a run that loads it enters other code."""
+    compiled(Model())
+    compiled(Other())
+
+
 def shared_by(step):
     return step.programs[-1].guards.walk.shared
 
@@ -195,6 +202,22 @@ def test_local_classes_are_freed():
     step = compiled(model)
     gone = ref(Local)
     del Local, model, step
+    gc.collect()
+    assert gone() is None
+
+
+def test_variables_of_a_step_are_freed():
+    """The namespace of code that is no module's: shared guards hold the code alone."""
+    model = Model()
+    space = {"model": model, "rv": rv}
+    exec("def predict(x):\n    with rv.no_grad():\n        return model(x)", space)
+    step = rv.compile(space["predict"])
+    for _ in range(4):
+        step(X)
+    assert shared_by(step) != []
+    assert shared_by(step)[0] in shared_guards._kept.values()
+    gone = ref(model)
+    del model, space, step
     gc.collect()
     assert gone() is None
 

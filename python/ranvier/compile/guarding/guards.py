@@ -34,8 +34,10 @@ Guard = tuple[int, Any, Any, Any, Text]
 
 class SharedGuards(NamedTuple):
     """Guards on classes and functions of modules, which programs share (`shared_guards.py`): what a walk has
-    found from these on. The names are those of a Walk's attributes, except core: a `_core.Guards` with the
-    guards."""
+    found from these on. The names are those of a Walk's attributes, except two.
+
+    core: a `_core.Guards` with the guards. code: the code that ran, so that no other code gets its ids.
+    """
 
     guards: list[Guard]
     core: _core.Guards
@@ -44,7 +46,7 @@ class SharedGuards(NamedTuple):
     texts: set[str]
     reached: set[int]
     users: bool
-    traced: TracedCode
+    code: list[types.CodeType]
 
 
 class Guards:

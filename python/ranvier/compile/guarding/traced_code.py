@@ -173,7 +173,7 @@ class TracedCode:
     Attributes:
         codes: by id, the user's code that ran and its global variables.
         library: by id, code of the library that ran.
-        called: ids of code of Python's library that code other than the user's has called.
+        called: by id, code of Python's library that code other than the user's has called.
         fault: the first reason why the run cannot be replayed, or "".
         asked: names of attributes that `getattr` and `hasattr` were asked for at run time.
         watched: names of the built-in functions that are replaced meanwhile to note `asked`
@@ -185,7 +185,7 @@ class TracedCode:
         """has_arrays: whether arrays of NumPy are among the arguments."""
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}
         self.library: dict[int, CodeType] = {}
-        self.called: set[int] = set()
+        self.called: dict[int, CodeType] = {}
         self.fault = ""
         self.asked: set[str] = set()
         self.watched: frozenset[str] = frozenset()
@@ -208,12 +208,16 @@ class TracedCode:
         on the library's functions that are closures.
         """
         names = self.asked <= other.asked and self.watched == other.watched
-        code = self.codes.keys() <= other.codes.keys() and self.called <= other.called
+        code = self.codes.keys() <= other.codes.keys() and self.called.keys() <= other.called.keys()
         if not (names and code and self.reads_code <= other.reads_code):
             return False
         if library_counts:
             return self.library.keys() <= other.library.keys()
         return set(self.wrappers()) <= other.library.keys()
+
+    def code(self) -> list[CodeType]:
+        """All code that was noted."""
+        return [*[code for code, _ in self.codes.values()], *self.library.values(), *self.called.values()]
 
     def wrappers(self) -> list[int]:
         """The ids of the code in `library` on which a walk depends: all but the library's own functions that
@@ -273,7 +277,7 @@ class TracedCode:
         if noted == origins.IGNORED:
             return _IGNORED
         if noted == origins.CALLED:
-            self.called.add(id(code))
+            self.called[id(code)] = code
             return 0
         if noted == origins.NOTHING:
             return 0

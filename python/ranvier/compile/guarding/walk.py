@@ -137,7 +137,7 @@ class Walk(Guards):
             core.set(alone.guards)
             found = SharedGuards(
                 alone.guards, core, alone.library_classes, alone.seen, alone.texts, alone._reached,
-                alone.users, self.traced,
+                alone.users, self.traced.code(),
             )  # fmt: skip
             shared_guards.keep(key, found)
         self.shared.append(found)
