@@ -42,9 +42,6 @@ if(NOT Python_FOUND)
     "  NumPy:           pip install numpy\n"
     "then repeat the command.")
 endif()
-if(RANVIER_SOABI)  # of another machine than the interpreter's: a toolchain file sets it
-  set(Python_SOABI ${RANVIER_SOABI})
-endif()
 find_package(pybind11 3.0 CONFIG QUIET)
 if(NOT pybind11_FOUND)  # a plain `cmake` call: ask the interpreter where pip put it
   execute_process(COMMAND ${Python_EXECUTABLE} -m pybind11 --cmakedir OUTPUT_VARIABLE pybind11_ROOT

@@ -10,4 +10,4 @@ set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES RANVIER_ARM_ROOT)
 set(Python_INCLUDE_DIR ${RANVIER_ARM_ROOT}/usr/include/python3.11)
 set(Python_NumPy_INCLUDE_DIR ${RANVIER_ARM_ROOT}/site/numpy/_core/include)
 set(CMAKE_CXX_FLAGS_INIT "-idirafter ${RANVIER_ARM_ROOT}/usr/include")  # Debian's pyconfig.h
-set(RANVIER_SOABI cpython-311-aarch64-linux-gnu)
+set(PYTHON_MODULE_EXTENSION .cpython-311-aarch64-linux-gnu.so)
