@@ -23,7 +23,7 @@ import pytest
 import ranvier as rv
 from hypothesis import HealthCheck, settings
 from ranvier import _core
-from ranvier.compile import CompiledFunction, program_cache
+from ranvier.compile import CompiledFunction, program_cache, shared_programs
 from ranvier.train import compiled_parts
 
 gc.disable()  # until the tests are collected: no object is dropped before
@@ -94,9 +94,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short fits are compiled, too, and what recordings in other tests have cost does not matter."""
+    """Short fits are compiled, too; what other tests have recorded, and what that cost, does not matter."""
     program_cache._unpaid.clear()
-    for name in ("_PAYS", "_RECORDING"):
+    shared_programs.forget()
+    compiled_parts._forms.clear()
+    for name in ("_PAYS", "_FEW", "_RECORDING"):
         monkeypatch.setattr(compiled_parts, name, 0)
 
 

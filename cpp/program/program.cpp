@@ -83,7 +83,6 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
   std::vector<int64_t> begins(used.size(), 0);
   for (size_t n = 0; n < used.size(); ++n) {
     Buffer& b = program->buffers_[n];
-    if (b.watched) return nullptr;
     if (b.role != Role::persistent || b.first < 0) continue;
     if (b.cell) {
       program->cells_.push_back(std::make_unique<int64_t>(0));

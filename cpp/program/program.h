@@ -132,8 +132,8 @@ class Program : private ProgramParts {
   Program& operator=(const Program&) = delete;
   ProgramParts parts() const { return *this; }
   // A copy of a program for other arrays: persistent memory that lay in the block from[i] is in the array at
-  // to[i]. Null if some persistent memory is in none of the blocks, or is watched (prepared results depend on
-  // its values).
+  // to[i]. Null if some persistent memory is in none of the blocks. The copy computes its prepared results
+  // in its first run.
   static std::unique_ptr<Program> moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to);
 

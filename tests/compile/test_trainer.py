@@ -199,8 +199,8 @@ def test_a_setting_that_a_callback_changes(each, recwarn):
 FITS = {
     "one trainer": (True, [(2, False), (2, False), (2, False), (2, False), (2, False), (2, True)]),
     "one short fit": (False, [(9, False)]),
-    "beside longer ones": (False, [(4, False), (11, True), (4, False), (11, True)]),
-    "many of one form": (False, [(4, False)] * 12),
+    "beside longer ones": (False, [(4, False), (11, True), (4, True), (11, True)]),
+    "many of one form": (False, [(4, False)] * 2 + [(4, True)] * 10),
 }
 
 

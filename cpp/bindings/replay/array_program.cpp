@@ -210,7 +210,8 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
   for (const MovableGradient& f : movable_) Py_VISIT(f.leaf.ptr());
   for (const WatchedTensor& w : watched_) Py_VISIT(w.cell.ptr());
   for (const py::object& o : owners_) Py_VISIT(o.ptr());
-  for (const auto& site : sites_) Py_VISIT(site->callable.ptr());
+  for (const auto& site : sites_)
+    if (site.use_count() == 1) Py_VISIT(site->callable.ptr());  // else several programs share the reference
   Py_VISIT(renew_.ptr());
   return guards_.visit(visit, arg);
 }
@@ -223,7 +224,7 @@ void ArrayProgram::clear() {
   std::vector<MovableGradient>().swap(movable_);
   std::vector<std::pair<py::object, py::object>>().swap(changed_);
   guards_.clear();
-  for (const auto& site : sites_) py::object(std::move(site->callable));
+  std::vector<std::shared_ptr<HostSite>>().swap(sites_);
 }
 
 bool ArrayProgram::holds() {

@@ -140,7 +140,8 @@ class ArrayProgram {
 
   // --- information for Python, and Python's garbage collector
   size_t results() const { return settings_.results.size(); }
-  py::list gradients();  // (leaf, Tensor or None)
+  py::list gradients();      // (leaf, Tensor or None)
+  py::list watched() const;  // the cells of the watched Tensors
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
   template <class F>  // f(program), while no other thread runs it
   auto with_program(F f) {
@@ -230,7 +231,7 @@ class ArrayProgram {
   // Keep the memory that the program uses from being freed (OwnedMemory in array_recording.h).
   std::vector<Pin> pins_;
   std::vector<py::object> owners_;
-  std::vector<std::unique_ptr<HostSite>> sites_;
+  std::vector<std::shared_ptr<HostSite>> sites_;
   // Its runs.
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // the thread that has the Turn

@@ -27,4 +27,10 @@ void ArrayProgram::watch() {
   }
 }
 
+py::list ArrayProgram::watched() const {
+  py::list cells;
+  for (const WatchedTensor& w : watched_) cells.append(w.cell);
+  return cells;
+}
+
 }  // namespace ranvier::bind

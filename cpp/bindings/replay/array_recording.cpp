@@ -232,7 +232,7 @@ static py::object laid_out_like(py::handle array) {
 py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
                               const py::list& numpy_results, const py::object& into) {
   HostCall call{};
-  auto site = std::make_unique<HostSite>();
+  auto site = std::make_shared<HostSite>();
   site->callable = callable;
   const auto add = [&](py::handle array) {
     if (call.count == HostCall::kMost || PyArray_NDIM(as_array(array)) > kMaxDims)

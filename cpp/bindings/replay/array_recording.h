@@ -91,7 +91,7 @@ class ArrayRecording : public Recording {
   // What a program takes over. kept: regions of gradients that outlive a run, beside persistent ones.
   std::vector<Pin> take_pins(const std::vector<int>& kept);
   std::vector<py::object> take_owners() { return std::move(owners_); }
-  std::vector<std::unique_ptr<HostSite>> take_sites() { return std::move(sites_); }
+  std::vector<std::shared_ptr<HostSite>> take_sites() { return std::move(sites_); }
 
  private:
   OwnedMemory memory_of(py::handle array) const;
@@ -108,7 +108,7 @@ class ArrayRecording : public Recording {
   bool open_ = false;
   std::vector<Pin> pins_;           // by region; null: the memory is not the allocator's
   std::vector<py::object> owners_;  // of memory that is not the allocator's
-  std::vector<std::unique_ptr<HostSite>> sites_;
+  std::vector<std::shared_ptr<HostSite>> sites_;
   py::object handler_;                 // NumPy's memory handler during the recording
   PyObject* numpy_handler_ = nullptr;  // the handler that was set before
 };

@@ -1,8 +1,9 @@
-// Binds ArrayRecording, ArrayProgram, ArrayCheck, Guards and ProgramForm as classes of _core for
+// Binds ArrayRecording, ArrayProgram, ArrayCheck, Guards, GuardForm and ProgramForm as classes of _core for
 // python/ranvier/compile, and describes programs for listings.
 #include "bindings/binder/classes.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/replay/array_program.h"
+#include "bindings/replay/guard_form.h"
 #include "bindings/replay/program_form.h"
 
 namespace ranvier::bind {
@@ -173,6 +174,24 @@ int set_checks_left(PyObject* self, PyObject* value, void*) {
 
 using Form = std::shared_ptr<ProgramForm>;
 
+py::object guard_form(PyObject*, PyObject* const* given, Py_ssize_t) {
+  return ToPython<std::unique_ptr<GuardForm>>::convert(
+      GuardForm::of(FromPython<py::list>::convert(given[0]), FromPython<py::list>::convert(given[1]),
+                    FromPython<py::dict>::convert(given[2])));
+}
+PyMethodDef g_functions[] = {
+    method<guard_form, 3>(
+        "_guard_form",
+        "_guard_form(roots: list[Any], guards: list[Any], described: dict[int, bool], /) -> "
+        "GuardForm | None"),
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_guard_form[] = {
+    method<&GuardForm::take_objects>("take_objects", "take_objects(self: GuardForm) -> list[Any]"),
+    method<&GuardForm::own_places>("own_places", "own_places(self: GuardForm) -> list[int]"),
+    method<&GuardForm::match>(
+        "match", "match(self: GuardForm, roots: list[Any], /) -> tuple[list[Any], list[Any]] | int"),
+    {nullptr, nullptr, 0, nullptr}};
+
 PyMethodDef g_recording[] = {
     method<&ArrayRecording::begin>("begin", "begin(self: Recording) -> None"),
     method<&ArrayRecording::end>("end", "end(self: Recording) -> None"),
@@ -206,6 +225,7 @@ PyMethodDef g_program[] = {
     method<&ArrayProgram::is_current>("is_current", "is_current(self: Program) -> bool"),
     method<&ArrayProgram::first_changed>("first_changed", "first_changed(self: Program) -> int"),
     method<&ArrayProgram::adopt_gradients>("adopt_gradients", "adopt_gradients(self: Program) -> None"),
+    method<&ArrayProgram::watched>("watched", "watched(self: Program) -> list[Any]"),
     method<&ArrayProgram::gradients>("gradients", "gradients(self: Program) -> list[tuple[Any, Any]]"),
     method<call>("call",
                  "call(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> tuple[Array, ...] "
@@ -225,7 +245,7 @@ PyMethodDef g_form[] = {
     method<&ProgramForm::bound>(
         "bound",
         "bound(self: ProgramForm, arrays: list[Array], arguments: list[Array], gradients: "
-        "list[Array], /) -> Program | None"),
+        "list[Array], watched: list[Any], /) -> Program | None"),
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_check[] = {
     method<&ArrayCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
@@ -266,6 +286,9 @@ void register_program(Module m) {
                      {Py_tp_clear, slot(clear<Guards>)},
                      {Py_tp_methods, g_guards}},
                     Py_TPFLAGS_HAVE_GC);
+  add_class<GuardForm>(m, "ranvier._core.GuardForm", "", {{Py_tp_methods, g_guard_form}},
+                       Py_TPFLAGS_DISALLOW_INSTANTIATION);
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);
   add_class<ArrayCheck>(

@@ -4,7 +4,6 @@
 #include "bindings/replay/guards.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <functional>
 
@@ -118,14 +117,6 @@ bool names_hold(Guard& g) {
   return true;
 }
 
-// What a guard of GuardKind::function compares, in this order.
-constexpr int kOfFunction = 7;
-std::array<PyObject* const*, kOfFunction> places_of_function(PyObject* function) {
-  auto* const f = reinterpret_cast<PyFunctionObject*>(function);
-  return {&f->func_code,     &f->func_defaults, &f->func_kwdefaults, &f->func_name,
-          &f->func_qualname, &f->func_doc,      &f->func_module};
-}
-
 bool function_holds(const Guard& g) {
   const auto places = places_of_function(g.owner.ptr());
   for (int i = 0; i < kOfFunction; ++i) {
@@ -182,6 +173,12 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
 }
 
 }  // namespace
+
+std::array<PyObject* const*, kOfFunction> places_of_function(PyObject* function) {
+  auto* const f = reinterpret_cast<PyFunctionObject*>(function);
+  return {&f->func_code,     &f->func_defaults, &f->func_kwdefaults, &f->func_name,
+          &f->func_qualname, &f->func_doc,      &f->func_module};
+}
 
 bool has_gradient(PyObject* leaf) {
   const TensorSlots& slots = tensor_slots();

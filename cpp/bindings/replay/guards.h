@@ -7,6 +7,7 @@
 #pragma once
 #include <pybind11/pytypes.h>
 
+#include <array>
 #include <vector>
 
 #include "bindings/binder/held.h"
@@ -115,6 +116,10 @@ PlainValue plain_value(PyObject* x);
 // The version of a class: Python gives it another one after each change of it or of a class that it inherits
 // from. 0: it can have none.
 int64_t renewed_version_of(PyObject* type);
+
+// What a guard of GuardKind::function compares, in this order: the places of a function's code, defaults ...
+constexpr int kOfFunction = 7;
+std::array<PyObject* const*, kOfFunction> places_of_function(PyObject* function);
 
 // True if a and b are the same object, or equal plain values, or tuples whose items are the same values.
 bool same_value(PyObject* a, PyObject* b);

@@ -47,49 +47,78 @@ std::shared_ptr<ProgramForm> ProgramForm::of(ArrayProgram& program, const py::li
   const ArrayProgram::Turn turn(program);
   for (const ResultForm& r : program.settings_.results)
     if (r.output < 0) return nullptr;  // this result is also a gradient: it has no output memory of its own
-  // A site is a place where the program calls a Python function, which belongs to one step only.
-  if (!program.sites_.empty()) return nullptr;
+  // A movable gradient is one of an earlier step.
+  if (!program.movable_.empty()) return nullptr;
   auto form = std::make_shared<ProgramForm>();
+  if (!form->add_sites(program)) return nullptr;
   for (py::handle a : arrays)
-    if (!form->add_lasting(a)) return nullptr;
+    if (!form->add_lasting(program, a)) return nullptr;
   if (!form->add_gradients(program)) return nullptr;
   form->add_constants(program);
   if (share_memory(form->blocks_)) return nullptr;
   form->parts_ = program.program_->parts();
   form->settings_ = program.settings_;
-  // moved() gives null where the program uses memory outside of blocks_, or keeps what it computed from
-  // watched arrays. Whether it does is all that is asked here: the new addresses are the old ones, and the
-  // program that is made is dropped.
+  // moved() gives null where the program uses memory outside of blocks_. Whether it does is all that is asked
+  // here: the new addresses are the old ones, and the program that is made is dropped.
   if (!Program::moved(form->parts_, form->blocks_, addresses(form->blocks_))) return nullptr;
   program.shared_ = form;
   return form;
 }
 
-// Adds an array that outlives a run. False where a program cannot read it where it lies.
-bool ProgramForm::add_lasting(py::handle array) {
+// Adds an array that outlives a run. False where the program uses it, but cannot read it where it lies.
+bool ProgramForm::add_lasting(const ArrayProgram& program, py::handle array) {
+  const Block block = block_of(array);
+  const std::vector<Buffer>& buffers = program.program_->buffers();
+  const bool used = std::any_of(buffers.begin(), buffers.end(), [&](const Buffer& b) {
+    return b.role == Role::persistent && b.first >= 0 && b.address < block.begin + block.bytes &&
+           block.begin < b.address + b.bytes;
+  });
+  layouts_.emplace_back();
+  if (!used) return true;
   if (!is_usable(array)) return false;
-  layouts_.emplace_back(array, PyArray_BYTES(as_array(array)));
-  blocks_.push_back(block_of(array));
+  layouts_.back() = std::make_unique<ArrayLayout>(array, PyArray_BYTES(as_array(array)));
+  blocks_.push_back(block);
   return true;
 }
 
-// Adds the arrays of the gradients. `kept` is the number of the memory that a run leaves a gradient in:
-// `bound` gets this memory as a list, so gradient i must have number i. It is -1 for a gradient whose memory
-// cannot be exchanged, as one that the run adds to: false then.
+// Adds the arrays of the gradients that a run leaves. `kept` is the number of the memory that it leaves one
+// in: `bound` gets this memory as a list, so gradient i must have number i. False for a gradient whose memory
+// cannot be exchanged, as one that the run adds to.
 bool ProgramForm::add_gradients(const ArrayProgram& program) {
-  for (size_t i = 0; i < program.gradients_.size(); ++i) {
-    const Gradient& g = program.gradients_[i];
-    if (g.kept != static_cast<int>(i)) return false;
+  int count = 0;
+  for (const Gradient& g : program.gradients_) {
+    if (g.tensor.is_none()) continue;  // the run removes it
+    if (g.kept != count) return false;
+    ++count;
     const py::object array = g.tensor.attr("_array");
-    if (!add_lasting(array)) return false;
+    if (!add_lasting(program, array)) return false;
   }
   return true;
 }
 
-// Adds the read-only arrays that the program holds, except those that are among the arrays added before.
+// Adds what the program needs to call Python. False if it calls a function that may depend on more than the
+// arrays which it gets: that belongs to one step only.
+bool ProgramForm::add_sites(const ArrayProgram& program) {
+  for (const Instruction& i : program.program_->instructions()) {
+    const HostCall* const call = i.as<HostCall>();
+    if (!call) continue;
+    const auto is_called = [=](const std::shared_ptr<HostSite>& site) { return site.get() == call->site; };
+    const auto site = std::find_if(program.sites_.begin(), program.sites_.end(), is_called);
+    if (site == program.sites_.end()) return false;
+    const py::object is_function = (*site)->callable.attr("is_function");
+    if (is_function.ptr() != Py_True) return false;
+    sites_.push_back(*site);
+  }
+  return true;
+}
+
+// Adds the arrays that the program holds and that nobody can change, except those that are among the arrays
+// added before: read-only ones, and those that NumPy made in the step, to which nothing else refers.
 void ProgramForm::add_constants(const ArrayProgram& program) {
   for (const py::object& owner : program.owners_) {
-    if (!PyArray_Check(owner.ptr()) || PyArray_ISWRITEABLE(as_array(owner))) continue;
+    if (!PyArray_Check(owner.ptr())) continue;
+    const bool private_constant = Py_REFCNT(owner.ptr()) == 1 && !program.writes_into(owner);
+    if (PyArray_ISWRITEABLE(as_array(owner)) && !private_constant) continue;
     blocks_.push_back(block_of(owner));
     const bool added_before = share_memory(blocks_);
     if (added_before) {
@@ -104,14 +133,17 @@ void ProgramForm::add_constants(const ArrayProgram& program) {
 
 std::unique_ptr<ArrayProgram> ProgramForm::bound(const std::shared_ptr<ProgramForm>& form,
                                                  const py::list& arrays, const py::list& arguments,
-                                                 const py::list& gradients) {
-  std::vector<py::handle> lasting(arrays.begin(), arrays.end());
-  lasting.insert(lasting.end(), gradients.begin(), gradients.end());
-  if (lasting.size() != form->layouts_.size()) return nullptr;
+                                                 const py::list& gradients, const py::list& watched) {
+  std::vector<py::handle> given(arrays.begin(), arrays.end());
+  given.insert(given.end(), gradients.begin(), gradients.end());
+  if (given.size() != form->layouts_.size()) return nullptr;
+  std::vector<py::handle> lasting;
   std::vector<Block> blocks;
-  for (size_t i = 0; i < lasting.size(); ++i) {
-    if (!is_usable(lasting[i]) || !form->layouts_[i].fits(lasting[i])) return nullptr;
-    blocks.push_back(block_of(lasting[i]));
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (!form->layouts_[i]) continue;
+    if (!is_usable(given[i]) || !form->layouts_[i]->fits(given[i])) return nullptr;
+    lasting.push_back(given[i]);
+    blocks.push_back(block_of(given[i]));
   }
   for (const py::object& constant : form->constants_) blocks.push_back(block_of(constant));
   if (share_memory(blocks)) return nullptr;
@@ -122,7 +154,10 @@ std::unique_ptr<ArrayProgram> ProgramForm::bound(const std::shared_ptr<ProgramFo
     settings = form->settings_;
     program = Program::moved(form->parts_, form->blocks_, addresses(blocks));
   }
-  return std::make_unique<ArrayProgram>(form, settings, std::move(program), lasting, arguments);
+  auto made = std::make_unique<ArrayProgram>(form, settings, std::move(program), lasting, arguments);
+  made->sites_ = form->sites_;
+  for (const py::handle tensor : watched) made->watched_.push_back({tensor.attr("_cell"), -1});
+  return made;
 }
 
 ArrayProgram::ArrayProgram(const std::shared_ptr<ProgramForm>& form, const ProgramSettings& settings,

@@ -147,9 +147,27 @@ bool Signature::has_same_structure(const Signature& o) const {
   return without_extents(parts_) == without_extents(o.parts_) && has_same_values(o);
 }
 
+// True for an object in whose place another one of its class may be. True, False, None, Ellipsis and
+// NotImplemented are values: there is no other object like them.
+bool Signature::may_be_another(const Part& p) {
+  if (p.kind != Part::object) return false;
+  PyObject* const values[] = {Py_True, Py_None, Py_Ellipsis, Py_NotImplemented};
+  return std::none_of(std::begin(values), std::end(values),
+                      [&](PyObject* value) { return p.type == Py_TYPE(value); });
+}
+
+bool Signature::has_same_form(const Signature& o) const {
+  const auto alike = [](const Part& a, const Part& b) {
+    return a.kind == b.kind && a.type == b.type && (may_be_another(a) || a.what == b.what);
+  };
+  return std::equal(parts_.begin(), parts_.end(), o.parts_.begin(), o.parts_.end(), alike) &&
+         has_same_values(o) && more_ == o.more_;
+}
+
 // Mixes all numbers of the signature by multiplications with an odd constant (2^64 divided by the golden
 // ratio).
-size_t Signature::hash(bool of_numbers) const {
+template <class F>
+size_t Signature::hash_without(const F& skips) const {
   size_t hash = 0;
   const auto mix = [&hash](size_t value) {
     hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
@@ -157,11 +175,15 @@ size_t Signature::hash(bool of_numbers) const {
   };
   for (const Part& p : parts_) {
     mix(reinterpret_cast<size_t>(p.type) + p.kind);
-    if (of_numbers || p.kind != Part::number) mix(static_cast<size_t>(p.what));
+    if (!skips(p)) mix(static_cast<size_t>(p.what));
   }
   for (int64_t number : more_) mix(static_cast<size_t>(number));
   return hash;
 }
+size_t Signature::hash(bool of_numbers) const {
+  return hash_without([=](const Part& p) { return !of_numbers && p.kind == Part::number; });
+}
+size_t Signature::hash_of_form() const { return hash_without(may_be_another); }
 
 int Signature::different_argument(const Signature& o) const {
   int argument = -1;
@@ -333,6 +355,9 @@ size_t hash_without_numbers(const Signature& s) { return s.hash(false); }
 
 PyMethodDef g_signature_methods[] = {
     method<hash_without_numbers>("hash_without_numbers", "hash_without_numbers(self: Signature) -> int"),
+    method<&Signature::hash_of_form>("hash_of_form", "hash_of_form(self: Signature) -> int"),
+    method<&Signature::has_same_form>("has_same_form",
+                                      "has_same_form(self: Signature, other: Signature, /) -> bool"),
     method<&Signature::different_argument>("different_argument",
                                            "different_argument(self: Signature, other: Signature, /) -> int"),
     {nullptr, nullptr, 0, nullptr}};

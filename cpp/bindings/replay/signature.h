@@ -33,9 +33,12 @@ class Signature {
   bool operator==(const Signature& other) const { return is_same_call(other) && more_ == other.more_; }
   bool is_same_call(const Signature& other) const;        // equal, without what complete() adds
   bool has_same_structure(const Signature& other) const;  // equal, without shapes and strides and complete()
-  bool is_joined() const { return joined_; }              // whether arrays share memory
+  // Equal, except that objects that are compared by identity may be other ones of the same classes.
+  bool has_same_form(const Signature& other) const;
+  bool is_joined() const { return joined_; }  // whether arrays share memory
   bool as_tensors() const { return as_tensors_; }
   size_t hash(bool of_numbers) const;  // of_numbers false: the same for calls that differ only in numbers
+  size_t hash_of_form() const;         // the same for signatures of the same form
   int different_argument(const Signature& other) const;  // the index of the first one; -1: none
 
   std::vector<py::object> arrays;  // the arrays of the call, all of NumPy's own class
@@ -67,6 +70,10 @@ class Signature {
   bool add_items(PyObject* x, int depth);
   void add_object(PyObject* x);
   bool has_same_values(const Signature& other) const;
+  static bool may_be_another(const Part& part);
+  // skips: says which numbers of parts are left out.
+  template <class F>
+  size_t hash_without(const F& skips) const;
 
   std::vector<Part> parts_;
   std::vector<py::object> values_;  // str, bytes, int, complex, or scalars of NumPy

@@ -131,10 +131,10 @@ def _watched(modules: list[Any]) -> list[Tensor]:
     for module in modules:
         for tensor in (*module.parameters(), *module.buffers()):
             tensors[id(tensor)] = tensor
-    return [t for t in tensors.values() if hasattr(t, "_array") and _is_alone(t._array)]
+    return [t for t in tensors.values() if hasattr(t, "_array") and is_alone(t._array)]
 
 
-def _is_alone(array: Array) -> bool:
+def is_alone(array: Array) -> bool:
     """True if the array covers all of its memory: every change of the memory is a change of this array."""
     base = array.base
     return base is None or (type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes)

@@ -17,11 +17,12 @@ from itertools import count
 from time import perf_counter
 from types import FunctionType, MethodType
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.compile import shared_programs
 from ranvier.compile.build import build
 from ranvier.compile.comparison import Outcome, compare
 from ranvier.compile.guarding.library_guards import STATE
@@ -45,6 +46,9 @@ _CACHED = 1 << 20
 _MOST_EXCEPTIONS = 4
 # After a check in which the step raised an exception, the next check is this many replays later.
 _POSTPONED = 16
+# How often a program of another step is looked for, for one signature; and how many signatures are noted.
+_MOST_FAILURES = 2
+_MOST_NOT_FOUND = 1024
 _numbers = count()
 
 
@@ -85,8 +89,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         may_bind = type(self._function) is FunctionType and not self._policy.is_kept
         place = self._place if may_bind else None
         self._serve(place, None)
-        code = 0 if self._strict else self._policy.code_of(self._function)
-        self._cache = ProgramCache(code, self._policy.waits)
+        code = self._policy.code_of(self._function)
+        # The code of the step together with what its policy makes of it, for `shared_programs.py`.
+        self._code = hash((code, type(self._policy), repr(self._verify)))
+        self._not_found: dict[int, int] = {}  # by the hash of a signature (`_of_another_step`)
+        self._cache = ProgramCache(0 if self._strict else code, self._policy.waits)
         # If this is a method of a class: the compiled functions of the objects that have called it.
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned = False
@@ -98,7 +105,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         # When the last check or the function began, and the seconds that the check took: for `check_soon`.
         self._checked = perf_counter()
         self._check_took = 0.0
-        self._let_rest(self._cache.begins_with())
+        may_share = shared_programs.has_any(self._code)
+        self._let_rest(0 if may_share else self._cache.begins_with())
 
     # --- as a method of a class
     def _bound(self, instance: object) -> Any:
@@ -207,6 +215,12 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if _core._modes_are_asked():  # A TorchFunctionMode has to be asked about each function of the step.
             return self._eager(call.args, call.kwargs)
         becomes: Any = self._cache.look_up(call.key, call.args, call.kwargs)
+        if becomes in (RECORDED, EAGER):
+            match = self._of_another_step(call)
+            if match.program is not None:
+                return self._shared(call, match.program)
+            if match.comes_later:
+                return detached(self._eager(call.args, call.kwargs))
         # With `strict` a refused call is recorded again, since each such call has to raise its error.
         if becomes == RECORDED or (becomes == REFUSED and self._strict):
             return self._first(call)
@@ -218,14 +232,30 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     def _first(self, call: OneCall) -> Any:
         """A call that has no program, and may be recorded."""
-        program, walk = self._policy.before_first(self._function, call)
-        if program is not None:
-            self._cache.put(call.key, program)
-            return self._replayed(program, program.call(call.args, call.kwargs), call.args, call.kwargs)
         why = self._why_not(call.args, call.kwargs)
         if why:
             return self._declined(call, why)
-        return self._record(call, walk=walk)
+        return self._record(call, walk=self._policy.known_guards(self._function))
+
+    def _of_another_step(self, call: OneCall) -> shared_programs.Match:
+        """A program that was made for another step of the same form. A signature for which none was found
+        several times is not looked up again."""
+        failures = self._not_found.get(hash(call.key), 0)
+        if not self._policy.shares_after or failures >= _MOST_FAILURES:
+            return shared_programs.Match()
+        match = shared_programs.find(self._code, self._function, call)
+        if match.program is None:
+            if len(self._not_found) >= _MOST_NOT_FOUND:
+                self._not_found.clear()
+            self._not_found[hash(call.key)] = failures + 1
+        return match
+
+    def _shared(self, call: OneCall, program: Program) -> Any:
+        """A call that is the first replay of a program which was made for another step."""
+        self._cache.put(call.key, program)
+        if not program.checks_left:
+            return self._compare(call, program)
+        return self._replayed(program, program.call(call.args, call.kwargs), call.args, call.kwargs)
 
     def _why_not(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The reason why a call with these arguments cannot be recorded, or ""."""
@@ -362,7 +392,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             if recording.fault:
                 raise CaptureError(recording.fault, run.result)
             run = run._replace(result=detached(run.result))  # Nothing keeps the tape of the result.
-            if checked is not None and self._is_same(call.key, checked, settings, run):
+            if checked is not None and self._is_same(call, checked, settings, run):
                 made = checked
             else:
                 # The guards are thousands of objects, none of which is garbage.
@@ -392,7 +422,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         result = detached(comparison.result)
         remaining: Program | None = program
         if comparison.outcome == Outcome.SAME:
-            self._passed_check(call.key, program)
+            self._passed_check(call, program)
         elif comparison.outcome == Outcome.DISTURBED:
             program.grant(_POSTPONED)
         elif comparison.outcome == Outcome.UNKNOWN:  # The next call is recorded beside a replay.
@@ -406,14 +436,26 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._keep(call.key, program, remaining, perf_counter() - began)
         return result
 
-    def _passed_check(self, key: _core.Signature, program: Program) -> None:
-        """Plans the next check of a program that has just passed one."""
-        program.checks = self._cache.checked(key, program.checks > 0)
+    def _passed_check(self, call: OneCall, program: Program) -> None:
+        """Plans the next check of a program that has just passed one, and lets other steps use it."""
+        checks = self._cache.checked(call.key, program.checks > 0)
+        shared = program.shared
+        if shared is None:
+            program.checks = checks
+            if 0 < self._policy.shares_after <= checks:
+                shared_programs.share(self._code, program, self._function, call)
+                if program.shared is not None:
+                    self._policy.when_shared()
+        else:
+            program.checks = max(checks, shared.checks + 1)
+            shared.checks = program.checks
+            shared.latest = ref(program)
         replays = -1 if isinstance(self._verify, bool) else self._verify  # -1: no more checks
         if self._verify is True and program.guards.users:
             replays = 2**program.checks - 1  # checks at calls 2, 4, 8 ... find changes that no guard covers
         program.grant(replays)
-        self._policy.after_check(key, program)
+        if program.shared is not None:
+            program.shared.replays_left = replays
 
     def _keep(self, key: _core.Signature, checked: Program | None, made: Program | None, took: float) -> None:
         """Updates the cache after a recording, or after the check of the program `checked`.
@@ -426,6 +468,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._checked = perf_counter()
             self._check_took = took
         if made is not checked:
+            if checked is not None and checked.shared is not None:
+                shared_programs.drop(checked.shared)
             self._cache.change(key, checked, made)
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
@@ -442,7 +486,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return result
 
     def _is_same(
-        self, key: _core.Signature, program: Program, settings: list[tuple[float, ...]] | None, run: Run
+        self, call: OneCall, program: Program, settings: list[tuple[float, ...]] | None, run: Run
     ) -> bool:
         """True if the program stays after a check; False if a new one has to be built from this run.
 
@@ -458,5 +502,5 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             fault = program.accept(run.recording, changed)
         if fault:
             raise CaptureError(fault, run.result)
-        self._passed_check(key, program)
+        self._passed_check(call, program)
         return True

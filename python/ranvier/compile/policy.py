@@ -12,17 +12,13 @@ import functools
 import warnings
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 from ranvier.compile.guarding.walk import Walk
-from ranvier.compile.program import Program
-from ranvier.compile.record import OneCall, callers_level
+from ranvier.compile.record import callers_level
 from ranvier.nn import Module
 from ranvier.tensors.recording import Recording
-
-if TYPE_CHECKING:
-    import ranvier._core as _core
 
 
 class Policy:
@@ -33,11 +29,13 @@ class Policy:
         as_tensors: whether arrays of NumPy among the arguments are passed to the function as Tensors.
         clones: whether a model that returns an argument gets a copy of it as the result instead.
         waits: whether a signature is recorded only at its second call.
+        shares_after: after how many checks other steps may use a program (`shared_programs.py`); 0: never.
         is_kept: whether the compiled function is stored with an object, and is not copied or pickled with it.
     """
 
     forward_only = as_tensors = waits = is_kept = False
     clones = True
+    shares_after = 3
 
     def code_of(self, function: Callable[..., Any]) -> int:
         """A number that is the same for functions of the same code, such as those that another function makes
@@ -63,13 +61,10 @@ class Policy:
         """The arguments of the function, from those of `step.run`."""
         return args
 
-    def before_first(self, function: Callable[..., Any], call: OneCall) -> tuple[Program | None, Walk | None]:
-        """Called before the first recording of a signature.
-
-        Returns a program that fits the call already, or None; and the guards of the step if they are known
-        without its code, because no code of the user's runs in it, or None.
-        """
-        return None, None
+    def known_guards(self, function: Callable[..., Any]) -> Walk | None:
+        """The guards of a step that is to be recorded, if they are known without its code because no code of
+        the user's runs in it; or None."""
+        return None
 
     def before_recording(self, call: Any, args: tuple[Any, ...], is_check: bool) -> bool:
         """True if a run is recorded; else it is eager."""
@@ -79,8 +74,8 @@ class Policy:
         """The reason why a recorded run must not be replayed, although it could; or ""."""
         return ""
 
-    def after_check(self, key: _core.Signature, program: Program) -> None:
-        """After a check that has found no difference."""
+    def when_shared(self) -> None:
+        """Called when other steps may use a program from now on."""
 
     def when_refused(self, call: Any, why: str) -> None:
         """Called at the first call that runs eagerly, with the reason."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ranvier.compile.guarding import step_gradients
 from ranvier.compile.guarding.program_guards import ProgramGuards
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.results import Results
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
@@ -19,6 +20,7 @@ from ranvier.tensors.tensor import Tensor
 if TYPE_CHECKING:
     import ranvier._core as _core
     from ranvier.compile.listing import Buffer, Instruction, MemoryUse
+    from ranvier.compile.shared_programs import SharedProgram
 
 
 class Program:
@@ -43,6 +45,8 @@ class Program:
     #   granted         what `checks_left` would be without the replays since the last `replays_since()`
     #   renewed         whether it was made from the run of a check, because the first run took another path
     #   may_compare     whether its next check needs no recording (`comparison.py`)
+    #   shared          the form in which other steps may use it (`shared_programs.py`), or None
+    #   has_no_form     whether it was found that other steps cannot use it
     #   may_arm         whether the core may answer calls with this program without asking Python
     #   size            bytes of the memory that is freed with the program: the cache limits their sum
     #   signature       of the calls that it fits (`_core.Signature`)
@@ -76,6 +80,8 @@ class Program:
         self.granted = 0
         self.renewed = False
         self.may_compare = False
+        self.shared: SharedProgram | None = None
+        self.has_no_form = False
         # With plans Python has to refresh the settings of the optimizers before each replay.
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))
         memory = core.memory()
@@ -99,7 +105,9 @@ class Program:
         # If the walk has read all code of this run, another one would find the same names, and the same
         # guards where all values are the same.
         walk = guards.walk
-        is_known = recording.traced.is_within(walk.traced, walk.reads_library_names)
+        is_known = isinstance(walk, Walk) and recording.traced.is_within(
+            walk.traced, walk.reads_library_names
+        )
         if is_known and changed:
             is_known = guards.follow_gradients(recording, fixed)
         fault = "" if is_known else guards.from_run(recording, self.modules, fixed)

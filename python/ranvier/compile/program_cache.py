@@ -27,6 +27,7 @@ from ranvier.compile.program import Program
 
 if TYPE_CHECKING:
     import ranvier._core as _core
+    from ranvier.compile.shared_programs import SharedProgram
 
 _MEMORY = 1 << 28  # the most bytes of all programs of a function; then the least recently used is dropped
 _TIMED = 4  # how many replays are timed after a recording
@@ -149,8 +150,19 @@ class ProgramCache:
         self.kept.move_to_end(key)
         self._last_key = key
         self.untimed = _TIMED
+        if program.shared is not None:
+            self._limit(program.shared)
         while sum(p.size + _OVERHEAD for p in self.all()) > _MEMORY and len(self.kept) > 1:
             self.kept.popitem(last=False)
+
+    def _limit(self, shared: SharedProgram) -> None:
+        """Drops the oldest programs of one form, such as those for the caches of earlier texts."""
+        self._count_replays()  # so that `ran` does not keep them
+        keys = [key for key, programs in self.kept.items() if any(p.shared is shared for p in programs)]
+        for key in keys[:-_VARIANTS]:
+            self.kept[key] = [p for p in self.kept[key] if p.shared is not shared]
+            if not self.kept[key]:
+                del self.kept[key]
 
     def checked(self, key: _core.Signature, again: bool) -> int:
         """Counts a check, and returns the number of checks of all calls that differ from it only in numbers.

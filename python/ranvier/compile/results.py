@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 from ranvier.compile.guarding.signature import Place, filled
@@ -64,6 +65,12 @@ class Results:
                 self._made_by.append((i, t.detach))
         if self._made_by:
             self.all_new = self.is_one = False
+
+    def of_another_step(self, form: object) -> Results:
+        """The same with another form. All Tensors of the result are new (`all_new`)."""
+        made = copy(self)
+        made.form = form
+        return made
 
     def new_among(self, tensors: list[Tensor]) -> list[Tensor] | None:
         """Those Tensors of another run's result that a replay makes of new arrays; None if the result has

@@ -1,14 +1,13 @@
-"""Shares programs between a Trainer's steps that are alike, such as those of the fits of a cross-validation.
+"""Programs by what they compute with: a step on other objects of the same form gets a program that is there.
 
-The guards of such a step contain everything on which its kernel calls depend. If the objects in the guards
-are replaced by numbers, in the order in which the walk meets them, two steps that are alike have equal
-guards, and the second one would be recorded as the same program on other memory. So `StepForm` describes a
-step in this way, and a program that was checked once is saved without its memory (`Shared`), under the key of
-its step's form. A step with the same key gets a copy that is bound to its own parameters, optimizer state and
-gradients. That step is neither recorded nor checked.
+A program belongs to the objects that its guards name: a model, an optimizer, a cache of keys and values. The
+next text has a new cache, the next fold of a cross-validation a new model. If such a step reads equal values
+in the same places, it does the same kernel calls on other memory. So a checked program is kept without its
+memory and its objects (`SharedProgram`). The core compares another step with its guards, finds the objects
+that stand in the places of the old ones (`_core.GuardForm`), and makes the program for their arrays
+(`_core.ProgramForm`). That step is neither recorded nor checked at once.
 
-The policy of a Trainer's steps (`train/program_policy.py`) calls `form` and `find` before a recording, and
-`share` after the check of a program.
+`CompiledFunction` calls `find` before a recording, and `share` after checks.
 """
 
 from __future__ import annotations
@@ -18,41 +17,41 @@ import functools
 import sys
 import types
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.guarding.capturable import GuardKind
-from ranvier.compile.guarding.equality import canonical, pairs_of
-from ranvier.compile.guarding.guards import Guard
-from ranvier.compile.guarding.library_guards import READ_BY_KERNELS
+from ranvier.compile.build import is_alone
+from ranvier.compile.guarding.capturable import CONTAINERS, GuardKind
+from ranvier.compile.guarding.equality import BY_VALUE, pairs_of
+from ranvier.compile.guarding.guards import Guard, text_of
+from ranvier.compile.guarding.library_guards import READ_BY_KERNELS, STATE
 from ranvier.compile.guarding.origins import PACKAGE
-from ranvier.compile.guarding.program_guards import ProgramGuards
-from ranvier.compile.guarding.signature import is_array
-from ranvier.compile.guarding.step_gradients import Left, renewed
-from ranvier.compile.guarding.walk import Walk
+from ranvier.compile.guarding.program_guards import EARLIER, ProgramGuards
+from ranvier.compile.guarding.signature import Place, others, parts_of, with_parts
+from ranvier.compile.guarding.step_gradients import Left
+from ranvier.compile.guarding.traced_code import TracedCode
 from ranvier.compile.program import Program
 from ranvier.compile.record import OneCall
-from ranvier.compile.results import Results
 from ranvier.observe import Lock
 from ranvier.ops.attach import Later
 from ranvier.ops.making import random
 from ranvier.optim import Optimizer
-from ranvier.tensors.memory import Array
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.memory import Array, like
+from ranvier.tensors.tensor import Tensor, wrap
 
-# The kinds of guards that a form contains as they are. With any other kind, except some calls
-# (`_comparable`), a step has no form.
-_COMPARED = frozenset(
-    {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
-)
 _MOST_PROGRAMS = 64  # more are dropped, the one used first of all
-# classes of arguments, besides arrays, of steps that share programs
-_ARGUMENTS = (int, bool, str, type(None))
-# Packages whose modules and classes are guarded: a program is dropped if the user's program changes one.
+# Packages whose modules and classes are guarded: a program of a step in which no code of the user's runs is
+# dropped if the user's program changes one.
 _FOLDERS = "tensors", "tape", "autograd", "ops", "nn", "optim", "train", "sklearn"
 _PACKAGES = tuple(f"ranvier.{name}" for name in _FOLDERS)
-_programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
+# By the code of the step and the form of its signature; the key used last is at the end, and of each key the
+# program used last.
+_programs: OrderedDict[tuple[int, int], list[SharedProgram]] = OrderedDict()
 # The code with which the programs were made, and one `_core.Guards` on it, which says fast that nothing has
 # changed.
 _namespaces: list[_Namespace] = []
@@ -60,136 +59,344 @@ _guards: list[_core.Guards] = []
 _lock = Lock()
 
 
-class StepForm:
-    """The form of one step.
+class NoFormError(Exception):
+    """The step has an object of its own that no number can stand for."""
 
-    Attributes:
-        key: equal for all steps of the form that are called with the same signature.
-        objects: the objects of this step by number. numbers: the numbers by the objects' id.
-        optimizers: (optimizer, group) of each group that has a plan.
-        arrays: the arrays that outlive the step, in the order of their numbers; last the random stream's
-            state.
+
+class OwnObject(int):
+    """Stands in the form of a result for an object that belongs to the step; its value is the number."""
+
+    __slots__ = ()
+
+
+class Match(NamedTuple):
+    """What `find` has found: a program for the step; or whether its next call may have one.
+
+    comes_later: the step needs something that its first call makes, such as the state of an optimizer.
     """
 
-    def __init__(self, walk: Walk, signature: _core.Signature) -> None:
-        """signature: of the call. Raises ValueError for a value of which it is not known how it is
-        compared."""
-        self.walk = walk
-        self.objects: list[Any] = []
-        self.optimizers: list[tuple[Any, Any]] = []
-        self.numbers: dict[int, int] = {}
-        guards = [_comparable(guard) for guard in walk.guards]
-        optimizers = {id(optimizer): optimizer for optimizer, _ in walk.optimizers}
-        updates = [self._update_of(optimizer) for optimizer in optimizers.values()]
-        values = tuple(canonical((*guards, *updates), self.numbers, self.objects))
-        self.arrays = [x for x in self.objects if type(x) is np.ndarray]
-        self.arrays.append(random.current().state)
-        self._require_described()  # needs `objects`, `numbers` and `optimizers`, which are complete now
-        classes = tuple(map(type, self.objects))
-        layouts = tuple([(str(a.dtype), a.shape, a.strides) for a in self.arrays])
-        self.key = signature, tuple(walk.of_library), values, classes, layouts
-
-    def _require_described(self) -> None:
-        """Raises ValueError for an object that the walk has not followed: it has no guards on its contents,
-        so the form does not describe it. Arrays need no guards: their layouts are in the key."""
-        walk = self.walk
-        described = walk.seen.keys() | walk.described
-        for _, owner, key, *_ in walk.guards:
-            described |= {id(owner), id(key)}
-        described |= {id(group) for _, group in self.optimizers}
-        for key in self.numbers.keys() - described:
-            if type(self.objects[self.numbers[key]]) is not np.ndarray:
-                raise ValueError
-
-    def _update_of(self, optimizer: Optimizer) -> tuple[Any, ...]:
-        """All on which an optimizer's update depends, for the key. Numbers among its settings are left out:
-        the kernel reads them at each replay."""
-        described: list[Any] = [optimizer]
-        for group in optimizer.param_groups:
-            settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]
-            plan = optimizer._plans.get(id(group))
-            described += tuple(group), tuple(settings), tuple(group["params"]), plan is None
-            if plan is None:
-                continue
-            updated = [p for p in group["params"] if p._grad is not None]
-            if not plan.fits(optimizer, group, updated):
-                raise ValueError
-            self.optimizers.append((optimizer, group))
-            described += plan.names, plan._numbers  # an array, so its layout is compared and not its numbers
-            # `StepArguments` of optim/optimizer_state.py
-            for parameters, steps, counts, states, _ in plan.by_dtype:
-                for arrays in (parameters, steps, counts, *states):
-                    described_arrays = None if arrays is None else tuple(arrays)
-                    described.append(described_arrays)
-        return tuple(described)
+    program: Program | None = None
+    comes_later: bool = False
 
 
-def _comparable(guard: Guard) -> tuple[Any, ...]:
-    """A guard without its text, as `canonical` compares it. Raises ValueError if it cannot be compared."""
-    kind, owner, key, expected, _ = guard
-    if kind in _COMPARED:
-        return kind, owner, key, expected
-    if kind == GuardKind.CALL and type(owner) is functools.partial and not owner.keywords:
-        return kind, owner.func, owner.args, expected
-    raise ValueError
+class GuardsOfForm:
+    """The guards of a program that was made of another step's.
+
+    It has what `ProgramGuards` and checks need of a `Walk`.
+    """
+
+    reads_library_names = False
+
+    def __init__(self, own: list[Guard], form: SharedProgram, tensors: list[Tensor]) -> None:
+        """own: the guards on the step's own objects. form: has those that all steps of the form share.
+
+        tensors: those that the step reads.
+        """
+        self._own = own
+        self._common = form.common
+        self._common_core = form.common_core
+        self.tensors = tensors
+        self.traced = TracedCode()  # no code is noted where a check is recorded (`CompiledFunction._record`)
+
+    def for_core(self) -> list[Any]:
+        """All guards as the core takes them: shared ones as one object, in the same places."""
+        return [*[guard[:4] for guard in self._own], self._common_core]
+
+    def text(self, place: int) -> str:
+        """A text that names the value of the guard at this place, which does not hold."""
+        return text_of([*self._own, *self._common][place])
 
 
-class Shared:
-    """A checked program without its memory, and the numbers in the form of the objects that it uses."""
+class SharedProgram:
+    """A checked program without its memory and its objects, for other steps of the same form.
 
-    def __init__(self, core: Any, program: Program, form: StepForm) -> None:
-        """core: of `_core.Program.form`. Raises KeyError or ValueError if the program uses an object that is
-        no part of the form."""
-        self.core = core
+    Attributes:
+        signature: of the calls that the checked program fits.
+        checks: how often programs of this form were checked.
+        replays_left: until the next check of a program of this form; negative: no more checks. `latest` has
+            the present number while it exists.
+        latest: the program of this form that was made or checked last, as a weak reference.
+        users: whether code of the user's runs in the step.
+        common: guards that all steps of the form share. common_core: a `_core.Guards` with them.
+    """
+
+    def __init__(self, program: Program, function: Callable[..., Any], call: OneCall) -> None:
+        """function: the step. call: the one that was checked. Raises NoFormError."""
+        if not program.results.all_new:
+            raise NoFormError
+        guards = program.guards
+        walk = guards.walk
         self.signature = program.signature
-        self.results = program.results.form
-        self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
-        self.changed = [form.numbers[id(t)] for t in program.changed_in_place]
-        self.modules = [form.numbers[id(m)] for m in program.modules]
-        places = [(id(x), id(group)) for x, group in form.optimizers]
-        self.plans = [places.index((id(x), id(group))) for _, x, group in program.plans]
-
-    def bound(self, form: StepForm, arrays: list[Array]) -> Program | None:
-        """The program for a step of the same form, called with these arrays as arguments; None if a gradient
-        does not exist yet, or the memory differs from that of the checked step."""
-        leaves = self._objects(form, self.leaves)
-        if any(leaf._grad is None for leaf in leaves):
-            return None
-        if _core.share_memory([t._array for t in form.walk.tensors], arrays):
-            return None
-        gradients = [renewed(leaf._grad) for leaf in leaves]
-        core = self.core.bound(form.arrays, arrays, [g._array for g in gradients])
+        self.checks = program.checks
+        self.latest = ref(program)
+        self.replays_left = 0
+        self.users = guards.users
+        self._forward_only = guards.forward_only
+        rows = [*walk.guards, *_rows_on_memory(program)]
+        form = _core._guard_form(_roots(function, call), [row[:4] for row in rows], _described(program))
+        if form is None:
+            raise NoFormError
+        places = form.own_places()
+        self._texts = [rows[place][4] for place in places]
+        # How many of these are guards. The others are on memory.
+        self._count = sum(place < len(walk.guards) for place in places)
+        own = set(places)
+        common = [row for i, row in enumerate(walk.guards) if i not in own]
+        common += walk.of_library.values()
+        self.common_core = _core.Guards()
+        self.common_core.set([*[row[:4] for row in common], *[shared.core for shared in walk.shared]])
+        self.common = common
+        for shared in walk.shared:
+            self.common += shared.guards
+        self._form = form
+        objects = form.take_objects()
+        self._numbers = {id(x): n for n, x in enumerate(objects)}
+        arrays = [x for x in objects if type(x) is np.ndarray]
+        core = program.core.form(arrays)
         if core is None:
-            return None
-        updates = [form.optimizers[n] for n in self.plans]
-        plans = [(optimizer._plans[id(group)], optimizer, group) for optimizer, group in updates]
-        guards = ProgramGuards(core, plans, leaves, [])
-        guards.from_walk(form.walk)
-        modules = self._objects(form, self.modules)
-        changed = self._objects(form, self.changed)
+            raise NoFormError
+        self._core = core
+        self._tensors = self._numbers_of(walk.tensors)
+        # leaves that get a gradient, in the order of its memory, and those that lose theirs
+        gradients = program.core.gradients()
+        self._leaves = self._numbers_of([leaf for leaf, gradient in gradients if gradient is not None])
+        self._cleared = self._numbers_of([leaf for leaf, gradient in gradients if gradient is None])
+        self._changed = self._numbers_of(program.changed_in_place)
+        self._modules = self._numbers_of(program.modules)
+        self._optimizers = self._numbers_of([optimizer for _, optimizer, _ in program.plans])
+        self._groups = self._numbers_of([group for *_, group in program.plans])
+        of_cell = {id(tensor._cell): tensor for tensor in walk.tensors}
+        self._watched = self._numbers_of([of_cell.get(id(cell)) for cell in program.core.watched()])
+        self._results = program.results.of_another_step(
+            _with_other_leaves(program.results.form, self._numbered)
+        )
+        del self._numbers  # the ids are of objects that may be freed
+
+    def _numbers_of(self, objects: list[Any]) -> list[int]:
+        try:
+            return [self._numbers[id(x)] for x in objects]
+        except KeyError:
+            raise NoFormError from None
+
+    def _numbered(self, leaf: object) -> object:
+        """What stands for a leaf of the step's result in the form of the result."""
+        if id(leaf) in self._numbers:
+            return OwnObject(self._numbers[id(leaf)])
+        if type(leaf) in (*BY_VALUE, Place) or isinstance(leaf, (type, np.generic)):
+            return leaf
+        raise NoFormError
+
+    def bound(self, function: Callable[..., Any], call: OneCall) -> Match:
+        """The program for another step, which is called now."""
+        if self.common_core.first_changed() >= 0:
+            return Match()
+        found = self._form.match(_roots(function, call))
+        if isinstance(found, int):
+            return Match(comes_later=self._is_made_by_steps(found))
+        objects, rows = found
+        tensors = [objects[n] for n in self._tensors]
+        if _core.share_memory([t._array for t in tensors], call.arrays):
+            return Match()
+        watched = [objects[n] for n in self._watched]
+        if not all(is_alone(t._array) for t in watched):
+            return Match()
+        leaves = [objects[n] for n in self._leaves]
+        gradients = [wrap(like(leaf._array, leaf._array)) for leaf in leaves]
+        arrays = [x for x in objects if type(x) is np.ndarray]
+        core = self._core.bound(arrays, call.arrays, [g._array for g in gradients], watched)
+        if core is None:
+            return Match()
+        plans = []
+        for optimizer_number, group_number in zip(self._optimizers, self._groups, strict=True):
+            optimizer, group = objects[optimizer_number], objects[group_number]
+            plans.append((optimizer._plans[id(group)], optimizer, group))
+        guards = ProgramGuards(
+            core, plans, leaves, [(function, "the step"), *_others(call)], self._forward_only, self.users
+        )
+        named: list[Any] = [(*row, text) for row, text in zip(rows, self._texts, strict=True)]
+        own = named[: self._count]
+        guards.take(GuardsOfForm(own, self, tensors))
+        form = _with_other_leaves(self._results.form, functools.partial(_object_of, objects))
         left: Left = list(zip(leaves, gradients, range(len(leaves)), strict=True))
-        results = Results(self.results, [None] * core.results)
-        program = Program(core, self.signature, plans, modules, results, guards, changed, left)
-        # it was checked, and is not checked again
-        program.checks = 1
-        program.checks_left = -1
-        if program.is_current():
-            return program
-        return None
+        cleared = [objects[n] for n in self._cleared]
+        left += [(leaf, None, -1) for leaf in cleared]
+        modules = [objects[n] for n in self._modules]
+        changed = [objects[n] for n in self._changed]
+        results = self._results.of_another_step(form)
+        program = Program(core, call.key, plans, modules, results, guards, changed, left)
+        program.checks = self.checks
+        program.may_compare = True
+        program.shared = self
+        latest = self.latest()
+        if latest is not None:
+            self.replays_left = int(latest.checks_left)
+        program.grant(self.replays_left)
+        self.latest = ref(program)
+        return Match(program)
 
-    @staticmethod
-    def _objects(form: StepForm, numbers: list[int]) -> list[Any]:
-        return [form.objects[number] for number in numbers]
+    def _is_made_by_steps(self, row: int) -> bool:
+        """True if the guard at this place does not hold because the first call of a step makes what it
+        compares."""
+        if row < 0:
+            return False
+        text = self._texts[row]
+        if isinstance(text, tuple):  # what stands before and after a name
+            text = text[0]
+        return text == EARLIER or text.startswith(STATE)
 
 
-def form(walk: Walk | None, call: OneCall) -> StepForm | None:
-    """The form of a step of the library's own; None if the step has none. walk: its guards, or None."""
-    if walk is None or call.kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in call.args):
-        return None
+def _others(call: OneCall) -> list[tuple[Any, str]]:
+    """The arguments that guards compare, each with a text that names it."""
+    return [*others(call.args, "argument "), *others(call.kwargs, "argument ")]
+
+
+def _roots(function: Callable[..., Any], call: OneCall) -> list[Any]:
+    """What a step begins with: all that it reads is found from these objects."""
+    return [function, *[x for x, _ in _others(call)]]
+
+
+def _with_other_leaves(form: object, change: Callable[[object], object]) -> Any:
+    """The form of a result with change(x) in the place of each part that is no container."""
+    parts = parts_of(form)
+    if parts is None:
+        return change(form)
+    return with_parts(form, [_with_other_leaves(part, change) for part in parts])
+
+
+def _object_of(objects: list[Any], leaf: object) -> object:
+    """The object for which a leaf stands in the form of a result."""
+    if isinstance(leaf, OwnObject):
+        return objects[leaf]
+    return leaf
+
+
+def _described(program: Program) -> dict[int, bool]:
+    """By the id of an object: True if guards compare all that the step reads of it; False if it is a value,
+    which steps have in common."""
+    walk = program.guards.walk
+    described = dict.fromkeys(walk.described, True)
+    described[id(random.current())] = True
+    for key, x in walk.seen.items():
+        if type(key) is int and not _hides_parts(x):
+            described[key] = not isinstance(x, DType)
+    for _, owner, key, *_ in walk.guards:
+        if not _hides_parts(owner):
+            described[id(owner)] = True
+            described[id(key)] = True
+    for shared in walk.shared:
+        for key in shared.seen:
+            if type(key) is int:
+                described[key] = False
+        for _, owner, *_ in shared.guards:
+            described[id(owner)] = False
+    for plan, _, group in program.plans:
+        described[id(plan)] = True
+        described[id(group)] = True
+    return described
+
+
+def _hides_parts(x: object) -> bool:
+    """True if no guard is on the link from x to what it contains."""
+    kind = type(x)
+    return kind in CONTAINERS and CONTAINERS[kind][0] is None and kind is not functools.partial
+
+
+# --- what a step depends on besides its guards: the layout of the memory that its kernels use
+def _rows_on_memory(program: Program) -> list[Guard]:
+    """Guards that only a form has: on the memory of the random stream and of the optimizers' plans."""
+    rows: list[Guard] = [(GuardKind.CALL, _random_state, "", _random_state(), "the random stream")]
+    for _, optimizer, group in program.plans:
+        update = functools.partial(_update_of, optimizer, group)
+        rows.append((GuardKind.CALL, update, "", update(), f"{STATE} of {type(optimizer).__name__}"))
+    return rows
+
+
+def _random_state() -> Array:
+    return random.current().state
+
+
+def _update_of(optimizer: Optimizer, group: dict[str, Any]) -> tuple[Any, ...]:
+    """All on which the update of a parameter group depends, besides numbers that the kernel reads. ():
+    there was no update yet."""
+    plan = optimizer._plans.get(id(group))
+    if plan is None or not plan.fits(optimizer, group, plan.active):
+        return ()
+    settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]
+    described: list[Any] = [tuple(group), tuple(settings), tuple(plan.active), plan.names, plan._numbers]
+    # `StepArguments` of optim/optimizer_state.py
+    for parameters, steps, counts, states, wide in plan.by_dtype:
+        for arrays in (parameters, steps, counts, *states):
+            described.append(None if arrays is None else tuple(arrays))
+        described.append(wide)
+    return tuple(described)
+
+
+# --- the programs
+def has_any(code: int) -> bool:
+    """True if there is a program of a step with this code."""
+    return any(key[0] == code for key in _programs)
+
+
+def find(code: int, function: Callable[..., Any], call: OneCall) -> Match:
+    """A program for this call, made of one with the same code and the same form."""
+    key = code, call.key.hash_of_form()
+    with _lock:
+        if key not in _programs:
+            return Match()
+        _forget_outdated()
+        candidates = [*reversed(_programs.get(key, []))]
+    comes_later = False
+    for shared in candidates:
+        if not shared.signature.has_same_form(call.key):
+            continue
+        match = shared.bound(function, call)
+        if match.program is not None:
+            _put(key, shared)
+            return match
+        comes_later = comes_later or match.comes_later
+    return Match(None, comes_later)
+
+
+def share(code: int, program: Program, function: Callable[..., Any], call: OneCall) -> None:
+    """Keeps a program that was checked, for other steps of its form. call: the one that was checked."""
+    if program.has_no_form:
+        return
     try:
-        return StepForm(walk, call.key)
-    except ValueError:
-        return None
+        shared = SharedProgram(program, function, call)
+    except NoFormError:
+        program.has_no_form = True
+        return
+    program.shared = shared
+    with _lock:
+        _forget_outdated()
+        if not _namespaces:
+            _remember_library()
+    _put((code, call.key.hash_of_form()), shared)
+
+
+def _put(key: tuple[int, int], shared: SharedProgram) -> None:
+    """Enters a program as the one used last, and drops the one used first if there are too many."""
+    with _lock:
+        programs = _programs.setdefault(key, [])
+        if shared in programs:
+            programs.remove(shared)
+        programs.append(shared)
+        _programs.move_to_end(key)
+        while sum(map(len, _programs.values())) > _MOST_PROGRAMS:
+            first = next(iter(_programs))
+            _programs[first].pop(0)
+            if not _programs[first]:
+                del _programs[first]
+
+
+def drop(shared: SharedProgram) -> None:
+    """Drops a program of which a check has found a difference."""
+    with _lock:
+        for key, programs in [*_programs.items()]:
+            if shared in programs:
+                programs.remove(shared)
+            if not programs:
+                del _programs[key]
 
 
 def forget() -> None:
@@ -200,16 +407,21 @@ def forget() -> None:
 
 
 def _forget_outdated() -> None:
-    """Drops all programs if functions of the library have been replaced since the programs were made.
+    """Drops programs of steps without code of the user's if functions of the library have been replaced since
+    they were made.
 
-    The programs of one fit have no guards on that, but a new fit must use the new functions.
+    Such programs have no guards on that, but a new step must use the new functions. The caller has the lock.
     """
     if not _namespaces or _guards[0].first_changed() < 0:
         return
     if all(map(_only_loaded_more, _namespaces)):
         _remember_library()
-    else:
-        forget()
+        return
+    _namespaces.clear()
+    for key, programs in [*_programs.items()]:
+        programs[:] = [shared for shared in programs if shared.users]
+        if not programs:
+            del _programs[key]
 
 
 class _Namespace(NamedTuple):
@@ -245,18 +457,6 @@ def _is_of_library(value: object) -> bool:
     return isinstance(value, types.FunctionType) and value.__code__.co_filename.startswith(PACKAGE)
 
 
-def find(form: StepForm, arrays: list[Array]) -> Program | None:
-    """A program of this form for this step, or None."""
-    with _lock:
-        _forget_outdated()
-        shared = _programs.get(form.key)
-        if shared is not None:
-            _programs.move_to_end(form.key)
-    if shared is None:
-        return None
-    return shared.bound(form, arrays)
-
-
 def _remember_library() -> None:
     """Notes the modules and classes of the library that take part in steps, and makes guards on them."""
     _namespaces.clear()
@@ -274,22 +474,3 @@ def _remember_library() -> None:
     guards = _core.Guards()
     guards.set(rows)
     _guards[:] = [guards]
-
-
-def share(program: Program, form: StepForm) -> None:
-    """Keeps a program that was checked, for other steps of its form."""
-    by_form = program.results.all_new and program.guards.nothing_else
-    core = program.core.form(form.arrays) if by_form else None
-    if core is None:
-        return
-    try:
-        shared = Shared(core, program, form)
-    except (KeyError, ValueError):
-        return
-    with _lock:
-        _forget_outdated()
-        if not _namespaces:
-            _remember_library()
-        _programs[form.key] = shared
-        if len(_programs) > _MOST_PROGRAMS:
-            _programs.popitem(last=False)

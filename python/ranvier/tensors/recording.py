@@ -258,9 +258,12 @@ class HostedCall:
 
     Attributes:
         written: the indices, ascending, of those results of `run` that the instruction writes.
+        is_function: whether the results follow from the arrays alone, so that programs of other steps may
+            call it, too.
     """
 
     written: list[int]
+    is_function = False
 
     def run(self, arrays: tuple[Array, ...]) -> Any:
         raise NotImplementedError
@@ -288,6 +291,8 @@ class HostedCall:
 
 class _FunctionCall(HostedCall):
     """A function with its constant operands; a replay passes the arrays among them."""
+
+    is_function = True
 
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
         self.function = function

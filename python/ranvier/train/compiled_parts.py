@@ -21,10 +21,42 @@ if TYPE_CHECKING:
     from ranvier.compile.many_calls import Batches
     from ranvier.tensors.memory import Array
 
-# A step is recorded only if at least this many calls are expected: a recording takes as long as about 60
-# eager calls of a small step.
+# A step is recorded only if at least this many calls of its form are expected: a recording takes as long as
+# about 60 eager calls of a small step.
 _PAYS = 64
+# In a fit of fewer calls even a program that is there costs more than it saves.
+_FEW = 12
+_MOST_FORMS = 1024
 _RECORDING = 0.005  # seconds that a small recording takes
+
+
+class FormOfFits:
+    """What is known of the fits of a process that have the same layers, sizes, loss and optimizer.
+
+    Attributes:
+        calls: how many calls were expected of all of them, except those with very few.
+        is_recorded: whether one of them with few calls was recorded for the others.
+        is_shared: whether other fits may use its program.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.is_recorded = False
+        self.is_shared = False
+
+
+_forms: dict[int, FormOfFits] = {}
+
+
+def _form_of(trainer: Training, name: str) -> FormOfFits:
+    """The form of a function of the Trainer; name: of the function."""
+    model = trainer.model
+    classes = [type(module) for module in model.modules()]
+    shapes = [p.shape for p in model.parameters()]
+    key = hash((name, type(trainer.loss), type(trainer.optimizer), *classes, *shapes))
+    if len(_forms) >= _MOST_FORMS:
+        _forms.clear()
+    return _forms.setdefault(key, FormOfFits())
 
 
 class CompiledOrEager:
@@ -33,6 +65,7 @@ class CompiledOrEager:
     Args:
         name: the caller, for the warning.
         function: a function of arrays, None and plain values; arrays arrive as Tensors.
+        form: what is known of functions like this one.
         at_second_call: whether a signature is recorded only at its second call.
         begins_eagerly: whether calls run eagerly at first, for as long as a small recording takes.
         shares: whether other fits may use the programs.
@@ -44,6 +77,7 @@ class CompiledOrEager:
         self,
         name: str,
         function: Callable[..., Any],
+        form: FormOfFits,
         *,
         at_second_call: bool = False,
         begins_eagerly: bool = False,
@@ -52,7 +86,8 @@ class CompiledOrEager:
         refused: str = "",
     ) -> None:
         self._function = function
-        self._compile = functools.partial(_compiled, name, function, at_second_call, shares)
+        self._compile = functools.partial(_compiled, name, function, at_second_call, shares, form)
+        self._form = form
         self._compiled: CompiledFunction | None = None
         self._caller = name
         self._is_eager = eager
@@ -112,12 +147,22 @@ class CompiledOrEager:
         return program, program.checks
 
     def expect(self, calls: int) -> None:
-        """Announces `calls` calls, 0 if not known: for a few, a recording takes longer than it saves."""
+        """Announces `calls` calls, 0 if not known. For a few, a recording takes longer than it saves, unless
+        other fits of the same form follow, which use its program."""
+        if self._is_eager:
+            return
         self._expected_calls += calls
-        if self._expected_calls < _PAYS and not self.programs:
-            self._eager_calls = calls
-        else:
+        form = self._form
+        if calls >= _FEW:
+            form.calls += calls
+        is_worth_it = self._expected_calls >= _PAYS or bool(self.programs)
+        if not is_worth_it and self._expected_calls >= _FEW and form.calls >= _PAYS:
+            is_worth_it = form.is_shared or not form.is_recorded
+            form.is_recorded = True
+        if is_worth_it:
             self._eager_calls = 0
+        else:
+            self._eager_calls = calls
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Runs a call for each batch in one call of the core; None if Python must make the next one.
@@ -179,7 +224,11 @@ class CompiledParts:
     ) -> CompiledOrEager:
         """The function as a CompiledOrEager with these settings, made anew where the Trainer has changed."""
         settings["eager"] = eager or not trainer.compile
-        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **settings)
+
+        def make() -> CompiledOrEager:
+            form = _form_of(trainer, name)
+            return CompiledOrEager(f"Trainer.{name}", function, form, **settings)
+
         return self.kept(trainer, name, make)
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:

@@ -9,18 +9,16 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ranvier.compile import shared_programs
 from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.guarding.traced_code import TracedCode
 from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.policy import Policy
-from ranvier.compile.record import OneCall, callers_level
+from ranvier.compile.record import callers_level
 from ranvier.nn.hooks import tables_of_all
 from ranvier.tape.hooks import hooks_of
 
 if TYPE_CHECKING:
-    import ranvier._core as _core
-    from ranvier.compile.program import Program
+    from ranvier.train.compiled_parts import FormOfFits
 
 
 class OfTrainer(Policy):
@@ -29,38 +27,22 @@ class OfTrainer(Policy):
     name: the caller, for the warning.
     at_second_call: whether a signature is recorded only at its second call.
     shares: whether other fits may use the programs.
+    form: what is known of functions like this one; it notes that a program is shared.
     """
 
     as_tensors = True  # arrays arrive as Tensors in the function
 
-    def __init__(self, name: str, at_second_call: bool, shares: bool) -> None:
+    def __init__(self, name: str, at_second_call: bool, shares: bool, form: FormOfFits) -> None:
         self._caller = name
+        self._form = form
         self.waits = at_second_call  # `Policy.waits`
-        self._shares = shares
-        # hash of a program's key -> what it computes (`shared_programs.form`), until the program is checked
-        # by an eager call and shared with other fits
-        self._forms: dict[int, Any] = {}
+        self.shares_after = int(shares)  # `Policy.shares_after`
 
-    def before_first(self, function: Callable[..., Any], call: OneCall) -> tuple[Program | None, Walk | None]:
-        """Called before a function is recorded for a new key.
+    def known_guards(self, function: Callable[..., Any]) -> Walk | None:
+        return _library_walk(function)
 
-        Returns (a program of another fit that does the same, or None; the walk over the function's objects).
-        """
-        walk = _library_walk(function)
-        form = shared_programs.form(walk, call) if self._shares else None
-        if form is None:
-            program = None
-        else:
-            program = shared_programs.find(form, call.arrays)
-        if program is None:
-            self._forms[hash(call.key)] = form
-        return program, walk
-
-    def after_check(self, key: _core.Signature, program: Program) -> None:
-        """Called when an eager call has confirmed a program: other fits may use it from now on."""
-        form = self._forms.pop(hash(key), None)
-        if form is not None:
-            shared_programs.share(program, form)
+    def when_shared(self) -> None:
+        self._form.is_shared = True
 
     def when_refused(self, call: CompiledFunction, why: str) -> None:
         text = f"[{self._caller}] runs some steps without replaying them: {why}"
@@ -80,6 +62,8 @@ def _library_walk(function: Callable[..., Any]) -> Walk | None:
     return walk
 
 
-def compiled(name: str, function: Callable[..., Any], at_second_call: bool, shares: bool) -> CompiledFunction:
+def compiled(
+    name: str, function: Callable[..., Any], at_second_call: bool, shares: bool, form: FormOfFits
+) -> CompiledFunction:
     """The compiled function of a Trainer with this policy."""
-    return CompiledFunction(function, strict=True, policy=OfTrainer(name, at_second_call, shares))
+    return CompiledFunction(function, strict=True, policy=OfTrainer(name, at_second_call, shares, form))

@@ -30,6 +30,7 @@ from compile.staleness import (  # noqa: F401
 )
 from compile.staleness.judge import EACH, EARLY, LATE, LONG, InOne, Run, difference, judge
 from compile.staleness.scenario import SCENARIOS
+from ranvier.compile import shared_programs
 from support.grouped import grouped
 from support.refused import refused
 
@@ -132,6 +133,7 @@ NEUTRAL = [name for name in CHANGED if SCENARIOS[name].neutral and not SCENARIOS
 @grouped("name", in_files(NEUTRAL, "code", "models", "optimizers"))
 def test_replays_run_no_python(name):
     """Where nothing changes only the recording and the checks at calls 2, 4 and 8 run the step's Python."""
+    shared_programs.forget()  # those of the scenarios before
     entered = Run(SCENARIOS[name], True, LATE, counts=True).entered
     assert {number for number, count in enumerate(entered, 1) if count} <= {1, 2, 4, 8}
 

@@ -121,14 +121,7 @@ class Guards:
 
     def text(self, place: int) -> str:
         """A text that names the value of the guard at this place, which does not hold."""
-        _, owner, _, expected, text = self.all()[place]
-        if isinstance(text, str):
-            return text
-        # Only guards of the kinds ITEMS and DICT have two texts: `owner` is a dict, `expected` its pairs.
-        was = dict(zip(expected[::2], expected[1::2], strict=True))
-        names = [n for n, value in was.items() if owner.get(n, NotImplemented) is not value]
-        name = next((n for n in [*names, *owner] if isinstance(n, str) and (n in names or n not in was)), "")
-        return f"{text[0]}{name}{text[1]}"
+        return text_of(self.all()[place])
 
     def reads_gradients(self) -> bool:
         """True if the user's code may ask a Tensor for its gradient: it names `grad`, and not only of modules
@@ -267,6 +260,18 @@ class Guards:
     def abstract_classes(self) -> None:
         """Adds a guard on the registrations of abstract classes, which change what isinstance() returns."""
         self.add((GuardKind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
+
+
+def text_of(guard: Guard) -> str:
+    """A text that names the value of a guard which does not hold."""
+    _, owner, _, expected, text = guard
+    if isinstance(text, str):
+        return text
+    # Only guards of the kinds ITEMS and DICT have two texts: `owner` is a dict, `expected` its pairs.
+    was = dict(zip(expected[::2], expected[1::2], strict=True))
+    names = [n for n, value in was.items() if owner.get(n, NotImplemented) is not value]
+    name = next((n for n in [*names, *owner] if isinstance(n, str) and (n in names or n not in was)), "")
+    return f"{text[0]}{name}{text[1]}"
 
 
 def is_empty(cell: CellType) -> bool:

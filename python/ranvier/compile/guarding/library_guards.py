@@ -190,7 +190,7 @@ def guard_object(walk: Guards, x: object, text: str) -> None:
     own = getattr(x, "__dict__", None) if root is None else None
     walk.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
     if root is not None:
-        walk.items(vars(x), walk.names & vars(x).keys(), f"{text}.")  # attributes that the program has added
+        _guard_added(walk, x, walk.names, text)
         walk.stack.append((getattr(x, root), text))
         return
     if id(kind) not in walk.seen:
@@ -201,6 +201,8 @@ def guard_object(walk: Guards, x: object, text: str) -> None:
         if not [name for name in named if not name.startswith("__") and name not in declared]:
             for path in declared:
                 _guard_path(walk, x, path, text)
+            if own is not None:
+                _guard_added(walk, x, walk.names - set(declared) - names_of_class(kind), text)
             return
     if own is not None and kind.__module__.startswith(_AROUND) and walk.library_names:
         walk.reads_library_names = True
@@ -215,6 +217,20 @@ def guard_object(walk: Guards, x: object, text: str) -> None:
             (version,) = _core._class_members(kind, ())
             LAYERS[kind] = version, constants
     guard_slots(walk, x, text)
+
+
+def _guard_added(walk: Guards, x: object, names: set[str], text: str) -> None:
+    """Adds the guards on attributes of a library object that the program may have added, or may look for.
+
+    names: in the user's code.
+    """
+    own = vars(x)
+    if walk.stores:  # the code reads `x.__dict__`
+        walk.call(f"the names of the attributes of {text}", tuple, own)
+        names = names | (walk.texts & own.keys())
+    if not walk.looks_up:
+        names = names & own.keys()
+    walk.items(own, names, f"{text}.")
 
 
 def _guard_path(walk: Guards, x: object, path: str, text: str) -> None:

@@ -34,8 +34,6 @@ class ProgramGuards:
         walk: the latest walk from the roots, with its guards.
         forward_only: whether the step runs without a tape.
         users: whether code of the user's runs in the step.
-        nothing_else: whether a replay needs no more than what the library's code reads: no name in code of
-            the user's, and no gradient of an earlier step.
         _carried: (leaf, address of its gradient) of gradients of earlier steps that the step uses.
         _moves: by id, the leaves whose gradient a replay may find in other memory; None before the first run.
         _count_without_gradients: how many guards the walk had before those on gradients, which are the last.
@@ -56,17 +54,16 @@ class ProgramGuards:
         self.roots = roots
         self.forward_only = forward_only
         self.users = users
-        self.nothing_else = True
         self.walk: Any = None
         self._carried: list[tuple[Any, int]] = []
         self._moves: dict[int, Tensor] | None = None
         self._count_without_gradients = 0
 
-    def from_walk(self, walk: Walk) -> None:
-        """Takes the guards of a step that was not recorded, since another step has its form
-        (`shared_programs.py`)."""
-        self._find_rest(walk)  # none on gradients: a shared program needs no earlier one (`nothing_else`)
-        self.core.set_guards(walk.for_core())
+    def take(self, guards: Any) -> None:
+        """Takes the guards of a program that was made of another step's: they have what is used here of a
+        Walk (`GuardsOfForm` of `shared_programs.py`)."""
+        self.walk = guards
+        self.core.set_guards(guards.for_core())
 
     def from_run(
         self,
@@ -141,7 +138,6 @@ class ProgramGuards:
         for t in asked:
             exists = step_gradients.before(recording, t) is not None
             walk.add((GuardKind.CALL, functools.partial(step_gradients.exists, t), "", exists, EARLIER))
-        self.nothing_else = not (expected or asked or self.users or self.forward_only or walk.names)
 
     def changed(self) -> str:
         """A text that names the first guarded value that has changed; "" if none has."""

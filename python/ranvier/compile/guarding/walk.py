@@ -67,7 +67,8 @@ class Walk(Guards):
         """Follows what can be reached from the roots and from the variables of the code that ran."""
         library.renew()
         self._refuse_names()
-        self.stack.extend(roots)
+        # The step first: what it leads to is found from it, and not as a layer or an argument (`GuardForm`).
+        self.stack.extend(reversed([*roots]))
         for names, (code, variables) in zip(self._code_names, self._codes.values(), strict=True):
             self._variables(names.variables, variables, code.co_name)
             paths = {p for n in names.imports for p in (n, f"{variables.get('__package__')}.{n}")}
