@@ -95,16 +95,16 @@ bool is_common(PyObject* x) {
   return std::strncmp(name, "ranvier._core.Public", 20) == 0;
 }
 
-// All that Python can read of an array besides its elements, as a tuple.
-py::object array_form_of(PyObject* x) {
-  PyArrayObject* const a = as_array(x);
-  const int ndim = PyArray_NDIM(a);
-  const auto numbers = [ndim](const npy_intp* values) {
-    return checked(PyArray_IntTupleFromIntp(ndim, values));
-  };
-  const auto dtype = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(a)));
-  return tuple_of({py::str(dtype), numbers(PyArray_DIMS(a)), numbers(PyArray_STRIDES(a)),
-                   py::int_(PyArray_FLAGS(a) & (NPY_ARRAY_WRITEABLE | NPY_ARRAY_ALIGNED))});
+// The flags of an array on which an op may depend.
+int flags_of(PyObject* array) {
+  return PyArray_FLAGS(as_array(array)) & (NPY_ARRAY_WRITEABLE | NPY_ARRAY_ALIGNED);
+}
+
+// True if Python reads the same of the array as the layout has: fits() leaves out strides of dimensions of
+// one element.
+bool has_layout(PyObject* array, const ArrayLayout& layout) {
+  const npy_intp* const strides = PyArray_STRIDES(as_array(array));
+  return layout.fits(py::handle(array)) && std::equal(strides, strides + layout.ndim, layout.strides);
 }
 
 // The name of the attribute with the object that x wraps (compile/guarding/library_guards.py); null: x is no
@@ -296,7 +296,10 @@ class FormOfGuards {
     form_.own_.emplace_back();
     GuardForm::OwnObject own;
     own.type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(x)));
-    if (PyArray_CheckExact(x)) own.array_form = array_form_of(x);
+    if (PyArray_CheckExact(x)) {
+      own.layout = std::make_unique<ArrayLayout>(py::handle(x), PyArray_BYTES(as_array(x)));
+      own.flags = flags_of(x);
+    }
     if (PyFunction_Check(x)) {
       own.code = py::reinterpret_borrow<py::object>(PyFunction_GET_CODE(x));
       own.globals = py::reinterpret_borrow<py::object>(PyFunction_GET_GLOBALS(x));
@@ -464,7 +467,7 @@ class MatchOfGuards {
     if (reinterpret_cast<PyObject*>(Py_TYPE(x)) != own.type.ptr()) return false;
     if (form_.common_.count(x) || !numbers_.emplace(x, number).second) return false;
     bound = py::reinterpret_borrow<py::object>(x);
-    if (own.array_form && !same_value(own.array_form.ptr(), array_form_of(x).ptr())) return false;
+    if (own.layout && !(has_layout(x, *own.layout) && flags_of(x) == own.flags)) return false;
     if (own.code && !bind_function(own, x)) return false;
     if (own.factory && !own.factory.is(py::handle(x).attr("default_factory"))) return false;
     const py::object dict = dict_of(x);

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/replay/array_recording.h"
 #include "bindings/replay/guards.h"
 
 namespace ranvier::bind {
@@ -59,13 +60,14 @@ class GuardForm {
   // What is compared when an object gets a number.
   struct OwnObject {
     py::object type;
-    int dict = -1;              // the number of its __dict__; -1: it has none
-    py::object code, globals;   // of a function
-    std::vector<int> cells;     // the numbers of the cells of its closure
-    py::object factory;         // of a defaultdict
-    py::object array_form;      // of an array: see array_form_of()
-    py::object root_name;       // of a wrapper, such as a compiled function: its `step_root`
-    std::vector<Operand> root;  // the attribute of this name; empty: the object is no wrapper
+    int dict = -1;                        // the number of its __dict__; -1: it has none
+    py::object code, globals;             // of a function
+    std::vector<int> cells;               // the numbers of the cells of its closure
+    py::object factory;                   // of a defaultdict
+    std::unique_ptr<ArrayLayout> layout;  // of an array
+    int flags = 0;                        // of an array: see flags_of()
+    py::object root_name;                 // of a wrapper, such as a compiled function: its `step_root`
+    std::vector<Operand> root;            // the attribute of this name; empty: the object is no wrapper
   };
 
   std::vector<Operand> roots_;
