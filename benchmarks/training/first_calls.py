@@ -9,6 +9,9 @@ calls:
 - `pays at`: the first call at which all calls so far took less time than as many eager ones.
 - `100 calls`: the time of the first 100 calls over that of 100 eager calls.
 
+Each step is measured twice: as the first of its form in the process, and, "again", after others of its form,
+whose program it takes (`compile/shared_programs.py`).
+
     python -m benchmarks.training.first_calls [--rounds 9] [step ...]
 """
 
@@ -24,6 +27,7 @@ import numpy as np
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn
+from ranvier.compile import shared_programs
 
 CALLS = 512
 EAGER_CALLS = 60
@@ -167,11 +171,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     rv.set_num_threads(1)
-    print(f"{'step':10}" + "".join(f"{name:>15}" for name in Figures._fields))
+    print(f"{'step':15}" + "".join(f"{name:>15}" for name in Figures._fields))
     for name in options.steps:
-        rounds = [figures_of(STEPS[name]) for _ in range(options.rounds)]
-        medians = [statistics.median(column) for column in zip(*rounds[1:], strict=True)]
-        print(f"{name:10}" + "".join(f"{value:15.2f}" for value in medians))
+        for again in (False, True):
+            rounds = []
+            for _ in range(options.rounds):
+                if not again:
+                    shared_programs.forget()
+                rounds.append(figures_of(STEPS[name]))
+            medians = [statistics.median(column) for column in zip(*rounds[1:], strict=True)]
+            label = f"{name} again" if again else name
+            print(f"{label:15}" + "".join(f"{value:15.2f}" for value in medians))
 
 
 if __name__ == "__main__":

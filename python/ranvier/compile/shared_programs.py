@@ -369,7 +369,7 @@ def share(code: int, program: Program, function: Callable[..., Any], call: OneCa
     program.shared = shared
     with _lock:
         _forget_outdated()
-        if not _namespaces:
+        if not (_namespaces or shared.users):
             _remember_library()
     _put((code, call.key.hash_of_form()), shared)
 
