@@ -34,6 +34,7 @@ from ranvier.compile.guarding.program_guards import EARLIER, ProgramGuards
 from ranvier.compile.guarding.signature import Place, others, parts_of, with_parts
 from ranvier.compile.guarding.step_gradients import Left
 from ranvier.compile.guarding.traced_code import TracedCode
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.program import Program
 from ranvier.compile.record import OneCall
 from ranvier.observe import Lock
@@ -107,6 +108,24 @@ class GuardsOfForm:
         return text_of([*self._own, *self._common][place])
 
 
+class Numbers(NamedTuple):
+    """The numbers, in the form of a step, of objects that its program uses.
+
+    leaves: those that get a gradient, in the order of its memory. cleared: those that lose theirs. changed:
+    the Tensors that the step changes in place. optimizers, groups: of each update. watched: the Tensors from
+    which the program prepares data.
+    """
+
+    tensors: list[int]
+    leaves: list[int]
+    cleared: list[int]
+    changed: list[int]
+    modules: list[int]
+    optimizers: list[int]
+    groups: list[int]
+    watched: list[int]
+
+
 class SharedProgram:
     """A checked program without its memory and its objects, for other steps of the same form.
 
@@ -125,66 +144,41 @@ class SharedProgram:
         if not program.results.all_new:
             raise NoFormError
         guards = program.guards
-        walk = guards.walk
         self.signature = program.signature
         self.checks = program.checks
         self.latest = ref(program)
         self.replays_left = 0
         self.users = guards.users
         self._forward_only = guards.forward_only
-        rows = [*walk.guards, *_rows_on_memory(program)]
+        rows = [*guards.walk.guards, *_rows_on_memory(program)]
         form = _core._guard_form(_roots(function, call), [row[:4] for row in rows], _described(program))
         if form is None:
             raise NoFormError
+        self._form = form
         places = form.own_places()
         self._texts = [rows[place][4] for place in places]
         # How many of these are guards. The others are on memory.
-        self._count = sum(place < len(walk.guards) for place in places)
-        own = set(places)
+        self._count = sum(place < len(guards.walk.guards) for place in places)
+        self._keep_common(guards.walk, set(places))
+        objects = form.take_objects()
+        core = program.core.form(_arrays_of(objects))
+        if core is None:
+            raise NoFormError
+        self._core = core
+        numbers = {id(x): n for n, x in enumerate(objects)}
+        self._numbers = _numbers_of(program, numbers)
+        form_of_result = _with_other_leaves(program.results.form, functools.partial(_numbered_leaf, numbers))
+        self._results = program.results.of_another_step(form_of_result)
+
+    def _keep_common(self, walk: Walk, own: set[int]) -> None:
+        """Keeps the guards that all steps of the form share. own: the places of the others."""
         common = [row for i, row in enumerate(walk.guards) if i not in own]
         common += walk.of_library.values()
         self.common_core = _core.Guards()
         self.common_core.set([*[row[:4] for row in common], *[shared.core for shared in walk.shared]])
-        self.common = common
         for shared in walk.shared:
-            self.common += shared.guards
-        self._form = form
-        objects = form.take_objects()
-        self._numbers = {id(x): n for n, x in enumerate(objects)}
-        arrays = [x for x in objects if type(x) is np.ndarray]
-        core = program.core.form(arrays)
-        if core is None:
-            raise NoFormError
-        self._core = core
-        self._tensors = self._numbers_of(walk.tensors)
-        # leaves that get a gradient, in the order of its memory, and those that lose theirs
-        gradients = program.core.gradients()
-        self._leaves = self._numbers_of([leaf for leaf, gradient in gradients if gradient is not None])
-        self._cleared = self._numbers_of([leaf for leaf, gradient in gradients if gradient is None])
-        self._changed = self._numbers_of(program.changed_in_place)
-        self._modules = self._numbers_of(program.modules)
-        self._optimizers = self._numbers_of([optimizer for _, optimizer, _ in program.plans])
-        self._groups = self._numbers_of([group for *_, group in program.plans])
-        of_cell = {id(tensor._cell): tensor for tensor in walk.tensors}
-        self._watched = self._numbers_of([of_cell.get(id(cell)) for cell in program.core.watched()])
-        self._results = program.results.of_another_step(
-            _with_other_leaves(program.results.form, self._numbered)
-        )
-        del self._numbers  # the ids are of objects that may be freed
-
-    def _numbers_of(self, objects: list[Any]) -> list[int]:
-        try:
-            return [self._numbers[id(x)] for x in objects]
-        except KeyError:
-            raise NoFormError from None
-
-    def _numbered(self, leaf: object) -> object:
-        """What stands for a leaf of the step's result in the form of the result."""
-        if id(leaf) in self._numbers:
-            return OwnObject(self._numbers[id(leaf)])
-        if type(leaf) in (*BY_VALUE, Place) or isinstance(leaf, (type, np.generic)):
-            return leaf
-        raise NoFormError
+            common += shared.guards
+        self.common = common
 
     def bound(self, function: Callable[..., Any], call: OneCall) -> Match:
         """The program for another step, which is called now."""
@@ -194,45 +188,53 @@ class SharedProgram:
         if isinstance(found, int):
             return Match(comes_later=self._is_made_by_steps(found))
         objects, rows = found
-        tensors = [objects[n] for n in self._tensors]
+        numbers = self._numbers
+        tensors = _at(numbers.tensors, objects)
         if _core.share_memory([t._array for t in tensors], call.arrays):
             return Match()
-        watched = [objects[n] for n in self._watched]
+        watched = _at(numbers.watched, objects)
         if not all(is_alone(t._array) for t in watched):
             return Match()
-        leaves = [objects[n] for n in self._leaves]
+        leaves = _at(numbers.leaves, objects)
         gradients = [wrap(like(leaf._array, leaf._array)) for leaf in leaves]
-        arrays = [x for x in objects if type(x) is np.ndarray]
-        core = self._core.bound(arrays, call.arrays, [g._array for g in gradients], watched)
+        new_memory = [gradient._array for gradient in gradients]
+        core = self._core.bound(_arrays_of(objects), call.arrays, new_memory, watched)
         if core is None:
             return Match()
         plans = []
-        for optimizer_number, group_number in zip(self._optimizers, self._groups, strict=True):
-            optimizer, group = objects[optimizer_number], objects[group_number]
+        optimizers = _at(numbers.optimizers, objects)
+        for optimizer, group in zip(optimizers, _at(numbers.groups, objects), strict=True):
             plans.append((optimizer._plans[id(group)], optimizer, group))
-        guards = ProgramGuards(
-            core, plans, leaves, [(function, "the step"), *_others(call)], self._forward_only, self.users
-        )
+        roots = [(function, "the step"), *_others(call)]
+        guards = ProgramGuards(core, plans, leaves, roots, self._forward_only, self.users)
         named: list[Any] = [(*row, text) for row, text in zip(rows, self._texts, strict=True)]
-        own = named[: self._count]
-        guards.take(GuardsOfForm(own, self, tensors))
+        guards.take(GuardsOfForm(named[: self._count], self, tensors))
         form = _with_other_leaves(self._results.form, functools.partial(_object_of, objects))
         left: Left = list(zip(leaves, gradients, range(len(leaves)), strict=True))
-        cleared = [objects[n] for n in self._cleared]
-        left += [(leaf, None, -1) for leaf in cleared]
-        modules = [objects[n] for n in self._modules]
-        changed = [objects[n] for n in self._changed]
-        results = self._results.of_another_step(form)
-        program = Program(core, call.key, plans, modules, results, guards, changed, left)
-        program.checks = self.checks
-        program.may_compare = True
-        program.shared = self
+        left += [(leaf, None, -1) for leaf in _at(numbers.cleared, objects)]
+        program = Program(
+            core,
+            call.key,
+            plans,
+            _at(numbers.modules, objects),
+            self._results.of_another_step(form),
+            guards,
+            _at(numbers.changed, objects),
+            left,
+        )
+        self._plan_checks(program)
+        return Match(program)
+
+    def _plan_checks(self, program: Program) -> None:
+        """A new program continues where the latest one of its form stands between two checks."""
         latest = self.latest()
         if latest is not None:
             self.replays_left = int(latest.checks_left)
+        program.checks = self.checks
+        program.may_compare = True
+        program.shared = self
         program.grant(self.replays_left)
         self.latest = ref(program)
-        return Match(program)
 
     def _is_made_by_steps(self, row: int) -> bool:
         """True if the guard at this place does not hold because the first call of a step makes what it
@@ -243,6 +245,39 @@ class SharedProgram:
         if isinstance(text, tuple):  # what stands before and after a name
             text = text[0]
         return text == EARLIER or text.startswith(STATE)
+
+
+def _numbers_of(program: Program, numbers: dict[int, int]) -> Numbers:
+    """numbers: by the id of each object. Raises NoFormError for an object that has none."""
+
+    def found(objects: list[Any]) -> list[int]:
+        try:
+            return [numbers[id(x)] for x in objects]
+        except KeyError:
+            raise NoFormError from None
+
+    tensors = program.guards.walk.tensors
+    gradients = program.core.gradients()
+    of_cell = {id(tensor._cell): tensor for tensor in tensors}
+    return Numbers(
+        tensors=found(tensors),
+        leaves=found([leaf for leaf, gradient in gradients if gradient is not None]),
+        cleared=found([leaf for leaf, gradient in gradients if gradient is None]),
+        changed=found(program.changed_in_place),
+        modules=found(program.modules),
+        optimizers=found([optimizer for _, optimizer, _ in program.plans]),
+        groups=found([group for *_, group in program.plans]),
+        watched=found([of_cell.get(id(cell)) for cell in program.core.watched()]),
+    )
+
+
+def _at(numbers: list[int], objects: list[Any]) -> list[Any]:
+    """The objects with these numbers. objects: all of a step."""
+    return [objects[number] for number in numbers]
+
+
+def _arrays_of(objects: list[Any]) -> list[Array]:
+    return [x for x in objects if type(x) is np.ndarray]
 
 
 def _others(call: OneCall) -> list[tuple[Any, str]]:
@@ -261,6 +296,15 @@ def _with_other_leaves(form: object, change: Callable[[object], object]) -> Any:
     if parts is None:
         return change(form)
     return with_parts(form, [_with_other_leaves(part, change) for part in parts])
+
+
+def _numbered_leaf(numbers: dict[int, int], leaf: object) -> object:
+    """What stands for a leaf of the step's result in the form of the result."""
+    if id(leaf) in numbers:
+        return OwnObject(numbers[id(leaf)])
+    if type(leaf) in (*BY_VALUE, Place) or isinstance(leaf, (type, np.generic)):
+        return leaf
+    raise NoFormError
 
 
 def _object_of(objects: list[Any], leaf: object) -> object:
