@@ -27,7 +27,7 @@ PyTypeObject* defaultdict_class() {
 }
 
 // The __dict__ of an object, or null.
-py::object dict_of(PyObject* x) {
+py::object own_dict_of(PyObject* x) {
   PyTypeObject* const type = Py_TYPE(x);
   bool may_have = type->tp_dictoffset != 0;
 #ifdef Py_TPFLAGS_MANAGED_DICT
@@ -308,7 +308,7 @@ class FormOfGuards {
       for (Py_ssize_t i = 0; i < count; ++i) own.cells.push_back(number_of(PyTuple_GET_ITEM(cells, i)));
     }
     if (Py_TYPE(x) == defaultdict_class()) own.factory = py::handle(x).attr("default_factory");
-    const py::object dict = dict_of(x);
+    const py::object dict = own_dict_of(x);
     if (dict) own.dict = number_of(dict.ptr());
     own.root_name = root_name_of(x);
     if (own.root_name) {
@@ -397,7 +397,7 @@ class MatchOfGuards {
         expected = matched_function(row, owner.ptr());
         break;
       case GuardKind::type:
-        if (!key.is_none()) key = matched(row.key, dict_of(owner.ptr()));
+        if (!key.is_none()) key = matched(row.key, own_dict_of(owner.ptr()));
         if (!key) return false;
         expected = matched(row.expected, reinterpret_cast<PyObject*>(Py_TYPE(owner.ptr())));
         break;
@@ -470,7 +470,7 @@ class MatchOfGuards {
     if (own.layout && !(has_layout(x, *own.layout) && flags_of(x) == own.flags)) return false;
     if (own.code && !bind_function(own, x)) return false;
     if (own.factory && !own.factory.is(py::handle(x).attr("default_factory"))) return false;
-    const py::object dict = dict_of(x);
+    const py::object dict = own_dict_of(x);
     if (static_cast<bool>(dict) != (own.dict >= 0)) return false;
     if (dict && !bind(own.dict, dict.ptr())) return false;
     return own.root.empty() || matched_result(own.root[0], PyObject_GetAttr(x, own.root_name.ptr()));

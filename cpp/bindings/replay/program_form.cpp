@@ -117,7 +117,9 @@ bool ProgramForm::add_sites(const ArrayProgram& program) {
 void ProgramForm::add_constants(const ArrayProgram& program) {
   for (const py::object& owner : program.owners_) {
     if (!PyArray_Check(owner.ptr())) continue;
-    const bool private_constant = Py_REFCNT(owner.ptr()) == 1 && !program.writes_into(owner);
+    const auto is_same = [&](const py::object& other) { return other.ptr() == owner.ptr(); };
+    const auto references = std::count_if(program.owners_.begin(), program.owners_.end(), is_same);
+    const bool private_constant = Py_REFCNT(owner.ptr()) == references && !program.writes_into(owner);
     if (PyArray_ISWRITEABLE(as_array(owner)) && !private_constant) continue;
     blocks_.push_back(block_of(owner));
     const bool added_before = share_memory(blocks_);

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
 
-# One zero of each dtype, which `_core.expand` repeats to an array of zeros.
+# One zero of each dtype, which `_core.expand` repeats to an array of zeros. They are read-only: programs of
+# captured steps share them.
 _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+for _zero in _ZERO.values():
+    _zero.flags.writeable = False
 
 
 def is_channels_last(x: Array) -> bool:
