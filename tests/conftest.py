@@ -24,7 +24,7 @@ import ranvier as rv
 from hypothesis import HealthCheck, settings
 from ranvier import _core
 from ranvier.compile import CompiledFunction, program_cache, shared_programs
-from ranvier.train import compiled_parts
+from ranvier.train import compiled_parts, forms_of_fits
 
 gc.disable()  # until the tests are collected: no object is dropped before
 
@@ -97,7 +97,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short fits are compiled, too; what other tests have recorded, and what that cost, does not matter."""
     program_cache._unpaid.clear()
     shared_programs.forget()
-    compiled_parts._forms.clear()
+    forms_of_fits._forms.clear()
     for name in ("_PAYS", "_FEW", "_RECORDING"):
         monkeypatch.setattr(compiled_parts, name, 0)
 

@@ -131,7 +131,7 @@ KNOWN = """
 compile/program_cache _unpaid
 compile/guarding/library_guards LAYERS _comparison _made _names _of_class _slots _values _whole
 compile/comparison _local; compile/guarding/origins _python_classes; compile/guarding/walk _FOLLOW
-compile/shared_programs _guards _namespaces _programs; nn/call_counts _calls; train/compiled_parts _forms
+compile/shared_programs _guards _namespaces _programs; nn/call_counts _calls; train/forms_of_fits _forms
 compile/guarding/shared_guards _kept
 observe _locks; settings _all _numbers; nn/init _callback
 tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories

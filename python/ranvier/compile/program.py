@@ -20,7 +20,6 @@ from ranvier.tensors.tensor import Tensor
 if TYPE_CHECKING:
     import ranvier._core as _core
     from ranvier.compile.listing import Buffer, Instruction, MemoryUse
-    from ranvier.compile.shared_programs import SharedProgram
 
 
 class Program:
@@ -80,7 +79,7 @@ class Program:
         self.granted = 0
         self.renewed = False
         self.may_compare = False
-        self.shared: SharedProgram | None = None
+        self.shared: Any = None
         self.has_no_form = False
         # With plans Python has to refresh the settings of the optimizers before each replay.
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))

@@ -27,7 +27,6 @@ from ranvier.compile.program import Program
 
 if TYPE_CHECKING:
     import ranvier._core as _core
-    from ranvier.compile.shared_programs import SharedProgram
 
 _MEMORY = 1 << 28  # the most bytes of all programs of a function; then the least recently used is dropped
 _TIMED = 4  # how many replays are timed after a recording
@@ -155,7 +154,7 @@ class ProgramCache:
         while sum(p.size + _OVERHEAD for p in self.all()) > _MEMORY and len(self.kept) > 1:
             self.kept.popitem(last=False)
 
-    def _limit(self, shared: SharedProgram) -> None:
+    def _limit(self, shared: object) -> None:
         """Drops the oldest programs of one form, such as those for the caches of earlier texts."""
         self._count_replays()  # so that `ran` does not keep them
         keys = [key for key, programs in self.kept.items() if any(p.shared is shared for p in programs)]

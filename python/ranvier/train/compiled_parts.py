@@ -15,6 +15,7 @@ import numpy as np
 
 from ranvier.autograd import borrowed
 from ranvier.train.callbacks.base import Training
+from ranvier.train.forms_of_fits import FormOfFits, form_of
 
 if TYPE_CHECKING:
     from ranvier.compile.compiled_function import CompiledFunction
@@ -26,37 +27,7 @@ if TYPE_CHECKING:
 _PAYS = 64
 # In a fit of fewer calls even a program that is there costs more than it saves.
 _FEW = 12
-_MOST_FORMS = 1024
 _RECORDING = 0.005  # seconds that a small recording takes
-
-
-class FormOfFits:
-    """What is known of the fits of a process that have the same layers, sizes, loss and optimizer.
-
-    Attributes:
-        calls: how many calls were expected of all of them, except those with very few.
-        is_recorded: whether one of them with few calls was recorded for the others.
-        is_shared: whether other fits may use its program.
-    """
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.is_recorded = False
-        self.is_shared = False
-
-
-_forms: dict[int, FormOfFits] = {}
-
-
-def _form_of(trainer: Training, name: str) -> FormOfFits:
-    """The form of a function of the Trainer; name: of the function."""
-    model = trainer.model
-    classes = [type(module) for module in model.modules()]
-    shapes = [p.shape for p in model.parameters()]
-    key = hash((name, type(trainer.loss), type(trainer.optimizer), *classes, *shapes))
-    if len(_forms) >= _MOST_FORMS:
-        _forms.clear()
-    return _forms.setdefault(key, FormOfFits())
 
 
 class CompiledOrEager:
@@ -226,7 +197,7 @@ class CompiledParts:
         settings["eager"] = eager or not trainer.compile
 
         def make() -> CompiledOrEager:
-            form = _form_of(trainer, name)
+            form = form_of(trainer, name)
             return CompiledOrEager(f"Trainer.{name}", function, form, **settings)
 
         return self.kept(trainer, name, make)

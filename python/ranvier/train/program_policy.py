@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.guarding.traced_code import TracedCode
@@ -16,9 +16,7 @@ from ranvier.compile.policy import Policy
 from ranvier.compile.record import callers_level
 from ranvier.nn.hooks import tables_of_all
 from ranvier.tape.hooks import hooks_of
-
-if TYPE_CHECKING:
-    from ranvier.train.compiled_parts import FormOfFits
+from ranvier.train.forms_of_fits import FormOfFits
 
 
 class OfTrainer(Policy):
