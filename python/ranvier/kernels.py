@@ -21,8 +21,8 @@ import ranvier._core as _core
 
 # Names of the core that only the library itself uses: memory, programs, settings, optimizers, parts of ops.
 _INTERNAL = """
-    Between Check CodeWatch Follower Guards Program ProgramForm PublicAttribute PublicFunction PublicMethod
-    RankSum Recording Signature addcdiv addcmul allow_conv_algorithm attention attention_backward
+    Between Check CodeWatch Follower GuardForm Guards Program ProgramForm PublicAttribute PublicFunction
+    PublicMethod RankSum Recording Signature addcdiv addcmul allow_conv_algorithm attention attention_backward
     attention_cached average_weight between_ranks bfloat16 byte_products cache_positions cast
     checksum clip_gradients conv1d_pool_backward conv2d_pool conv2d_pool_backward copy_like
     count_equal current_precision draw_rows dropout empty_cache expand fill flat_dot flip fourier

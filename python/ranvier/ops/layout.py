@@ -16,7 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tape.deferred import Deferred
 from ranvier.tape.function import F
-from ranvier.tensors.memory import F32, HALVES, Array, added, filled, in_dtype, write
+from ranvier.tensors.memory import F32, HALVES, Array, added, filled, in_dtype, keep, write
 
 if TYPE_CHECKING:
     from ranvier.tape.deferred import Gradient
@@ -25,8 +25,8 @@ __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
 
 # One zero of each dtype, which `_core.expand` repeats to an array of zeros. They are read-only: programs of
-# captured steps share them.
-_ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+# captured steps share them. They are kept, as this module may be loaded in a step that is recorded.
+_ZERO = {np.dtype(kind): keep(np.zeros((), kind)) for kind in (np.float32, np.float64)}
 for _zero in _ZERO.values():
     _zero.flags.writeable = False
 
