@@ -137,8 +137,7 @@ OTHERS = {
     "a width": lambda: Net(width=9),
     "evaluation": lambda: Net().eval(),
     "momentum of the norm": lambda: Net(norm=nn.BatchNorm1d(8, momentum=0.5)),
-    "double": lambda: Net().float(),
-    "a frozen layer": lambda: Net().requires_grad_(True) and frozen(Net()),
+    "a frozen layer": lambda: frozen(Net()),
     "a hook": lambda: hooked(Net()),
     "a subclass": lambda: Larger(),
 }
