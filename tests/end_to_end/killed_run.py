@@ -1,4 +1,4 @@
-"""A training run that a test kills and resumes: `python killed_run.py FOLDER RESULT KIND`.
+"""A training run that a test kills and resumes: `python killed_run.py FOLDER RESULT KIND EPOCHS`.
 
 KIND is arrays, loader or images; the last has convolutions before the linear layers.
 
@@ -14,7 +14,6 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset, augment
 
-EPOCHS = 10
 SAMPLES = 60
 BATCH_SIZE = 8
 
@@ -55,7 +54,7 @@ def data(kind):
     return (loader,), {"validation_data": (x[48:], y[48:])}
 
 
-def run(folder, kind):
+def run(folder, kind, epochs):
     """Train, from the newest checkpoint in the folder if there is one; returns trainer and early stopping."""
     rv.manual_seed(5)
     stage = []
@@ -67,13 +66,13 @@ def run(folder, kind):
     optimizer = optim.Adam(model.parameters(), lr=0.05)
     settings = {"metrics": ["accuracy"], "l2": 1e-4, "accumulate": 2, "clip_grad_norm": 1.0}
     trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, **settings)
-    stopping = rv.EarlyStopping("val_accuracy", patience=8)
+    stopping = rv.EarlyStopping("val_accuracy", patience=epochs - 2)
     arrays, arguments = data(kind)
     checkpoint = rv.Checkpoint(folder, every_batches=1, best=kind != "loader")
     per = "epoch" if kind == "loader" else "batch"
     schedule = rv.Schedule(Decay(optimizer), per=per)
     callbacks = [checkpoint, stopping, schedule, Report(folder)]
-    trainer.fit(*arrays, epochs=EPOCHS, **arguments, callbacks=callbacks, resume=folder)
+    trainer.fit(*arrays, epochs=epochs, **arguments, callbacks=callbacks, resume=folder)
     return trainer, stopping
 
 
@@ -91,8 +90,8 @@ class Report(rv.Callback):
             print(name, file=stream)
 
 
-def main(folder, result, kind):
-    trainer, stopping = run(folder, kind)
+def main(folder, result, kind, epochs):
+    trainer, stopping = run(folder, kind, int(epochs))
     rv.save(
         {
             "model": dict(trainer.model.state_dict()),

@@ -21,6 +21,9 @@ from ranvier.serialization.files import read, read_checkpoint
 from ranvier.train import checkpoints
 
 KILLS = max(6, int(os.environ.get("RANVIER_KILLS", "0")))
+# Each life of a run takes up to three checkpoints, and a few more before the process is killed: a fast machine
+# must not come to the end before the last kill. An epoch writes six checkpoints or more.
+EPOCHS = max(10, 2 * KILLS)
 KINDS = ["loader"]  # which has most to keep
 if "RANVIER_KILLS" in os.environ:
     KINDS += ["arrays", "images"]
@@ -36,7 +39,7 @@ def start():
         """A process of killed_run.py: checkpoints go to the folder, the state at the end to `result`."""
         package = str(Path(rv.__file__).parents[1])
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": package}
-        command = [sys.executable, str(SCRIPT), str(folder), str(result), kind]
+        command = [sys.executable, str(SCRIPT), str(folder), str(result), kind, str(EPOCHS)]
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         return processes[-1]
 
