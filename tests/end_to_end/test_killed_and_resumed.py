@@ -21,8 +21,8 @@ from ranvier.serialization.files import read, read_checkpoint
 from ranvier.train import checkpoints
 
 KILLS = max(6, int(os.environ.get("RANVIER_KILLS", "0")))
-# Each life of a run takes up to three checkpoints, and a few more before the process is killed: a fast machine
-# must not come to the end before the last kill. An epoch writes six checkpoints or more.
+# Each life of a run writes up to three checkpoints, and a few more before the process is killed: a fast
+# machine must not come to the end before the last kill. An epoch writes six checkpoints or more.
 EPOCHS = max(10, 2 * KILLS)
 KINDS = ["loader"]  # which has most to keep
 if "RANVIER_KILLS" in os.environ:
