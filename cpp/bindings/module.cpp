@@ -15,7 +15,7 @@
   X(cell) X(tensors) X(views) X(grad_mode) X(tape) X(autocast) X(observers) X(direct) X(making)      \
   X(promotion) X(untaped) X(untaped_reduce) X(backward) X(shapes) X(signature) X(program)            \
   X(attached) X(compiled_call) X(module_call) X(dispatch) X(public_function) X(batch_run)            \
-  X(rank_sum) X(between_ranks) X(code_watch) X(follower)
+  X(rank_sum) X(between_ranks) X(code_watch) X(follower) X(batched)
 // clang-format on
 
 namespace ranvier::bind {

@@ -2,6 +2,7 @@
 // (array_args.h).
 #include "bindings/binder/params.h"
 
+#include "bindings/binder/batched.h"
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/binder/shape.h"
@@ -55,6 +56,7 @@ void check_array(const Arg& arg) {
   const py::handle a = arg.value;
   if (!PyArray_Check(a.ptr()))
     fail_type(arg.op, "got ", arg.name, " of type ", Py_TYPE(a.ptr())->tp_name, "; expected a NumPy array");
+  if (is_batched(a.ptr())) throw BatchedArgument();
   if (!PyArray_CheckExact(a.ptr()) && PyObject_HasAttrString(a.ptr(), "_mask"))
     fail_type(arg.op, "got ", arg.name, " with a mask; expected an array without: use filled(value)");
   const int ndim = PyArray_NDIM(as_array(a));

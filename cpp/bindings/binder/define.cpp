@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bindings/binder/batched.h"
+
 namespace ranvier::bind {
 namespace {
 
@@ -76,7 +78,11 @@ PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional
     alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // raw bytes: an array of Arg would be initialised
     Arg* arguments = reinterpret_cast<Arg*>(memory);
     arrange(d, given, positional, keywords, arguments);
-    return d.call(d, arguments);
+    try {
+      return d.call(d, arguments);
+    } catch (const BatchedArgument&) {
+      return on_slices(d.name, given, positional, keywords).release().ptr();
+    }
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <structmember.h>
 
+#include "bindings/binder/batched.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/errors.h"
 #include "bindings/binder/held.h"
@@ -174,7 +175,8 @@ py::object new_object(PyObject* type) {
 }
 
 py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, const py::object& cell) {
-  py::object tensor = new_object(reinterpret_cast<PyObject*>(g_tensor));
+  PyTypeObject* const type = is_batched(array) ? batched_tensor_class() : g_tensor;
+  py::object tensor = new_object(reinterpret_cast<PyObject*>(type));
   const auto set = [&](int64_t slot, PyObject* value) { slot_at(tensor.ptr(), slot) = Py_XNewRef(value); };
   set(g_slots.array, array);
   set(g_slots.grad, Py_None);

@@ -24,6 +24,7 @@ from ranvier.autograd.gradients import gradients
 from ranvier.autograd.trees import Tensors, TensorTree, list_values, map_tree, replace_values
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.tape.higher_order import Rows, cut
+from ranvier.tensors.batched import at_all_levels, physical, rewrapped
 from ranvier.tensors.deepcopy_pickle import in_class_of, is_of_program
 from ranvier.tensors.errors import require_function
 from ranvier.tensors.failures import DtypeError, OpError
@@ -81,15 +82,17 @@ class DifferentiatedCall:
         _calls.depth += 1
         try:
             originals = self.require_tensors("inputs", self.inputs)
-            new_inputs = tuple(map(self._new_input, originals))
+            # Within vmap the function is differentiated for each slice, also by what all slices share.
+            of_slices = map(at_all_levels, originals)
+            new_inputs = tuple([rewrapped(x, self._new_input) for x in of_slices])
             self.inputs = replace_values(self.inputs, new_inputs)
-            self.xs = tuple(map(_with_present_history, new_inputs))
+            self.xs = tuple([rewrapped(x, _with_present_history) for x in new_inputs])
         except BaseException:
             self.__exit__()
             raise
         # `_leads_out` reads these: the leaves that belong to the block, and nodes from which it has found
         # that no path leads out of the block.
-        self._ids_of_leaves = {id(x) for x in self.xs if x._grad_fn is None}
+        self._ids_of_leaves = {id(physical(x)) for x in self.xs if x._grad_fn is None}
         self._nodes_inside: set[Any] = set()
         return self
 
@@ -163,7 +166,7 @@ class DifferentiatedCall:
         """True if the history of x leads to a leaf outside of the block."""
         if not x._requires_grad:
             return False
-        first = x if x._grad_fn is None else x._grad_fn
+        first = physical(x) if x._grad_fn is None else x._grad_fn
         to_visit = [first]
         seen = set()
         while to_visit:
@@ -282,8 +285,8 @@ class DifferentiatedCall:
     def _vector_jacobian_product(self, ys: Tensors) -> tuple[Tensors, Tensors]:
         """New variables u in the shapes of ys, and u J for the Jacobian J of ys. u J is linear in u, so that
         its gradient by u, weighted by v, is J v."""
-        us = tuple(wrap(filled_like(0, y._array), requires_grad=True) for y in ys)
-        self._ids_of_leaves |= {id(u) for u in us}
+        us = tuple([rewrapped(at_all_levels(y), _new_variable) for y in ys])
+        self._ids_of_leaves |= {id(physical(u)) for u in us}
         return us, self.gradients(ys, self.xs, us, records=True)
 
     def jacobian_vector_product(self, vs: Tensors) -> Any:
@@ -403,6 +406,11 @@ def _with_present_history(x: Tensor) -> Tensor:
     copy._grad_fn = x._grad_fn
     copy._cell = x._cell
     return copy
+
+
+def _new_variable(y: Tensor) -> Tensor:
+    """A leaf like y, filled with 0."""
+    return wrap(filled_like(0, y._array), requires_grad=True)
 
 
 def _unit_tensors(x: Tensor) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ import numpy as np
 from ranvier.tape.backpropagation import root_gradient, run, targets
 from ranvier.tape.higher_order import Rows, separate
 from ranvier.tape.nodes import GradientEdge
+from ranvier.tensors.batched import Level, batched, innermost, level_of, value_at
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import Array, copied, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
@@ -94,6 +95,19 @@ def gradients(
             materialize_grads=materialize_grads,
         )
 
+    level = innermost([*outputs, *inputs, *grad_outputs])
+    if level is not None:
+        return _gradients_of_slices(
+            level,
+            outputs,
+            inputs,
+            grad_outputs,
+            retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            materialize_grads=materialize_grads,
+        )
+
     nodes: list[Any] = []
     for x in inputs:
         if not x._requires_grad:
@@ -124,6 +138,49 @@ def gradients(
         seeds = [seed for _, seed in roots]
         results = separate(results, seeds)
     return tuple(results)
+
+
+def _gradients_of_slices(
+    level: Level,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[_Input],
+    weights: Sequence[_Weight],
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Tensor | None, ...]:
+    """The gradients within a call of vmap: those of the Tensors of all slices, which do not depend on each
+    other, in one backward."""
+    values = []
+    weights_of_values: list[_Weight] = []
+    for y, weight in zip(outputs, weights, strict=True):
+        values.append(value_at(y, level))
+        if weight is None:
+            if y.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            weight = wrap(filled_like(1, y._array))
+        elif not isinstance(weight, Tensor):
+            weight = wrap(weight)
+        weights_of_values.append(value_at(weight, level))
+    sources: list[Any] = []
+    for x in inputs:
+        if isinstance(x, Tensor) and level_of(x) is not level:
+            raise RuntimeError(
+                "[grad] got an input that all slices of vmap share; expected one that is sliced: "
+                "rv.func.grad gives the gradients of each slice by what they share"
+            )
+        sources.append(value_at(x, level) if isinstance(x, Tensor) else x)
+    results = gradients(
+        values,
+        sources,
+        weights_of_values,
+        retain_graph,
+        create_graph,
+        allow_unused=allow_unused,
+        materialize_grads=materialize_grads,
+    )
+    return tuple([None if result is None else batched(result, level) for result in results])
 
 
 def _copy_for_input(gradient: Array, x: _Input) -> Array:

@@ -121,16 +121,15 @@ class Stack(Module):
                 raise TypeError(f"[stack] got the Tensor {name!r} by name; expected Tensors by place")
         sliced = slice_arguments("stack", in_dims, args)
         count = len(self._active)
-        if sliced.slice_count not in (None, count):
-            raise OpError(
-                f"[stack] got {sliced.slice_count} slices; expected one for each of {count} members"
-            )
+        if sliced is not None and len(sliced) != count:
+            raise OpError(f"[stack] got {len(sliced)} slices; expected one for each of {count} members")
         call = self._call_split_member if self._split else self._member_caller()
         results = []
         for place, i in enumerate(self._active):
             with random.using(self._generators[i]):
-                results.append(call(i, sliced.arguments_of(place), kwargs))
-        return join_results("stack", results, 0)
+                arguments = args if sliced is None else sliced[place]
+                results.append(call(i, arguments, kwargs))
+        return join_results("stack", results)
 
     def _call_split_member(self, i: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._members[i](*args, **kwargs)

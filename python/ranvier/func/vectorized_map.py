@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
+import ranvier.func.batching_rules.kernels  # noqa: F401  # fills the table of rules
 from ranvier.autograd.trees import list_values, replace_values
+from ranvier.func.batching import batching_observer
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
-from ranvier.tensors.deepcopy_pickle import begin_alike
+from ranvier.tensors.batched import Level, active_levels, batched, value_at
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -68,19 +70,54 @@ def vmap(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        sliced = slice_arguments("vmap", in_dims, args)
-        if sliced.slice_count is None:
+        mapped = check_arguments("vmap", in_dims, args)
+        if mapped.slice_count is None:
             raise OpError("[vmap] got in_dims without a dimension; expected one for an argument at least")
-        if sliced.slice_count == 0:
+        if mapped.slice_count == 0:
             return _map_no_slices(func, in_dims, out_dims, args, kwargs, randomness)
-        results = []
-        with _random_numbers(randomness) as block_of_call:
-            for i in range(sliced.slice_count):
-                with block_of_call():
-                    results.append(func(*sliced.arguments_of(i), **kwargs))
-        return join_results("vmap", results, out_dims)
+        return _map_slices(func, mapped, out_dims, args, kwargs, randomness)
 
     return wrapper
+
+
+def _map_slices(
+    func: Callable[..., Any],
+    mapped: MappedArguments,
+    out_dims: OutDims,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    randomness: str,
+) -> Any:
+    """The result of :func:`vmap` for one slice or more: func runs once, on batched Tensors."""
+    levels = active_levels()
+    level = Level(len(levels), mapped.slice_count)
+    values = []
+    for value, dim in zip(list_values(args), mapped.dims, strict=True):
+        if dim is not None:
+            value = batched(value.movedim(dim, 0), level)
+        values.append(value)
+    is_outermost = not levels
+    levels.append(level)
+    try:
+        with _random_numbers(randomness), batching_observer() if is_outermost else nullcontext():
+            result = func(*replace_values(args, values), **kwargs)
+        results = _check_results("vmap", result)
+        dims = _check_out_dims(out_dims, len(results))
+        joined = []
+        for value, dim in zip(results, dims, strict=True):
+            joined.append(_without_level(value, level, dim))
+        return replace_values(result, joined)
+    finally:
+        levels.pop()
+        level.has_ended = True
+
+
+def _without_level(value: Tensor, level: Level, dim: int) -> Tensor:
+    """The Tensor with all slices of a result, along this dimension."""
+    stacked = value_at(value, level)
+    if dim == 0:
+        return stacked
+    return stacked.movedim(0, dim)
 
 
 def _map_no_slices(
@@ -104,48 +141,39 @@ def _map_no_slices(
         generator = random.Generator()  # which nobody else draws from
     with random.using(generator):
         result = func(*replace_values(args, values), **kwargs)
-    joined = join_results("vmap", [result], out_dims)
-    joined_values = list_values(joined)
-    dims = _dims_of_results(out_dims, len(joined_values))
-    empty = [value.narrow(dim, 0, 0) for value, dim in zip(joined_values, dims, strict=True)]
-    return replace_values(joined, empty)
+    results = _check_results("vmap", result)
+    dims = _check_out_dims(out_dims, len(results))
+    empty = []
+    for value, dim in zip(results, dims, strict=True):
+        stacked = stack([value], dim)
+        empty.append(stacked.narrow(dim, 0, 0))
+    return replace_values(result, empty)
 
 
-class SlicedArguments(NamedTuple):
-    """The arguments of a call, divided into slices."""
+class MappedArguments(NamedTuple):
+    """What is known of the arguments of a call."""
 
     slice_count: int | None  # None: no argument is sliced
-    arguments_of: Callable[[int], tuple[Any, ...]]  # gives the i-th slices of the arguments
+    dims: list[int | None]  # for each value in the arguments, in order, the dimension of its slices
 
 
-def slice_arguments(name: str, in_dims: InDims, args: tuple[Any, ...]) -> SlicedArguments:
-    """Divides the arguments along their dimensions. name: the public function, for errors."""
+def check_arguments(name: str, in_dims: InDims, args: tuple[Any, ...]) -> MappedArguments:
+    """The dimensions of the slices of the arguments, and how many slices there are. name: the public
+    function, for errors."""
     if not (in_dims is None or isinstance(in_dims, (int, tuple, list))) or isinstance(in_dims, bool):
         raise TypeError(f"[{name}] got in_dims of type {type(in_dims).__name__}; expected an int or a tuple")
     if isinstance(in_dims, (tuple, list)) and len(in_dims) != len(args):
         raise OpError(f"[{name}] got {len(in_dims)} in_dims for {len(args)} arguments; expected one for each")
     dims = list(_spread_dims(name, in_dims, args))
-    values = []  # for each value of the arguments its slices, or the value itself where it is not sliced
     count = None
     for value, dim in zip(list_values(args), dims, strict=True):
-        if dim is not None:
-            value = _slice_tensor(name, value, dim)
-            if count is not None and len(value) != count:
-                raise OpError(
-                    f"[{name}] got {count} and {len(value)} slices; expected arguments with as many"
-                )
-            count = len(value)
-        values.append(value)
-
-    def arguments_of(i: int) -> tuple[Any, ...]:
-        chosen = []
-        for value, dim in zip(values, dims, strict=True):
-            is_whole = dim is None
-            chosen.append(value if is_whole else value[i])
-        arguments: tuple[Any, ...] = replace_values(args, chosen)
-        return arguments
-
-    return SlicedArguments(count, arguments_of)
+        if dim is None:
+            continue
+        length = _count_slices(name, value, dim)
+        if count is not None and length != count:
+            raise OpError(f"[{name}] got {count} and {length} slices; expected arguments with as many")
+        count = length
+    return MappedArguments(count, dims)
 
 
 def _spread_dims(name: str, dims: InDims, tree: Any) -> Iterator[int | None]:
@@ -176,8 +204,8 @@ def _refuse_nesting(name: str, dims: InDims) -> NoReturn:
     raise OpError(f"[{name}] got in_dims {dims!r}; expected them nested as the arguments are")
 
 
-def _slice_tensor(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
-    """The slices of an argument, which must be a Tensor, along a dimension."""
+def _count_slices(name: str, value: Any, dim: int) -> int:
+    """The number of slices of an argument, which must be a Tensor, along a dimension."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"[{name}] got an argument of type {type(value).__name__} and dimension {dim}; expected a "
@@ -187,32 +215,51 @@ def _slice_tensor(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
         raise OpError(
             f"[{name}] got dimension {dim} for an argument of shape {tuple(value.shape)}; expected its own"
         )
-    slices: tuple[Tensor, ...] = unbind(value, dim)
-    # Only for vmap: no function of the user's gets the slices of a Stack.
-    if name == "vmap" and value._array.size:
-        begin_alike(slices)
-    return slices
+    return int(value.shape[dim])
 
 
-def join_results(name: str, results: Sequence[Any], out_dims: OutDims) -> Any:
+def slice_arguments(name: str, in_dims: InDims, args: tuple[Any, ...]) -> list[tuple[Any, ...]] | None:
+    """The arguments of each slice, as views; None if no argument is sliced. name: the public function, for
+    errors."""
+    mapped = check_arguments(name, in_dims, args)
+    if mapped.slice_count is None:
+        return None
+    values = list_values(args)
+    slices = []
+    for value, dim in zip(values, mapped.dims, strict=True):
+        if dim is None:
+            slices.append([value] * mapped.slice_count)
+        else:
+            slices.append(unbind(value, dim))
+    return [replace_values(args, of_slice) for of_slice in zip(*slices, strict=True)]
+
+
+def join_results(name: str, results: Sequence[Any]) -> Any:
     """One result of the same structure as each of the results, with their Tensors stacked. name: the public
     function, for errors."""
-    rows = [list_values(result) for result in results]
+    rows = [_check_results(name, result) for result in results]
     first = rows[0]
-    for row in rows:
-        for value in row:
-            if not isinstance(value, Tensor):
-                raise TypeError(f"[{name}] got a result with {type(value).__name__}; expected Tensors")
     if any(len(row) != len(first) for row in rows):
         raise OpError(f"[{name}] got results of different structure; expected the same of each slice")
-    dims = _dims_of_results(out_dims, len(first))
-    if len(dims) != len(first) or not all(type(dim) is int for dim in dims):
-        raise OpError(
-            f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"
-        )
     columns = zip(*rows, strict=True)
-    stacked = [stack(list(column), dim) for column, dim in zip(columns, dims, strict=True)]
-    return replace_values(results[0], stacked)
+    return replace_values(results[0], [stack(list(column)) for column in columns])
+
+
+def _check_results(name: str, result: Any) -> list[Tensor]:
+    """The Tensors in a result. Raises TypeError if it has other values."""
+    values = list_values(result)
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"[{name}] got a result with {type(value).__name__}; expected Tensors")
+    return list(values)
+
+
+def _check_out_dims(out_dims: OutDims, count: int) -> Sequence[int]:
+    """out_dims, an int for each of `count` results."""
+    dims = _dims_of_results(out_dims, count)
+    if len(dims) != count or not all(type(dim) is int for dim in dims):
+        raise OpError(f"[vmap] got out_dims {out_dims!r} for {count} results; expected an int for each")
+    return dims
 
 
 def _dims_of_results(out_dims: OutDims, count: int) -> Sequence[int]:
@@ -244,16 +291,16 @@ class _NoDraws(_SameDraws):
 
 
 @contextmanager
-def _random_numbers(randomness: str) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
-    """Gives a function that makes the block in which one call of func runs, with its random numbers."""
+def _random_numbers(randomness: str) -> Iterator[None]:
+    """A block in which func draws its random numbers as vmap was told."""
     generator = random.current()
     if randomness == "different":
-        yield nullcontext
+        yield
     elif randomness == "error":
-        no_draws = _NoDraws()
-        yield lambda: random.using(no_draws)
+        with random.using(_NoDraws()):
+            yield
     else:
-        state = generator.plain_state()
-        same = _SameDraws()
-        yield lambda: random.using(same.set_state(state))
+        same = _SameDraws().set_state(generator.plain_state())
+        with random.using(same):
+            yield
         generator.set_state(same.plain_state())  # goes on after the numbers of one call

@@ -101,6 +101,8 @@ class Function(_core._FunctionBase):
 
     # True if y is a function of one input, element by element. Forward mode (func/forward.py) asks for it.
     of_element: bool = False
+    # True if y is a function of several inputs, element by element, which are broadcast.
+    broadcasts: bool = False
     is_view: bool = False  # True if the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     # The dtypes in which the op computes. A view always takes half floats as they are.

@@ -51,6 +51,7 @@ _NONE: Any = None
 class Add(TakesHalves):
     """y = a + b"""
 
+    broadcasts = True
     kernel: Any = _core.add
     subtracts = False
 
@@ -114,6 +115,7 @@ class NumberSub(OfNumber):
 class Mul(TakesHalves):
     """y = a b"""
 
+    broadcasts = True
     # saved: a for the second gradient alone, b for the first gradient alone
     reads: ClassVar = {"a": 1, "b": 0}
 
@@ -138,6 +140,7 @@ class Mul(TakesHalves):
 class Div(Function):
     """y = a / b"""
 
+    broadcasts = True
     derived = True  # backward reads arrays that forward has computed
     frees_result = True  # PyTorch does not save the result
     # half floats are computed as they are, but in float32 where a gradient is needed
@@ -343,6 +346,8 @@ def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> T
 @differentiable_backward()
 class RoundedDiv(Function):
     """y = a / b rounded to a whole number, downwards or towards 0: constant between its steps"""
+
+    broadcasts = True
 
     def __init__(self, mode: str) -> None:
         self.mode = mode

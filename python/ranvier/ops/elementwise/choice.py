@@ -49,6 +49,7 @@ Gradients = tuple[Value | None, ...]
 class Maximum(TakesHalves):
     """y = max(a, b)"""
 
+    broadcasts = True
     kernel: Any = _core.maximum
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -101,6 +102,7 @@ class AtLeast(TakesHalves):
     """y = max(x, low); where x and low are equal, x gets the gradient. The saved arrays are only compared, so
     the decorator names none; the same below."""
 
+    broadcasts = True
     compare: Any = _core.ge
     reverse: Any = _core.lt
     extremum: Any = _core.maximum
@@ -134,6 +136,8 @@ class AtMost(AtLeast):
 @differentiable_backward()
 class Between(TakesHalves):
     """y = min(max(x, low), high); at equal values the gradient goes to the same input as in PyTorch"""
+
+    broadcasts = True
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
         self.x = x
@@ -288,6 +292,8 @@ clip = clamp
 class Where(TakesHalves):
     """y = condition ? a : b"""
 
+    broadcasts = True
+
     def forward(self, condition: Array, a: Array, b: Array) -> Array:
         self.condition = condition
         self.shapes = (a.shape, b.shape)
@@ -309,6 +315,7 @@ class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 
     of_element = False  # because it has two inputs, unlike other subclasses of OfNumber
+    broadcasts = True
 
     def forward(self, x: Array, mask: Array) -> Array:
         self.mask = mask

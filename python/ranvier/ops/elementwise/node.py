@@ -64,6 +64,7 @@ def node_of(declaration: Declaration) -> type[Function]:
     places = {name: PLACES[name] for name in saved}
     members: dict[str, Any] = {
         "of_element": is_unary,
+        "broadcasts": not is_unary,
         "saves": places,
         "frees_result": declaration.frees_result,
         "dtypes": _dtypes_of_node(declaration, is_unary, saved),

@@ -1,0 +1,234 @@
+"""Batching: how ops on batched Tensors (tensors/batched.py) are computed, once for all slices.
+
+While a thread is in a call of :func:`ranvier.func.vmap`, it has an observer, which gets every call of a
+Function. A call with a batched input is made by the batching rule of the Function's class::
+
+    @batching_rule(Sum)
+    def _sum(node: Sum, x: Operand) -> Tensor:
+        node.axes = shifted(node.axes, x.ndim)
+        return node.apply(x.value)
+
+A rule gets the Function, before its forward, and an `Operand` for each input, or None for an input that is
+None. It returns the Tensor of all slices, with the slices along dimension 0, or a tuple of such Tensors. It
+calls ops, or this Function with other settings, on ordinary Tensors, which are recorded on the tape as usual.
+
+A Function without a rule is run once for each slice, after one warning (`run_on_slices`). Kernels outside of
+Functions have rules, too (`kernel_rule`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ranvier.observe import Observer
+from ranvier.ops import stack
+from ranvier.tape.function import Function
+from ranvier.tensors.batched import (
+    KERNEL_RULES,
+    KernelRule,
+    Level,
+    active_levels,
+    batched,
+    batched_array,
+    innermost,
+    level_of,
+    value_at,
+    warn_of_loop,
+)
+from ranvier.tensors.tensor import Tensor, wrap
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Operand:
+    """One input of a call with batched Tensors.
+
+    value: the Tensor of all slices, (slices, *shape), if `is_batched`; else the Tensor that all slices share.
+    ndim, shape: of one slice.
+    level: of the call.
+    """
+
+    def __init__(self, x: Tensor, level: Level) -> None:
+        self.level = level
+        self.is_batched = level_of(x) is level
+        self.value: Tensor = x._array.value if self.is_batched else x  # type: ignore[attr-defined]
+        self.ndim = x.ndim
+        self.shape = tuple(x.shape)
+
+    @classmethod
+    def of(cls, value: Tensor, like: Operand) -> Operand:
+        """Another value, of slices if that of `like` is."""
+        operand = cls.__new__(cls)
+        operand.level = like.level
+        operand.is_batched = like.is_batched
+        operand.value = value
+        operand.shape = tuple(value.shape[1:] if like.is_batched else value.shape)
+        operand.ndim = len(operand.shape)
+        return operand
+
+    @property
+    def is_repeated(self) -> bool:
+        """True if all slices are in one memory: the value of a shared Tensor by which each slice has a
+        gradient of its own."""
+        return not self.is_batched or self.value._array.strides[0] == 0
+
+    def stacked(self) -> Tensor:
+        """The Tensor of all slices; equal slices in one memory if all share one."""
+        if self.is_batched:
+            return self.value
+        return self.value.unsqueeze(0).expand(self.level.size, *self.shape)
+
+    def aligned(self, ndim: int) -> Tensor:
+        """The value in a shape that broadcasts, slice by slice, with others whose slices have `ndim`
+        dimensions."""
+        missing = ndim - self.ndim
+        if not self.is_batched or missing <= 0:
+            return self.value
+        return self.value.reshape(self.level.size, *(1,) * missing, *self.shape)
+
+
+BatchingRule = Callable[..., Any]
+RULES: dict[type[Function], BatchingRule] = {}
+FAMILIES = ("activation", "elementwise", "image", "loss", "making", "matrix", "neural", "reduction", "shape")
+
+
+def batching_rule(*functions: type[Function]) -> Callable[[F], F]:
+    """A decorator of the batching rule of these Functions."""
+
+    def enter(rule: F) -> F:
+        for function in functions:
+            RULES[function] = rule
+        return rule
+
+    return enter
+
+
+def kernel_rule(names: str, rules: dict[str, KernelRule] = KERNEL_RULES) -> Callable[[F], F]:
+    """A decorator of the rule of these kernels, for calls outside of Functions. names: separated by spaces.
+
+    The rule is a function of the kernel, the level and the kernel's arguments, some of them batched arrays.
+    It returns what the kernel returns, with batched arrays for arrays. With rules=NUMPY_RULES it is the rule
+    of functions of NumPy, such as "argsort", "add.reduce".
+    """
+
+    def enter(rule: F) -> F:
+        for name in names.split():
+            rules[name] = rule
+        return rule
+
+    return enter
+
+
+class _Batching(Observer):
+    """Makes calls of Functions with batched inputs, while a thread is in a call of vmap."""
+
+    def apply(self, run: Callable[..., Any], function: Any, *inputs: Any) -> Any:
+        level = innermost(inputs)
+        if level is None:
+            return run(*inputs)
+        return apply_batched(function, inputs, level)
+
+
+batching_observer = _Batching
+
+
+def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> Any:
+    """``function.apply(*inputs)`` for inputs of which some are batched by this level, the innermost one."""
+    rule = find_rule(function)
+    if rule is None:
+        result = run_on_slices(function, inputs, level)
+    else:
+        operands = [Operand(x, level) if isinstance(x, Tensor) else x for x in inputs]
+        result = rule(function, *operands)
+    if isinstance(result, tuple):
+        return tuple([batched(value, level) for value in result])
+    return batched(result, level)
+
+
+def find_rule(function: Function) -> BatchingRule | None:
+    """The batching rule of a Function: that of its class, which the module of its family declares, or the one
+    that follows from what the Function is."""
+    kind = type(function)
+    if kind in RULES:
+        return RULES[kind]
+    load_rules(kind.__module__)
+    if kind in RULES:
+        return RULES[kind]
+    if function.of_element or function.broadcasts:
+        return broadcast_operands
+    return None
+
+
+def load_rules(module: str) -> None:
+    """Loads the batching rules of the family of ops that a module belongs to, such as
+    `batching_rules/reduction.py` for "ranvier.ops.reduction.sort"."""
+    package, _, rest = module.partition("ranvier.ops.")
+    family, _, _ = rest.partition(".")
+    if package == "" and family in FAMILIES:
+        importlib.import_module(f"ranvier.func.batching_rules.{family}")
+
+
+def broadcast_operands(node: Function, *operands: Operand | None) -> Any:
+    """The rule of a Function whose operands are broadcast: missing dimensions are put between the slices and
+    the dimensions of a slice."""
+    ndim = max(x.ndim for x in operands if x is not None)
+    return node.apply(*[None if x is None else x.aligned(ndim) for x in operands])
+
+
+def run_on_slices(function: Function, inputs: Sequence[Any], level: Level) -> Any:
+    """The results of a Function for each slice, stacked."""
+    warn_of_loop(function._op_name(), level)
+    results = []
+    for i in range(level.size):
+        node = object.__new__(type(function))
+        node.__dict__.update(function.__dict__)
+        arguments = [_slice(x, level, i) for x in inputs]
+        results.append(node.apply(*arguments))
+    if isinstance(results[0], tuple):
+        return tuple([stack(part) for part in zip(*results, strict=True)])
+    return stack(results)
+
+
+def _slice(x: Any, level: Level, i: int) -> Any:
+    if isinstance(x, Tensor) and level_of(x) is level:
+        return value_at(x, level)[i]
+    return x
+
+
+def shifted(axis: Any, ndim: int) -> Any:
+    """Axes of a slice with `ndim` dimensions as axes of the Tensor of all slices; None means all axes."""
+    if axis is None:
+        return tuple(range(1, ndim + 1))
+    if isinstance(axis, int):
+        return axis % ndim + 1 if ndim else axis
+    return tuple([shifted(one, ndim) for one in axis])
+
+
+def stacked_array(array: Any, level: Level) -> Any:
+    """The array of all slices of an array, batched or not."""
+    if level_of(array) is level:
+        return array.value._array
+    return wrap(array).unsqueeze(0).expand(level.size, *array.shape)._array
+
+
+__all__ = [
+    "RULES",
+    "Level",
+    "Operand",
+    "active_levels",
+    "apply_batched",
+    "batched",
+    "batched_array",
+    "batching_observer",
+    "batching_rule",
+    "broadcast_operands",
+    "innermost",
+    "kernel_rule",
+    "level_of",
+    "run_on_slices",
+    "shifted",
+    "stacked_array",
+    "value_at",
+]

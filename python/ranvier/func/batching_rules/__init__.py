@@ -1,0 +1,1 @@
+"""The batching rules of the library's Functions and kernels, a module for each family of ops."""

@@ -1,0 +1,1 @@
+"""Batching rules of convolutions, pools, resampling."""

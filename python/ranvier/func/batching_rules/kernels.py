@@ -1,0 +1,55 @@
+"""Batching rules of kernels, and of functions of NumPy, that ops call outside of Functions: on integers and
+bools, for comparisons, for indices. Loaded with the first call of vmap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.func.batching import kernel_rule, shifted
+from ranvier.tensors.batched import NUMPY_RULES, BatchedArray, Level, batched_array, broadcast_arrays
+from ranvier.tensors.tensor import wrap
+
+
+@kernel_rule(
+    """
+    abs add div eq exp floor ge gt le log logical_and logical_not logical_or logical_xor lt maximum minimum
+    mul ne neg pow sign sqrt square sub where isfinite isinf isnan
+    """
+)
+def _element_wise(kernel: Callable[..., Any], level: Level, *operands: Any) -> Any:
+    *inputs, out = operands
+    if out is not None:
+        inputs.append(out)
+
+        def into_out(*aligned: Any) -> Any:
+            return kernel(*aligned)
+
+        return broadcast_arrays(into_out, level, *inputs)
+
+    def without_out(*aligned: Any) -> Any:
+        return kernel(*aligned, None)
+
+    return broadcast_arrays(without_out, level, *inputs)
+
+
+@kernel_rule("argmax argmin")
+def _along_axis(kernel: Callable[..., Any], level: Level, x: BatchedArray, axis: Any, keepdims: bool) -> Any:
+    y = kernel(x.value._array, shifted(axis, x.ndim), keepdims)
+    return batched_array(wrap(y), level)
+
+
+@kernel_rule("sum prod max min any all", rules=NUMPY_RULES)
+def _reduction(
+    function: Callable[..., Any], level: Level, x: BatchedArray, axis: Any = None, **settings: Any
+) -> Any:
+    y = function(x.value._array, axis=shifted(axis, x.ndim), **settings)
+    return batched_array(wrap(y), level)
+
+
+@kernel_rule("full_like")
+def _like(kernel: Callable[..., Any], level: Level, x: BatchedArray, *settings: Any) -> Any:
+    """Of x only the shape, the dtype and the memory order are read: the result is the same for all slices."""
+    return kernel(x.view(np.ndarray), *settings)

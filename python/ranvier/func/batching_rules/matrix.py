@@ -1,0 +1,91 @@
+"""Batching rules of products of matrices and of linear algebra.
+
+A factor that all slices share makes one larger product. Where each slice has a gradient by what it shares
+with others (`Operand.is_repeated`), the forward is this product, too, and the gradient is one product for
+each slice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.func.batching import Operand, batching_rule
+from ranvier.ops.matrix.linear import Linear
+from ranvier.ops.matrix.matmul import Matmul
+from ranvier.ops.namespaces import (
+    FIRST_INPUT,
+    KERNELS,
+    SECOND_INPUT,
+    Operations,
+    Value,
+    differentiable_backward,
+)
+from ranvier.tape.function import OWN, Function
+from ranvier.tensors.memory import Array
+from ranvier.tensors.tensor import Tensor
+
+
+@differentiable_backward(x=FIRST_INPUT, weight=SECOND_INPUT)
+class LinearOfSlices(Function):
+    """y[i] = x[i] W[i]^T + b[i]: x (slices, m, k), W (slices, n, k), b (slices, n) or None, y (slices, m, n).
+    All W[i] are one matrix, all b[i] one vector, and each has a gradient of its own."""
+
+    dtypes = OWN
+
+    def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        self.x = x
+        self.weight = weight
+        return _core._linear(x, weight[0], None if bias is None else bias[0])
+
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+        dx = None
+        dw = None
+        db = None
+        if self.needs[0]:
+            dx = f.matmul(dy, self.weight[0])
+        if self.needs[1]:
+            transposed = f.permute(dy, (0, 2, 1))
+            dw = f.matmul(transposed, self.x)
+        if self.needs[2]:
+            slices, _, n = dy.shape
+            db = f.reshape(f.sum_to(dy, (slices, 1, n)), (slices, n))
+        return dx, dw, db
+
+
+@batching_rule(Linear)
+def _linear(node: Linear, x: Operand, weight: Operand, bias: Operand | None) -> Tensor:
+    shares_bias = bias is None or not bias.is_batched
+    if not weight.is_batched and shares_bias:
+        bias_value = None if bias is None else bias.value
+        return node.apply(x.value, weight.value, bias_value)
+    size = x.level.size
+    n, k = weight.shape
+    rows = x.stacked().reshape(size, -1, k)
+    if weight.is_repeated and (bias is None or bias.is_repeated):
+        bias_value = None if bias is None else bias.stacked()
+        y: Tensor = LinearOfSlices().apply(rows, weight.stacked(), bias_value)
+    else:
+        y = rows @ weight.value.transpose(-1, -2)
+        if bias is not None:
+            y = y + bias.stacked().unsqueeze(1)
+    return y.reshape(size, *x.shape[:-1], n)
+
+
+@batching_rule(Matmul)
+def _matmul(node: Matmul, a: Operand, b: Operand) -> Tensor:
+    if a.ndim == 1 and b.ndim == 1:
+        return (a.value * b.value).sum(-1)
+    if a.ndim == 1:
+        row = a.value.unsqueeze(-2)
+        return _matrices(node, Operand.of(row, a), b).squeeze(-2)
+    if b.ndim == 1:
+        column = b.value.unsqueeze(-1)
+        return _matrices(node, a, Operand.of(column, b)).squeeze(-1)
+    return _matrices(node, a, b)
+
+
+def _matrices(node: Matmul, a: Operand, b: Operand) -> Tensor:
+    """The products of matrices, or of stacks of matrices."""
+    ndim = max(a.ndim, b.ndim)
+    return node.apply(a.aligned(ndim), b.aligned(ndim))

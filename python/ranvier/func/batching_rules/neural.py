@@ -1,0 +1,1 @@
+"""Batching rules of norms, attention, embeddings, recurrent layers, dropout."""
