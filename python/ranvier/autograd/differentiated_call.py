@@ -331,9 +331,16 @@ class DifferentiatedCall:
                 of_inputs.append(derivative.to(x.dtype))  # the dtype that rows have
         return [tuple(of_inputs) for of_inputs in derivatives]
 
+    def jacobian_of_slopes(self, slopes: Tensors) -> list[Tensors]:
+        """The second derivatives: as `jacobian` of the first ones."""
+        return self.jacobian(slopes)
+
     def jacobian_tree(self, columns: bool = True) -> Any:
         """The tree of the outputs, with the tree of the derivatives by the inputs in place of each output."""
-        derivatives = self.jacobian(self.ys, columns=columns)
+        return self.tree_of_jacobian(self.jacobian(self.ys, columns=columns))
+
+    def tree_of_jacobian(self, derivatives: list[Tensors]) -> Any:
+        """The result of `jacobian` as a tree: see `jacobian_tree`."""
         return replace_values(self.outputs, map(self.release_derivatives, derivatives))
 
     def hessian_tree(self) -> Any:
@@ -341,7 +348,7 @@ class DifferentiatedCall:
         derivative."""
         first = self.jacobian(self.ys, records=True)
         slopes_in_order = tuple(chain.from_iterable(first))
-        second = iter(self.jacobian(slopes_in_order))
+        second = iter(self.jacobian_of_slopes(slopes_in_order))
         trees = []
         for slopes in first:
             of_slopes = [self.release_derivatives(next(second)) for _ in slopes]

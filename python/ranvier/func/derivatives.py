@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from ranvier.autograd.differentiated_call import CallByArgnums, DifferentiatedCall
-from ranvier.autograd.trees import TensorTree, replace_values
+from ranvier.autograd.trees import Tensors, TensorTree, replace_values
 from ranvier.func.forward import node_or_leaf, sort_nodes
 from ranvier.func.forward_call import jacobian_by_columns, jacobian_vector_product
 from ranvier.grad_mode import mode
@@ -144,7 +144,7 @@ def jvp(
         try:
             product = jacobian_vector_product(call, vs)
         except NotImplementedError:  # an op without a forward rule
-            if _must_go_forward(call):
+            if _must_go_forward(call, call.ys):
                 raise
             product = call.jacobian_vector_product(vs)
         value = call.release_outputs()
@@ -153,11 +153,11 @@ def jvp(
     return value, product
 
 
-def _must_go_forward(call: DifferentiatedCall) -> bool:
+def _must_go_forward(call: DifferentiatedCall, ys: Tensors) -> bool:
     """True if some node's backward is not the derivative of its forward, as of embeddings with padding_idx:
     then J v cannot be computed in reverse."""
-    sources = map(node_or_leaf, call.xs)
-    return any(getattr(node, "is_apart", False) for node in sort_nodes(call.ys, sources))
+    sources = [node_or_leaf(x) for x in call.xs]
+    return any(getattr(node, "is_apart", False) for node in sort_nodes(ys, sources))
 
 
 def jacrev(
@@ -166,10 +166,10 @@ def jacrev(
     """A function that returns the Jacobians of func, (*shape of output, *shape of input): in the structure of
     the output, for each Tensor there in the structure of the input.
 
-    It costs one forward, and one backward for each element of the outputs. If the inputs have less than half
-    as many elements as the outputs, and all ops have second derivatives, it costs two backwards for each
-    element of the inputs instead. chunk_size, of PyTorch's batches of rows, changes nothing. argnums,
-    has_aux: as of :func:`grad_and_value`.
+    It costs one forward, and one backward for each element of the outputs. If the inputs have no more
+    elements than the outputs, the derivatives by all of them are carried forward instead, where every op has
+    a forward rule (docs/physics.md) and no hook is to get a gradient. chunk_size, of PyTorch's batches of
+    rows, changes nothing. argnums, has_aux: as of :func:`grad_and_value`.
 
     >>> import ranvier as rv
     >>> rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0)
@@ -183,7 +183,8 @@ def jacrev(
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with CallByArgnums("jacobian", args, argnums) as call:
             aux = call.run(func, call.arguments(), kwargs, has_aux)
-            jacobians = call.jacobian_tree()
+            derivatives = _jacobian(call, call.ys, call.records_derivatives, prefers_forward=False)
+            jacobians = call.tree_of_jacobian(derivatives)
         if has_aux:
             return jacobians, aux
         return jacobians
@@ -211,7 +212,8 @@ def jacfwd(
         call.keeps_class = True
         with call:
             aux = call.run(func, call.arguments(), kwargs, has_aux)
-            jacobians = _jacobian_forward_or_reverse(call)
+            derivatives = _jacobian(call, call.ys, call.records_derivatives, prefers_forward=True)
+            jacobians = call.tree_of_jacobian(derivatives)
         if has_aux:
             return jacobians, aux
         return jacobians
@@ -219,21 +221,41 @@ def jacfwd(
     return wrapper
 
 
-def _jacobian_forward_or_reverse(call: DifferentiatedCall) -> Any:
-    """The Jacobian of :func:`jacfwd`: forward where that is possible, and takes fewer passes than reverse."""
-    must_go_forward = _must_go_forward(call)
+def _jacobian(call: DifferentiatedCall, ys: Tensors, records: bool, prefers_forward: bool) -> list[Tensors]:
+    """The derivatives of ys by the inputs of a call: forward or in reverse, whichever takes fewer passes.
+
+    prefers_forward: computed forward, unless ys have less than half as many elements as the inputs, and where
+    reverse gives other values (`_must_go_forward`). Else it is computed forward if ys have at least as many
+    elements as the inputs, and reverse gives the same.
+    """
+    must_go_forward = _must_go_forward(call, ys)
     counts_of_inputs = [x.numel() for x in call.xs]
-    count_of_outputs = sum(y.numel() for y in call.ys)
+    count_of_outputs = sum(y.numel() for y in ys)
     has_empty_input = 0 in counts_of_inputs or not counts_of_inputs
-    is_cheaper = sum(counts_of_inputs) <= 2 * count_of_outputs
-    if has_empty_input or not (must_go_forward or is_cheaper):
-        return call.jacobian_tree()
+    if prefers_forward:
+        goes_forward = must_go_forward or sum(counts_of_inputs) <= 2 * count_of_outputs
+    else:
+        goes_forward = sum(counts_of_inputs) <= count_of_outputs
+        goes_forward = goes_forward and not must_go_forward and not _has_hooks(call, ys)
+    if has_empty_input or not goes_forward:
+        return call.jacobian(ys, records)
     try:
-        return jacobian_by_columns(call)
+        return jacobian_by_columns(call, ys, records)
     except NotImplementedError:  # an op without a forward rule
-        if must_go_forward:
+        if prefers_forward and must_go_forward:
             raise
-    return call.jacobian_tree()
+    return call.jacobian(ys, records)
+
+
+def _has_hooks(call: DifferentiatedCall, ys: Tensors) -> bool:
+    """True if a hook would get a gradient in reverse."""
+    sources = [node_or_leaf(x) for x in call.xs]
+    return any(node.hooks for node in sort_nodes(ys, sources))
+
+
+class _CallOfHessian(CallByArgnums):
+    def jacobian_of_slopes(self, slopes: Tensors) -> list[Tensors]:
+        return _jacobian(self, slopes, self.records_derivatives, prefers_forward=False)
 
 
 def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
@@ -249,7 +271,7 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with CallByArgnums("hessian", args, argnums) as call:
+        with _CallOfHessian("hessian", args, argnums) as call:
             call.run(func, call.arguments(), kwargs)
             return call.hessian_tree()
 

@@ -38,6 +38,7 @@ from ranvier.ops.gradient_rules import copy_of, mapped, recomputed
 from ranvier.ops.namespaces import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.higher_order import cut, of_input, rule_of
+from ranvier.tensors.batched import physical
 from ranvier.tensors.memory import Array, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -169,9 +170,10 @@ def add_all(terms: Sequence[Tensor]) -> Tensor:
 
 
 def node_or_leaf(x: Tensor) -> Any:
-    """The node of the tape that has made a Tensor, or the Tensor itself if it is a leaf."""
+    """The node of the tape that has made a Tensor, or the Tensor itself if it is a leaf; within vmap that of
+    the Tensor of all slices."""
     if x._grad_fn is None:
-        return x
+        return physical(x)
     return x._grad_fn
 
 

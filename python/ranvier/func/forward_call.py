@@ -14,6 +14,7 @@ from ranvier.autograd.differentiated_call import DifferentiatedCall
 from ranvier.autograd.trees import Tensors, replace_values
 from ranvier.func.forward import RowAlgebra, Rows, TangentRows, TaylorRows, node_or_leaf, push_forward
 from ranvier.grad_mode import no_grad
+from ranvier.tensors.batched import active_levels, at_all_levels, from_physical, physical
 from ranvier.tensors.memory import filled_like, keep
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -27,8 +28,15 @@ def push_through(
     """The rows of the outputs of a call. rows_of_inputs: a function that computes those of its inputs, from
     the Tensors vs, which decide whether the derivatives are recorded."""
     with _recording(call.records_weighted(vs)):
-        sources = {node_or_leaf(x): t for x, t in zip(call.xs, rows_of_inputs(), strict=True)}
-        return push_forward(call.name, algebra, call.ys, sources)
+        sources = {}
+        for x, t in zip(call.xs, rows_of_inputs(), strict=True):
+            sources[node_or_leaf(x)] = t
+        return push_forward(call.name, algebra, _physical_outputs(call.ys), sources)
+
+
+def _physical_outputs(ys: Tensors) -> list[Tensor]:
+    """The ordinary Tensors of outputs: within vmap those of all slices, which the tape has."""
+    return [physical(at_all_levels(y)) for y in ys]
 
 
 def _recording(records: bool) -> AbstractContextManager[Any]:
@@ -42,7 +50,7 @@ def jacobian_vector_product(call: DifferentiatedCall, vs: Tensors) -> Any:
     """J v, computed forward, in the tree of the outputs. vs: v, one Tensor for each input."""
 
     def rows_of_inputs() -> list[Tensor]:
-        return [v.unsqueeze(0) for v in vs]
+        return [physical(at_all_levels(v)).unsqueeze(0) for v in vs]
 
     products = []
     rows = push_through(call, TaylorRows(1), vs, rows_of_inputs)
@@ -50,26 +58,27 @@ def jacobian_vector_product(call: DifferentiatedCall, vs: Tensors) -> Any:
         if t is None:
             products.append(wrap(filled_like(0, y._array)))
         else:
-            products.append(call.release(t[0]))
+            products.append(call.release(from_physical(t[0])))
     return replace_values(call.outputs, products)
 
 
-def jacobian_by_columns(call: DifferentiatedCall) -> Any:
-    """As `call.jacobian_tree()`, computed forward: one pass for each input, with a row for each of its
+def jacobian_by_columns(call: DifferentiatedCall, ys: Tensors, records: bool) -> list[Tensors]:
+    """As `call.jacobian(ys, records)`, computed forward: one pass for each input, with a row for each of its
     elements."""
-    jacobians: list[list[Tensor]] = [[] for _ in call.ys]  # for each output a list over the inputs
-    with _recording(call.records_derivatives):
+    jacobians: list[list[Tensor]] = [[] for _ in ys]  # for each output a list over the inputs
+    outputs = _physical_outputs(ys)
+    sizes = [level.size for level in active_levels()]
+    with _recording(records):
         for x in call.xs:
             count = x.numel()
-            units = np.eye(count, dtype=x.dtype).reshape(count, *x.shape)
-            sources = {node_or_leaf(x): wrap(keep(units))}
-            rows = push_forward(call.name, TangentRows(), call.ys, sources)
-            for of_inputs, y, t in zip(jacobians, call.ys, rows, strict=True):
+            ones = (1,) * len(sizes)
+            units = np.eye(count, dtype=x.dtype).reshape(count, *ones, *x.shape)
+            of_slices = np.broadcast_to(units, (count, *sizes, *x.shape))
+            sources = {node_or_leaf(x): wrap(keep(of_slices))}
+            rows = push_forward(call.name, TangentRows(), outputs, sources)
+            for of_inputs, y, t in zip(jacobians, ys, rows, strict=True):
                 if t is None:
-                    t = wrap(keep(np.zeros((count, *y.shape), x.dtype)))
-                t = t.to(x.dtype)
-                of_inputs.append(t.movedim(0, -1).reshape(*y.shape, *x.shape))
-    trees = []
-    for of_inputs in jacobians:
-        trees.append(replace_values(call.inputs, map(call.release, of_inputs)))
-    return replace_values(call.outputs, trees)
+                    t = wrap(keep(np.zeros((count, *sizes, *y.shape), x.dtype)))
+                derivative = t.to(x.dtype).movedim(0, -1).reshape(*sizes, *y.shape, *x.shape)
+                of_inputs.append(from_physical(derivative))
+    return [tuple(of_inputs) for of_inputs in jacobians]

@@ -294,6 +294,13 @@ def _at_levels(x: Tensor, levels: list[Level]) -> Tensor:
     return batched(_at_levels(value, outer), level)
 
 
+def from_physical(x: Tensor) -> Tensor:
+    """The Tensor batched by all levels that this thread is in whose physical Tensor is x."""
+    for level in active_levels():
+        x = batched(x, level)
+    return x
+
+
 # --- arrays, slice by slice
 
 

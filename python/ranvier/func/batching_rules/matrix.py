@@ -77,15 +77,22 @@ def _matmul(node: Matmul, a: Operand, b: Operand) -> Tensor:
     if a.ndim == 1 and b.ndim == 1:
         return (a.value * b.value).sum(-1)
     if a.ndim == 1:
-        row = a.value.unsqueeze(-2)
-        return _matrices(node, Operand.of(row, a), b).squeeze(-2)
+        return _rows_by_matrix(node, a, b)
     if b.ndim == 1:
-        column = b.value.unsqueeze(-1)
-        return _matrices(node, a, Operand.of(column, b)).squeeze(-1)
-    return _matrices(node, a, b)
-
-
-def _matrices(node: Matmul, a: Operand, b: Operand) -> Tensor:
-    """The products of matrices, or of stacks of matrices."""
+        transposed = Operand.of(a.value.transpose(-1, -2), a)
+        return _rows_by_matrix(node, b, transposed)
     ndim = max(a.ndim, b.ndim)
     return node.apply(a.aligned(ndim), b.aligned(ndim))
+
+
+def _rows_by_matrix(node: Matmul, x: Operand, matrix: Operand) -> Tensor:
+    """The product of a vector x (k) with one matrix (k, n), or several (..., k, n): (..., n)."""
+    if matrix.ndim == 2 and not matrix.is_batched:
+        return node.apply(x.value, matrix.value)
+    if matrix.ndim == 2 and matrix.is_repeated:
+        rows = x.stacked().unsqueeze(1)
+        y: Tensor = LinearOfSlices().apply(rows, matrix.value.transpose(1, 2), None)
+        return y.squeeze(1)
+    row = Operand.of(x.value.unsqueeze(-2), x)
+    product = node.apply(row.aligned(matrix.ndim), matrix.value)
+    return product.squeeze(-2)
