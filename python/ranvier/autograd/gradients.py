@@ -7,6 +7,7 @@ tape/backpropagation.py; its nodes are the Functions that made results, and leav
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from ranvier.tape.higher_order import Rows, separate
 from ranvier.tape.nodes import GradientEdge
 from ranvier.tensors.batched import Level, batched, innermost, level_of, value_at
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import Array, copied, filled_like, in_dtype
+from ranvier.tensors.memory import SOLE, Array, copied, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
 
 _Input: TypeAlias = Tensor | GradientEdge
@@ -123,16 +124,21 @@ def gradients(
 
     results: list[Tensor | None] = []
     for index, (x, node) in enumerate(zip(inputs, nodes, strict=True)):
-        gradient = gradient_at[node]
-        if gradient is None and materialize_grads:
-            gradient = filled_like(0, x._array)
-        elif gradient is None and not allow_unused:
+        holder = [gradient_at[node]]
+        gradient: Tensor | None = None
+        if isinstance(holder[0], Tensor):
+            gradient = holder[0]
+        elif holder[0] is not None:
+            gradient_at[node] = None  # then the list alone refers to the array, unless something else does
+            gradient = wrap(_own_array(holder, x))
+            gradient_at[node] = gradient._array  # for another input of the same node, which gets a copy
+        elif materialize_grads:
+            gradient = wrap(filled_like(0, x._array))
+        elif not allow_unused:
             raise RuntimeError(
                 f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
                 "graph; set allow_unused=True if this is the desired behavior"
             )
-        if gradient is not None and not isinstance(gradient, Tensor):
-            gradient = wrap(_copy_for_input(gradient, x))
         results.append(gradient)
     if create_graph:
         seeds = [seed for _, seed in roots]
@@ -183,15 +189,23 @@ def _gradients_of_slices(
     return tuple([None if result is None else batched(result, level) for result in results])
 
 
-def _copy_for_input(gradient: Array, x: _Input) -> Array:
-    """A copy of the gradient in the dtype of the input x. A copy, because the array may also belong to
-    another gradient or to the caller. A GradientEdge has no array: its gradient stays as it is."""
+def _own_array(holder: list[Any], x: _Input) -> Array:
+    """The gradient in the dtype of the input x, in memory of its own: a copy if the array may also belong to
+    another gradient or to the caller. A GradientEdge has no array: its gradient stays as it is.
+
+    holder: a list of the gradient, so that the caller holds no other reference to it (`SOLE` in
+    tensors/memory.py).
+    """
+    gradient = holder[0]
+    is_free = sys.getrefcount(gradient) <= SOLE and type(gradient.base) is not np.ndarray
     expected = getattr(x, "_array", gradient)
     if np.shape(gradient) != expected.shape:
         raise RuntimeError(
             f"[grad] got a gradient of shape {np.shape(gradient)} for an input of {expected.shape}"
         )
-    return in_dtype(copied(gradient), expected.dtype)
+    if not is_free:
+        gradient = copied(gradient)
+    return in_dtype(gradient, expected.dtype)
 
 
 def _batched_gradients(

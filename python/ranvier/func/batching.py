@@ -128,7 +128,14 @@ class _Batching(Observer):
         level = innermost(inputs)
         if level is None:
             return run(*inputs)
-        return apply_batched(function, inputs, level)
+        if level.depth > 0:
+            return apply_batched(function, inputs, level)
+        # The values of the outermost level are ordinary Tensors, which nothing has to follow.
+        self.__exit__()
+        try:
+            return apply_batched(function, inputs, level)
+        finally:
+            self.__enter__()
 
 
 batching_observer = _Batching
