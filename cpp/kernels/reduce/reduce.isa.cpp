@@ -353,9 +353,11 @@ static int64_t add_narrow_rows(const float* x, int64_t rows, int64_t width, cons
   if (rows < 2 * at_once) return 0;
   alignas(64) double of_wide[2 * kElements] = {};
   alignas(64) float centers[2 * kElements];
-  for (int64_t i = 0; i < wide; ++i) centers[i] = center[i % width];
+  for (int64_t i = 0; i < wide; i += width)
+    for (int64_t j = 0; j < width; ++j) centers[i + j] = center[j];
   add_square_rows(x, wide, rows / at_once, wide, centers, of_wide);
-  for (int64_t i = 0; i < wide; ++i) totals[i % width] += of_wide[i];
+  for (int64_t i = 0; i < wide; i += width)
+    for (int64_t j = 0; j < width; ++j) totals[j] += of_wide[i + j];
   return rows / at_once * at_once;
 }
 
@@ -364,9 +366,10 @@ static void columns_in_double(const float* x, int64_t stride, int64_t rows, int6
                               const float* center, float* y) {
   alignas(64) double totals[kWideColumns + lanes<float>];
   alignas(64) float zeros[kWideColumns];
-  if (!center) __builtin_memset(zeros, 0, sizeof zeros);
+  const int64_t most = width < kWideColumns ? width : kWideColumns;
+  if (!center) __builtin_memset(zeros, 0, most * sizeof(float));
   for (int64_t first = 0; first < width; first += kWideColumns) {
-    const int64_t columns = width - first < kWideColumns ? width - first : kWideColumns;
+    const int64_t columns = width - first < most ? width - first : most;
     const float* const c = center ? center + first : zeros;
     __builtin_memset(totals, 0, (columns + lanes<float>)*sizeof(double));
     int64_t done = 0;
