@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "bindings/binder/batched.h"
 #include "bindings/binder/held.h"
+#include "bindings/tape/observers.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
 
@@ -38,6 +40,8 @@ ShapeOperand::ShapeOperand(PyObject* const* arguments) : op(arguments[0]) {
   }
   if (!has_array(tensor.ptr()) || !PyArray_Check(slot_of(tensor.ptr(), tensor_slots().array).ptr()))
     fail(Fault::type, "got a Tensor without a call of its __init__; expected one with data");
+  if (is_batched(reinterpret_cast<PyObject*>(array())) && !is_observed())
+    fail(Fault::type, "got a Tensor from within a call of vmap that has ended; expected its result");
 }
 
 PyArrayObject* ShapeOperand::array() const { return as_array(slot_of(tensor.ptr(), tensor_slots().array)); }

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/precision.h"
+#include "bindings/binder/batched.h"
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/held.h"
@@ -52,6 +53,8 @@ struct Inputs {
     if (!has_array(tensors[i])) return false;
     for (int64_t slot : {slots.requires_grad, slots.grad_fn})
       if (!slot_of(tensors[i], slot)) return false;
+    // An observer makes calls with batched Tensors, while there is one: without it vmap has ended.
+    if (is_batched(slot_of(tensors[i], slots.array).ptr())) return false;
     const Held cell = slot_of(tensors[i], slots.cell);
     return cell && is_cell(cell.ptr());
   }

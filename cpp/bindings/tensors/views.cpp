@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "bindings/binder/batched.h"
 #include "bindings/binder/errors.h"
 #include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
@@ -219,6 +220,8 @@ void join(PyObject* view, PyObject* x, PyObject* function, bool recording) {
 void mark_several(PyObject* views) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(views); ++i) {
     PyObject* const view = PyTuple_GET_ITEM(views, i);
+    // What a batched Tensor is a view of is known of its value (tensors/batched.py).
+    if (Py_TYPE(view) == batched_tensor_class()) continue;
     Family(view).refused(g_one_of_several).give_to(view);
   }
 }

@@ -19,7 +19,8 @@ Functions have rules, too (`kernel_rule`).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from ranvier.observe import Observer
@@ -138,7 +139,19 @@ class _Batching(Observer):
             self.__enter__()
 
 
-batching_observer = _Batching
+@contextmanager
+def in_level(size: int, may_loop: bool = True) -> Iterator[Level]:
+    """A block in which this thread computes with batched Tensors of a new level, which it gives."""
+    levels = active_levels()
+    level = Level(len(levels), size, may_loop)
+    is_outermost = not levels
+    levels.append(level)
+    try:
+        with _Batching() if is_outermost else nullcontext():
+            yield level
+    finally:
+        levels.pop()
+        level.has_ended = True
 
 
 def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> Any:
@@ -228,9 +241,9 @@ __all__ = [
     "apply_batched",
     "batched",
     "batched_array",
-    "batching_observer",
     "batching_rule",
     "broadcast_operands",
+    "in_level",
     "innermost",
     "kernel_rule",
     "level_of",

@@ -20,11 +20,15 @@ from ranvier.autograd.differentiated_call import CallByArgnums, DifferentiatedCa
 from ranvier.autograd.trees import Tensors, TensorTree, replace_values
 from ranvier.func.forward import node_or_leaf, sort_nodes
 from ranvier.func.forward_call import jacobian_by_columns, jacobian_vector_product
+from ranvier.func.reverse_rows import jacobian_by_rows
 from ranvier.grad_mode import mode
+from ranvier.tensors.batched import SlicesError
 from ranvier.tensors.failures import OpError
 
 _Argnums: TypeAlias = int | tuple[int, ...]
 _Function: TypeAlias = Callable[..., Any]
+
+_LEAST_ROWS = 8  # of an output; with fewer, one backward for each takes less time (benchmarks.transforms)
 
 
 def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Function:
@@ -237,13 +241,19 @@ def _jacobian(call: DifferentiatedCall, ys: Tensors, records: bool, prefers_forw
     else:
         goes_forward = sum(counts_of_inputs) <= count_of_outputs
         goes_forward = goes_forward and not must_go_forward and not _has_hooks(call, ys)
-    if has_empty_input or not goes_forward:
+    if has_empty_input:
         return call.jacobian(ys, records)
-    try:
-        return jacobian_by_columns(call, ys, records)
-    except NotImplementedError:  # an op without a forward rule
-        if prefers_forward and must_go_forward:
-            raise
+    if goes_forward:
+        try:
+            return jacobian_by_columns(call, ys, records)
+        except NotImplementedError:  # an op without a forward rule
+            if prefers_forward and must_go_forward:
+                raise
+    if count_of_outputs >= _LEAST_ROWS and not _has_hooks(call, ys):
+        try:
+            return jacobian_by_rows(call, ys, records)
+        except (NotImplementedError, SlicesError):
+            pass  # an op without a rule of create_graph or of batching: one backward for each row is faster
     return call.jacobian(ys, records)
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import ranvier.func.batching_rules.kernels  # noqa: F401  # fills the table of rules
 from ranvier.autograd.trees import list_values, replace_values
-from ranvier.func.batching import batching_observer
+from ranvier.func.batching import in_level
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
-from ranvier.tensors.batched import Level, active_levels, batched, value_at
+from ranvier.tensors.batched import Level, batched, value_at
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -89,17 +89,13 @@ def _map_slices(
     randomness: str,
 ) -> Any:
     """The result of :func:`vmap` for one slice or more: func runs once, on batched Tensors."""
-    levels = active_levels()
-    level = Level(len(levels), mapped.slice_count)
-    values = []
-    for value, dim in zip(list_values(args), mapped.dims, strict=True):
-        if dim is not None:
-            value = batched(value.movedim(dim, 0), level)
-        values.append(value)
-    is_outermost = not levels
-    levels.append(level)
-    try:
-        with _random_numbers(randomness), batching_observer() if is_outermost else nullcontext():
+    with in_level(mapped.slice_count or 0) as level:
+        values = []
+        for value, dim in zip(list_values(args), mapped.dims, strict=True):
+            if dim is not None:
+                value = batched(value.movedim(dim, 0), level)
+            values.append(value)
+        with _random_numbers(randomness):
             result = func(*replace_values(args, values), **kwargs)
         results = _check_results("vmap", result)
         dims = _check_out_dims(out_dims, len(results))
@@ -107,9 +103,6 @@ def _map_slices(
         for value, dim in zip(results, dims, strict=True):
             joined.append(_without_level(value, level, dim))
         return replace_values(result, joined)
-    finally:
-        levels.pop()
-        level.has_ended = True
 
 
 def _without_level(value: Tensor, level: Level, dim: int) -> Tensor:

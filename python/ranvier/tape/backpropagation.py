@@ -144,6 +144,7 @@ def run(
     captured: dict[Any, Any] | None = None,
     only: set[Target] | None = None,
     create_graph: bool = False,
+    on_tensors: bool = False,
 ) -> None:
     """Computes the gradients from the roots to the leaves.
 
@@ -151,17 +152,19 @@ def run(
     captured: a dict by node, whose values become the gradients of the nodes; then no ``grad`` is changed.
     only: the nodes of the tensors that get a ``grad``; None means all leaves. Nodes that lead to none of
         these are not run.
-    create_graph: gradients are Tensors (higher_order.py), else arrays.
+    create_graph: gradients are Tensors with a history (higher_order.py), else arrays.
+    on_tensors: gradients are Tensors, with a history if recording is on.
     """
     if create_graph and not mode.enabled:
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
-    steps = higher_order.STEPS if create_graph else _STEPS
-    rules = higher_order.RULES if create_graph else None
+    on_tensors = on_tensors or create_graph
+    steps = higher_order.STEPS if on_tensors else _STEPS
+    rules = higher_order.RULES if on_tensors else None
     # The core may call a Function's rule itself (`rules`), or by `steps` (`by_steps`). In a block of autocast
     # it has to do the latter, since `higher_order.applied` runs rules outside of the block.
     in_autocast = _core._autocast(-1) != 0
-    by_steps = create_graph and in_autocast
+    by_steps = on_tensors and in_autocast
     if trace.anomaly.on and trace.anomaly.searches:
         add, gradients_of, call_registered, add_to_grad, at_leaf = steps
         steps = (add, trace.checked(gradients_of), call_registered, add_to_grad, at_leaf)

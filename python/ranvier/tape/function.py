@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.tensors.batched import level_of
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.failures import DtypeError, failure, op_of
 from ranvier.tensors.memory import BF16, F32, HALVES, keep, number_in, plain
@@ -439,7 +440,10 @@ def _computed(
 
 
 def _inputs_of_call(function: Function, inputs: tuple[TensorLike | None, ...]) -> tuple[Any, ...]:
-    """The core calls it in `Function.apply` if an input is no Tensor."""
+    """The core calls it in `Function.apply` if an input is no Tensor, or if it is a batched one, of a call of
+    vmap that has ended."""
+    for x in inputs:
+        level_of(x)  # raises
     return as_inputs(inputs, function._op_name())
 
 

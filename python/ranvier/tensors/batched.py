@@ -33,16 +33,22 @@ VALUE_OF_SLICES = (
 )
 
 
+class SlicesError(RuntimeError):
+    """What cannot be done for all slices at once."""
+
+
 class Level:
     """One call of vmap.
 
     depth: how many calls of vmap this one is within. size: the number of slices.
     has_ended: True after the call; its batched Tensors can no longer be used.
+    may_loop: False if an op without a batching rule raises NotImplementedError, in place of a loop.
     """
 
-    def __init__(self, depth: int, size: int) -> None:
+    def __init__(self, depth: int, size: int, may_loop: bool = True) -> None:
         self.depth = depth
         self.size = size
+        self.may_loop = may_loop
         self.has_ended = False
 
 
@@ -206,7 +212,7 @@ def _data(x: Tensor) -> Tensor:
 
 def refuse_value(how: str) -> NoReturn:
     """Raises the error of code that needs the values of one slice in Python."""
-    raise RuntimeError(VALUE_OF_SLICES.format(how=how))
+    raise SlicesError(VALUE_OF_SLICES.format(how=how))
 
 
 # --- making batched Tensors, and taking them apart
@@ -236,7 +242,7 @@ def level_of(x: Any) -> Level | None:
     if type(array) is not BatchedArray:
         return None
     if array.level.has_ended:
-        raise RuntimeError(
+        raise SlicesError(
             "[vmap] got a Tensor from within a call of vmap that has ended; expected the result of the call"
         )
     return array.level
@@ -333,7 +339,7 @@ def on_each_slice(
         settings_of_slice = {key: _slice(value, level, i) for key, value in settings.items()}
         result = function(*arguments, **settings_of_slice)
         if isinstance(result, np.ndarray) and any(result is value for value in args):
-            raise RuntimeError(
+            raise SlicesError(
                 f"[{name}] got a Tensor that is the same for all slices, and a change of it in place by "
                 "values that differ; expected a new Tensor, made from one that vmap slices"
             )
@@ -350,7 +356,7 @@ def _joined(name: str, results: list[Any], level: Level) -> Any:
     if isinstance(first, (np.ndarray, np.generic)):
         arrays = [np.asarray(result) if type(result) is not BatchedArray else result for result in results]
         if any(array.shape != arrays[0].shape for array in arrays):
-            raise RuntimeError(
+            raise SlicesError(
                 f"[{name}] got results of different shapes for different slices; expected one shape"
             )
         rows = [array[None] for array in arrays]
@@ -364,7 +370,10 @@ _warned: set[str] = set()  # the names of ops that a warning was given for
 
 
 def warn_of_loop(name: str, level: Level) -> None:
-    """Warns, once for each op, that it runs slice by slice."""
+    """Warns, once for each op, that it runs slice by slice. Raises NotImplementedError if the level refuses
+    that."""
+    if not level.may_loop:
+        raise NotImplementedError(f"[{name}] has no batching rule")
     if name in _warned or level.size < 2:
         return
     _warned.add(name)
