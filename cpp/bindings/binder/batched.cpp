@@ -25,8 +25,7 @@ py::object on_slices(const char* kernel, PyObject* const* given, Py_ssize_t posi
     if (PyDict_SetItem(settings.ptr(), keyword, given[positional + k]) < 0) throw py::error_already_set();
   }
   const py::str name(kernel);
-  return checked(
-      PyObject_CallFunctionObjArgs(g_run, name.ptr(), arguments.ptr(), settings.ptr(), nullptr));
+  return checked(PyObject_CallFunctionObjArgs(g_run, name.ptr(), arguments.ptr(), settings.ptr(), nullptr));
 }
 
 void register_batched(Module m) {

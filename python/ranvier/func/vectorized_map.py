@@ -218,7 +218,7 @@ def slice_arguments(name: str, in_dims: InDims, args: tuple[Any, ...]) -> list[t
     if mapped.slice_count is None:
         return None
     values = list_values(args)
-    slices = []
+    slices: list[Sequence[Any]] = []
     for value, dim in zip(values, mapped.dims, strict=True):
         if dim is None:
             slices.append([value] * mapped.slice_count)

@@ -65,7 +65,7 @@ def active_levels() -> list[Level]:
     return _levels.active
 
 
-class BatchedArray(np.ndarray):  # type: ignore[type-arg]
+class BatchedArray(np.ndarray):
     """The array of a batched Tensor: a view of the first slice, whose values nothing reads.
 
     value: the Tensor of all slices. level: the call of vmap that it belongs to.
@@ -98,7 +98,8 @@ class BatchedArray(np.ndarray):  # type: ignore[type-arg]
     def __getitem__(self, key: Any) -> Any:
         keys = key if isinstance(key, tuple) else (key,)
         if all(isinstance(part, (int, slice, type(None), type(Ellipsis))) for part in keys):
-            return batched_array(wrap(self.value._array[(slice(None), *keys)]), self.level)
+            of_all = (slice(None), *keys)
+            return batched_array(wrap(self.value._array[of_all]), self.level)
         return on_each_slice("getitem", np.ndarray.__getitem__, (self, key), {})
 
     def reshape(self, *shape: Any, **settings: Any) -> Any:
@@ -173,10 +174,10 @@ class BatchedTensor(Tensor):
     _array: Any
 
     # The slots of the class Tensor, which the core reads, have no values of their own here.
-    _requires_grad = property(lambda self: self._array.value._requires_grad)  # type: ignore[assignment]
+    _requires_grad = property(lambda self: self._array.value._requires_grad)
     _grad_fn = property(lambda self: self._array.value._grad_fn)
-    _view = property(lambda self: self._array.value._view)  # type: ignore[assignment]
-    _cell = property(lambda self: self._array.value._cell)  # type: ignore[assignment]
+    _view = property(lambda self: self._array.value._view)
+    _cell = property(lambda self: self._array.value._cell)
     requires_grad = property(attrgetter("_requires_grad"))
     grad_fn = property(attrgetter("_grad_fn"))
     is_leaf = property(lambda self: self._grad_fn is None)
@@ -192,12 +193,20 @@ class BatchedTensor(Tensor):
     def data(self) -> Tensor:
         return rewrapped(self, _data)
 
+    @data.setter
+    def data(self, value: Any) -> None:
+        raise SlicesError("[data] got a Tensor within vmap; expected copy_(), or a new Tensor")
+
     @property
     def grad(self) -> Tensor | None:
         gradient = self._array.value.grad
         if gradient is None:
             return None
         return batched(gradient, self._array.level)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        self._array.value.grad = None if value is None else value_at(value, self._array.level)
 
     def _read(self, how: str) -> NoReturn:
         refuse_value(how)
