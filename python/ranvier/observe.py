@@ -227,6 +227,17 @@ def place() -> str:
     return in_package or "an unknown line"
 
 
+def callers_level() -> int:
+    """The `stacklevel` of a warning, for the line at which code outside the library called the library. The
+    function that warns must call this itself: level 1 is the caller's frame."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level = level + 1
+    return level
+
+
 def package() -> str:
     """The folder whose code is the library's own."""
     return _PACKAGE

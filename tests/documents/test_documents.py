@@ -93,7 +93,7 @@ def test_finds_what_is_missing() -> None:
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
     *("five_minutes", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"),
-    *("captured_step", "generation", "quantized"),
+    *("captured_step", "generation", "quantized", "transforms", "single_samples"),
 ]
 
 

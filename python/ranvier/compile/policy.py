@@ -16,8 +16,8 @@ from typing import Any
 from weakref import ref
 
 from ranvier.compile.guarding.walk import Walk
-from ranvier.compile.record import callers_level
 from ranvier.nn import Module
+from ranvier.observe import callers_level
 from ranvier.tensors.recording import Recording
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 from _thread import _count as other_threads
 from collections.abc import Callable
 from enum import Enum
@@ -54,17 +53,6 @@ class CaptureError(RuntimeError):
 
     def __str__(self) -> str:
         return f"[compile] {self.args[0]}"
-
-
-def callers_level() -> int:
-    """The `stacklevel` of a warning, for the line at which code outside the library called the library. The
-    function that warns must call this itself: level 1 is the caller's frame."""
-    frame: Any = sys._getframe(1)
-    level = 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-        level = level + 1
-    return level
 
 
 class OneCall(NamedTuple):

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from ranvier.observe import Observer
 from ranvier.ops import stack
-from ranvier.tape.function import Function
+from ranvier.tape.function import Function, as_inputs
 from ranvier.tensors.batched import (
     KERNEL_RULES,
     KernelRule,
@@ -160,7 +160,8 @@ def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> An
     if rule is None:
         result = run_on_slices(function, inputs, level)
     else:
-        operands = [Operand(x, level) if isinstance(x, Tensor) else x for x in inputs]
+        tensors = as_inputs(tuple(inputs), function._op_name())
+        operands = [Operand(x, level) if isinstance(x, Tensor) else None for x in tensors]
         result = rule(function, *operands)
     if isinstance(result, tuple):
         return tuple([batched(value, level) for value in result])

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.observe import callers_level
 from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -387,7 +388,8 @@ def warn_of_loop(name: str, level: Level) -> None:
         return
     _warned.add(name)
     warnings.warn(
-        f"[vmap] {name} has no batching rule: it runs once for each slice (docs/transforms.md)", stacklevel=2
+        f"[vmap] {name} has no batching rule: it runs once for each slice (docs/transforms.md)",
+        stacklevel=callers_level(),
     )
 
 

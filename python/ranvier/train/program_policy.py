@@ -13,8 +13,8 @@ from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.guarding.traced_code import TracedCode
 from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.policy import Policy
-from ranvier.compile.record import callers_level
 from ranvier.nn.hooks import tables_of_all
+from ranvier.observe import callers_level
 from ranvier.tape.hooks import hooks_of
 from ranvier.train.forms_of_fits import FormOfFits
 
