@@ -10,9 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.func.batching import Operand, batching_rule
+from ranvier.func.batching import Operand, batching_rule, broadcast_operands, run_on_slices
+from ranvier.ops.matrix.cholesky import Cholesky, SolveTriangular
+from ranvier.ops.matrix.exponential import MatrixExp
+from ranvier.ops.matrix.factorizations import Eigh, Lu, Pinv, Qr
+from ranvier.ops.matrix.fourier import Fourier, FourierByNumPy, OverlapAdd
+from ranvier.ops.matrix.inverse import Cofactors, Det, Logabsdet, Minors, Solve
 from ranvier.ops.matrix.linear import Linear
-from ranvier.ops.matrix.matmul import Matmul
+from ranvier.ops.matrix.matmul import Matmul, WideMatmul
+from ranvier.ops.matrix.singular import Svd
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -72,7 +78,7 @@ def _linear(node: Linear, x: Operand, weight: Operand, bias: Operand | None) -> 
     return y.reshape(size, *x.shape[:-1], n)
 
 
-@batching_rule(Matmul)
+@batching_rule(Matmul, WideMatmul)
 def _matmul(node: Matmul, a: Operand, b: Operand) -> Tensor:
     if a.ndim == 1 and b.ndim == 1:
         return (a.value * b.value).sum(-1)
@@ -96,3 +102,21 @@ def _rows_by_matrix(node: Matmul, x: Operand, matrix: Operand) -> Tensor:
     row = Operand.of(x.value.unsqueeze(-2), x)
     product = node.apply(row.aligned(matrix.ndim), matrix.value)
     return product.squeeze(-2)
+
+
+# Linear algebra takes stacks of matrices, whose leading dimensions broadcast.
+_of_stacks = batching_rule(
+    Cholesky, Cofactors, Det, Eigh, Logabsdet, Lu, MatrixExp, Minors, OverlapAdd, Pinv, Qr, Solve,
+    SolveTriangular, Svd,
+)  # fmt: skip
+_of_stacks(broadcast_operands)
+
+
+@batching_rule(Fourier, FourierByNumPy)
+def _fourier(node: Fourier, x: Operand, window: Operand | None = None) -> Any:
+    if window is None:
+        return node.apply(x.value)
+    if window.is_batched:
+        inputs = [operand.as_input() for operand in (x, window)]
+        return run_on_slices(node, inputs, x.level)
+    return node.apply(x.value, window.value)

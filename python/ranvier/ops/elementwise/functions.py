@@ -271,6 +271,8 @@ def _round_to(input: TensorLike, decimals: int) -> Tensor:
 class Pow(Function):
     """y = a^b"""
 
+    broadcasts = True
+
     # half floats are computed as they are, but in float32 where a gradient is needed
     dtypes = Dtypes(halves="forward")
 
