@@ -1,4 +1,4 @@
-"""Batching rules of activations that are no functions of each element: softmax along a dimension, glu, prelu."""
+"""Batching rules of activations that are no functions of each element: softmax, glu, prelu."""
 
 from __future__ import annotations
 
