@@ -75,9 +75,11 @@ class Operand:
         gradient of its own."""
         return not self.is_batched or self.value._array.strides[0] == 0
 
-    def as_input(self) -> Tensor:
-        """The input of the call."""
-        return batched(self.value, self.level) if self.is_batched else self.value
+    def tensor(self) -> Tensor:
+        """The Tensor of one slice, as the call has got it."""
+        if self.is_batched:
+            return batched(self.value, self.level)
+        return self.value
 
     def stacked(self) -> Tensor:
         """The Tensor of all slices; equal slices in one memory if all share one."""

@@ -117,6 +117,6 @@ def _fourier(node: Fourier, x: Operand, window: Operand | None = None) -> Any:
     if window is None:
         return node.apply(x.value)
     if window.is_batched:
-        inputs = [operand.as_input() for operand in (x, window)]
+        inputs = [operand.tensor() for operand in (x, window)]
         return run_on_slices(node, inputs, x.level)
     return node.apply(x.value, window.value)
