@@ -28,6 +28,8 @@ from ranvier.ops.image.pooling import (
     MaxPool2d,
     Pool,
 )
+from ranvier.ops.image.resample import Interpolate, Pad
+from ranvier.ops.image.sampling import GridSample
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -159,3 +161,32 @@ class ConvolutionOfSlices(Function):
 def _slices_second(f: Operations, x: Value) -> Value:
     """(slices, n, ...) as (n, slices, ...)."""
     return f.permute(x, (1, 0, *range(2, x.ndim)))
+
+
+# --- resampling
+
+
+@batching_rule(Interpolate)
+def _interpolate(node: Interpolate, x: Operand) -> Any:
+    size = x.level.size
+    y = node.apply(x.value.reshape(size * x.shape[0], *x.shape[1:]))
+    return y.reshape(size, x.shape[0], *y.shape[1:])
+
+
+@batching_rule(Pad)
+def _pad(node: Pad, x: Operand) -> Any:
+    if node.mode == "constant":  # it pads the last dimensions, whatever is before them
+        return node.apply(x.value)
+    size = x.level.size
+    y = node.apply(x.value.reshape(size * x.shape[0], *x.shape[1:]))
+    return y.reshape(size, x.shape[0], *y.shape[1:])
+
+
+@batching_rule(GridSample)
+def _grid_sample(node: GridSample, x: Operand, grid: Operand) -> Any:
+    size = x.level.size
+    n = x.shape[0]
+    images = x.stacked().reshape(size * n, *x.shape[1:])
+    points = grid.stacked().reshape(size * n, *grid.shape[1:])
+    y = node.apply(images, points)
+    return y.reshape(size, n, *y.shape[1:])

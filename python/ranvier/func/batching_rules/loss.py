@@ -12,6 +12,7 @@ from ranvier.ops.loss.base import ElementLoss
 from ranvier.ops.loss.classification import CrossEntropy, Nll
 from ranvier.ops.loss.probability import Bce, BceWithLogits, KlDiv
 from ranvier.ops.loss.regression import L1, Huber, Mse, SmoothL1
+from ranvier.tensors.batched import BatchedArray
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -31,13 +32,24 @@ def _reduce_slices(losses: Tensor, reduction: str, rows: int = 1) -> Tensor:
 
 @batching_rule(Bce, BceWithLogits, Huber, KlDiv, L1, Mse, SmoothL1)
 def _element_loss(node: ElementLoss, x: Operand, target: Operand) -> Any:
-    has_arrays = any(isinstance(setting, np.ndarray) for setting in node.settings)
-    if has_arrays or x.shape != target.shape:
+    if x.shape != target.shape:
         return run_on_slices(node, [x.tensor(), target.tensor()], x.level)
+    node.settings = tuple([_for_all_slices(setting, x) for setting in node.settings])
     reduction = node.reduction
     node.reduction = "none"
     losses = node.apply(x.stacked(), target.stacked())
     return _reduce_slices(losses, reduction, x.shape[0] if x.ndim else 1)
+
+
+def _for_all_slices(setting: Any, x: Operand) -> Any:
+    """A setting; an array, of weights that broadcast to a slice, in the shape of all slices."""
+    if not isinstance(setting, np.ndarray):
+        return setting
+    values = setting
+    if isinstance(setting, BatchedArray):
+        missing = x.ndim - setting.ndim
+        values = setting.value._array.reshape(x.level.size, *(1,) * missing, *setting.shape)
+    return np.broadcast_to(values, (x.level.size, *x.shape))
 
 
 @batching_rule(CrossEntropy, Nll)

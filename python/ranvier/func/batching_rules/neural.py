@@ -1,1 +1,262 @@
-"""Batching rules of norms, attention, embeddings, recurrent layers, dropout."""
+"""Batching rules of norms, attention, embeddings, recurrent layers and distances.
+
+The rows, images or sequences of all slices are one batch, where they share the weights. A norm with a weight
+for each slice is computed without it; then the result is multiplied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.func.batching import Operand, batching_rule, run_on_slices, shifted
+from ranvier.ops.gradient_rules import linear_rule
+from ranvier.ops.neural.attention import Attention, PackedAttention
+from ranvier.ops.neural.distance import CosineSimilarity, Distances, PairsOfRows, PairwiseDistance
+from ranvier.ops.neural.embedding import Embedding
+from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from ranvier.ops.neural.recurrent import Recurrent
+from ranvier.tape.function import OWN, Function
+from ranvier.tensors.batched import BatchedArray, SlicesError
+from ranvier.tensors.memory import Array
+from ranvier.tensors.tensor import Tensor
+
+# --- norms
+
+
+@batching_rule(LayerNorm, RMSNorm)
+def _norm_of_last_axes(node: Any, x: Operand, weight: Operand | None, bias: Operand | None = None) -> Tensor:
+    parameters = [operand for operand in (weight, bias) if operand is not None]
+    if not any(operand.is_batched for operand in parameters):
+        values = [None if operand is None else operand.value for operand in (weight, bias)]
+        if type(node) is RMSNorm:
+            values = values[:1]
+        return node.apply(x.value, *values)
+    without = [None] if type(node) is RMSNorm else [None, None]
+    y: Tensor = node.apply(x.stacked(), *without)
+    if weight is not None:
+        y = y * weight.aligned(x.ndim)
+    if bias is not None:
+        y = y + bias.aligned(x.ndim)
+    return y
+
+
+@batching_rule(GroupNorm)
+def _group_norm(node: GroupNorm, x: Operand, weight: Operand | None, bias: Operand | None) -> Tensor:
+    size = x.level.size
+    images = x.stacked()
+    batch = images.reshape(size * x.shape[0], *x.shape[1:])
+    is_plain = not any(operand is not None and operand.is_batched for operand in (weight, bias))
+    if is_plain:
+        values = [None if operand is None else operand.value for operand in (weight, bias)]
+        return node.apply(batch, *values).reshape(images.shape)
+    y: Tensor = node.apply(batch, None, None).reshape(images.shape)
+    return _by_channel(y, x, weight, bias)
+
+
+def _by_channel(y: Tensor, x: Operand, weight: Operand | None, bias: Operand | None) -> Tensor:
+    """y times the weight plus the bias, each with a number for each channel, dimension 1 of a slice."""
+    if weight is not None:
+        y = y * _channel_factor(weight, x)
+    if bias is not None:
+        y = y + _channel_factor(bias, x)
+    return y
+
+
+def _channel_factor(numbers: Operand, x: Operand) -> Tensor:
+    lead = (numbers.level.size,) if numbers.is_batched else ()
+    return numbers.value.reshape(*lead, 1, -1, *(1,) * (x.ndim - 2))
+
+
+@batching_rule(BatchNorm)
+def _batch_norm(node: BatchNorm, x: Operand, weight: Operand | None, bias: Operand | None) -> Tensor:
+    size = x.level.size
+    n, c = x.shape[:2]
+    is_shared = not any(operand is not None and operand.is_batched for operand in (weight, bias))
+    has_own_statistics = any(type(array) is BatchedArray for array in node.running)
+    if not node.training and is_shared and not has_own_statistics:
+        values = [None if operand is None else operand.value for operand in (weight, bias)]
+        batch = x.value.reshape(size * n, *x.shape[1:])
+        return node.apply(batch, *values).reshape(x.value.shape)
+    running = []
+    for array in node.running:
+        if array is None:
+            running.append(None)
+        elif type(array) is BatchedArray:  # a view, which forward changes
+            running.append(array.value._array.reshape(size * c))
+        elif node.training:
+            raise SlicesError(
+                "[batch_norm] got running statistics that all slices of vmap share, and training; expected "
+                "eval(), track_running_stats=False, or statistics that are sliced"
+            )
+        else:
+            running.append(np.tile(array, size))
+    # The channels of all slices, each with statistics of its own, are the channels of one batch.
+    channels = x.stacked().transpose(0, 1).reshape(n, size * c, *x.shape[2:])
+    node.running = tuple(running)
+    y: Tensor = node.apply(channels, None, None)
+    y = y.reshape(n, size, c, *x.shape[2:]).transpose(0, 1)
+    return _by_channel(y, x, weight, bias)
+
+
+# --- embeddings
+
+
+class EmbeddingOfSlices(Function):
+    """y[i] = the rows of weight[i] (rows, width) at index[i], for weight (slices, rows, width) and index
+    (slices, ...)."""
+
+    dtypes = OWN
+
+    def __init__(self, embedding: Embedding) -> None:
+        self.padding_idx = embedding.padding_idx
+        self.scale_grad_by_freq = embedding.scale_grad_by_freq
+
+    def forward(self, weight: Array, index: Array) -> Array:
+        self.size, self.rows = weight.shape[:2]
+        lead = (self.size, *(1,) * (index.ndim - 1))
+        self.index = index + np.arange(self.size).reshape(lead) * self.rows
+        is_one_matrix = weight.strides[0] == 0
+        if is_one_matrix:
+            return _core.embedding(index, weight[0], None)
+        return _core.embedding(self.index, weight.reshape(self.size * self.rows, -1), None)
+
+    def backward(self, dy: Array) -> Any:
+        rows = self.size * self.rows
+        dw = _core.embedding_backward(dy, self.index, rows, None, self.scale_grad_by_freq, None)
+        dw = dw.reshape(self.size, self.rows, dy.shape[-1])
+        if self.padding_idx is not None:
+            dw[:, self.padding_idx] = 0
+        return dw, None
+
+
+def _rows(node: EmbeddingOfSlices, weight: Array) -> Array:
+    """The linear function whose transpose is backward, for the second gradient."""
+    if node.padding_idx is not None:
+        weight = weight.copy()
+        weight[:, node.padding_idx] = 0
+    rows = weight.reshape(node.size * node.rows, -1)
+    if node.scale_grad_by_freq:
+        ones = np.ones((*node.index.shape, 1), weight.dtype)
+        counts = _core.embedding_backward(ones, node.index, len(rows), None, False, None)
+        rows = rows / np.maximum(counts, 1)
+    return _core.embedding(node.index, rows, None)
+
+
+def _gradient(node: EmbeddingOfSlices, dy: Array) -> Array:
+    return node.backward(dy)[0]
+
+
+linear_rule(EmbeddingOfSlices, backward=_gradient, forward=_rows)
+
+
+@batching_rule(Embedding)
+def _embedding(node: Embedding, weight: Operand, index: Operand) -> Any:
+    if not weight.is_batched:
+        return node.apply(weight.value, index.value)
+    return EmbeddingOfSlices(node).apply(weight.value, index.stacked())
+
+
+# --- attention
+
+
+@batching_rule(Attention)
+def _attention(node: Attention, q: Operand, k: Operand, v: Operand, *masks: Operand) -> Any:
+    operands = [q, k, v, *masks]
+    if node.key is not None:  # the same numbers of dropout for each slice
+        return run_on_slices(node, [operand.tensor() for operand in operands], q.level)
+    values = [operand.stacked() for operand in (q, k, v)]
+    return node.apply(*values, *[mask.aligned(q.ndim) for mask in masks])
+
+
+@batching_rule(PackedAttention)
+def _packed_attention(node: PackedAttention, qkv: Operand, *masks: Operand) -> Any:
+    if node.key is not None:
+        operands = [qkv, *masks]
+        return run_on_slices(node, [operand.tensor() for operand in operands], qkv.level)
+    size = qkv.level.size
+    first, second, width = qkv.shape
+    values = qkv.stacked()
+    n = first if node.batch_first else second
+    folded_masks = [_fold_mask(mask, n) for mask in masks]
+    if node.batch_first:
+        y = node.apply(values.reshape(size * first, second, width), *folded_masks)
+        to_slices = _first_by_slice
+    else:
+        y = node.apply(values.transpose(0, 1).reshape(first, size * second, width), *folded_masks)
+        to_slices = _second_by_slice
+    if isinstance(y, tuple):
+        y, weights = y
+        return to_slices(y, size), _first_by_slice(weights, size)
+    return to_slices(y, size)
+
+
+def _first_by_slice(y: Tensor, size: int) -> Tensor:
+    """(slices n, ...) as (slices, n, ...)."""
+    return y.reshape(size, y.shape[0] // size, *y.shape[1:])
+
+
+def _second_by_slice(y: Tensor, size: int) -> Tensor:
+    """(m, slices n, ...) as (slices, m, n, ...)."""
+    return y.reshape(y.shape[0], size, y.shape[1] // size, *y.shape[2:]).transpose(0, 1)
+
+
+def _fold_mask(mask: Operand, n: int) -> Tensor:
+    """A mask that broadcasts to the scores (n, heads, l, s) of a slice, for those of all slices in one
+    batch."""
+    size = mask.level.size
+    missing = 4 - mask.ndim
+    shape = (*(1,) * missing, *mask.shape)
+    if not mask.is_batched and shape[0] == 1:
+        return mask.value
+    of_slices = mask.stacked().reshape(size, *shape).expand(size, n, *shape[1:])
+    return of_slices.reshape(size * n, *shape[1:])
+
+
+# --- recurrent layers
+
+
+@batching_rule(Recurrent)
+def _recurrent(node: Recurrent, *operands: Operand | None) -> Any:
+    x, h0, c0, *weights = operands
+    level = next(operand.level for operand in operands if operand is not None)
+    has_own_weights = any(operand is not None and operand.is_batched for operand in weights)
+    if x is None or has_own_weights or node.sizes is not None:
+        inputs = [None if operand is None else operand.tensor() for operand in operands]
+        return run_on_slices(node, inputs, level)
+    size = level.size
+    steps, n, width = x.shape
+    sequences = x.stacked().transpose(0, 1).reshape(steps, size * n, width)
+    states = []
+    for state in (h0, c0):
+        if state is None:
+            states.append(None)
+        else:
+            states.append(state.stacked().reshape(size * n, *state.shape[1:]))
+    values = [None if operand is None else operand.value for operand in weights]
+    y, *last_states = node.apply(sequences, *states, *values)
+    return _second_by_slice(y, size), *[_first_by_slice(state, size) for state in last_states]
+
+
+# --- distances
+
+
+@batching_rule(CosineSimilarity, PairwiseDistance)
+def _along_dimension(node: CosineSimilarity, x1: Operand, x2: Operand) -> Any:
+    dim, *settings = node.settings
+    node.settings = (shifted(dim, x1.ndim), *settings)
+    return node.apply(x1.stacked(), x2.stacked())
+
+
+@batching_rule(Distances)
+def _distances(node: Distances, x1: Operand, x2: Operand) -> Any:
+    return node.apply(x1.stacked(), x2.stacked())
+
+
+@batching_rule(PairsOfRows)
+def _pairs_of_rows(node: PairsOfRows, x: Operand) -> Any:
+    i, j = np.triu_indices(x.shape[0], 1)
+    differences = x.value[:, i] - x.value[:, j]
+    return differences.norm(node.p, -1)
