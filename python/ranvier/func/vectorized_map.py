@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import ranvier.func.batching_rules.kernels  # noqa: F401  # fills the table of rules
 from ranvier.autograd.trees import list_values, replace_values
 from ranvier.func.batching import in_level
+from ranvier.func.draws_of_slices import NoDraws, random_numbers
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
 from ranvier.tensors.batched import Level, batched, value_at
@@ -95,7 +95,7 @@ def _map_slices(
             if dim is not None:
                 value = batched(value.movedim(dim, 0), level)
             values.append(value)
-        with _random_numbers(randomness):
+        with random_numbers(randomness, level):
             result = func(*replace_values(args, values), **kwargs)
         results = _check_results("vmap", result)
         dims = _check_out_dims(out_dims, len(results))
@@ -129,7 +129,7 @@ def _map_no_slices(
             value = value.sum(dim).to(value.dtype)
         values.append(value)
     if randomness == "error":
-        generator: random.Generator = _NoDraws()
+        generator: random.Generator = NoDraws()
     else:
         generator = random.Generator()  # which nobody else draws from
     with random.using(generator):
@@ -260,40 +260,3 @@ def _dims_of_results(out_dims: OutDims, count: int) -> Sequence[int]:
     if isinstance(out_dims, (tuple, list)):
         return out_dims
     return [out_dims] * count  # type: ignore[list-item]
-
-
-# --- random numbers
-
-
-class _SameDraws(random.Generator):
-    """The generator of a function that draws the same numbers in each call."""
-
-    # The error of a draw from another generator while this one is in use (ops/making/random.py).
-    only = "[vmap] got a function that draws from its own generator; expected randomness='different'"
-
-
-class _NoDraws(_SameDraws):
-    """The generator of a function that must not draw: each way to draw raises RuntimeError."""
-
-    def fresh_key(self) -> NoReturn:
-        raise RuntimeError(
-            "[vmap] got a function that draws random numbers; expected randomness='different' or 'same'"
-        )
-
-    next_key = numpy = state_to_draw = fresh_key
-
-
-@contextmanager
-def _random_numbers(randomness: str) -> Iterator[None]:
-    """A block in which func draws its random numbers as vmap was told."""
-    generator = random.current()
-    if randomness == "different":
-        yield
-    elif randomness == "error":
-        with random.using(_NoDraws()):
-            yield
-    else:
-        same = _SameDraws().set_state(generator.plain_state())
-        with random.using(same):
-            yield
-        generator.set_state(same.plain_state())  # goes on after the numbers of one call

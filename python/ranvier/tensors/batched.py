@@ -326,12 +326,12 @@ def slices_of(array: BatchedArray) -> list[Any]:
     return [values[i, ...] for i in range(array.level.size)]
 
 
-def _slice(value: Any, level: Level, i: int) -> Any:
+def slice_of(value: Any, level: Level, i: int) -> Any:
     """Slice i of an array that is batched by this level, also in lists; other values as they are."""
     if type(value) is BatchedArray and value.level is level:
         return value.value._array[i, ...]
     if isinstance(value, (list, tuple)):
-        return type(value)(_slice(item, level, i) for item in value)
+        return type(value)(slice_of(item, level, i) for item in value)
     return value
 
 
@@ -345,8 +345,8 @@ def on_each_slice(
     warn_of_loop(name, level)
     results = []
     for i in range(level.size):
-        arguments = [_slice(value, level, i) for value in args]
-        settings_of_slice = {key: _slice(value, level, i) for key, value in settings.items()}
+        arguments = [slice_of(value, level, i) for value in args]
+        settings_of_slice = {key: slice_of(value, level, i) for key, value in settings.items()}
         result = function(*arguments, **settings_of_slice)
         if isinstance(result, np.ndarray) and any(result is value for value in args):
             raise SlicesError(
@@ -354,15 +354,15 @@ def on_each_slice(
                 "values that differ; expected a new Tensor, made from one that vmap slices"
             )
         results.append(result)
-    return _joined(name, results, level)
+    return join_slices(name, results, level)
 
 
-def _joined(name: str, results: list[Any], level: Level) -> Any:
+def join_slices(name: str, results: list[Any], level: Level) -> Any:
     """One result for all slices from those of each slice."""
     first = results[0]
     if isinstance(first, (tuple, list)):
         parts = zip(*results, strict=True)
-        return tuple(_joined(name, list(part), level) for part in parts)
+        return tuple(join_slices(name, list(part), level) for part in parts)
     if isinstance(first, (np.ndarray, np.generic)):
         arrays = [np.asarray(result) if type(result) is not BatchedArray else result for result in results]
         if any(array.shape != arrays[0].shape for array in arrays):

@@ -53,3 +53,13 @@ def _reduction(
 def _like(kernel: Callable[..., Any], level: Level, x: BatchedArray, *settings: Any) -> Any:
     """Of x only the shape, the dtype and the memory order are read: the result is the same for all slices."""
     return kernel(x.view(np.ndarray), *settings)
+
+
+@kernel_rule("random_normal random_uniform")
+def _random(
+    kernel: Callable[..., Any], level: Level, shape: Any, dtype: Any, a: float, b: float, key: BatchedArray
+) -> Any:
+    """Other numbers for each slice: those of all slices are drawn with one key."""
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    y = kernel((level.size, *sizes), dtype, a, b, key.value._array[0])
+    return batched_array(wrap(y), level)

@@ -12,16 +12,24 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.func.batching import Operand, batching_rule, run_on_slices, shifted
+from ranvier.ops import where
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.distance import CosineSimilarity, Distances, PairsOfRows, PairwiseDistance
+from ranvier.ops.neural.dropout import (
+    AlphaDropout,
+    ChannelAlphaDropout,
+    ChannelDropout,
+    Dropout,
+    SignalDropout,
+)
 from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from ranvier.ops.neural.recurrent import Recurrent
 from ranvier.tape.function import OWN, Function
 from ranvier.tensors.batched import BatchedArray, SlicesError
 from ranvier.tensors.memory import Array
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.tensor import Tensor, wrap
 
 # --- norms
 
@@ -260,3 +268,33 @@ def _pairs_of_rows(node: PairsOfRows, x: Operand) -> Any:
     i, j = np.triu_indices(x.shape[0], 1)
     differences = x.value[:, i] - x.value[:, j]
     return differences.norm(node.p, -1)
+
+
+# --- dropout
+
+
+@batching_rule(Dropout, ChannelDropout, SignalDropout, AlphaDropout, ChannelAlphaDropout)
+def _dropout(node: Any, x: Operand) -> Any:
+    """With a key for each slice one call draws for all slices, since what is drawn depends on the place of an
+    element. With one key, what is drawn for a slice is the same for all."""
+    if type(node.key) is not BatchedArray:
+        return _same_dropout(node, x)
+    node.key = node.key.value._array[0]
+    values = x.stacked()
+    has_channels = isinstance(node, (ChannelDropout, ChannelAlphaDropout))
+    is_one_signal = isinstance(node, SignalDropout) and x.ndim == 2
+    if not has_channels or is_one_signal:
+        return node.apply(values)
+    samples = values.reshape(x.level.size * x.shape[0], *x.shape[1:])
+    return node.apply(samples).reshape(values.shape)
+
+
+def _same_dropout(node: Any, x: Operand) -> Tensor:
+    ones = wrap(np.ones(x.shape, x.value._array.dtype))
+    if isinstance(node, AlphaDropout):
+        of_one = node.apply(ones)
+        is_kept = of_one.ne(node.dropped)
+        y: Tensor = where(is_kept, x.value * node.a + node.b, node.dropped)
+        return y
+    scale = node.apply(ones)
+    return (x.value * scale).masked_fill(scale.eq(0.0), 0.0)

@@ -102,7 +102,7 @@ def _filled(
     """Fills x in place with the numbers that draw(x.shape) returns. parameters: Tensors, of their
     distribution."""
     with _drawing(generator):
-        values = np.asarray(draw(x.shape))
+        values = np.asanyarray(draw(x.shape))
     if any(p._requires_grad for p in parameters) and mode.enabled:
         check_leaf(x, name)
         return assign(x, _drawn(values.astype(x.dtype), *parameters, x), name)
@@ -287,7 +287,7 @@ def bernoulli(input: TensorLike, p: float | None = None, *, generator: Generator
     except (TypeError, ValueError):  # the core cannot draw from this generator, or into this dtype
         dtype = F64 if limit.dtype == F64 else F32
         values = draw.random(input.shape, dtype)
-        out = np.asarray(values < limit).astype(input.dtype)
+        out = np.asanyarray(values < limit).astype(input.dtype)
     if p is None:
         return _drawn(out, input)
     return without_derivative("bernoulli", out, input)
@@ -333,7 +333,7 @@ def poisson(input: TensorLike, generator: Generator | None = None) -> Tensor:
     if rates.size and not np.all(rates >= 0):
         raise OpError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
-        return _drawn(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype), input)
+        return _drawn(np.asanyarray(numpy_generator().poisson(rates)).astype(input.dtype), input)
 
 
 def binomial(count: TensorLike, prob: TensorLike, generator: Generator | None = None) -> Tensor:
@@ -352,7 +352,7 @@ def binomial(count: TensorLike, prob: TensorLike, generator: Generator | None = 
         raise OpError("[binomial] got a negative count or NaN; expected counts >= 0")
     with _drawing(generator):
         drawn = numpy_generator().binomial(counts.astype(np.int64), limits)
-    return without_derivative("binomial", np.asarray(drawn, count.dtype), count, prob)
+    return without_derivative("binomial", np.asanyarray(drawn, count.dtype), count, prob)
 
 
 def multinomial(

@@ -87,6 +87,10 @@ class Generator:
                     self._begin(_drawn_seed())
         return int(self._state[0]) & _MASK
 
+    def over(self, other: Generator) -> Generator:
+        """The generator that a draw from another one gets while this one is in force."""
+        return other
+
     def numpy(self) -> np.random.Generator:
         """NumPy's generator, for random integers and permutations."""
         if self._numpy is None:
@@ -178,7 +182,7 @@ def using(generator: Generator) -> Iterator[None]:
     """
     _refuse_other(generator)
     before = _local.generator
-    _local.generator = generator
+    _local.generator = current().over(generator)
     try:
         yield
     finally:
@@ -338,7 +342,7 @@ def _given(name: str, generator: Generator | None) -> Generator:
     if not isinstance(generator, Generator):
         raise TypeError(f"[{name}] got generator {generator!r}; expected a ranvier.Generator")
     _refuse_other(generator)
-    return generator
+    return current().over(generator)
 
 
 def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
@@ -414,7 +418,7 @@ def randint(
     shape = shape_of((size,), "tensor")
     y = _core._next_integers(_bits_of("randint", generator), low, high, shape)
     if y is None:  # NumPy's generator makes them
-        y = wrap(np.asarray(numpy_of("randint", generator).integers(low, high, shape)))
+        y = wrap(np.asanyarray(numpy_of("randint", generator).integers(low, high, shape)))
     if dtype is None:
         values = y._array
     else:
@@ -435,7 +439,7 @@ def randperm(
     philox.check_range("randperm", 0, n or 1, dtype or philox.I64)
     y = _core._next_permutation(_bits_of("randperm", generator), n)
     if y is None:  # NumPy's generator makes them
-        y = wrap(np.asarray(numpy_of("randperm", generator).permutation(n)))
+        y = wrap(np.asanyarray(numpy_of("randperm", generator).permutation(n)))
     if dtype is None:
         values = y._array
     else:
