@@ -39,7 +39,18 @@ class Policy:
 
     def code_of(self, function: Callable[..., Any]) -> int:
         """A number that is the same for functions of the same code, such as those that another function makes
-        anew in each call. The cache counts their recordings together (`program_cache.py`)."""
+        anew in each call. The cache counts their recordings together (`program_cache.py`). Of a function that
+        wraps others, as `rv.func.vmap` makes it, the codes of all count."""
+        codes = []
+        while function is not None:
+            codes.append(self._code_of_one(function))
+            function = getattr(function, "__wrapped__", None)
+        if len(codes) == 1:
+            return codes[0]
+        return hash(tuple(codes))
+
+    def _code_of_one(self, function: Callable[..., Any]) -> int:
+        """As `code_of`, without the functions that it wraps."""
         while isinstance(function, functools.partial):
             function = function.func
         if isinstance(function, Module):
