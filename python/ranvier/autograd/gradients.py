@@ -16,7 +16,7 @@ import numpy as np
 from ranvier.tape.backpropagation import root_gradient, run, targets
 from ranvier.tape.higher_order import Rows, separate
 from ranvier.tape.nodes import GradientEdge
-from ranvier.tensors.batched import Level, batched, innermost, level_of, value_at
+from ranvier.tensors.batched import Level, batched, innermost, level_of, root_of_slices, value_at
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import SOLE, Array, copied, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, wrap
@@ -297,6 +297,7 @@ def backward(
         )
     roots = []
     for y, weight in zip(tensors, weights, strict=True):
+        y, weight = root_of_slices(y, weight)
         seed = root_gradient("backward", y, weight, create_graph)
         roots.append((y, seed))
     only = None if inputs is None else targets(inputs)

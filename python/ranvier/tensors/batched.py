@@ -297,6 +297,24 @@ def value_at(x: Tensor, level: Level) -> Tensor:
     return x.unsqueeze(0).expand(level.size, *x.shape)
 
 
+def root_of_slices(root: Tensor, gradient: Any) -> tuple[Tensor, Any]:
+    """The Tensor of all slices of a batched Tensor at which backward starts, and its gradient; of another
+    Tensor both as they are.
+
+    gradient: of one slice, a Tensor or an array, or None for 1, where a slice is one number.
+    """
+    level = level_of(root)
+    if level is None:
+        return root, gradient
+    if gradient is None:
+        if root.numel() != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        gradient = wrap(np.ones(root.shape, root._array.dtype))
+    elif not isinstance(gradient, Tensor):
+        gradient = wrap(gradient)
+    return root_of_slices(value_at(root, level), value_at(gradient, level))
+
+
 def at_all_levels(x: Tensor) -> Tensor:
     """x, batched by each level that this thread is in: a derivative by it is then one for each slice."""
     return _at_levels(x, list(active_levels()))
