@@ -100,8 +100,11 @@ class Observer(_core._ObserverBase):
 def _observers_of_thread() -> list[Observer]:
     """The observers that follow this thread."""
     thread = get_ident()
-    # A copy of the list is read, because another thread may remove an observer meanwhile.
-    return [one for one in tuple(observers) if one.everywhere or one.thread == thread]
+    found = []
+    for one in tuple(observers):  # a copy, because another thread may remove an observer meanwhile
+        if one.everywhere or one.thread == thread:
+            found.append(one)
+    return found
 
 
 def tell(event: str, *args: Any) -> list[Any]:
@@ -110,10 +113,12 @@ def tell(event: str, *args: Any) -> list[Any]:
 
 
 def through(event: str, run: Callable[..., Any], owner: object) -> Callable[..., Any]:
-    """`run`, wrapped by the method `event` ("apply" or "call") of each observer of this thread; the first
-    observer is innermost. owner: the Function or module to which `run` belongs."""
+    """`run`, wrapped by the method `event` ("apply" or "call") of each observer of this thread that has it;
+    the first observer is innermost. owner: the Function or module to which `run` belongs."""
+    of_base = getattr(Observer, event)
     for observer in _observers_of_thread():
-        run = partial(getattr(observer, event), run, owner)
+        if getattr(type(observer), event) is not of_base:
+            run = partial(getattr(observer, event), run, owner)
     return run
 
 
@@ -245,6 +250,9 @@ def package() -> str:
 
 def _apply_observed(function: Any, *inputs: Any) -> Any:
     """Function.apply while a thread has observers of Functions."""
+    own = _observers_of_thread()
+    if len(own) == 1:
+        return own[0].apply(function._apply, function, *inputs)
     return through("apply", function._apply, function)(*inputs)
 
 

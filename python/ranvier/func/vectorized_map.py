@@ -89,12 +89,15 @@ def _map_slices(
     randomness: str,
 ) -> Any:
     """The result of :func:`vmap` for one slice or more: func runs once, on batched Tensors."""
+    values_of_slices = []
+    for value, dim in zip(list_values(args), mapped.dims, strict=True):
+        if dim is not None and dim != 0:
+            value = value.movedim(dim, 0)
+        values_of_slices.append(value)
     with in_level(mapped.slice_count or 0) as level:
         values = []
-        for value, dim in zip(list_values(args), mapped.dims, strict=True):
-            if dim is not None:
-                value = batched(value.movedim(dim, 0), level)
-            values.append(value)
+        for value, dim in zip(values_of_slices, mapped.dims, strict=True):
+            values.append(value if dim is None else batched(value, level))
         with random_numbers(randomness, level):
             result = func(*replace_values(args, values), **kwargs)
         results = _check_results("vmap", result)
