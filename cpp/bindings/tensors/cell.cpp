@@ -13,13 +13,15 @@
 namespace ranvier::bind {
 namespace {
 
-PyTypeObject* g_cell;  // the class
+PyTypeObject* g_cell;         // the class
+thread_local int64_t t_call;  // the number of the innermost call of vmap that this thread is in; 0: none
 
 py::object new_object_of(PyTypeObject* type, bool inference) {
   py::object made = checked(_PyObject_New(type));
   Cell& cell = cell_at(made.ptr());
   new (&cell.changes) std::atomic<int64_t>(0);
   cell.changed_last = cell.links = nullptr;
+  cell.call = t_call;
   cell.borrowed = cell.unwatched = cell.aliased = 0;
   cell.inference = static_cast<char>(inference);
   return made;
@@ -44,6 +46,7 @@ void free_cell(PyObject* self) {
 PyMemberDef g_members[] = {{"changes", T_LONGLONG, offsetof(Cell, changes), 0, "int"},
                            {"changed_last", T_OBJECT, offsetof(Cell, changed_last), 0, "Array | None"},
                            {"links", T_OBJECT, offsetof(Cell, links), READONLY, "list[Any] | None"},
+                           {"call", T_LONGLONG, offsetof(Cell, call), READONLY, "int"},
                            {"borrowed", T_BOOL, offsetof(Cell, borrowed), 0, "bool"},
                            {"unwatched", T_BOOL, offsetof(Cell, unwatched), 0, "bool"},
                            {"aliased", T_BOOL, offsetof(Cell, aliased), 0, "bool"},
@@ -73,6 +76,9 @@ void append_link(PyObject* cell, PyObject* link) {
   if (PyList_Append(links.ptr(), link) < 0) throw py::error_already_set();
 }
 
-void register_cell(Module m) { g_cell = add_type(m, g_spec); }
+void register_cell(Module m) {
+  g_cell = add_type(m, g_spec);
+  def(m, "_set_call_of_vmap(number)", [](Whole number) { t_call = number.number; });
+}
 
 }  // namespace ranvier::bind

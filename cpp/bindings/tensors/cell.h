@@ -17,6 +17,7 @@ struct Cell {
   PyObject_HEAD std::atomic<int64_t> changes;  // how often the memory was changed in place
   PyObject* changed_last;                      // the array through which it was changed last; null: none
   PyObject* links;  // a list of weak references to Tensors that share the memory; null: none so far
+  int64_t call;     // the number of the innermost call of vmap within which it was made; 0: none
   char borrowed, unwatched, aliased, inference;
 };
 

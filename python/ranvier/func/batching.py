@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
+import ranvier._core as _core
 from ranvier.observe import Observer
 from ranvier.ops import stack
 from ranvier.tape.function import Function, as_inputs
@@ -35,6 +36,7 @@ from ranvier.tensors.batched import (
     batched_array,
     innermost,
     level_of,
+    slice_of,
     value_at,
     warn_of_loop,
 )
@@ -132,7 +134,7 @@ class _Batching(Observer):
     """Makes calls of Functions with batched inputs, while a thread is in a call of vmap."""
 
     def apply(self, run: Callable[..., Any], function: Any, *inputs: Any) -> Any:
-        level = innermost(inputs)
+        level = _level_of_call(function, inputs)
         if level is None:
             return run(*inputs)
         if level.depth > 0:
@@ -152,12 +154,20 @@ def in_level(size: int, may_loop: bool = True) -> Iterator[Level]:
     level = Level(len(levels), size, may_loop)
     is_outermost = not levels
     levels.append(level)
+    _core._set_call_of_vmap(level.number)
     try:
         with _Batching() if is_outermost else nullcontext():
             yield level
     finally:
         levels.pop()
+        _core._set_call_of_vmap(levels[-1].number if levels else 0)
         level.has_ended = True
+
+
+def _level_of_call(function: Function, inputs: Sequence[Any]) -> Level | None:
+    """The level by which a call is batched: by an input, or by an array among the Function's attributes, such
+    as the index of `TakeRows`."""
+    return innermost([*inputs, *vars(function).values()])
 
 
 def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> Any:
@@ -193,7 +203,9 @@ def load_rules(module: str) -> None:
     `batching_rules/reduction.py` for "ranvier.ops.reduction.sort"."""
     package, _, rest = module.partition("ranvier.ops.")
     family, _, _ = rest.partition(".")
-    if package == "" and family in FAMILIES:
+    if module.startswith("ranvier.tape."):
+        importlib.import_module("ranvier.func.batching_rules.tape")
+    elif package == "" and family in FAMILIES:
         importlib.import_module(f"ranvier.func.batching_rules.{family}")
 
 
@@ -210,7 +222,8 @@ def run_on_slices(function: Function, inputs: Sequence[Any], level: Level) -> An
     results = []
     for i in range(level.size):
         node = object.__new__(type(function))
-        node.__dict__.update(function.__dict__)
+        for name, value in vars(function).items():
+            setattr(node, name, _slice(value, level, i))
         arguments = [_slice(x, level, i) for x in inputs]
         results.append(node.apply(*arguments))
     if isinstance(results[0], tuple):
@@ -219,9 +232,13 @@ def run_on_slices(function: Function, inputs: Sequence[Any], level: Level) -> An
 
 
 def _slice(x: Any, level: Level, i: int) -> Any:
-    if isinstance(x, Tensor) and level_of(x) is level:
-        return value_at(x, level)[i]
-    return x
+    """Slice i of a Tensor that is batched by this level, or of an array, also in tuples; other values as they
+    are."""
+    if isinstance(x, Tensor):
+        if level_of(x) is level:
+            return value_at(x, level)[i]
+        return x
+    return slice_of(x, level, i)
 
 
 def shifted(axis: Any, ndim: int) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,16 @@ from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
-from ranvier.tensors.memory import HALVES, SOLE, Array, copied, fill_number, require_writeable, write
+from ranvier.tensors.memory import (
+    HALVES,
+    SOLE,
+    Array,
+    copied,
+    fill_number,
+    is_batched,
+    require_writeable,
+    write,
+)
 from ranvier.tensors.places import picked, put
 from ranvier.tensors.recording import references
 from ranvier.tensors.tensor import Tensor
@@ -54,6 +63,23 @@ if TYPE_CHECKING:
     from ranvier.tensors.types import Key, TensorLike
 
 
+class ChangesOfSlices(NamedTuple):
+    """How batched Tensors are changed in place (func/batched_changes.py)."""
+
+    concern: Callable[..., bool]  # whether one of the operands is batched
+    assign: Callable[[Tensor, Tensor, str], Tensor]
+    replace_all: Callable[..., Tensor]
+    setitem: Callable[[Tensor, Any, Any], None]
+
+
+_of_slices: ChangesOfSlices | None = None  # None until vmap is used
+
+
+def set_changes_of_slices(changes: ChangesOfSlices) -> None:
+    global _of_slices
+    _of_slices = changes
+
+
 def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:
     """Gives the tensor the value of the result and, on the tape, its history.
 
@@ -75,6 +101,8 @@ def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:
             f"[{name}] got a result of dtype {value.dtype} for a tensor of {array.dtype}; "
             "expected a dtype that it can hold"
         )
+    if _of_slices is not None and _of_slices.concern(tensor, result):
+        return _of_slices.assign(tensor, result, name)
     if recorded:
         if not result._requires_grad:  # such as a comparison: then the old values get no gradient
             result = Put().apply(tensor, result)
@@ -104,7 +132,8 @@ def overwrite(tensor: Tensor, node: Any, name: str) -> Tensor:
     # Under an observer the call of the Function must be seen, except off the tape in a recording of
     # rv.compile, which records the kernel calls. (A recording for a file, in another form, has `keeps`.)
     is_observed = observers and (recorded or step is None or step.keeps)
-    if computed_in_float32 or is_observed or (recorded and not is_sole):
+    changes_slices = is_batched(tensor._array)
+    if computed_in_float32 or is_observed or changes_slices or (recorded and not is_sole):
         return assign(tensor, node.apply(tensor), name)
     if recorded:
         result = _applied_in_place(node, tensor)
@@ -208,6 +237,9 @@ def setitem(x: Tensor, key: Key, value: TensorLike) -> None:
 def _set_places(x: Tensor, key: Key, value: TensorLike) -> None:
     """x[key] = value where the core does not do it: on the tape, under observers, for rare keys."""
     check_leaf(x, "setitem")
+    if _of_slices is not None and _of_slices.concern(x, key, value):
+        _of_slices.setitem(x, key, value)
+        return
     key = tuple_of(key)
     try:
         recorded = (x._requires_grad or _passes_gradients(value, x)) and mode.enabled
@@ -271,6 +303,8 @@ def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
     @into(_core.write, name=name)
     def replace_all(x: Tensor, src: TensorLike) -> Tensor:
         check_leaf(x, name)
+        if _of_slices is not None and _of_slices.concern(x, src):
+            return _of_slices.replace_all(x, src, name, replace_all)
         recorded = (x._requires_grad or _passes_gradients(src, x)) and mode.enabled
         if recorded or is_written():
             return assign(x, Put().apply(x, src), name)

@@ -14,6 +14,7 @@ of NumPy reads. A kernel that gets one is run on all slices instead (`run_kernel
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Sequence
@@ -38,11 +39,15 @@ class SlicesError(RuntimeError):
     """What cannot be done for all slices at once."""
 
 
+_numbers = itertools.count(1)
+
+
 class Level:
     """One call of vmap.
 
     depth: how many calls of vmap this one is within. size: the number of slices.
     has_ended: True after the call; its batched Tensors can no longer be used.
+    number: of this call, from 1 on. `call` of a memory's cell is the number of that within which it was made.
     may_loop: False if an op without a batching rule raises NotImplementedError, in place of a loop.
     """
 
@@ -51,6 +56,7 @@ class Level:
         self.size = size
         self.may_loop = may_loop
         self.has_ended = False
+        self.number = next(_numbers)
 
 
 class _Levels(local):
@@ -74,6 +80,14 @@ class BatchedArray(np.ndarray):
 
     value: Tensor
     level: Level
+
+    def of_slices(self, value: Tensor) -> BatchedArray:
+        """The array of another Tensor of all slices."""
+        return batched_array(value, self.level)
+
+    def run(self, function: Callable[..., Any], name: str, operands: Sequence[Any]) -> Any:
+        """The result of a function of arrays by its rule in NUMPY_RULES, for operands with this array."""
+        return run_numpy(function, name, operands, {})
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         function = getattr(ufunc, method)
@@ -114,6 +128,14 @@ class BatchedArray(np.ndarray):
     def astype(self, dtype: Any, *args: Any, **settings: Any) -> Any:
         return batched_array(wrap(self.value._array.astype(dtype, *args, **settings)), self.level)
 
+    def transpose(self, *axes: Any) -> Any:
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            (axes,) = axes
+        if not axes:
+            axes = tuple(range(self.ndim - 1, -1, -1))
+        of_slices = [0, *[axis % self.ndim + 1 for axis in axes]]
+        return batched_array(wrap(self.value._array.transpose(of_slices)), self.level)
+
     def copy(self, order: Any = "C") -> Any:
         return batched_array(wrap(self.value._array.copy()), self.level)
 
@@ -136,7 +158,7 @@ _OF_SHAPES = frozenset(
 _READ_VALUES = """
     __contains__ __iter__ __setitem__ all any argmax argmin argpartition argsort byteswap choose clip compress
     cumprod cumsum diagonal dot fill flatten max mean min nonzero partition prod put ravel repeat round
-    searchsorted sort squeeze std sum swapaxes take trace transpose var
+    searchsorted sort squeeze std sum swapaxes take trace var
 """
 _GIVE_VALUES = "__complex__ __float__ __index__ __int__ dump dumps item tobytes tofile tolist"
 
@@ -208,6 +230,18 @@ class BatchedTensor(Tensor):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         self._array.value.grad = None if value is None else value_at(value, self._array.level)
+
+    def retain_grad(self) -> None:
+        self._array.value.retain_grad()
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Any:
+        level = self._array.level
+
+        def of_slices(gradient: Tensor) -> Tensor | None:
+            result = hook(batched(gradient, level))
+            return None if result is None else value_at(result, level)
+
+        return self._array.value.register_hook(of_slices)
 
     def _read(self, how: str) -> NoReturn:
         refuse_value(how)
@@ -349,7 +383,10 @@ def slice_of(value: Any, level: Level, i: int) -> Any:
     if type(value) is BatchedArray and value.level is level:
         return value.value._array[i, ...]
     if isinstance(value, (list, tuple)):
-        return type(value)(slice_of(item, level, i) for item in value)
+        items = [slice_of(item, level, i) for item in value]
+        if hasattr(value, "_make"):  # a named tuple
+            return value._make(items)
+        return type(value)(items)
     return value
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ranvier.observe import observers, value_read
 from ranvier.tensors.failures import OpIndexError, put_name
-from ranvier.tensors.memory import Array, keep
+from ranvier.tensors.memory import Array, all_slices, is_batched, keep
 
 if TYPE_CHECKING:
     from ranvier.tensors.types import Key
@@ -192,6 +192,13 @@ def _part(part: object) -> Any:
         else:
             kind = type(part).__name__
         raise OpIndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
+    if is_batched(part):
+        if part.dtype.kind == "b":
+            raise RuntimeError(
+                "[vmap] got a mask as an index, which picks as many elements as are True; expected where or "
+                "masked_fill, whose results have one shape for all slices"
+            )
+        return part  # also a number, which picks another element of each slice
     if part.ndim == 0 and part.dtype.kind in "iu":
         if observers:
             value_read("an index of one number", part)
@@ -228,10 +235,11 @@ def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
 
 def check_range(index: Array, size: int) -> None:
     """Raises IndexError for an index array with a number that an axis of this size does not have."""
-    if index.size == 0:
+    numbers = all_slices(index)
+    if numbers.size == 0:
         return
-    low = int(index.min())
-    high = int(index.max())
+    low = int(numbers.min())
+    high = int(numbers.max())
     if high >= size:
         raise _out_of_range(high, size)
     if low < -size:

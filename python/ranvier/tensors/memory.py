@@ -71,6 +71,39 @@ def keep(array: Any) -> Any:
     return array
 
 
+def is_batched(array: Any) -> bool:
+    """True if this is the array of a batched Tensor (tensors/batched.py), within a call of vmap."""
+    return hasattr(array, "level")
+
+
+def all_slices(array: Any) -> Any:
+    """The array of all slices, for a check of all values: of an array that is not batched itself."""
+    while is_batched(array):
+        array = array.value._array
+    return array
+
+
+def of_slices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator of a function of arrays: a call with batched arrays goes to its batching rule, in
+    NUMPY_RULES under the function's name."""
+
+    @functools.wraps(function)
+    def run(*operands: Any) -> Any:
+        for x in operands:
+            if is_batched(x):
+                return x.run(run, function.__name__, operands)
+        return function(*operands)
+
+    return run
+
+
+def array_from(x: Any) -> Any:
+    """x as an array. Of an array of a batched Tensor, `np.asarray` would give the first slice."""
+    if isinstance(x, np.ndarray):
+        return x
+    return np.asarray(x)
+
+
 def plain(name: str, data: Any) -> Any:
     """The data as it is, if it is no array; an array in the machine's byte order, which a Tensor always has.
 
@@ -80,7 +113,7 @@ def plain(name: str, data: Any) -> Any:
     if type(data) is np.ndarray:
         if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative and data.dtype.char not in "?E":
             return data
-    elif not isinstance(data, np.ndarray):
+    elif not isinstance(data, np.ndarray) or is_batched(data):
         return data
     elif isinstance(data, np.ma.MaskedArray):
         raise TypeError(

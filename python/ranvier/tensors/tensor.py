@@ -22,7 +22,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import index, no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
 from ranvier.tensors.lending import as_capsule, asarray, numpy
-from ranvier.tensors.memory import Computed, plain, require_writeable
+from ranvier.tensors.memory import Computed, array_from, plain, require_writeable
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
 from ranvier.tensors.views import begin_gradients, hides_base, share
@@ -36,7 +36,7 @@ wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Ten
 
 def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
     """The result of ``host(function, *operands)`` as a Tensor."""
-    return wrap(np.asarray(host(function, *operands)))
+    return wrap(array_from(host(function, *operands)))
 
 
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:

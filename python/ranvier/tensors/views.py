@@ -10,6 +10,7 @@ cpp/bindings/tensors/cell.h) with these attributes:
 - unwatched: whether NumPy or ``.data`` can change the memory; such changes are not counted.
 - aliased: whether Tensors with other cells have the same memory, made by ``.data``.
 - inference: whether it was made under ``inference_mode()``.
+- call: the number of the innermost call of vmap within which it was made (tensors/batched.py); 0: none.
 
 A Tensor made by a view Function has (base, chain, why) in ``_view``. The base is the Tensor that is no view
 itself, and the chain is a tuple of the Functions that lead from the base to the view. ``why`` is "", or the

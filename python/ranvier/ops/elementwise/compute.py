@@ -29,7 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.tape.function import rounded
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import HALVES, in_dtype
+from ranvier.tensors.memory import HALVES, array_from, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import Number
 
@@ -124,7 +124,7 @@ def values(name: str, function: Callable[..., Any], *operands: Array | Number) -
     """Calls a NumPy function on operands that broadcast, and returns the result as an array."""
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(function(*operands))
+            return array_from(function(*operands))
     except ValueError as error:
         raise OpError(unlike(name, *operands)) from error
 

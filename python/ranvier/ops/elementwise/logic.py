@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, sin
 from ranvier.ops.elementwise.op import Elementwise
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import in_dtype
+from ranvier.tensors.memory import array_from, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy
 from ranvier.tensors.types import Number, TensorLike
 
@@ -29,7 +29,7 @@ def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
         return
     else:
         expected = "bools or integers"
-    arrays = [np.asarray(getattr(x, "_array", x)) for x in operands]
+    arrays = [array_from(getattr(x, "_array", x)) for x in operands]
     dtypes = ", ".join(str(array.dtype) for array in arrays)
     raise DtypeError(f"[{name}] got dtypes {dtypes}; expected {expected}")
 
@@ -260,8 +260,8 @@ def _isclose(a: Array, b: Array, rtol: float, atol: float, equal_nan: bool) -> A
     try:
         with np.errstate(all="ignore"):
             if not (rtol or atol):
-                return np.asarray((a == b) | (equal_nan & (a != a) & (b != b)))
-            close = np.asarray(np.isclose(a, b, rtol, atol, equal_nan))
+                return array_from((a == b) | (equal_nan & (a != a) & (b != b)))
+            close = array_from(np.isclose(a, b, rtol, atol, equal_nan))
             # An infinite difference is not close, even with an infinite tolerance.
             if math.inf in (rtol, atol):
                 close &= (a == b) | (np.isinf(a) == np.isinf(b))

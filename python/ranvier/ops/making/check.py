@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed, refuse, value_read
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import plain, require_numbers
+from ranvier.tensors.memory import array_from, plain, require_numbers
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Array, DtypeLike, TensorLike
@@ -87,7 +87,7 @@ def _is(name: str, x: TensorLike, numpy: Callable[..., Array], kernel: Callable[
     if array.dtype.char in "fd":
         y = kernel(array)
     else:
-        y = np.asarray(host(numpy, array))
+        y = array_from(host(numpy, array))
     return computed(name, (x,), wrap(y))
 
 

@@ -17,7 +17,7 @@ from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.errors import own_error, truth
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import CopyOfBytes, bools, cast, read_only, require_numbers
+from ranvier.tensors.memory import CopyOfBytes, bools, cast, is_batched, read_only, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import DeviceLike, DtypeLike
@@ -240,14 +240,17 @@ def new(x: Tensor, *data: Any) -> Tensor:
 
 def storage_offset(x: Tensor) -> int:
     """How many elements of the memory, from the beginning of the array that owns it, are before the first
-    element."""
+    element. Within vmap: of the first slice."""
+    if is_batched(x._array):
+        return storage_offset(x._array.value)  # type: ignore[attr-defined]
     return place_in_memory(x._read("storage_offset()"))[1] // x._array.itemsize
 
 
 def untyped_storage(x: Tensor) -> UntypedStorage:
     """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
+    array = x._read("untyped_storage()")
     x._cell.unwatched = True  # whoever has the bytes may write to them
-    return UntypedStorage(memory_of(x._read("untyped_storage()")).array)
+    return UntypedStorage(memory_of(array).array)
 
 
 def storage(x: Tensor) -> TypedStorage:

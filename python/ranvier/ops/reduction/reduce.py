@@ -26,7 +26,7 @@ from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError, failure
-from ranvier.tensors.memory import filled_like, reshaped
+from ranvier.tensors.memory import filled_like, is_batched, reshaped
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Axes, DtypeLike, Shape, TensorLike
@@ -244,7 +244,9 @@ def _empty(name: str, x: Tensor) -> OpIndexError:
 def _reduced(function: Callable[..., Any], x: Array, axes: KernelAxes, keepdims: bool) -> Array:
     if x.ndim == 0:
         axes = None
-    y = np.asarray(function(x, axis=axes, keepdims=keepdims), order="C")
+    y = function(x, axis=axes, keepdims=keepdims)
+    if not is_batched(y):
+        y = np.asarray(y, order="C")
     # NumPy sums uint8 in uint64
     if y.dtype == np.uint64:
         return y.astype(np.int64)

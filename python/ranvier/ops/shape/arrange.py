@@ -31,7 +31,7 @@ from ranvier.tensors.data import Size
 from ranvier.tensors.deepcopy_pickle import place_in_memory
 from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError, misfit
-from ranvier.tensors.memory import copied, keep
+from ranvier.tensors.memory import copied, is_batched, keep
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Axes, DeviceLike, DtypeLike, Shape, TensorLike
 
@@ -226,7 +226,8 @@ def diag(input: TensorLike, diagonal: int = 0) -> Tensor:
     if input.ndim not in (1, 2):
         raise misfit("diag", {"x": input.shape}, "a vector or a matrix")
     recorded = (input._requires_grad and tape_mode.enabled) or is_written()
-    if input.ndim == 2 and not recorded and type(diagonal) is int:
+    is_plain = not recorded and not is_batched(input._array)
+    if input.ndim == 2 and is_plain and type(diagonal) is int:
         return wrap(copied(np.diagonal(input._array, diagonal), "C"))
     if input.ndim == 1:
         return diag_embed(input, diagonal)
@@ -407,6 +408,14 @@ def _apart(size: Sequence[int], stride: Sequence[int]) -> bool:
     return True
 
 
+def _strided_slices(x: Tensor, size: Sequence[int], stride: Sequence[int], offset: int | None) -> Tensor:
+    """:func:`as_strided` of each slice: offset is the place for the first one."""
+    array: Any = x._array
+    slices = array.value
+    y = as_strided(slices, (len(slices), *size), (slices.stride(0), *stride), offset)
+    return wrap(array.of_slices(y))
+
+
 def as_strided(
     input: TensorLike, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
@@ -421,6 +430,8 @@ def as_strided(
     [[0, 2], [1, 3]]
     """
     x = as_tensor("as_strided", input)
+    if is_batched(x._array):
+        return _strided_slices(x, size, stride, storage_offset)
     memory, start = _memory(x._read("as_strided()"))
     first = start if storage_offset is None else storage_offset
     view = _part(memory, x._array.dtype, size, stride, first)

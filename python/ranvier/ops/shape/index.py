@@ -26,7 +26,7 @@ from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, OpIndexError, broadcast_of, misfit, require_dtype
 from ranvier.tensors.keys import index_error, raw_index, tuple_of
-from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
+from ranvier.tensors.memory import all_slices, copied, in_dtype, keep, reshaped
 from ranvier.tensors.picks import Picks, picks_of
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
@@ -404,7 +404,7 @@ def index_select(input: TensorLike, dim: int, index: ArrayLike) -> Tensor:
 def require_from_0(name: str, index: ArrayLike, size: int = 2**53) -> None:
     """Raises IndexError unless all indices are in 0 ... size - 1, as PyTorch for these ops. Without a size
     (2**53, which no axis has) only negative indices raise."""
-    places = index_array(name, index)
+    places = all_slices(index_array(name, index))
     if not places.size or _core.inside(in_dtype(places, _I64), 0, size - 1):
         return
     if places.min() < 0:
@@ -448,9 +448,11 @@ def selected(input: TensorLike, dim: int, index: ArrayLike, from_0: bool) -> Ten
     except IndexError:
         size = input.shape[at]
         least = 0 if from_0 else -size
+        numbers = all_slices(rows)
+        expected = f"{least} to {size - 1}"
         raise OpIndexError(
-            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {size}; expected "
-            f"{least} to {size - 1}"
+            f"[index_select] got index {numbers.min()} to {numbers.max()} for an axis of length {size}; "
+            f"expected {expected}"
         ) from None
     return watched(y, index)
 

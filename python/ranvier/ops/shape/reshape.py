@@ -27,7 +27,7 @@ from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.errors import index
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import CopyOfView, like, read_only, reshaped
+from ranvier.tensors.memory import CopyOfView, is_batched, like, read_only, reshaped
 from ranvier.tensors.memory_order import to_c_order
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import Axes, DtypeLike, Key, Shape, ShapeLike, TensorLike
@@ -446,6 +446,8 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         if (result.shape, result.stride()) == (shape, x.stride()):
             return x
         x._array = result._array
+        if is_batched(x._array):  # its value has the history
+            return x
         if x._view is not None:
             x._view = result._view
         if result._grad_fn is not None:  # Hooks stay at the old node, and get gradients of the old shape.

@@ -20,7 +20,7 @@ from ranvier.ops.shape.reshape import _dim, expand, reshape
 from ranvier.tape.function import Function, by_kernel, watched
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import keep
+from ranvier.tensors.memory import keep, of_slices
 from ranvier.tensors.places import put_in_order
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import ArrayLike, TensorLike
@@ -165,6 +165,7 @@ def _scatter(
     return by_numpy(_scattered, combine, x._array, at, places, src._array)
 
 
+@of_slices
 def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
     y = x.copy()
     part = tuple(map(slice, places.shape))

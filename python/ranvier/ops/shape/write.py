@@ -13,6 +13,7 @@ from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, cast, is_floating
 from ranvier.ops.image.resample import pad
 from ranvier.ops.making.creation import full_like
+from ranvier.ops.reduction.sort import cumsum
 from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
@@ -22,7 +23,7 @@ from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.keys import raw_index
-from ranvier.tensors.memory import fill_number, filled_like, keep
+from ranvier.tensors.memory import all_slices, fill_number, filled_like, is_batched, keep, of_slices
 from ranvier.tensors.picks import picks_of
 from ranvier.tensors.places import picked
 from ranvier.tensors.recording import host
@@ -62,9 +63,10 @@ def put(input: TensorLike, index: ArrayLike, source: TensorLike, accumulate: boo
 
 def _in_range(name: str, index: Array, size: int) -> Array:
     """The index counted from 0."""
-    if _core.inside(index, 0, size - 1):
+    places = all_slices(index)
+    if _core.inside(places, 0, size - 1):
         return index
-    if index.min() < -size or index.max() >= size:
+    if places.min() < -size or places.max() >= size:
         raise IndexError(f"[{name}] got an index outside -{size} ... {size - 1}; expected one inside")
     return np.where(index < 0, index + size, index)
 
@@ -267,6 +269,8 @@ def masked_scatter(input: TensorLike, mask: TensorLike, source: TensorLike) -> T
         raise DtypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
     shape = np.broadcast_shapes(input.shape, mask.shape)
     input = expand(input, shape)
+    if is_batched(mask._array):
+        return _masked_scatter_of_slices(input, expand(mask, shape), source)
     places = np.flatnonzero(np.broadcast_to(mask._read("masked_scatter"), shape))
     if source.numel() < places.size:
         raise OpError(
@@ -275,6 +279,21 @@ def masked_scatter(input: TensorLike, mask: TensorLike, source: TensorLike) -> T
         )
     y = scatter(reshape(input, -1), 0, wrap(keep(places)), reshape(source, -1)[: places.size])
     return reshape(y, shape)
+
+
+def _masked_scatter_of_slices(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """:func:`masked_scatter` where each slice has a mask of its own: Python cannot read its places."""
+    chosen = reshape(mask, -1)
+    place = cumsum(chosen.long(), 0) - 1  # of each chosen element, in source
+    most = int(all_slices(place._array).max(initial=-1)) + 1
+    if source.numel() < most:
+        raise OpError(
+            f"[masked_scatter] got {source.numel()} elements for {most} places; expected at least as many"
+        )
+    if source.numel() == 0:
+        return x.clone()
+    values = gather(reshape(source, -1), 0, place.clamp(min=0))
+    return where(mask, reshape(values, x.shape), x)
 
 
 def scatter_reduce(
@@ -331,6 +350,7 @@ def _reduced_into(
 _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
 
+@of_slices
 def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool) -> Array:
     """scatter_reduce by NumPy. places may be smaller than src: then only the front part of src counts. Arrays
     without dimensions get one."""
