@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ranvier.func.batching_rules.shape import place_of_picked
+from ranvier.nn.parameter import Parameter
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.shape.reshape import movedim, reshape
 from ranvier.tape import inplace
@@ -211,23 +212,31 @@ def _spread(tensor: Tensor, level: Level, name: str) -> None:
     base: Any = tensor
     if tensor._view is not None:
         base = base_of(tensor)
-    if base is None or (base._requires_grad and base._grad_fn is None):
+    if base is None:
         _refuse_shared(name)
     views: list[Any] = views_of(base)
     family = [base, *views]
     cell = base._cell
     is_known = all(any(other is one for one in family) for other in sharing(base))
-    can_change = all(type(one) is Tensor for one in family) and not any(view._view[2] for view in views)
+    can_change = all(_can_become_batched(one) for one in family) and not any(view._view[2] for view in views)
     if not is_known or not can_change or cell.unwatched or cell.aliased:
         _refuse_shared(name)
     chains = [view._view[1] for view in views]
+    is_leaf = base._requires_grad and base._grad_fn is None
     before = wrap(base._array)
-    before._requires_grad = base._requires_grad
+    before._requires_grad = base._requires_grad and not is_leaf
     before._grad_fn = base._grad_fn
-    _become(base, batched_array(_copies(before, level), level))
+    copies = _copies(before, level)
+    copies._requires_grad = copies._requires_grad or is_leaf
+    _become(base, batched_array(copies, level))
     for view, chain in zip(views, chains, strict=True):
         repeated = _repeated(chain, base)
         _become(view, repeated._array)
+
+
+def _can_become_batched(tensor: Tensor) -> bool:
+    """True of Tensors and parameters, not of classes of a program."""
+    return type(tensor) in (Tensor, Parameter)
 
 
 def _is_made_within(tensor: Tensor, level: Level) -> bool:
@@ -238,8 +247,8 @@ def _is_made_within(tensor: Tensor, level: Level) -> bool:
 
 def _refuse_shared(name: str) -> NoReturn:
     raise SlicesError(
-        f"[{name}] got a Tensor that is the same for all slices and shares its memory (detach(), numpy(), a "
-        "leaf ...), and a change of it in place by values that differ; expected memory of its own: clone() it"
+        f"[{name}] got a Tensor that is the same for all slices and shares its memory (detach(), "
+        "numpy() ...), and a change in place by values that differ; expected memory of its own: clone() it"
     )
 
 

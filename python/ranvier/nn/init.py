@@ -17,6 +17,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.tensors.memory as _memory
+from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.observe import refuse
 from ranvier.ops.making import philox, random
@@ -96,6 +97,9 @@ def _fill(tensor: Tensor, values: ArrayLike) -> Tensor:
             "[init] got a parameter of a lazy layer without its size; expected a call of the model first"
         )
     refuse("nn.init fills a tensor", "NumPy does it, which no replay repeats; do it outside the step")
+    if _memory.is_batched(values) or _memory.is_batched(tensor._array):
+        with no_grad():
+            return tensor.copy_(values if isinstance(values, Tensor) else wrap(np.asanyarray(values)))
     _memory.write(tensor._array, values, "init")
     bump(tensor)
     return tensor
