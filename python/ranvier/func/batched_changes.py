@@ -11,10 +11,12 @@ value that differs from slice to slice is written to it, it becomes batched itse
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
+from ranvier.func.batching import on_slices
 from ranvier.func.batching_rules.shape import place_of_picked
 from ranvier.nn.parameter import Parameter
 from ranvier.ops.elementwise.choice import masked_fill, where
@@ -32,7 +34,7 @@ from ranvier.tensors.batched import (
     physical,
     value_at,
 )
-from ranvier.tensors.keys import raw_index, split, tuple_of
+from ranvier.tensors.keys import index_error, raw_index, split, tuple_of
 from ranvier.tensors.picks import Picks, picks_of
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import base_of, is_shared, sharing, views_of
@@ -48,14 +50,29 @@ def concerns(*values: Any) -> bool:
 def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:
     """`inplace.assign`, where one of the Tensors is batched."""
     level = _made_batched(tensor, name, tensor, result)
-    inplace.assign(_slices(tensor), value_at(result, level), name)
+    on_slices(level, inplace.assign, _slices(tensor), value_at(result, level), name)
     return _renewed(tensor)
+
+
+def of_each_element(
+    tensor: Tensor, name: str, change: Callable[..., Tensor], args: Sequence[Any], settings: dict[str, Any]
+) -> Tensor:
+    """An element-wise change in place, such as add_, of a batched tensor. name: for errors."""
+    level = _made_batched(tensor, name, tensor, args, settings)
+    aligned = [_aligned(x, tensor.ndim, level) if _is_array(x) else x for x in args]
+    named = {name: _aligned(x, tensor.ndim, level) if _is_array(x) else x for name, x in settings.items()}
+    on_slices(level, partial(change, **named), _slices(tensor), *aligned)
+    return _renewed(tensor)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (Tensor, np.ndarray))
 
 
 def replace_all(tensor: Tensor, src: Any, name: str, replace: Callable[[Tensor, Any], Tensor]) -> Tensor:
     """All elements of a tensor replaced by those of src, one of them batched. replace: the op."""
     level = _made_batched(tensor, name, tensor, src)
-    replace(_slices(tensor), _aligned(src, tensor.ndim, level))
+    on_slices(level, replace, _slices(tensor), _aligned(src, tensor.ndim, level))
     return _renewed(tensor)
 
 
@@ -63,6 +80,9 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, where x, the value or an array of the key is batched."""
     level = _made_batched(x, "setitem", x, value, key)
     key = tuple_of(key)
+    if _gives_view(key):
+        _set_view(x, key, value, level)
+        return
     mask = _only_mask(key)
     if mask is not None:
         _set_where(x, mask, value)
@@ -73,10 +93,31 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     slices = _slices(x)
     if axes:
         _set_picked(slices, picks_of(raw, shape), value, level)
+        _renewed(x)
     else:
-        ndim = np.broadcast_to(0, shape)[basic].ndim
-        of_slices = (_ALL, *basic)
-        slices[of_slices] = _aligned(value, ndim, level)
+        _set_view(x, basic, value, level)
+
+
+def _gives_view(key: Any) -> bool:
+    """True if the key has only whole numbers of Python, slices, None and Ellipsis."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(type(part) in _OF_VIEWS for part in parts)
+
+
+_OF_VIEWS = frozenset((int, slice, type(None), type(Ellipsis)))
+
+
+def _set_view(x: Tensor, key: Any, value: Any, level: Level) -> None:
+    """x[key] = value for a key that gives a view."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if _is_array(value):
+        try:
+            part = np.ndarray.__getitem__(x._array, (*parts, Ellipsis) if Ellipsis not in parts else parts)
+        except IndexError as error:
+            raise index_error("setitem", key, tuple(x.shape), error) from None
+        value = _aligned(value, part.ndim, level)
+    of_slices = (_ALL, *parts)
+    on_slices(level, inplace.setitem, _slices(x), of_slices, value)
     _renewed(x)
 
 
@@ -98,7 +139,7 @@ def _set_picked(slices: Tensor, picks: Picks, value: Any, level: Level) -> None:
         # An index of the slices, too: then the picked dimensions come after that of the slices.
         keys[0] = np.arange(level.size).reshape(-1, *(1,) * len(picks.shape))
         values = _picked_first(values, ndim, picks, level)
-    view[tuple(keys)] = values
+    on_slices(level, inplace.setitem, view, tuple(keys), values)
 
 
 def _index(array: Any, ndim: int, level: Level) -> Tensor:
@@ -276,4 +317,6 @@ def _repeated(chain: Sequence[Function], base: Tensor) -> Tensor:
     return view
 
 
-inplace.set_changes_of_slices(inplace.ChangesOfSlices(concerns, assign, replace_all, setitem))
+inplace.set_changes_of_slices(
+    inplace.ChangesOfSlices(concerns, assign, replace_all, setitem, of_each_element)
+)

@@ -156,12 +156,24 @@ def in_level(size: int, may_loop: bool = True) -> Iterator[Level]:
     levels.append(level)
     _core._set_call_of_vmap(level.number)
     try:
-        with _Batching() if is_outermost else nullcontext():
+        with _Batching() if is_outermost else nullcontext() as level.observer:
             yield level
     finally:
         levels.pop()
         _core._set_call_of_vmap(levels[-1].number if levels else 0)
         level.has_ended = True
+
+
+def on_slices(level: Level, function: Callable[..., Any], *args: Any) -> Any:
+    """``function(*args)``, for arguments that are the values of all slices of a level. Those of the outermost
+    level are ordinary Tensors, which nothing has to follow."""
+    if level.depth > 0:
+        return function(*args)
+    level.observer.__exit__()
+    try:
+        return function(*args)
+    finally:
+        level.observer.__enter__()
 
 
 def _level_of_call(function: Function, inputs: Sequence[Any]) -> Level | None:

@@ -10,8 +10,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.compute import FAILS_AT_ZERO
 from ranvier.ops.elementwise.fused import FUSED, SCALED
 from ranvier.ops.elementwise.op import DECLARATIONS
-from ranvier.tape.inplace import assign, check_leaf
-from ranvier.tensors.memory import Array
+from ranvier.tape.inplace import assign, change_elements, check_leaf
+from ranvier.tensors.memory import Array, is_batched
 from ranvier.tensors.spellings import spelled
 from ranvier.tensors.tensor import Tensor
 
@@ -58,6 +58,8 @@ def method_of(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
 
     def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
+        if is_batched(x._array) and function.__name__ in DECLARATIONS:
+            return change_elements(x, name, computed, args, settings)
         call = partial(with_spellings, x, *args, **settings)
         # In a block of autocast, the operands of addmm and baddbmm are cast, but not those of addmm_ and
         # baddbmm_.

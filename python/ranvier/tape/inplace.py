@@ -14,7 +14,7 @@ result and the history of the ordinary operation, in one of two ways:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,7 @@ class ChangesOfSlices(NamedTuple):
     assign: Callable[[Tensor, Tensor, str], Tensor]
     replace_all: Callable[..., Tensor]
     setitem: Callable[[Tensor, Any, Any], None]
+    of_each_element: Callable[..., Tensor]
 
 
 _of_slices: ChangesOfSlices | None = None  # None until vmap is used
@@ -78,6 +79,15 @@ _of_slices: ChangesOfSlices | None = None  # None until vmap is used
 def set_changes_of_slices(changes: ChangesOfSlices) -> None:
     global _of_slices
     _of_slices = changes
+
+
+def change_elements(
+    tensor: Tensor, name: str, change: Callable[..., Tensor], args: Sequence[Any], settings: dict[str, Any]
+) -> Tensor:
+    """``change(tensor, *args, **settings)``, a change in place of each element, of a batched Tensor. name: of
+    the op, for errors."""
+    assert _of_slices is not None
+    return _of_slices.of_each_element(tensor, name, change, args, settings)
 
 
 def assign(tensor: Tensor, result: Tensor, name: str) -> Tensor:

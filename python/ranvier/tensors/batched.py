@@ -56,6 +56,7 @@ class Level:
         self.size = size
         self.may_loop = may_loop
         self.has_ended = False
+        self.observer: Any = None  # of the outermost level: what makes calls of Functions (func/batching.py)
         self.number = next(_numbers)
 
 

@@ -29,8 +29,9 @@ from ranvier.ops.shape.scatter import Scatter
 from ranvier.ops.shape.write import ScatterReduce
 from ranvier.tensors.batched import NUMPY_RULES, Level, batched_array
 from ranvier.tensors.failures import OpIndexError
-from ranvier.tensors.memory import all_slices
+from ranvier.tensors.memory import all_slices, in_dtype, is_batched
 from ranvier.tensors.picks import Picks
+from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 
 _ALL = slice(None)
@@ -104,11 +105,21 @@ def _repeat(node: Repeat, x: Operand) -> Tensor:
 
 @batching_rule(Concatenate)
 def _concatenate(node: Concatenate, *parts: Operand) -> Tensor:
-    ndim = max(x.ndim for x in parts)
-    if any(x.ndim < ndim for x in parts):  # vectors without elements, which are left out
-        return run_on_slices(node, [x.tensor() for x in parts], parts[0].level)
-    node.axis = shifted(node.axis, ndim)
-    return node.apply(*[x.stacked() for x in parts])
+    whole = max(parts, key=_ndim)
+    node.axis = shifted(node.axis, whole.ndim)
+    arrays = []
+    for x in parts:
+        stacked = x.stacked()
+        if x.ndim < whole.ndim and x.shape == (0,):  # as PyTorch allows beside arrays of any shape
+            shape = [x.level.size, *whole.shape]
+            shape[node.axis] = 0
+            stacked = stacked.reshape(shape)
+        arrays.append(stacked)
+    return node.apply(*arrays)
+
+
+def _ndim(x: Operand) -> int:
+    return x.ndim
 
 
 @batching_rule(Unbind)
@@ -259,24 +270,40 @@ def _rows_of_slices(x: Operand, rows: Tensor, length: int, from_0: bool) -> Tens
     """y[i, j] = x[i, rows[i, j]]: x (slices, length, ...), or (length, ...) for all slices."""
     places = counted_from_0(rows, length, from_0)
     if not x.is_batched:
-        taken = index_select(x.value, 0, places.reshape(-1))
+        flat = wrap(places).reshape(-1)
+        taken = index_select(x.value, 0, flat)
         return taken.reshape(*places.shape, *x.shape[1:])
     size = x.level.size
-    begin = arange(size).reshape(size, 1) * length
     lines = x.value.reshape(size * length, *x.shape[1:])
-    taken = index_select(lines, 0, (places + begin).reshape(-1))
+    if is_batched(places):  # by an outer level
+        begin = arange(size).reshape(size, 1) * length
+        numbers: Any = wrap(places) + begin
+    else:
+        numbers = host(_among_all, places, length)
+    taken = index_select(lines, 0, numbers.reshape(-1))
     return taken.reshape(*places.shape, *x.shape[1:])
 
 
-def counted_from_0(rows: Tensor, length: int, from_0: bool = False) -> Tensor:
+def _among_all(places: Any, length: int) -> Any:
+    """Indices into an axis of this length of each slice, as indices into these axes, joined."""
+    return places + np.arange(len(places)).reshape(-1, 1) * length
+
+
+def counted_from_0(rows: Tensor, length: int, from_0: bool = False) -> Any:
     """A copy of indices into an axis of this length, in int64, with negative ones counted from 0. from_0:
     negative ones raise IndexError."""
     least = 0 if from_0 else -length
-    values = all_slices(rows._array).astype(np.int64)
+    values = in_dtype(all_slices(rows._array), np.dtype(np.int64))
     if not _core.inside(values, least, length - 1):
         wrong = values.max() if values.max() >= length else values.min()
         raise OpIndexError(
             f"[getitem] got index {wrong} for an axis of length {length}; expected {least} to {length - 1}"
         )
+    if not is_batched(rows._array):
+        return host(_from_0, values, length)
     places = rows.to(np.int64)
-    return where(places < 0, places + length, places)
+    return where(places < 0, places + length, places)._array
+
+
+def _from_0(index: Any, length: int) -> Any:
+    return np.where(index < 0, index + length, index)

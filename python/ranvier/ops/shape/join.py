@@ -16,6 +16,7 @@ from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.tape.function import Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, OpIndexError
+from ranvier.tensors.memory import is_batched
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.types import TensorLike
@@ -225,6 +226,8 @@ def unbind(input: TensorLike, dim: int = 0, *, axis: int | None = None) -> tuple
     if axis is not None:
         dim = axis
     input = as_tensor("unbind", input)
+    if is_batched(input._array):
+        return Unbind(some_dim("unbind", input, dim)).apply(input)
     if not (input._requires_grad and tape_mode.enabled and is_floating(input) and input._array.size):
         return _core._unbind("unbind", input, dim)
     return Unbind(some_dim("unbind", input, dim)).apply(input)
