@@ -13,7 +13,7 @@ None. It returns the Tensor of all slices, with the slices along dimension 0, or
 calls ops, or this Function with other settings, on ordinary Tensors, which are recorded on the tape as usual.
 
 A Function without a rule is run once for each slice, after one warning (`run_on_slices`). Kernels outside of
-Functions have rules, too (`kernel_rule`).
+Functions have rules, too (`kernel_rule`), and so have functions that NumPy computes (`host_rule`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
+
+import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import Observer
@@ -29,17 +32,22 @@ from ranvier.ops import stack
 from ranvier.tape.function import Function, as_inputs
 from ranvier.tensors.batched import (
     KERNEL_RULES,
+    NUMPY_RULES,
     KernelRule,
     Level,
+    SlicesError,
     active_levels,
     batched,
     batched_array,
+    broadcast_arrays,
     innermost,
     level_of,
+    on_each_slice,
     slice_of,
     value_at,
     warn_of_loop,
 )
+from ranvier.tensors.recording import HostOfSlices, host, host_in_place, set_host_of_slices
 from ranvier.tensors.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,18 +108,7 @@ class Operand:
 
 BatchingRule = Callable[..., Any]
 RULES: dict[type[Function], BatchingRule] = {}
-FAMILIES = (
-    "activation",
-    "elementwise",
-    "image",
-    "loss",
-    "making",
-    "matrix",
-    "neural",
-    "reduction",
-    "shape",
-    "tape",
-)
+FAMILIES = ("activation", "elementwise", "image", "loss", "making", "matrix", "neural", "reduction", "shape")
 
 
 def batching_rule(*functions: type[Function]) -> Callable[[F], F]:
@@ -139,6 +136,68 @@ def kernel_rule(names: str, rules: dict[str, KernelRule] = KERNEL_RULES) -> Call
         return rule
 
     return enter
+
+
+HOST_RULES: dict[Callable[..., Any], KernelRule] = {}  # by the function that `host` runs
+
+
+def host_rule(*functions: Callable[..., Any]) -> Callable[[F], F]:
+    """A decorator of the rule of functions that run by :func:`ranvier.tensors.recording.host`.
+
+    As :func:`kernel_rule`: the rule is a function of the function, the level and the operands.
+    """
+
+    def enter(rule: F) -> F:
+        for function in functions:
+            HOST_RULES[function] = rule
+        return rule
+
+    return enter
+
+
+def run_host(function: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+    """``host(function, *operands)`` for operands of which some are batched arrays."""
+    level = innermost(operands)
+    assert level is not None
+    rule = _find_host_rule(function)
+    run = partial(host, function)
+    if rule is None:
+        return on_each_slice(_name_of(function), run, operands, {})
+    return rule(run, level, *operands)
+
+
+def _find_host_rule(function: Callable[..., Any]) -> KernelRule | None:
+    if isinstance(function, partial):
+        function = function.func
+    if isinstance(function, np.ufunc) and function.signature is None:
+        return broadcast_arrays
+    if function not in HOST_RULES:
+        load_rules(getattr(function, "__module__", ""))
+    if function in HOST_RULES:
+        return HOST_RULES[function]
+    return NUMPY_RULES.get(getattr(function, "__name__", ""))
+
+
+def _has_batched(operands: tuple[Any, ...]) -> bool:
+    return innermost(operands) is not None
+
+
+def _run_in_place(function: Callable[..., Any], target: Any, operands: tuple[Any, ...]) -> None:
+    """``host_in_place(function, target, *operands)`` where some of the arrays are batched."""
+    name = _name_of(function)
+    if level_of(target) is not innermost((target, *operands)):
+        raise SlicesError(
+            f"[{name}] got a Tensor that is the same for all slices, and a change of it in place by values "
+            "that differ; expected a new Tensor, made from one that vmap slices"
+        )
+    on_each_slice(name, partial(host_in_place, function), (target, *operands), {})
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "host").strip("_")
+
+
+set_host_of_slices(HostOfSlices(_has_batched, run_host, _run_in_place))
 
 
 class _Batching(Observer):
@@ -199,17 +258,12 @@ def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> An
     if rule is None:
         result = run_on_slices(function, inputs, level)
     else:
-        if not all(map(_is_tensor, inputs)):
-            inputs = as_inputs(tuple(inputs), function._op_name())
-        operands = [Operand(x, level) if isinstance(x, Tensor) else None for x in inputs]
+        tensors = as_inputs(tuple(inputs), function._op_name())
+        operands = [Operand(x, level) if isinstance(x, Tensor) else None for x in tensors]
         result = rule(function, *operands)
     if isinstance(result, tuple):
         return tuple([batched(value, level) for value in result])
     return batched(result, level)
-
-
-def _is_tensor(x: Any) -> bool:
-    return isinstance(x, Tensor)
 
 
 def find_rule(function: Function) -> BatchingRule | None:
@@ -228,14 +282,12 @@ def find_rule(function: Function) -> BatchingRule | None:
 
 def load_rules(module: str) -> None:
     """Loads the batching rules of the family of ops that a module belongs to, such as
-    `batching_rules/reduction.py` for "ranvier.ops.reduction.sort", or those of the tape."""
+    `batching_rules/reduction.py` for "ranvier.ops.reduction.sort"."""
     package, _, rest = module.partition("ranvier.ops.")
     family, _, _ = rest.partition(".")
     if module.startswith("ranvier.tape."):
-        family = "tape"
-    elif package:
-        return
-    if family in FAMILIES:
+        importlib.import_module("ranvier.func.batching_rules.tape")
+    elif package == "" and family in FAMILIES:
         importlib.import_module(f"ranvier.func.batching_rules.{family}")
 
 
@@ -297,6 +349,7 @@ __all__ = [
     "batched_array",
     "batching_rule",
     "broadcast_operands",
+    "host_rule",
     "in_level",
     "innermost",
     "kernel_rule",

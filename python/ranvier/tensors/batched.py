@@ -93,7 +93,7 @@ class BatchedArray(np.ndarray):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         function = getattr(ufunc, method)
         is_plain = method == "__call__" and not settings and ufunc.signature is None
-        if is_plain and ufunc.nout == 1:
+        if is_plain:
             level = innermost(inputs)
             if level is not None:
                 return broadcast_arrays(function, level, *inputs)
@@ -121,8 +121,10 @@ class BatchedArray(np.ndarray):
     def reshape(self, *shape: Any, **settings: Any) -> Any:
         if len(shape) == 1 and not isinstance(shape[0], int):
             (shape,) = shape
-        if -1 in shape and self.size == 0:
+        if settings:
             return on_each_slice("reshape", np.ndarray.reshape, (self, shape), settings)
+        if -1 in shape:
+            shape = np.broadcast_to(np.True_, self.shape).reshape(shape).shape
         sizes = (self.level.size, *shape)
         return batched_array(wrap(self.value._array.reshape(sizes)), self.level)
 
@@ -140,6 +142,14 @@ class BatchedArray(np.ndarray):
     def copy(self, order: Any = "C") -> Any:
         return batched_array(wrap(self.value._array.copy()), self.level)
 
+    def view(self, *kind: Any, **settings: Any) -> Any:
+        """The same bytes in a dtype as wide. Any other view would be one of the first slice."""
+        if settings or len(kind) != 1 or (isinstance(kind[0], type) and issubclass(kind[0], np.ndarray)):
+            refuse_value("view()")
+        if np.dtype(kind[0]).itemsize != self.itemsize:
+            refuse_value(f"view({kind[0]})")
+        return batched_array(wrap(self.value._array.view(kind[0])), self.level)
+
 
 # Functions of NumPy that read no values.
 _OF_SHAPES = frozenset(
@@ -156,12 +166,17 @@ _OF_SHAPES = frozenset(
     }
 )
 
+# Methods that NumPy has as a function with the same arguments, whose rule they take.
+_AS_FUNCTIONS = "all any argmax argmin argsort cumprod cumsum max mean min prod std sum var"
 _READ_VALUES = """
-    __contains__ __iter__ __setitem__ all any argmax argmin argpartition argsort byteswap choose clip compress
-    cumprod cumsum diagonal dot fill flatten max mean min nonzero partition prod put ravel repeat round
-    searchsorted sort squeeze std sum swapaxes take trace var
+    __contains__ __iter__ __setitem__ argpartition byteswap choose clip compress diagonal dot fill flatten
+    nonzero partition put ravel repeat round searchsorted sort squeeze swapaxes take trace
 """
-_GIVE_VALUES = "__complex__ __float__ __index__ __int__ dump dumps item tobytes tofile tolist"
+_GIVE_VALUES = """
+    __array_interface__ __array_struct__ __complex__ __copy__ __deepcopy__ __dlpack__ __float__ __index__
+    __int__ __reduce__ __reduce_ex__ ctypes data dump dumps flat getfield item resize setfield tobytes tofile
+    tolist
+"""
 
 
 def _on_each_slice(name: str) -> Callable[..., Any]:
@@ -174,15 +189,31 @@ def _on_each_slice(name: str) -> Callable[..., Any]:
     return on_slices
 
 
-def _refused(name: str) -> Callable[..., NoReturn]:
-    """A method of NumPy's arrays that gives values to Python."""
+def _as_function(name: str) -> Callable[..., Any]:
+    """A method of NumPy's arrays, run as the function of this name."""
+
+    def method(array: Any, *args: Any, **settings: Any) -> Any:
+        return getattr(array, name)(*args, **settings)
+
+    def run(*args: Any, **settings: Any) -> Any:
+        return run_numpy(method, name, args, settings)
+
+    return run
+
+
+def _refused(name: str) -> Any:
+    """A method, or an attribute, of NumPy's arrays that gives values or memory to Python."""
 
     def refuse(*args: Any, **settings: Any) -> NoReturn:
         refuse_value(f"{name.strip('_')}()")
 
-    return refuse
+    if callable(getattr(np.ndarray, name)):
+        return refuse
+    return property(refuse)
 
 
+for _name in _AS_FUNCTIONS.split():
+    setattr(BatchedArray, _name, _as_function(_name))
 for _name in _READ_VALUES.split():
     setattr(BatchedArray, _name, _on_each_slice(_name))
 for _name in _GIVE_VALUES.split():
@@ -297,14 +328,12 @@ def innermost(values: Sequence[Any]) -> Level | None:
     """The innermost level by which one of these Tensors or arrays is batched, also of those in lists."""
     found: Level | None = None
     for value in values:
-        if isinstance(value, (BatchedTensor, BatchedArray)):
-            level = level_of(value)
-        elif isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple)):
             level = innermost(value)
         elif isinstance(value, dict):
             level = innermost(list(value.values()))
         else:
-            continue
+            level = level_of(value)
         if level is not None and (found is None or level.depth > found.depth):
             found = level
     return found
@@ -486,8 +515,8 @@ def _run(
 
 def broadcast_arrays(function: Callable[..., Any], level: Level, *operands: Any) -> Any:
     """The rule of functions of arrays, element by element: missing dimensions are put between the slices and
-    the dimensions of a slice."""
-    ndim = max(np.ndim(x) for x in operands)
+    the dimensions of a slice. Operands that are no arrays are passed as they are."""
+    ndim = max(_ndim(x) for x in operands)
     aligned = []
     for x in operands:
         if type(x) is BatchedArray and x.level is level:
@@ -497,7 +526,18 @@ def broadcast_arrays(function: Callable[..., Any], level: Level, *operands: Any)
                 values = values.reshape((level.size, *(1,) * missing, *x.shape))
             x = values
         aligned.append(x)
-    return batched_array(wrap(function(*aligned)), level)
+    result = function(*aligned)
+    if isinstance(result, tuple):
+        return tuple([batched_array(wrap(part), level) for part in result])
+    return batched_array(wrap(result), level)
+
+
+def _ndim(x: Any) -> int:
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.ndim
+    if isinstance(x, (list, tuple)):
+        return np.ndim(x)
+    return 0
 
 
 _core._set_batched(BatchedArray, BatchedTensor, run_kernel)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -168,11 +168,30 @@ _MOST_ARRAYS = 16
 _MOST_DIMENSIONS = 8
 
 
+class HostOfSlices(NamedTuple):
+    """How functions run that have got batched arrays, within a call of vmap (func/batching.py)."""
+
+    concerns: Callable[[tuple[Any, ...]], bool]  # whether one of the operands is batched
+    run: Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+    run_in_place: Callable[[Callable[..., Any], Any, tuple[Any, ...]], None]
+
+
+_of_slices: HostOfSlices | None = None  # None until vmap is used
+
+
+def set_host_of_slices(of_slices: HostOfSlices) -> None:
+    global _of_slices
+    _of_slices = of_slices
+
+
 def host(function: Callable[..., Any], *operands: Any) -> Any:
     """function(*operands): an array, or a tuple of arrays, that follow from the operands alone.
 
-    Operands that are no arrays are constants of the step. The function keeps no array, and changes none.
+    Operands that are no arrays are constants of the step. The function keeps no array, and changes none. With
+    a batched array among the operands it is run by its batching rule, or slice by slice.
     """
+    if _of_slices is not None and _of_slices.concerns(operands):
+        return _of_slices.run(function, operands)
     if not observers:
         return function(*operands)
     recording = hosted()
@@ -183,6 +202,9 @@ def host(function: Callable[..., Any], *operands: Any) -> Any:
 
 def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:
     """function(target, *operands), which may change the elements of the target and nothing else."""
+    if _of_slices is not None and _of_slices.concerns((target, *operands)):
+        _of_slices.run_in_place(function, target, operands)
+        return
     recording = hosted() if observers else None
     if recording is None:
         function(target, *operands)

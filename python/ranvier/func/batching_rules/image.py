@@ -7,9 +7,13 @@ weights is computed so.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from ranvier.func.batching import Operand, batching_rule
+import numpy as np
+
+from ranvier.func.batching import Operand, batching_rule, host_rule, kernel_rule, stacked_array
 from ranvier.ops.image.conv import (
     Conv1d,
     Conv2d,
@@ -17,6 +21,7 @@ from ranvier.ops.image.conv import (
     ConvTranspose1d,
     ConvTranspose2d,
 )
+from ranvier.ops.image.grid_points import _places_of
 from ranvier.ops.image.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -28,7 +33,7 @@ from ranvier.ops.image.pooling import (
     MaxPool2d,
     Pool,
 )
-from ranvier.ops.image.resample import Interpolate, Pad
+from ranvier.ops.image.resample import Interpolate, Pad, _pad_integers, _picked
 from ranvier.ops.image.sampling import GridSample
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
@@ -39,8 +44,9 @@ from ranvier.ops.namespaces import (
     differentiable_backward,
 )
 from ranvier.tape.function import OWN, Function
+from ranvier.tensors.batched import BatchedArray, Level, batched_array
 from ranvier.tensors.memory import Array
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def as_one_batch(x: Operand, dimensions: int) -> Tensor:
@@ -190,3 +196,32 @@ def _grid_sample(node: GridSample, x: Operand, grid: Operand) -> Any:
     points = grid.stacked().reshape(size * n, *grid.shape[1:])
     y = node.apply(images, points)
     return y.reshape(size, n, *y.shape[1:])
+
+
+@host_rule(_places_of)
+def _places_of_slices(
+    run: Callable[..., Any], level: Level, dtype: np.dtype[Any], axes: int, *sizes_and_places: Any
+) -> tuple[Any, ...]:
+    sizes = sizes_and_places[:axes]
+    places = [stacked_array(p, level) for p in sizes_and_places[axes:]]
+    n = places[0].shape[1]
+    images = [p.reshape((level.size * n, *p.shape[2:])) for p in places]
+    index, inside = run(dtype, axes, *sizes, *images)
+    index = index.reshape((level.size, n, *index.shape[1:]))
+    inside = inside.reshape(index.shape)
+    # The pixels of each slice are counted from 0 on.
+    first = np.arange(level.size).reshape((-1, *(1,) * (index.ndim - 1))) * (n * math.prod(sizes))
+    return batched_array(wrap(index - first), level), batched_array(wrap(inside), level)
+
+
+@host_rule(_pad_integers)
+def _pad_with_number(run: Callable[..., Array], level: Level, x: BatchedArray, *settings: Any) -> Any:
+    return batched_array(wrap(run(x.value._array, *settings)), level)
+
+
+@host_rule(_picked)
+@kernel_rule("interpolate")
+def _as_one_batch(run: Callable[..., Array], level: Level, x: BatchedArray, *settings: Any) -> Any:
+    n, *shape = x.shape
+    y = run(x.value._array.reshape((level.size * n, *shape)), *settings)
+    return batched_array(wrap(y.reshape((level.size, n, *y.shape[1:]))), level)

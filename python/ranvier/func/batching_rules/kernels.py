@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.func.batched_changes  # noqa: F401  # tells tape/inplace.py of changes of batched Tensors
-from ranvier.func.batching import kernel_rule, shifted
+from ranvier.func.batching import kernel_rule, level_of, shifted, stacked_array
 from ranvier.tensors.batched import (
     NUMPY_RULES,
     BatchedArray,
@@ -18,6 +18,7 @@ from ranvier.tensors.batched import (
     broadcast_arrays,
     on_each_slice,
 )
+from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import wrap
 
 
@@ -49,12 +50,108 @@ def _along_axis(kernel: Callable[..., Any], level: Level, x: BatchedArray, axis:
     return batched_array(wrap(y), level)
 
 
-@kernel_rule("sum prod max min any all", rules=NUMPY_RULES)
+@kernel_rule("inside")
+def _inside(kernel: Callable[..., Any], level: Level, x: BatchedArray, *limits: Any) -> Any:
+    """Whether the elements of all slices are in the range: of one answer for all there is no other."""
+    return kernel(x.value._array, *limits)
+
+
+@kernel_rule("sum prod max min any all mean std var amax amin count_nonzero", rules=NUMPY_RULES)
 def _reduction(
-    function: Callable[..., Any], level: Level, x: BatchedArray, axis: Any = None, **settings: Any
+    function: Callable[..., Any], level: Level, x: Any, axis: Any = None, *more: Any, **settings: Any
 ) -> Any:
-    y = function(x.value._array, axis=shifted(axis, x.ndim), **settings)
+    if level_of(x) is not level:
+        return on_each_slice("a reduction", function, (x, axis, *more), settings)
+    y = function(x.value._array, shifted(axis, x.ndim), *more, **settings)
     return batched_array(wrap(y), level)
+
+
+@kernel_rule("argmax argmin", rules=NUMPY_RULES)
+def _place_of_extreme(
+    function: Callable[..., Any], level: Level, x: BatchedArray, axis: int | None = None, **settings: Any
+) -> Any:
+    values = x.value._array
+    if axis is not None and x.ndim:
+        y = function(values, shifted(axis, x.ndim), **settings)
+    else:
+        y = function(values.reshape((level.size, x.size)), 1)
+        if settings.get("keepdims"):
+            y = y.reshape((level.size, *(1,) * x.ndim))
+    return batched_array(wrap(y), level)
+
+
+@kernel_rule("sort argsort", rules=NUMPY_RULES)
+def _order(
+    function: Callable[..., Any], level: Level, x: BatchedArray, axis: int | None = -1, **settings: Any
+) -> Any:
+    values = x.value._array
+    if axis is None:
+        y = function(values.reshape((level.size, x.size)), 1, **settings)
+    else:
+        y = function(values, shifted(axis, x.ndim), **settings)
+    return batched_array(wrap(y), level)
+
+
+@kernel_rule("take_along_axis", rules=NUMPY_RULES)
+def _take_along_axis(function: Callable[..., Any], level: Level, x: Any, index: Any, axis: int = -1) -> Any:
+    y = function(stacked_array(x, level), stacked_array(index, level), shifted(axis, x.ndim))
+    return batched_array(wrap(y), level)
+
+
+@kernel_rule("matmul matmul.__call__", rules=NUMPY_RULES)
+def _matmul(function: Callable[..., Any], level: Level, a: Any, b: Any) -> Any:
+    if a.ndim == 0 or b.ndim == 0:
+        return function(np.empty(a.shape), np.empty(b.shape))  # raises an error
+    ndim = max(a.ndim, b.ndim, 2)
+    rows = _matrices(a, level, ndim, is_row=True)
+    columns = _matrices(b, level, ndim, is_row=False)
+    y = function(rows, columns)
+    shape = list(y.shape)
+    if b.ndim == 1:
+        del shape[-1]
+    if a.ndim == 1:
+        del shape[ndim - 1]
+    return batched_array(wrap(y.reshape(tuple(shape))), level)
+
+
+def _matrices(x: Any, level: Level, ndim: int, is_row: bool) -> Any:
+    """The values of matrices, or of a vector as a matrix of one row or column, in `ndim` dimensions after
+    that of the slices."""
+    shape = x.shape
+    if x.ndim == 1:
+        shape = (1, *shape) if is_row else (*shape, 1)
+    shape = (1,) * (ndim - len(shape)) + tuple(shape)
+    if level_of(x) is level:
+        return x.value._array.reshape((level.size, *shape))
+    return x.reshape((1, *shape))
+
+
+@kernel_rule("isin", rules=NUMPY_RULES)
+def _isin(
+    function: Callable[..., Any], level: Level, x: Any, elements: Any, is_unique: bool, invert: bool
+) -> Any:
+    if level_of(elements) is not level:
+        y = function(x.value._array, elements, is_unique, invert)
+    else:
+        y = host(_isin_of_slices, stacked_array(x, level), stacked_array(elements, level), invert)
+    return batched_array(wrap(y), level)
+
+
+def _isin_of_slices(x: Any, elements: Any, invert: bool) -> Any:
+    """np.isin for each slice. Each value has a number; with the number of the slice it makes a key."""
+    size = len(x)
+    values = np.concatenate([x.reshape(-1), elements.reshape(-1)])
+    _, numbers = np.unique(values, return_inverse=True, equal_nan=False)
+    slices = np.arange(size)[:, None] * (values.size + 1)
+    keys = numbers[: x.size].reshape(size, -1) + slices
+    keys_of_elements = numbers[x.size :].reshape(size, -1) + slices
+    return np.isin(keys, keys_of_elements, False, invert).reshape(x.shape)
+
+
+@kernel_rule("concatenate")
+def _concatenate(kernel: Callable[..., Any], level: Level, arrays: Sequence[Any], axis: int) -> Any:
+    stacked = [stacked_array(x, level) for x in arrays]
+    return batched_array(wrap(kernel(stacked, shifted(axis, arrays[0].ndim))), level)
 
 
 @kernel_rule("cast")
@@ -67,7 +164,7 @@ def _cast(kernel: Callable[..., Any], level: Level, x: Any, dtype: Any, out: Any
 @kernel_rule("full_like")
 def _like(kernel: Callable[..., Any], level: Level, x: BatchedArray, *settings: Any) -> Any:
     """Of x only the shape, the dtype and the memory order are read: the result is the same for all slices."""
-    return kernel(x.view(np.ndarray), *settings)
+    return kernel(np.ndarray.view(x, np.ndarray), *settings)
 
 
 @kernel_rule("random_normal random_uniform")

@@ -7,18 +7,28 @@ each slice.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.func.batching import Operand, batching_rule, broadcast_operands, run_on_slices
-from ranvier.ops.matrix.cholesky import Cholesky, SolveTriangular
+from ranvier.func.batching import Operand, batching_rule, broadcast_operands, host_rule, run_on_slices
+from ranvier.ops.matrix.cholesky import Cholesky, SolveTriangular, _rows_without
 from ranvier.ops.matrix.exponential import MatrixExp
-from ranvier.ops.matrix.factorizations import Eigh, Lu, Pinv, Qr
+from ranvier.ops.matrix.factorizations import (
+    Eigh,
+    Lu,
+    Pinv,
+    Qr,
+    _checked_exchanges,
+    _eigenvalues,
+    _rank,
+)
 from ranvier.ops.matrix.fourier import Fourier, FourierByNumPy, OverlapAdd
-from ranvier.ops.matrix.inverse import Cofactors, Det, Logabsdet, Minors, Solve
+from ranvier.ops.matrix.inverse import Cofactors, Det, Logabsdet, Minors, Solve, _sign, zero_pivots
 from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul, WideMatmul
-from ranvier.ops.matrix.singular import Svd
+from ranvier.ops.matrix.singular import Svd, singular_values
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -28,8 +38,9 @@ from ranvier.ops.namespaces import (
     differentiable_backward,
 )
 from ranvier.tape.function import OWN, Function
+from ranvier.tensors.batched import BatchedArray, Level, batched_array
 from ranvier.tensors.memory import Array
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 @differentiable_backward(x=FIRST_INPUT, weight=SECOND_INPUT)
@@ -67,7 +78,7 @@ def _linear(node: Linear, x: Operand, weight: Operand, bias: Operand | None) -> 
         return node.apply(x.value, weight.value, bias_value)
     size = x.level.size
     n, k = weight.shape
-    rows = x.stacked().reshape(size, -1, k)
+    rows = x.stacked().reshape(size, math.prod(x.shape[:-1]), k)
     if weight.is_repeated and (bias is None or bias.is_repeated):
         bias_value = None if bias is None else bias.stacked()
         y: Tensor = LinearOfSlices().apply(rows, weight.stacked(), bias_value)
@@ -120,3 +131,9 @@ def _fourier(node: Fourier, x: Operand, window: Operand | None = None) -> Any:
         inputs = [operand.tensor() for operand in (x, window)]
         return run_on_slices(node, inputs, x.level)
     return node.apply(x.value, window.value)
+
+
+@host_rule(_checked_exchanges, _rank, _rows_without, _eigenvalues, _sign, singular_values, zero_pivots)
+def _matrices_by_numpy(run: Callable[..., Array], level: Level, *operands: Any) -> Any:
+    of_all = [x.value._array if isinstance(x, BatchedArray) else x for x in operands]
+    return batched_array(wrap(run(*of_all)), level)

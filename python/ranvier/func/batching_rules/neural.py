@@ -175,8 +175,14 @@ def _attention(node: Attention, q: Operand, k: Operand, v: Operand, *masks: Oper
     operands = [q, k, v, *masks]
     if node.key is not None:  # the same numbers of dropout for each slice
         return run_on_slices(node, [operand.tensor() for operand in operands], q.level)
-    values = [operand.stacked() for operand in (q, k, v)]
-    return node.apply(*values, *[mask.aligned(q.ndim) for mask in masks])
+    ndim = max(operand.ndim for operand in (q, k, v))
+    values = []
+    for operand in (q, k, v):
+        value = operand.stacked()
+        if operand.ndim < ndim:
+            value = value.reshape(len(value), *(1,) * (ndim - operand.ndim), *operand.shape)
+        values.append(value)
+    return node.apply(*values, *[mask.aligned(ndim) for mask in masks])
 
 
 @batching_rule(PackedAttention)

@@ -12,6 +12,7 @@ import ranvier._core as _core
 from ranvier.func.batching import (
     Operand,
     batching_rule,
+    host_rule,
     kernel_rule,
     level_of,
     run_on_slices,
@@ -26,8 +27,8 @@ from ranvier.ops.shape.join import Concatenate, Unbind
 from ranvier.ops.shape.repeat import Diagonal, Repeat
 from ranvier.ops.shape.reshape import Expand, Flip, Getitem, Permute, Reshape
 from ranvier.ops.shape.scatter import Scatter
-from ranvier.ops.shape.write import ScatterReduce
-from ranvier.tensors.batched import NUMPY_RULES, Level, batched_array
+from ranvier.ops.shape.write import ScatterReduce, _in_range
+from ranvier.tensors.batched import NUMPY_RULES, Level, batched_array, broadcast_arrays
 from ranvier.tensors.failures import OpIndexError
 from ranvier.tensors.memory import all_slices, in_dtype, is_batched
 from ranvier.tensors.picks import Picks
@@ -307,3 +308,8 @@ def counted_from_0(rows: Tensor, length: int, from_0: bool = False) -> Any:
 
 def _from_0(index: Any, length: int) -> Any:
     return np.where(index < 0, index + length, index)
+
+
+@host_rule(_in_range)
+def _places_in_range(run: Callable[..., Any], level: Level, name: str, index: Any, size: int) -> Any:
+    return broadcast_arrays(run, level, name, index, size)

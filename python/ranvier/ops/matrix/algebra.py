@@ -28,7 +28,7 @@ from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqu
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
 from ranvier.tensors.errors import number, one_of, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
-from ranvier.tensors.memory import HALVES
+from ranvier.tensors.memory import HALVES, all_slices, is_batched
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
@@ -322,7 +322,12 @@ def _check_weights(name: str, weights: Tensor, samples: int) -> None:
         raise misfit("cov", {"weights": weights.shape}, f"({samples},)")
     if name == "fweights":
         require_dtype("cov", "fweights", weights, "iu", "integers")
-    if (weights < 0).any():
+    is_negative = weights < 0
+    if is_batched(is_negative._array):
+        has_negative = all_slices(is_negative._array).any()
+    else:
+        has_negative = bool(is_negative.any())
+    if has_negative:
         raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
 
 

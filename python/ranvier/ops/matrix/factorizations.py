@@ -39,6 +39,7 @@ from ranvier.tape.function import Function
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
+from ranvier.tensors.memory import is_batched
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import DtypeLike, TensorLike
 
@@ -352,7 +353,7 @@ def matrix_rank(
     if atol is None:
         atol = tol
     limits = _limits("matrix_rank", A, atol, rtol, hermitian)
-    return wrap(_rank("matrix_rank", A._array, *limits))
+    return by_numpy(_rank, "matrix_rank", A._array, *limits)
 
 
 def _rank(name: str, A: Array, atol: float, rtol: float) -> Array:
@@ -391,6 +392,12 @@ def lstsq(
     return _core._without_autocast(_least_squares, A, B, least, driver)
 
 
+def _are_full(rank: Tensor, n: int) -> bool:
+    """True if all ranks are n. Within vmap it must be so for all slices, or for none."""
+    ranks = rank._array if is_batched(rank._array) else rank._read("lstsq")
+    return bool((ranks == n).all())
+
+
 def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> LstsqResult:
     """The results of `lstsq`. least: singular values up to this times the greatest count as 0."""
     m, n = A.shape[-2:]
@@ -402,9 +409,9 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
             rank = wrap(np.full(A.shape[:-2], n, np.int64))
     if solution is None:
         solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
-        rank = wrap(_rank("lstsq", A._array, 0.0, least))
+        rank = by_numpy(_rank, "lstsq", A._array, 0.0, least)
     with_residuals = driver in ("gels", "gelsd", "gelss") and m > n
-    if with_residuals and bool((rank._read("lstsq") == n).all()):
+    if with_residuals and _are_full(rank, n):
         error = sub(matmul(A, solution), B)
         residuals = total(mul(error, error), -2)
     else:

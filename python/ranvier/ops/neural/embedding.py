@@ -19,7 +19,7 @@ from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import flag, index, number, renamed, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
-from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
+from ranvier.tensors.memory import all_slices, copied, filled_like, in_dtype, is_batched, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
@@ -216,16 +216,20 @@ def one_hot(input: TensorLike, num_classes: int = -1) -> Tensor:
         if classes.size == 0:
             raise OpError("[one_hot] got no classes; expected num_classes to be given")
         value_read("one_hot without num_classes", classes)
-        num_classes = int(classes.max()) + 1
+        num_classes = int(all_slices(classes).max()) + 1
     # The core reads int64. Numbers of uint64 from 2^63 on are negative there, and so out of range.
     if classes.dtype == np.uint64:
         places = classes.view(np.int64)
     else:
         places = classes
     if classes.size and not _core.inside(places, 0, num_classes - 1):
+        given = all_slices(classes)
         raise OpError(
-            f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
+            f"[one_hot] got classes from {given.min()} to {given.max()}; expected 0 to {num_classes - 1}"
         )
+    if is_batched(classes):
+        slices: Tensor = one_hot(classes.value, num_classes)
+        return wrap(classes.of_slices(slices))
     if is_recording():
         columns = keep(np.arange(num_classes, dtype=F64))
         made = wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))

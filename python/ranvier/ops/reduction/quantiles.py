@@ -6,7 +6,8 @@ which have no gradient (`without_derivative`); searchsorted has a kernel for sim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,15 +19,17 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, singles
 from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.making.creation import linspace
-from ranvier.ops.reduction.reduce import ValuesIndices
+from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
+from ranvier.tensors.batched import batched, physical, rewrapped
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, misfit, require_dtype
-from ranvier.tensors.memory import HALVES, require_numbers
+from ranvier.tensors.memory import HALVES, is_batched, require_numbers
+from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import TensorLike
 
@@ -40,6 +43,8 @@ def _quantile(
     q = as_tensor(name, q)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     require_dtype(name, "x", x, "f", "floats")
+    if is_batched(x._array):
+        return _quantile_of_slices(x, name, q, dim, keepdim, interpolation, nans)
     share = q._read(name).astype(x.dtype)
     inside = np.all((share >= 0) & (share <= 1))  # False for a NaN, too
     if interpolation not in modes or q.ndim > 1 or q.numel() == 0 or not inside:
@@ -117,6 +122,26 @@ def _quantile(
     return squeeze(y, 0)
 
 
+def _quantile_of_slices(
+    x: Tensor, name: str, q: Tensor, dim: int | None, keepdim: bool, interpolation: str, nans: bool
+) -> Tensor:
+    """:func:`_quantile` of each slice of a batched Tensor."""
+    slices = x._array.value  # type: ignore[attr-defined]
+    is_flat = dim is None or x.ndim == 0
+    if dim is None or x.ndim == 0:
+        if dim is not None:
+            _dim(name, dim, 1)
+        rows = reshape(slices, (len(slices), x.numel()))
+        y = _quantile(rows, name, q, 1, False, interpolation, nans)
+    else:
+        y = _quantile(slices, name, q, _dim(name, dim, x.ndim) + 1, keepdim, interpolation, nans)
+    if q.ndim:
+        y = movedim(y, 1, 0)
+    if is_flat and keepdim:
+        y = reshape(y, (*y.shape, *(1,) * x.ndim))
+    return batched(y, x._array.level)  # type: ignore[attr-defined]
+
+
 def quantile(
     input: TensorLike,
     q: TensorLike,
@@ -168,6 +193,8 @@ def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) 
     tensor(2.)
     """
     input = as_tensor("nanmedian", input)
+    if is_batched(input._array):
+        return _nanmedian_of_slices(input, dim, keepdim)
     ndim = input.ndim
     rows = input
     if dim is None or ndim == 0:
@@ -195,6 +222,53 @@ def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) 
     return ValuesIndices(values, indices)
 
 
+class NanmedianOfRows(Extreme):
+    """y[i] = the lower median of the elements of row i that are not NaN; elements that are equal to it share
+    its gradient evenly. NaN for a row of NaN alone."""
+
+    by_numpy = True  # NumPy computes it, not the core
+
+    def __init__(self) -> None:
+        self.axes = (1,)
+        self.keepdims = False
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y = host(_medians_of_numbers, x)
+        return self.y
+
+
+def _medians_of_numbers(x: Array) -> Array:
+    ordered = np.sort(x, 1)  # NaNs are last
+    count = (x == x).sum(1, keepdims=True)
+    return np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0), 1)[:, 0]
+
+
+def _nanmedian_of_slices(x: Tensor, dim: int | None, keepdim: bool) -> Tensor | ValuesIndices:
+    """:func:`nanmedian` of each slice of a batched Tensor."""
+    if dim is not None:
+        return _along_dim_of_slices("nanmedian", nanmedian, x, dim, keepdim)
+    if x.numel() == 0:
+        raise OpError("[nanmedian] got no element along the dimension; expected at least one")
+    slices = x._array.value  # type: ignore[attr-defined]
+    y = NanmedianOfRows().apply(reshape(slices, (len(slices), x.numel())))
+    return batched(y, x._array.level)  # type: ignore[attr-defined]
+
+
+def _along_dim_of_slices(
+    name: str, function: Callable[..., ValuesIndices], x: Tensor, dim: int, keepdim: bool
+) -> ValuesIndices:
+    """The function of (x, dim, keepdim) for each slice of a batched Tensor."""
+    at = _dim(name, dim, max(x.ndim, 1)) + 1
+    slices = x._array.value  # type: ignore[attr-defined]
+    if x.ndim == 0:
+        pair = function(unsqueeze(slices, 1), at, False)
+    else:
+        pair = function(slices, at, keepdim)
+    level = x._array.level  # type: ignore[attr-defined]
+    return ValuesIndices(batched(pair.values, level), batched(pair.indices, level))
+
+
 def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
 
@@ -205,6 +279,8 @@ def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndic
     tensor(2)
     """
     input = as_tensor("mode", input)
+    if is_batched(input._array):
+        return _along_dim_of_slices("mode", mode, input, dim, keepdim)
     ndim = input.ndim
     at = _dim("mode", dim, input.ndim)
     rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
@@ -269,6 +345,8 @@ def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) ->
     tensor([0., 2., 1., 0.])
     """
     input = as_tensor("histc", input)
+    if is_batched(input._array):
+        return _histc_of_slices(input, bins, number("histc", "min", min), number("histc", "max", max))
     values = input._read("histc")
     low, high = _limits(values, number("histc", "min", min), number("histc", "max", max), 1)
     if bins < 1 or not (low < high and high - low < np.inf):
@@ -277,6 +355,37 @@ def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) ->
         )
     counts = _counts(values.reshape(-1), bins, low, high)
     return without_derivative("histc", counts.astype(input.dtype), input)
+
+
+def _histc_of_slices(x: Tensor, bins: int, low: float, high: float) -> Tensor:
+    """:func:`histc` of each slice of a batched Tensor: limits that are the same for all make one call."""
+    slices = physical(x)
+    lead = slices.shape[: slices.ndim - x.ndim]
+    rows = slices._array.reshape((math.prod(lead), x.numel()))
+    if low == high:
+        limits = [_limits(row, low, high, 1) for row in rows]
+    else:
+        limits = [_limits(rows[0], low, high, 1)]
+    least = np.array([[pair[0]] for pair in limits])
+    most = np.array([[pair[1]] for pair in limits])
+    if bins < 1 or not ((least < most) & (most - least < np.inf)).all():
+        raise OpError(
+            f"[histc] got {bins} bins in [{least.min()}, {most.max()}]; expected at least one, and finite "
+            "min < max"
+        )
+    counts = _counts_of_rows(rows, bins, least, most).reshape(*lead, bins).astype(x.dtype)
+    return rewrapped(x, lambda _: wrap(counts))
+
+
+def _counts_of_rows(rows: Array, bins: int, low: Array, high: Array) -> Array:
+    """For each row the number of its elements in each interval. low, high: one for all rows, or for each."""
+    exact = low.dtype
+    elements = rows.astype(exact, copy=False)
+    inside = (elements >= low) & (elements <= high)
+    shares = np.where(inside, elements - low, 0) * exact.type(bins) / (high - low)
+    places = np.minimum(shares.astype(np.int64), bins - 1) + np.arange(len(rows))[:, None] * bins
+    counts = np.bincount(places[inside], minlength=len(rows) * bins)
+    return counts.reshape(len(rows), bins)
 
 
 def _limits(values: Array, low: float, high: float, more: float) -> tuple[np.floating[Any], np.floating[Any]]:

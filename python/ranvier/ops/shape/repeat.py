@@ -25,10 +25,11 @@ from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
 from ranvier.tape.function import Dtypes, Function, by_kernel, in_dtypes
+from ranvier.tensors.batched import SlicesError
 from ranvier.tensors.errors import TooLarge, one_of, whole
 from ranvier.tensors.failures import OpError, misfit
-from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.memory import all_slices, copied, is_batched, keep, reshaped, unbroadcast
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import ArrayLike, Axes, Shape, ShapeLike, TensorLike
 
 
@@ -174,6 +175,27 @@ def _repeat_each(x: Array, times: ArrayLike, axis: int) -> Array:
     return NotImplemented
 
 
+def _each_slice_repeated(x: Tensor, at: int, times: Array, output_size: int | None) -> Tensor:
+    """:func:`repeat_interleave` with other numbers of repeats in each slice of a batched Tensor."""
+    from ranvier.ops.making.creation import arange  # few programs need them
+    from ranvier.ops.reduction.quantiles import searchsorted
+    from ranvier.ops.reduction.sort import cumsum
+
+    n = x.shape[at]
+    counts = reshape(wrap(times), (-1,))
+    if counts.shape[0] != n:  # one number for all n elements
+        counts = expand(counts, (n,))
+    ends = cumsum(counts, 0)
+    lengths = all_slices(ends._array)[..., -1:]
+    if output_size is None or (lengths != output_size).any():
+        raise SlicesError(
+            f"[repeat_interleave] got repeats that differ from slice to slice and output_size {output_size}; "
+            "expected an output_size, the sum of the repeats of each slice"
+        )
+    rows = searchsorted(ends, arange(output_size), right=True)
+    return index_select(x, at, rows)
+
+
 @by_kernel(_repeat_each)
 def _each_repeated(
     input: TensorLike, repeats: ArrayLike, dim: Axes, output_size: int | None = None
@@ -182,13 +204,16 @@ def _each_repeated(
     times = index_array("repeat_interleave", repeats)
     at = some_dim("repeat_interleave", input, dim)
     n = input.shape[at]
-    if times.size not in (1, n) or times.ndim > 1 or (times.size and times.min() < 0):
+    counts = all_slices(times)
+    if times.size not in (1, n) or times.ndim > 1 or (counts.size and counts.min() < 0):
         raise OpError(
-            f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
+            f"[repeat_interleave] got repeats {counts.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
     if isinstance(repeats, (int, np.integer)) and output_size is None:
         return _each_repeated_alike(input, at, int(repeats))
+    if is_batched(times):
+        return _each_slice_repeated(input, at, times, output_size)
     length = times.sum(dtype=float)
     if times.size == 1:  # one number for all n slices
         length = length * n
