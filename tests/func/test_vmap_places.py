@@ -259,6 +259,39 @@ def test_dtypes(name, dtype):
     _check(function, 3 * X, 3 * Y, ROWS, COLUMNS, ROW, dims=(0, 0, 0, 0, 0))
 
 
+def test_a_compiled_step():
+    """Replays read the indices of their own call."""
+
+    def function(x, rows):
+        y = x * 1
+        y[rows] = 2.0
+        y[0] = x[1]
+        y[1:].add_(x[1:])
+        z = rv.zeros(3, dtype=rv.float64)
+        z[1:] = x[rows, 0][1:]
+        return x[rows].sum() + (y**2).sum() + y[rows[0]].sum() + z.sum()
+
+    weight = rv.ones(1, dtype=rv.float64).requires_grad_()
+
+    @rv.compile
+    def step(x, rows):
+        weight.grad = None
+        y = vmap(function)(x * weight, rows)
+        y.sum().backward()
+        return y, weight.grad
+
+    for seed in range(5):
+        x = _numbers(seed, SLICES, 4, 5)
+        rows = rv.tensor(np.random.default_rng(seed).integers(-4, 4, (SLICES, 3)))
+        y, slope = step(x, rows)
+        (expected,) = _stacked(function, x, rows)
+        np.testing.assert_allclose(y.numpy(force=True), expected, rtol=1e-12)
+        # `function` is the sum of terms of degree 0, 1 and 2 in x, whose slope this difference gives exactly.
+        up, down = (vmap(function)(x * factor, rows).sum() for factor in (1.5, 0.5))
+        np.testing.assert_allclose(slope.numpy(), [float(up - down)], rtol=1e-9)
+    assert step.programs
+
+
 def test_the_argument_itself():
     """As in PyTorch, a change of a slice is one of the argument."""
     x = X.clone()

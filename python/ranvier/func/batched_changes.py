@@ -20,6 +20,7 @@ from ranvier.func.batching import on_slices
 from ranvier.func.batching_rules.shape import place_of_picked
 from ranvier.nn.parameter import Parameter
 from ranvier.ops.elementwise.choice import masked_fill, where
+from ranvier.ops.making.creation import arange
 from ranvier.ops.shape.reshape import movedim, reshape
 from ranvier.tape import inplace
 from ranvier.tape.function import Function
@@ -137,7 +138,7 @@ def _set_picked(slices: Tensor, picks: Picks, value: Any, level: Level) -> None:
     are_neighbours = axes[-1] - axes[0] == len(axes) - 1
     if differs or not are_neighbours:
         # An index of the slices, too: then the picked dimensions come after that of the slices.
-        keys[0] = np.arange(level.size).reshape(-1, *(1,) * len(picks.shape))
+        keys[0] = arange(level.size).reshape(-1, *(1,) * len(picks.shape))
         values = _picked_first(values, ndim, picks, level)
     on_slices(level, inplace.setitem, view, tuple(keys), values)
 

@@ -1,4 +1,4 @@
-"""vmap: applies a function of one sample to many samples, in a loop over views of the arguments.
+"""vmap: applies a function of one sample to many samples, each op for all of them (batching.py).
 
 `slice_arguments` and `join_results` also serve the `Stack` of module_stack.py.
 """
@@ -44,15 +44,16 @@ def vmap(
     random numbers; "different": each call draws other numbers; "same": each call draws the same. chunk_size,
     with which PyTorch limits its memory, changes nothing.
 
-    func runs once for each slice, on views: eagerly that takes as long as a loop. In a step compiled by
-    :func:`ranvier.compile` calls that do not depend on each other run side by side. The places in memory of
-    each slice (`as_strided`, `storage_offset()`) are numbered as those of the first one.
-
-    Of no slices (a dimension of 0) func runs once, on zeros, which gives the sizes of the empty result.
+    func runs once, on Tensors that stand for all slices, and each op is computed for all of them. So no value
+    that differs from slice to slice can be read in Python (``if x > 0``, ``x.item()``). Changes in place
+    (``x[0] = y``, ``x.add_(y)``) work on slices, views of them and Tensors that func makes. The places in
+    memory of each slice (`as_strided`, `storage_offset()`) are numbered as those of the first one. An op
+    without a batching rule runs once for each slice, with a warning.
 
     Raises ValueError for sizes that differ and for no or unknown dimensions, TypeError for arguments and
     results that are no Tensors, RuntimeError for draws with randomness="error", and from a generator that
-    func has itself unless they are "different".
+    func has itself unless they are "different"; for values read in Python, masks as indices (``x[mask]``, not
+    ``x[mask] = number``), and values of slices written to a Tensor from outside.
 
     >>> import ranvier as rv
     >>> rv.func.vmap(rv.dot)(rv.ones(3, 2), rv.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
