@@ -10,6 +10,9 @@ from ranvier.distributions.gamma import standard_gamma
 from ranvier.func import vmap
 from support.refused import refused
 
+# Some draws run slice by slice.
+pytestmark = pytest.mark.filterwarnings("ignore:.vmap. .* has no batching rule")
+
 F = nn.functional
 init = nn.init
 
@@ -80,7 +83,6 @@ LAYERS = {
         *[rv.ones(1, 1, 8, 8)] * 3, dropout_p=0.5
     ),
     "Linear": lambda x: nn.Linear(4, 4)(x),
-    "Embedding": lambda _: nn.Embedding(4, 4).weight,
 }
 SAMPLES = {
     "Bernoulli": lambda x: distributions.Bernoulli(x / 2).sample((16,)),

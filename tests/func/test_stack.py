@@ -122,7 +122,8 @@ def test_members_have_the_bits_of_training_alone(name, optimizer, split, compile
     step = rv.compile(step) if compiled else step
     for _ in range(6):
         result = step(X, Y)
-    assert result.tolist() == losses
+    # The weights have the same bits. A loss adds up its 32 samples in another order: five roundings and one.
+    np.testing.assert_allclose(result.numpy(force=True), losses, rtol=6 * np.finfo(np.float32).eps)
     assert not compiled or step.programs
     same(unstack(many), expected)
     same(models, members(name))  # the modules given are left as they were

@@ -302,12 +302,14 @@ def run_on_slices(function: Function, inputs: Sequence[Any], level: Level) -> An
     """The results of a Function for each slice, stacked."""
     warn_of_loop(function._op_name(), level)
     results = []
+    block_of_slice = level.blocks_of_op()
     for i in range(level.size):
         node = object.__new__(type(function))
         for name, value in vars(function).items():
             setattr(node, name, _slice(value, level, i))
         arguments = [_slice(x, level, i) for x in inputs]
-        results.append(node.apply(*arguments))
+        with block_of_slice():
+            results.append(node.apply(*arguments))
     if isinstance(results[0], tuple):
         return tuple([stack(part) for part in zip(*results, strict=True)])
     return stack(results)

@@ -8,7 +8,8 @@ numbers in making.py); integers and permutations are drawn slice by slice from N
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -51,6 +52,9 @@ class _DifferentDraws(random.Generator):
         if isinstance(other, (_DifferentDraws, _SameDraws)):  # of a call of vmap within this one
             return other
         return _DifferentDraws(self._level, other)
+
+    def level_of_draws(self) -> Level | None:
+        return self._level
 
     def fresh_key(self) -> Any:
         key = wrap(self._source.fresh_key())
@@ -138,10 +142,24 @@ def random_numbers(randomness: str, level: Level) -> Iterator[None]:
         with random.using(NoDraws()):
             yield
     elif randomness == "different":
-        with random.using(_DifferentDraws(level, generator)):
+        level.blocks_of_op = lambda: partial(random.held, generator)
+        with random.held(_DifferentDraws(level, generator)):
             yield
     else:
         same = _SameDraws().set_state(generator.plain_state())
+        level.blocks_of_op = partial(_again, same)
         with random.using(same):
             yield
         generator.set_state(same.plain_state())  # goes on after the numbers of one slice
+
+
+def _again(same: random.Generator) -> Callable[[], AbstractContextManager[None]]:
+    """What makes the blocks in which an op runs slice by slice: each draws the same numbers."""
+    state = same.plain_state()
+
+    @contextmanager
+    def block_of_slice() -> Iterator[None]:
+        same.set_state(state)
+        yield
+
+    return block_of_slice

@@ -290,7 +290,7 @@ class NoDerivative(Function):
     def forward(self, *inputs: Array) -> Array:
         values = self.values
         self.values = None
-        return np.asarray(values)
+        return np.asanyarray(values)
 
     def backward(self, *gradients: Value | None, f: Operations = KERNELS) -> Any:
         raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
@@ -299,7 +299,7 @@ class NoDerivative(Function):
 def without_derivative(name: str, values: TensorLike, *inputs: Any) -> Tensor:
     """The values as a Tensor. If one of the inputs needs a gradient, backward through the Tensor raises an
     error."""
-    values = np.asarray(values)
+    values = np.asanyarray(values)
     if values.dtype.kind == "f" and any(getattr(x, "requires_grad", False) for x in inputs):
         return NoDerivative(name, values).apply(*inputs)
     return wrap(values)

@@ -18,6 +18,7 @@ import itertools
 import warnings
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -48,6 +49,8 @@ class Level:
     depth: how many calls of vmap this one is within. size: the number of slices.
     has_ended: True after the call; its batched Tensors can no longer be used.
     number: of this call, from 1 on. `call` of a memory's cell is the number of that within which it was made.
+    blocks_of_op: called before an op runs slice by slice; what it returns makes the block in which a slice
+        runs. func/draws_of_slices.py sets it: random numbers are those of one slice.
     may_loop: False if an op without a batching rule raises NotImplementedError, in place of a loop.
     """
 
@@ -56,8 +59,13 @@ class Level:
         self.size = size
         self.may_loop = may_loop
         self.has_ended = False
+        self.blocks_of_op: Callable[[], Callable[[], AbstractContextManager[Any]]] = _plain_blocks
         self.observer: Any = None  # of the outermost level: what makes calls of Functions (func/batching.py)
         self.number = next(_numbers)
+
+
+def _plain_blocks() -> Callable[[], AbstractContextManager[Any]]:
+    return nullcontext
 
 
 class _Levels(local):
@@ -431,10 +439,12 @@ def on_each_slice(
         raise RuntimeError(f"[{name}] got no batched array; expected one")
     warn_of_loop(name, level)
     results = []
+    block_of_slice = level.blocks_of_op()
     for i in range(level.size):
         arguments = [slice_of(value, level, i) for value in args]
         settings_of_slice = {key: slice_of(value, level, i) for key, value in settings.items()}
-        result = function(*arguments, **settings_of_slice)
+        with block_of_slice():
+            result = function(*arguments, **settings_of_slice)
         if isinstance(result, np.ndarray) and any(result is value for value in args):
             raise SlicesError(
                 f"[{name}] got a Tensor that is the same for all slices, and a change of it in place by "

@@ -161,6 +161,13 @@ def _cast(kernel: Callable[..., Any], level: Level, x: Any, dtype: Any, out: Any
     return batched_array(wrap(kernel(x.value._array, dtype, None)), level)
 
 
+@kernel_rule("inside")
+def _inside(kernel: Callable[..., Any], level: Level, x: BatchedArray, *limits: Any) -> bool:
+    """Whether all elements are between the limits: a check of an argument, of all slices."""
+    result: bool = kernel(x.value._array, *limits)
+    return result
+
+
 @kernel_rule("full_like")
 def _like(kernel: Callable[..., Any], level: Level, x: BatchedArray, *settings: Any) -> Any:
     """Of x only the shape, the dtype and the memory order are read: the result is the same for all slices."""

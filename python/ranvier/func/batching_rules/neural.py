@@ -170,10 +170,19 @@ def _embedding(node: Embedding, weight: Operand, index: Operand) -> Any:
 # --- attention
 
 
+def _draws_for_all_slices(node: Attention) -> bool:
+    """False if dropout gives all slices the same numbers. Different ones need one key, as what is drawn
+    depends on the place of an element; the node gets it."""
+    if type(node.key) is BatchedArray:
+        node.key = node.key.value._array[0]
+        return True
+    return node.key is None
+
+
 @batching_rule(Attention)
 def _attention(node: Attention, q: Operand, k: Operand, v: Operand, *masks: Operand) -> Any:
     operands = [q, k, v, *masks]
-    if node.key is not None:  # the same numbers of dropout for each slice
+    if not _draws_for_all_slices(node):
         return run_on_slices(node, [operand.tensor() for operand in operands], q.level)
     ndim = max(operand.ndim for operand in (q, k, v))
     values = []
@@ -187,7 +196,7 @@ def _attention(node: Attention, q: Operand, k: Operand, v: Operand, *masks: Oper
 
 @batching_rule(PackedAttention)
 def _packed_attention(node: PackedAttention, qkv: Operand, *masks: Operand) -> Any:
-    if node.key is not None:
+    if not _draws_for_all_slices(node):
         operands = [qkv, *masks]
         return run_on_slices(node, [operand.tensor() for operand in operands], qkv.level)
     size = qkv.level.size

@@ -22,6 +22,7 @@ from ranvier.ops.making import creation, philox, uniform
 from ranvier.ops.making.philox import check_range
 from ranvier.ops.making.random import (
     Generator,
+    current,
     generator as numpy_generator,
     key_of,
     randint,
@@ -31,6 +32,7 @@ from ranvier.ops.making.random import (
 from ranvier.tape.function import Function, into
 from ranvier.tape.higher_order import rule
 from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tensors.batched import BatchedArray, batched, level_of, on_each_slice, value_at
 from ranvier.tensors.devices import CPU, is_meta
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number, own_error
@@ -260,11 +262,20 @@ def random_(
 
 def _probabilities(name: str, p: Tensor) -> Array:
     """The array of a Tensor of probabilities. Raises ValueError unless all are in [0, 1]."""
-    array = p._read(name)
+    array = _parameters(name, p)
     floats = array if array.dtype in (F32, F64) else array.astype(F64)
     if not _core.inside(floats, 0.0, 1.0):
         raise OpError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
     return array
+
+
+def _parameters(name: str, x: Tensor) -> Array:
+    """The array of parameters of a distribution, of which numbers are drawn. Within vmap it stands for all
+    slices, as do the numbers."""
+    if isinstance(x._array, BatchedArray):
+        numpy_generator()  # raises where draws are refused
+        return x._array
+    return x._read(name)
 
 
 def bernoulli(input: TensorLike, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
@@ -329,7 +340,7 @@ def poisson(input: TensorLike, generator: Generator | None = None) -> Tensor:
     """
     input = as_tensor("poisson", input)
     _float("poisson", input)
-    rates = input._read("poisson")
+    rates = _parameters("poisson", input)
     if rates.size and not np.all(rates >= 0):
         raise OpError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
@@ -347,12 +358,12 @@ def binomial(count: TensorLike, prob: TensorLike, generator: Generator | None = 
     prob = as_tensor("binomial", prob)
     _float("binomial", count)
     limits = _probabilities("binomial", prob)
-    counts = count._read("binomial")
+    counts = _parameters("binomial", count)
     if counts.size and not np.all(counts >= 0):
         raise OpError("[binomial] got a negative count or NaN; expected counts >= 0")
     with _drawing(generator):
         drawn = numpy_generator().binomial(counts.astype(np.int64), limits)
-    return without_derivative("binomial", np.asanyarray(drawn, count.dtype), count, prob)
+    return without_derivative("binomial", np.asanyarray(drawn).astype(count.dtype), count, prob)
 
 
 def multinomial(
@@ -370,6 +381,16 @@ def multinomial(
     """
     input = as_tensor("multinomial", input)
     require_dtype("multinomial", "x", input, "f", "floats")
+    level = current().level_of_draws()
+    if level is not None and level_of(input) is None:  # other numbers for each slice
+        input = batched(value_at(input, level), level)
+    if isinstance(input._array, BatchedArray):
+        numpy_generator()  # raises where draws are refused
+
+        def of_slice(row: Array) -> Array:
+            return multinomial(wrap(row), num_samples, replacement, generator=generator)._array
+
+        return wrap(on_each_slice("multinomial", of_slice, [input._array], {}))
     rows = input._read("multinomial")
     if input.ndim not in (1, 2) or num_samples < 1:
         raise OpError(

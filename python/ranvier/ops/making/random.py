@@ -19,6 +19,7 @@ import ranvier._core as _core
 from ranvier.observe import Lock, observers, refuse
 from ranvier.ops.making import philox
 from ranvier.ops.making.creation import _finish, _size, empty
+from ranvier.tensors.batched import Level
 from ranvier.tensors.data import array_of, shape_of
 from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
@@ -90,6 +91,10 @@ class Generator:
     def over(self, other: Generator) -> Generator:
         """The generator that a draw from another one gets while this one is in force."""
         return other
+
+    def level_of_draws(self) -> Level | None:
+        """The level of vmap whose slices draw different numbers; None outside of such a call."""
+        return None
 
     def numpy(self) -> np.random.Generator:
         """NumPy's generator, for random integers and permutations."""
@@ -181,8 +186,15 @@ def using(generator: Generator) -> Iterator[None]:
     A DataLoader makes each batch in such a block: its numbers depend neither on the time nor on the thread.
     """
     _refuse_other(generator)
+    with held(current().over(generator)):
+        yield
+
+
+@contextlib.contextmanager
+def held(generator: Generator) -> Iterator[None]:
+    """As :func:`using`, for the generators of vmap, which take the place of others."""
     before = _local.generator
-    _local.generator = current().over(generator)
+    _local.generator = generator
     try:
         yield
     finally:
