@@ -23,7 +23,7 @@ from ranvier.tensors.types import ArrayLike, DtypeLike, Shape
 
 def _drawn(values: ArrayLike, dtype: DtypeLike) -> Tensor:
     """Random numbers from NumPy as a Tensor of the dtype of the parameters."""
-    return wrap(np.asarray(values).astype(dtype))
+    return wrap(np.asanyarray(values).astype(dtype))
 
 
 class Poisson(ExponentialFamily):
