@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.func.batching import Operand, batching_rule, broadcast_operands, host_rule, run_on_slices
+from ranvier.func.batching import Operand, batching_rule, broadcast_operands, host_rule
 from ranvier.ops.matrix.cholesky import Cholesky, SolveTriangular, _rows_without
 from ranvier.ops.matrix.exponential import MatrixExp
 from ranvier.ops.matrix.factorizations import (
@@ -128,9 +128,19 @@ def _fourier(node: Fourier, x: Operand, window: Operand | None = None) -> Any:
     if window is None:
         return node.apply(x.value)
     if window.is_batched:
-        inputs = [operand.tensor() for operand in (x, window)]
-        return run_on_slices(node, inputs, x.level)
+        return _fourier_of_windows(node, x, window)
     return node.apply(x.value, window.value)
+
+
+def _fourier_of_windows(node: Fourier, x: Operand, window: Operand) -> Tensor:
+    """The transform with a window for each slice, which the kernel does not take."""
+    y: Tensor
+    if node.kind == "rfft":
+        factors = window.aligned(x.ndim)[..., : x.shape[-1]]  # a shorter x counts as padded with zeros
+        y = node.apply(x.value * factors)
+    else:  # "irfft": from (.., m, 2) to (.., n)
+        y = node.apply(x.value) * window.aligned(x.ndim - 1)
+    return y
 
 
 @host_rule(_checked_exchanges, _rank, _rows_without, _eigenvalues, _sign, singular_values, zero_pivots)

@@ -19,6 +19,7 @@ from ranvier.ops.shape.arrange import Unfold, overlapped
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import flip, movedim, reshape
 from ranvier.tape.function import Function
+from ranvier.tensors.batched import physical
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import keep
@@ -408,7 +409,7 @@ def istft(
     weights = weights[start:stop]
     least = 0.0
     if weights.numel():
-        least = float(weights._array.min())
+        least = float(physical(weights)._array.min())  # of all slices, within vmap
     if not least > 1e-11:  # PyTorch's limit
         raise OpError(
             f"[istft] got a window, hop_length {hop} and length {length} for which the least sum of the "
