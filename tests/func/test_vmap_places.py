@@ -1,5 +1,7 @@
 """Within vmap: elements at indices, and changes in place. Beside a loop over the slices."""
 
+import copy
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -345,6 +347,28 @@ def test_errors():
     refused(
         RuntimeError, "[copy_] got a tensor of shape", vmap(lambda x: x.copy_(x + 1)), X[:1].expand(3, 4, 5)
     )
+
+
+def test_parameters():
+    """A parameter that is made of a slice, and one that gets its values later."""
+
+    def function(x):
+        own = rv.nn.Parameter(x)
+        layer = rv.nn.Linear(5, 2, dtype=rv.float64)
+        with rv.no_grad():
+            layer.weight.copy_(x[:2])
+            layer.bias.copy_(x[2:, 0])
+        (layer(own).sum() + (own**2).sum()).backward()
+        assert isinstance(own, rv.nn.Parameter)
+        return layer(x), layer.weight.grad, own.grad, copy.deepcopy(own)
+
+    results = vmap(function, randomness="same")(X)
+    for place, x in enumerate(X):
+        expected = function(x)
+        for mine, other in zip(results, expected, strict=True):
+            np.testing.assert_allclose(mine[place].numpy(force=True), other.numpy(force=True), rtol=1e-12)
+    text = "[set_] got a Tensor that differs from slice to slice"
+    refused(RuntimeError, text, vmap(lambda x: rv.zeros(1, dtype=rv.float64).set_(x)), X)
 
 
 def test_gradients_of_a_leaf():

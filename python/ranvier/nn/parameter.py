@@ -12,7 +12,7 @@ import numpy as np
 
 from ranvier.tensors.data import array_of
 from ranvier.tensors.deepcopy_pickle import deepcopied, in_class_of, is_of_program, rebuild
-from ranvier.tensors.memory import require_numbers
+from ranvier.tensors.memory import is_batched, require_numbers
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import share
 
@@ -63,6 +63,10 @@ class Parameter(Tensor, metaclass=_Marked):
             cls = data._class(cls)
         if _is_derived(data) and not issubclass(type(data), _UNMARKED):
             return _marked(data, "_is_param", requires_grad)
+        if isinstance(data, Tensor) and is_batched(data._array):  # one parameter for each slice, within vmap
+            leaf = data.detach()
+            vars(leaf)[cls._mark] = True
+            return leaf.requires_grad_(requires_grad)  # type: ignore[return-value]
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):

@@ -17,6 +17,7 @@ from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.data import shape_of
 from ranvier.tensors.deepcopy_pickle import memory_of
 from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import is_batched
 from ranvier.tensors.storage import UntypedStorage
 from ranvier.tensors.tensor import Tensor, set_data
 from ranvier.tensors.views import count_change, sharing
@@ -85,6 +86,8 @@ def set_(
     array: Any = np.empty(0, dtype)
     if source is not None:
         array = getattr(source, "_array", None)
+    if is_batched(array) or is_batched(x._array):
+        raise RuntimeError("[set_] got a Tensor that differs from slice to slice of vmap; expected copy_()")
     if isinstance(source, Tensor):
         if array.dtype != dtype:
             raise RuntimeError(f"[set_] got {array.dtype} for a tensor of {dtype}; expected that")

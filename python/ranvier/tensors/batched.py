@@ -14,11 +14,13 @@ of NumPy reads. A kernel that gets one is run on all slices instead (`run_kernel
 
 from __future__ import annotations
 
+import copy
 import itertools
 import warnings
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -270,6 +272,9 @@ class BatchedTensor(Tensor):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         self._array.value.grad = None if value is None else value_at(value, self._array.level)
+
+    def __deepcopy__(self, memo: dict[int, Any], with_grad: bool = True) -> Tensor:
+        return rewrapped(self, partial(copy.deepcopy, memo=memo))
 
     def retain_grad(self) -> None:
         self._array.value.retain_grad()

@@ -22,7 +22,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import index, no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
 from ranvier.tensors.lending import as_capsule, asarray, numpy
-from ranvier.tensors.memory import Computed, array_from, plain, require_writeable
+from ranvier.tensors.memory import Computed, array_from, is_batched, plain, require_writeable
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
 from ranvier.tensors.views import begin_gradients, hides_base, share
@@ -96,6 +96,8 @@ def set_data(tensor: Tensor, value: Tensor | Array | float) -> None:
         array = value._array
     else:
         array = np.asarray(plain("data", value))
+    if is_batched(array):
+        raise RuntimeError("[data] got a Tensor that differs from slice to slice of vmap; expected copy_()")
     if tensor._requires_grad and array.dtype.kind != "f":
         raise RuntimeError(
             f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"

@@ -29,7 +29,7 @@ from ranvier.tensors.errors import index
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import CopyOfView, is_batched, like, read_only, reshaped
 from ranvier.tensors.memory_order import to_c_order
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Axes, DtypeLike, Key, Shape, ShapeLike, TensorLike
 from ranvier.tensors.views import views_of
 
@@ -397,7 +397,11 @@ def view(x: Tensor, *sizes: Any, size: ShapeLike | None = None, dtype: DtypeLike
 
 def view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
     """The view of a tensor whose memory has to get C order first; else a copy that is read-only."""
-    channels_last = is_channels_last(x._array)
+    array: Any = x._array
+    if is_batched(array):
+        slices = array.value
+        return wrap(array.of_slices(view(slices, (len(slices), *_sizes(name, sizes)))))
+    channels_last = is_channels_last(array)
     if to_c_order(x):
         y = _core._view_or_none(name, x, sizes)
     else:
