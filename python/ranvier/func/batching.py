@@ -246,6 +246,17 @@ def on_slices(level: Level, function: Callable[..., Any], *args: Any) -> Any:
         level.observer.__enter__()
 
 
+def in_slices(level: Level, function: Callable[..., Any], *args: Any) -> Any:
+    """``function(*args)`` within a rule, for a function of Tensors batched by this level."""
+    if level.depth > 0:
+        return function(*args)
+    level.observer.__enter__()
+    try:
+        return function(*args)
+    finally:
+        level.observer.__exit__()
+
+
 def _level_of_call(function: Function, inputs: Sequence[Any]) -> Level | None:
     """The level by which a call is batched: by an input, or by an array among the Function's attributes, such
     as the index of `TakeRows`."""
@@ -353,6 +364,7 @@ __all__ = [
     "broadcast_operands",
     "host_rule",
     "in_level",
+    "in_slices",
     "innermost",
     "kernel_rule",
     "level_of",

@@ -71,7 +71,7 @@ class LinearOfSlices(Function):
 
 
 @batching_rule(Linear)
-def _linear(node: Linear, x: Operand, weight: Operand, bias: Operand | None) -> Tensor:
+def linear_of_slices(node: Linear, x: Operand, weight: Operand, bias: Operand | None) -> Tensor:
     shares_bias = bias is None or not bias.is_batched
     if not weight.is_batched and shares_bias:
         bias_value = None if bias is None else bias.value

@@ -6,14 +6,26 @@ for each slice is computed without it; then the result is multiplied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.func.batching import Operand, batching_rule, run_on_slices, shifted
+from ranvier.func.batching import (
+    Level,
+    Operand,
+    batched,
+    batching_rule,
+    in_slices,
+    run_on_slices,
+    shifted,
+    value_at,
+)
+from ranvier.func.batching_rules.matrix import linear_of_slices
 from ranvier.ops import where
 from ranvier.ops.gradient_rules import linear_rule
+from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.distance import CosineSimilarity, Distances, PairsOfRows, PairwiseDistance
 from ranvier.ops.neural.dropout import (
@@ -25,10 +37,10 @@ from ranvier.ops.neural.dropout import (
 )
 from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
-from ranvier.ops.neural.recurrent import Recurrent
+from ranvier.ops.neural.recurrent import Recurrent, unrolled
 from ranvier.tape.function import OWN, Function
 from ranvier.tensors.batched import BatchedArray, SlicesError
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import HALVES, Array
 from ranvier.tensors.tensor import Tensor, wrap
 
 # --- norms
@@ -181,9 +193,8 @@ def _draws_for_all_slices(node: Attention) -> bool:
 
 @batching_rule(Attention)
 def _attention(node: Attention, q: Operand, k: Operand, v: Operand, *masks: Operand) -> Any:
-    operands = [q, k, v, *masks]
     if not _draws_for_all_slices(node):
-        return run_on_slices(node, [operand.tensor() for operand in operands], q.level)
+        return _with_same_dropout(node, q, k, v, *masks)
     ndim = max(operand.ndim for operand in (q, k, v))
     values = []
     for operand in (q, k, v):
@@ -194,11 +205,23 @@ def _attention(node: Attention, q: Operand, k: Operand, v: Operand, *masks: Oper
     return node.apply(*values, *[mask.aligned(ndim) for mask in masks])
 
 
+def _with_same_dropout(node: Attention, *operands: Operand) -> Any:
+    """Attention with one key of dropout for all slices: by its formula, in which the rule of Dropout gives
+    each slice the same numbers. Half floats, which the kernel computes in float32, run slice by slice."""
+    level = operands[0].level
+    tensors = [operand.tensor() for operand in operands]
+    if any(x._array.dtype in HALVES for x in tensors):
+        return run_on_slices(node, tensors, level)
+    result = in_slices(level, node.formula, *tensors)
+    if isinstance(result, tuple):
+        return tuple([value_at(part, level) for part in result])
+    return value_at(result, level)
+
+
 @batching_rule(PackedAttention)
 def _packed_attention(node: PackedAttention, qkv: Operand, *masks: Operand) -> Any:
     if not _draws_for_all_slices(node):
-        operands = [qkv, *masks]
-        return run_on_slices(node, [operand.tensor() for operand in operands], qkv.level)
+        return _with_same_dropout(node, qkv, *masks)
     size = qkv.level.size
     first, second, width = qkv.shape
     values = qkv.stacked()
@@ -246,7 +269,7 @@ def _recurrent(node: Recurrent, *operands: Operand | None) -> Any:
     x, h0, c0, *weights = operands
     level = next(operand.level for operand in operands if operand is not None)
     has_own_weights = any(operand is not None and operand.is_batched for operand in weights)
-    if x is None or has_own_weights or node.sizes is not None:
+    if x is None or node.sizes is not None:
         inputs = [None if operand is None else operand.tensor() for operand in operands]
         return run_on_slices(node, inputs, level)
     size = level.size
@@ -258,9 +281,44 @@ def _recurrent(node: Recurrent, *operands: Operand | None) -> Any:
             states.append(None)
         else:
             states.append(state.stacked().reshape(size * n, *state.shape[1:]))
-    values = [None if operand is None else operand.value for operand in weights]
-    y, *last_states = node.apply(sequences, *states, *values)
+    if has_own_weights:
+        y, *last_states = _by_own_weights(node, level, sequences, states, weights)
+    else:
+        values = [None if operand is None else operand.value for operand in weights]
+        y, *last_states = node.apply(sequences, *states, *values)
     return _second_by_slice(y, size), *[_first_by_slice(state, size) for state in last_states]
+
+
+def _by_own_weights(
+    node: Recurrent,
+    level: Level,
+    sequences: Tensor,
+    states: Sequence[Tensor | None],
+    weights: Sequence[Operand | None],
+) -> tuple[Tensor, ...]:
+    """A recurrent layer with weights for each slice, step by step. sequences: (steps, slices n, inputs)."""
+    w_ih, w_hh, b_ih, b_hh = weights
+    if w_hh is None:
+        raise RuntimeError("[recurrent] got no weight of the states; expected one")
+    steps, rows, _ = sequences.shape
+    n = rows // level.size
+    hidden = w_hh.shape[1]
+
+    def product(x: Tensor, weight: Operand, bias: Operand | None) -> Tensor:
+        """W x + b for x (slices, ..., width)."""
+        return linear_of_slices(Linear(), Operand(batched(x, level), level), weight, bias)
+
+    def project_state(h: Tensor) -> Tensor:
+        by_slices = h.reshape(level.size, h.shape[0] // level.size, hidden)
+        return product(by_slices, w_hh, b_hh).reshape(h.shape[0], -1)
+
+    projected = sequences
+    if w_ih is not None:
+        by_slices = sequences.reshape(steps, level.size, n, sequences.shape[2]).transpose(0, 1)
+        projected = product(by_slices, w_ih, b_ih).transpose(0, 1).reshape(steps, rows, -1)
+    node.x = sequences._array  # of which `unrolled` reads the dtype
+    h0, c0 = states
+    return unrolled(node, projected, h0, c0, hidden, project_state)
 
 
 # --- distances

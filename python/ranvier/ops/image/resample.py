@@ -138,10 +138,10 @@ def _smoothed(
         raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
     # A call with an empty batch makes all checks, and gives the sizes of the result.
-    if x._array.dtype != np.uint8:
-        none = x._array[:0]
-    else:
-        none = x._array[:0].astype(np.float32)
+    dtype = x._array.dtype
+    if dtype == np.uint8:
+        dtype = np.dtype(np.float32)
+    none = np.empty((0, *shape[1:]), dtype)
     sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
     factors: Sequence[float | None] = (None, None)
     if scale_factor is not None:
