@@ -146,7 +146,7 @@ def softsign(input: TensorLike) -> Tensor:
 
 
 def _tanh_gradient(f: Operations, dy: Value, y: Value) -> Value:
-    return dy * (1.0 - y * y)
+    return dy * (1.0 - f.square(y))
 
 
 _tanh_op = Elementwise(_core.tanh, gradient=_tanh_gradient).op("tanh")
