@@ -39,7 +39,7 @@ from ranvier.ops.namespaces import (
 )
 from ranvier.tape.function import OWN, Function
 from ranvier.tensors.batched import BatchedArray, Level, batched_array
-from ranvier.tensors.memory import Array
+from ranvier.tensors.memory import HALVES, Array
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -92,6 +92,8 @@ def linear_of_slices(node: Linear, x: Operand, weight: Operand, bias: Operand | 
 @batching_rule(Matmul, WideMatmul)
 def _matmul(node: Matmul, a: Operand, b: Operand) -> Tensor:
     if a.ndim == 1 and b.ndim == 1:
+        if a.value._array.dtype in HALVES:  # a product rounds once, its terms would be rounded each
+            return node.apply(a.stacked().unsqueeze(1), b.stacked().unsqueeze(2)).reshape(a.level.size)
         return (a.value * b.value).sum(-1)
     if a.ndim == 1:
         return _rows_by_matrix(node, a, b)
