@@ -19,13 +19,14 @@ def loops(sample):
     """Whether a sample of an op runs slice by slice under vmap, with a gradient where it has one; None if it
     cannot be tried, because nothing can be sliced or because its result depends on values."""
     call = sample.tensors(rv.float32)
-    if not call.leaves:
+    values = call.leaves or call.inputs  # of integers without a gradient
+    if not values:
         return None
-    slices = [rv.stack([x.detach()] * 3) for x in call.leaves]
+    slices = [rv.stack([x.detach()] * 3) for x in values]
     batched._warned.clear()
 
     def function(*xs):
-        return tuple(call.with_leaves(*xs))
+        return tuple(call.with_leaves(*xs) if call.leaves else call.with_inputs(*xs))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -4,13 +4,14 @@ A row of an op by rows has the same bits alone and in any batch, at each ISA lev
 slices, along any dimension, with some arguments whole, also of gradients.
 """
 
+import warnings
 from itertools import product
 
 import numpy as np
 import ranvier as rv
 from support.tolerance import close, equal
 
-from properties.every import every_op, floats, is_smooth, weights_for
+from properties.every import every_op, floats, has_halves, is_smooth, weights_for
 
 LEAVES_OUT = {
     "bernoulli binomial dropout dropout1d Dropout1d Dropout2d FeatureAlphaDropout": "draws",
@@ -115,6 +116,118 @@ def test_vmap(sample):
             ([0] + [None] * (len(parts) - 1), of_first),
         ):
             given = [w if d is None else rv.stack(p, d) for w, p, d in zip(whole, parts, dims, strict=True)]
-            found = rv.vmap(run, tuple(dims), randomness="same")(*given)
+            found = vmap_or_refusal(sample, run, tuple(dims), given)
+            if found is None:
+                continue
             for y, *each in zip(found, *expected, strict=True):
                 close(y.numpy(), np.stack([z.numpy(force=True) for z in each]), 1e-10, 1e-12, str(dims))
+
+
+# Ops of which vmap refuses samples, because of what differs from slice to slice.
+REFUSED = {
+    "argwhere masked_select nonzero unique unique_consecutive": "the shape of the result",
+    "bincount histogram": "the shape of the result, or edges",
+    "getitem index_put setitem": "how many elements a mask picks",
+    "bernoulli binomial multinomial poisson": "draws by values",
+    "quantile nanquantile": "q, which Python reads",
+    "map_": "values that a function of Python gets",
+    "istft": "the window, whose sum is checked",
+    "batch_norm BatchNorm1d BatchNorm2d SyncBatchNorm instance_norm InstanceNorm2d": "shared statistics",
+}
+REFUSED_NAMES = {name for names in REFUSED for name in names.split()}
+AS_THEY_ARE = {"searchsorted"}  # whose integers are in order
+
+
+def others_like(x, count, is_kept):
+    """Copies of a tensor: floats times a factor, integers and bools in another order."""
+    if x.is_floating_point():
+        return [x.detach() * (1 - i / 8) for i in range(count)]
+    shifts = [0 if is_kept else i for i in range(count)]
+    return [x.reshape(-1).roll(i).reshape(x.shape) for i in shifts]
+
+
+def vmap_or_refusal(sample, function, dims, given):
+    """The result of vmap; None if it refuses the call, as it may for some ops."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* has no batching rule")
+        try:
+            return rv.vmap(function, dims, randomness="same")(*given)
+        except RuntimeError:
+            if sample.op.name in REFUSED_NAMES:
+                return None
+            raise
+
+
+def slices_of_inputs(call, count):
+    """`count` lists of inputs, and the results for each; the integers differ, unless the op refuses that."""
+    run = results_of(call)
+    for is_kept in (call.sample.op.name in AS_THEY_ARE, True):
+        parts = [others_like(x, count, is_kept) for x in call.inputs]
+        slices = [[p[i] for p in parts] for i in range(count)]
+        try:
+            return slices, [run(*[x.clone() for x in each]) for each in slices]
+        except (ValueError, IndexError, RuntimeError):
+            if is_kept:
+                raise
+
+
+def results_of(call):
+    def run(*xs):
+        return tuple(call.with_inputs(*xs))
+
+    return run
+
+
+def as_expected(found, expected, tolerance, where):
+    for y, *each in zip(found, *expected, strict=True):
+        want = np.stack([z.double().numpy(force=True) for z in each])
+        assert (y.dtype, y.shape) == (each[0].dtype, want.shape), where
+        close(y.double().numpy(force=True), want, tolerance, tolerance, where)
+
+
+# float32: sums of 64 terms in another order. Halves are rounded at most 8 times more.
+TOLERANCES = {rv.float32: 64 * 2.0**-23, rv.float16: 8 * 2.0**-10, rv.bfloat16: 8 * 2.0**-7}
+
+
+@every_op(READS_MEMORY)
+def test_vmap_of_inputs(sample):
+    """As a loop over slices of all inputs, integers and bools too, in halves and within autocast."""
+    ways = [(rv.float32, rv.float32)]
+    if "autocast" not in sample.left_out:
+        ways.append((rv.float32, rv.bfloat16))
+    if has_halves(sample.op) and "halves" not in sample.left_out:
+        ways.append((rv.float16, rv.float16))
+    for dtype, computed in ways:
+        call = sample.tensors(dtype, records=False)
+        if not call.inputs:
+            return
+        run = results_of(call)
+        with rv.autocast("cpu", enabled=computed != dtype):
+            slices, of_slices = slices_of_inputs(call, 3)
+            whole = slices[0]
+            rest = [[*each[:1], *whole[1:]] for each in slices]
+            of_first = [run(*[x.clone() for x in each]) for each in rest]
+            for dim, other, expected in ((0, 0, of_slices), (-1, -1, of_slices), (0, None, of_first)):
+                dims = (dim, *[other] * (len(whole) - 1))
+                given = [
+                    x.clone() if d is None else rv.stack([each[i] for each in slices], d)
+                    for i, (x, d) in enumerate(zip(whole, dims, strict=True))
+                ]
+                found = vmap_or_refusal(sample, run, dims, given)
+                if found is not None:
+                    as_expected(found, expected, TOLERANCES[computed], f"{computed} {dims}")
+
+
+@every_op(READS_MEMORY | {"bernoulli binomial multinomial poisson": "draws by values"})
+def test_vmap_of_vmap(sample):
+    """A call within a call is a loop within a loop, along the first and the last dimension."""
+    call = sample.tensors(rv.float32, records=False)
+    if not call.inputs:
+        return
+    slices, of_slices = slices_of_inputs(call, 4)
+    columns = [list(x) for x in zip(*slices, strict=True)]
+    given = [rv.stack([rv.stack(x[:2], -1), rv.stack(x[2:], -1)], 0) for x in columns]
+    found = vmap_or_refusal(sample, rv.vmap(results_of(call), -1, randomness="same"), 0, given)
+    if found is not None:
+        flat = [y.reshape(4, *y.shape[2:]) for y in found]
+        as_expected(flat, of_slices, TOLERANCES[rv.float32], "vmap of vmap")

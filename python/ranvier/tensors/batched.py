@@ -149,6 +149,10 @@ class BatchedArray(np.ndarray):
         of_slices = [0, *[axis % self.ndim + 1 for axis in axes]]
         return batched_array(wrap(self.value._array.transpose(of_slices)), self.level)
 
+    def __iter__(self) -> Any:
+        for i in range(len(self)):
+            yield self[i]
+
     def copy(self, order: Any = "C") -> Any:
         return batched_array(wrap(self.value._array.copy()), self.level)
 
@@ -179,7 +183,7 @@ _OF_SHAPES = frozenset(
 # Methods that NumPy has as a function with the same arguments, whose rule they take.
 _AS_FUNCTIONS = "all any argmax argmin argsort cumprod cumsum max mean min prod std sum var"
 _READ_VALUES = """
-    __contains__ __iter__ __setitem__ argpartition byteswap choose clip compress diagonal dot fill flatten
+    __contains__ __setitem__ argpartition byteswap choose clip compress diagonal dot fill flatten
     nonzero partition put ravel repeat round searchsorted sort squeeze swapaxes take trace
 """
 _GIVE_VALUES = """

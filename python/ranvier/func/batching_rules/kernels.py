@@ -50,12 +50,6 @@ def _along_axis(kernel: Callable[..., Any], level: Level, x: BatchedArray, axis:
     return batched_array(wrap(y), level)
 
 
-@kernel_rule("inside")
-def _inside(kernel: Callable[..., Any], level: Level, x: BatchedArray, *limits: Any) -> Any:
-    """Whether the elements of all slices are in the range: of one answer for all there is no other."""
-    return kernel(x.value._array, *limits)
-
-
 @kernel_rule("sum prod max min any all mean std var amax amin count_nonzero", rules=NUMPY_RULES)
 def _reduction(
     function: Callable[..., Any], level: Level, x: Any, axis: Any = None, *more: Any, **settings: Any

@@ -18,6 +18,7 @@ from ranvier.func.batching import (
     batched,
     batching_rule,
     in_slices,
+    kernel_rule,
     run_on_slices,
     shifted,
     value_at,
@@ -35,7 +36,7 @@ from ranvier.ops.neural.dropout import (
     Dropout,
     SignalDropout,
 )
-from ranvier.ops.neural.embedding import Embedding
+from ranvier.ops.neural.embedding import Bag, Embedding
 from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from ranvier.ops.neural.recurrent import Recurrent, unrolled
 from ranvier.tape.function import OWN, Function
@@ -179,6 +180,43 @@ def _embedding(node: Embedding, weight: Operand, index: Operand) -> Any:
     return EmbeddingOfSlices(node).apply(weight.value, index.stacked())
 
 
+@batching_rule(Bag)
+def _bag(
+    node: Bag, weight: Operand, scale: Operand | None, index: Operand, offsets: Operand | None
+) -> Tensor:
+    """The bags of all slices are one list of bags; rows of other weights have places after each other."""
+    _, has_last_offset, padding = node.settings
+    rows, width = weight.shape
+    size = weight.level.size
+    places = index.stacked()
+    is_counted = not weight.is_batched and node.scale_grad_by_freq  # rows are counted in each slice
+    if is_counted or not _core.inside(places._array, 0, rows - 1):
+        operands = [weight, scale, index, offsets]
+        inputs = [None if operand is None else operand.tensor() for operand in operands]
+        return run_on_slices(node, inputs, weight.level)
+    values = weight.value
+    if weight.is_batched:
+        first = np.arange(size).reshape(-1, *(1,) * index.ndim) * rows
+        numbered = places + wrap(first)
+        if padding is not None:  # one row stands for the padding of all slices
+            numbered = where(places.eq(padding), padding, numbered)
+        places = numbered
+        values = values.reshape(size * rows, width)
+    scales = None
+    if scale is not None:
+        scales = scale.stacked().reshape(size * scale.shape[0], *scale.shape[1:])
+    flat = places.reshape(size * index.shape[0], *index.shape[1:])
+    if offsets is None:
+        return node.apply(values, scales, flat, None).reshape(size, index.shape[0], width)
+    mode, *_ = node.settings
+    node.settings = [mode, False, padding]
+    starts = offsets.stacked() + wrap(np.arange(size)[:, None] * index.shape[0])
+    y = node.apply(values, scales, flat, starts.reshape(-1)).reshape(size, offsets.shape[0], width)
+    if has_last_offset:  # that is no bag, but the end of the last one
+        return y[:, :-1]
+    return y
+
+
 # --- attention
 
 
@@ -189,6 +227,12 @@ def _draws_for_all_slices(node: Attention) -> bool:
         node.key = node.key.value._array[0]
         return True
     return node.key is None
+
+
+@kernel_rule("_attention_reads_halves")
+def _reads_halves(kernel: Any, level: Level, *arrays: Any) -> bool:
+    """No: in the batch of all slices bfloat16 is computed in float32."""
+    return False
 
 
 @batching_rule(Attention)

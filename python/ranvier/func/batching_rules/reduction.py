@@ -21,7 +21,18 @@ from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-@batching_rule(Extreme, Logsumexp, Norm, Prod, Sum, Var)
+@batching_rule(Prod)
+def _prod(node: Prod, x: Operand) -> Tensor:
+    if isinstance(node.axes, int):
+        return _over_axes(node, x)
+    keepdims = node.keepdims
+    node.axes = 1
+    node.keepdims = False
+    y: Tensor = node.apply(x.value.reshape(x.level.size, math.prod(x.shape)))
+    return y.reshape(len(y), *(1,) * x.ndim) if keepdims else y
+
+
+@batching_rule(Extreme, Logsumexp, Norm, Sum, Var)
 def _over_axes(node: Any, x: Operand) -> Any:
     node.axes = shifted(node.axes, x.ndim)
     return node.apply(x.value)
