@@ -108,7 +108,18 @@ class Operand:
 
 BatchingRule = Callable[..., Any]
 RULES: dict[type[Function], BatchingRule] = {}
-FAMILIES = ("activation", "elementwise", "image", "loss", "making", "matrix", "neural", "reduction", "shape")
+FAMILIES = (
+    "activation",
+    "elementwise",
+    "image",
+    "loss",
+    "making",
+    "matrix",
+    "neural",
+    "reduction",
+    "shape",
+    "tape",
+)
 
 
 def batching_rule(*functions: type[Function]) -> Callable[[F], F]:
@@ -269,12 +280,17 @@ def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> An
     if rule is None:
         result = run_on_slices(function, inputs, level)
     else:
-        tensors = as_inputs(tuple(inputs), function._op_name())
-        operands = [Operand(x, level) if isinstance(x, Tensor) else None for x in tensors]
+        if not all(map(_is_tensor, inputs)):
+            inputs = as_inputs(tuple(inputs), function._op_name())
+        operands = [Operand(x, level) if isinstance(x, Tensor) else None for x in inputs]
         result = rule(function, *operands)
     if isinstance(result, tuple):
         return tuple([batched(value, level) for value in result])
     return batched(result, level)
+
+
+def _is_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor)
 
 
 def find_rule(function: Function) -> BatchingRule | None:
@@ -293,12 +309,14 @@ def find_rule(function: Function) -> BatchingRule | None:
 
 def load_rules(module: str) -> None:
     """Loads the batching rules of the family of ops that a module belongs to, such as
-    `batching_rules/reduction.py` for "ranvier.ops.reduction.sort"."""
+    `batching_rules/reduction.py` for "ranvier.ops.reduction.sort", or those of the tape."""
     package, _, rest = module.partition("ranvier.ops.")
     family, _, _ = rest.partition(".")
     if module.startswith("ranvier.tape."):
-        importlib.import_module("ranvier.func.batching_rules.tape")
-    elif package == "" and family in FAMILIES:
+        family = "tape"
+    elif package:
+        return
+    if family in FAMILIES:
         importlib.import_module(f"ranvier.func.batching_rules.{family}")
 
 

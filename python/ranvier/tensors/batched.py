@@ -345,12 +345,14 @@ def innermost(values: Sequence[Any]) -> Level | None:
     """The innermost level by which one of these Tensors or arrays is batched, also of those in lists."""
     found: Level | None = None
     for value in values:
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, (BatchedTensor, BatchedArray)):
+            level = level_of(value)
+        elif isinstance(value, (list, tuple)):
             level = innermost(value)
         elif isinstance(value, dict):
             level = innermost(list(value.values()))
         else:
-            level = level_of(value)
+            continue
         if level is not None and (found is None or level.depth > found.depth):
             found = level
     return found
