@@ -269,6 +269,48 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
   return y;
 }
 
+// The number of ways to choose r of n elements; with `repeated` an element may be chosen several times. Fails
+// if the indices of all would have more elements than an array may have.
+int64_t ways_to_choose(const Whole& n, int64_t r, bool repeated) {
+  const int64_t all = repeated ? n + r - 1 : n.number;
+  if (r > all) return 0;
+  double rows = 1;  // a product of quotients, exact below 2^53
+  for (int64_t i = 1; i <= std::min(r, all - r); ++i) {
+    rows = std::round(rows * static_cast<double>(all + 1 - i) / static_cast<double>(i));
+    if (rows * static_cast<double>(r) > 0x1p40)
+      n.fail("fewer elements: these have more than 2**40 combinations");
+  }
+  return static_cast<int64_t>(rows);
+}
+
+// The indices of r of n elements in rising order, in each way to choose them, as int64 rows (ways, r) in
+// lexicographic order. repeated: an index may occur several times.
+Output combination_indices(Whole n, Whole r, Truth repeated) {
+  if (n < 0 || r < 1) n.fail("a size and r of at least 1");
+  const int64_t rows = ways_to_choose(n, r, repeated);
+  Output y = Output::contiguous(DType::int64, {rows, r});
+  const int64_t apart = repeated ? 0 : 1;  // the least difference of two neighbours
+  int64_t* to = y.view<int64_t>().data;
+  const int64_t last = r - 1;
+  std::vector<int64_t> row(static_cast<size_t>(r));
+  for (int64_t i = 0; i < r; ++i) row[i] = i * apart;
+  for (int64_t done = 0; done < rows;) {
+    // all rows that differ from this one in the last index only
+    const int64_t runs = n - row[last];
+    for (int64_t k = 0; k < runs; ++k, to += r) {
+      std::copy_n(row.data(), last, to);
+      to[last] = row[last] + k;
+    }
+    done += runs;
+    int64_t i = last - 1;  // the last index that can rise
+    while (i >= 0 && row[i] + 1 + (last - i) * apart >= n) --i;
+    if (i < 0) break;
+    ++row[i];
+    for (int64_t j = i + 1; j < r; ++j) row[j] = row[j - 1] + apart;
+  }
+  return y;
+}
+
 // x reversed along axes: copied from a view that begins at the last element and has negative strides there.
 Output flip(Raw array, Sizes axes) {
   const Input x = moved(array);
@@ -350,6 +392,7 @@ void register_join(Module m) {
   def(m, "repeat(x, times)", repeat_all);
   def(m, "repeat_each(x, times, axis)", repeat_each);
   def(m, "_triangle_indices(rows, columns, diagonal, upper)", triangle_indices);
+  def(m, "_combination_indices(n, r, repeated)", combination_indices, "combinations");
   def(m, "flip(x, axes)", flip);
   def(m, "triangle(x, diagonal, upper)", triangle);
 }

@@ -1,6 +1,6 @@
 // The arithmetic of each op of reduce (ReduceOp in reduce.h), on vectors of elements, as a struct for each:
-// Sum, Squares, Deviations, Equals, Absolute, Exps, Product, Max and Min. reduce.isa.cpp, which alone
-// includes this file, compiles its loops over them.
+// Sum, Numbers, Squares, Deviations, Equals, Absolute, Exps, Product, Max and Min. reduce.isa.cpp, which
+// alone includes this file, compiles its loops over them.
 #pragma once
 #include <type_traits>
 
@@ -32,6 +32,11 @@ struct Sum {
   RANVIER_INLINE V step(V total, V x, V) { return total + x; }
   RANVIER_INLINE V join(V a, V b) { return a + b; }
   RANVIER_INLINE T across(V v) { return reduce_add(v); }
+};
+template <class T>
+struct Numbers : Sum<T> {
+  using V = vec<T>;
+  RANVIER_INLINE V step(V total, V x, V) { return total + select(x == x, x, V{}); }
 };
 template <class T>
 struct Squares : Sum<T> {

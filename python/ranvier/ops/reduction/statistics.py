@@ -12,7 +12,8 @@ from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.binary import logaddexp
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
+from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, cast, floating, is_floating
+from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin, sum as total
 from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.shape.join import cat, narrow
@@ -57,9 +58,21 @@ def nansum(
     >>> rv.nansum(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(3.)
     """
+    if dtype is None:
+        return _nansum(input, dim, axis, keepdim, keepdims)
+    input = to_dtype("nansum", as_tensor("nansum", input), dtype)
+    return to_dtype("nansum", _nansum(input, dim, axis, keepdim, keepdims), dtype)
+
+
+def _sum_of_numbers(input: TensorLike, dim: Axes, axis: Axes, keepdim: bool, keepdims: bool) -> Tensor:
+    """nansum by other ops, which has the bits of the kernel."""
     input = as_tensor("nansum", input)
     x = where(input == input, input, cast(0, input.dtype))
-    return total(x, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
+    return total(x, dim, keepdim, axis=axis, keepdims=keepdims)
+
+
+# Integers are summed by np.add in int64, from 0 on (the arguments are explained in norms.py, at _PROD).
+_nansum = _core._reduction(_sum_of_numbers, _core.nansum, np.add, False, I64.num, 0, "nansum")
 
 
 def nanmean(
