@@ -102,7 +102,6 @@ void Check::exchange() {
     program_.place_at(buffer, now == other ? place.address : other);
   }
   program_.point_views();
-  program_.renew();  // the prepared results, too, are computed from this memory
 }
 
 // Runs the program, and keeps the fingerprints of what it has written.
