@@ -24,8 +24,15 @@ class Pace:
     average: Callable[[list[float]], float] = median
 
 
-# mean: beside a busy process, whose time slices are longer than a sample
-PACES = {"row": Pace(0.01, 0.025), "sweep": Pace(0.005, 0.01), "mean": Pace(0.1, 0.33, fmean)}
+PACES = {
+    "row": Pace(0.01, 0.025),
+    "sweep": Pace(0.005, 0.01),
+    # beside a busy process, whose time slices are longer than a sample
+    "mean": Pace(0.1, 0.33, fmean),
+    # after other calls in the same process, such as the eager ones before captured ones
+    "mixed": Pace(0.06, 0.04),
+    "mixed, quick": Pace(0.03, 0.015),
+}
 
 
 def warm(call: Callable[[], Any], seconds: float) -> float:

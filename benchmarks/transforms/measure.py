@@ -90,7 +90,7 @@ def measured(row: Row, asked: Mapping[str, InTurns], settings: argparse.Namespac
             result.failures[way] = reason
     timed = [way for way in ways if way not in result.failures]
     times: dict[str, list[float]] = {way: [] for way in timed}
-    pace = "sweep" if settings.quick else "row"
+    pace = "mixed, quick" if settings.quick else "mixed"
     for _ in range(settings.rounds):
         for way in timed:
             times[way].append(asked[LIBRARIES[way]].ask("time", way, pace))

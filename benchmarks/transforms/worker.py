@@ -23,7 +23,7 @@ from benchmarks.transforms.tables import ROWS
 
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
 CALLS_BEFORE_THE_ANSWER = 3  # rv.compile records one, compares one and replays the third
-CALLS_BEFORE_THE_TIME, SECONDS_BEFORE_THE_TIME = 32, 0.5  # at most: comparisons become rarer
+CALLS_BEFORE_THE_TIME, SECONDS_BEFORE_THE_TIME = 64, 1.0  # at most: comparisons become rarer
 NO_LIMIT = 0.0  # of seconds: PyTorch's first call imports modules, which must not be interrupted
 Leaf = tuple[list[int], list[float]]
 """The shape of an array of the answer, and some of its values."""
