@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Iterator, Mapping
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
@@ -75,26 +75,40 @@ def why_not(row: Row, way: str, process: InTurns, reference: Any, limit: float) 
     return failure(process.ask("prepare", row.table, row.name, way, limit))
 
 
-def measured(row: Row, asked: Mapping[str, InTurns], settings: argparse.Namespace) -> Result:
-    """The medians of the rounds of a row, in which its ways alternate."""
+def in_rounds(result: Result, ways: Sequence[str], asked: Mapping[str, InTurns], settings: Namespace) -> None:
+    """Times the ways in turns, and puts the medians into the result, or why a way fails."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    pace = "mixed, quick" if settings.quick else "mixed"
+    for _ in range(settings.rounds):
+        for way in list(times):
+            reply = asked[LIBRARIES[way]].ask("time", way, pace)
+            reason = failure(reply)
+            if reason is None:
+                times[way].append(reply)
+            else:
+                result.failures[way] = reason
+                del times[way]
+    result.seconds = {way: median(values) for way, values in times.items()}
+
+
+def measured(row: Row, asked: Mapping[str, InTurns], settings: Namespace) -> Result:
+    """The answers of a row are compared, then its ways are timed."""
     result = Result(row)
     reference = asked["torch"].ask("answer", row.table, row.name, "float64", NO_LIMIT)
     message = failure(reference)
     if message is not None:
         result.failures["the reference in float64"] = message
         return result
-    ways = [way for way in row.ways if LIBRARIES[way] in asked]
-    for way in ways:
+    ready = []
+    for way in row.ways:
+        if LIBRARIES[way] not in asked:
+            continue
         reason = why_not(row, way, asked[LIBRARIES[way]], reference, settings.limit)
-        if reason is not None:
+        if reason is None:
+            ready.append(way)
+        else:
             result.failures[way] = reason
-    timed = [way for way in ways if way not in result.failures]
-    times: dict[str, list[float]] = {way: [] for way in timed}
-    pace = "mixed, quick" if settings.quick else "mixed"
-    for _ in range(settings.rounds):
-        for way in timed:
-            times[way].append(asked[LIBRARIES[way]].ask("time", way, pace))
+    in_rounds(result, ready, asked, settings)
     for process in asked.values():
         process.ask("forget")
-    result.seconds = {way: median(values) for way, values in times.items()}
     return result
