@@ -34,12 +34,12 @@ def measure(settings: argparse.Namespace) -> dict[str, list[Result]]:
     results: dict[str, list[Result]] = {}
     with processes(settings.threads) as asked:
         for table, rows in chosen(settings).items():
-            print(f"{table}: {TITLES[table]}, us a call\n{'':62}", *(f"{name:>10}" for name in header(table)))
+            print(f"{table}: {TITLES[table]}, us a call\n{'':66}", *(f"{name:>10}" for name in header(table)))
             results[table] = []
             for row in rows:
                 result = measured(row, asked, settings)
                 results[table].append(result)
-                print(f"{row.name:62}", *(f"{cell:>10}" for cell in cells(result)), flush=True)
+                print(f"{row.name:66}", *(f"{cell:>10}" for cell in cells(result)), flush=True)
             print(*summary(table, results[table]), sep="\n", flush=True)
         if settings.write:
             from benchmarks.transforms import page  # needs ranvier, which the peers' processes lack
