@@ -9,6 +9,7 @@
 #include "kernels/matmul/halves.h"
 #include "kernels/matmul/tile.h"
 #include "kernels/matmul/triangle.h"
+#include "kernels/small_matrices/small_matrices.h"
 
 namespace ranvier::bind {
 namespace {
@@ -311,6 +312,12 @@ bool has_zero(const TensorView<const T>& a) {
   return found;
 }
 
+// True if the kernels with a matrix in each lane solve the systems. That does not depend on how many matrices
+// a stack has, so that the bits of a matrix do not, either.
+bool is_small_stack(const Shapes& s) {
+  return s.batch.ndim > 0 && s.k <= kSmallMatrix && s.n <= kSmallMatrix;
+}
+
 // a^-1 b for triangular matrices a (..., n, n) and b (..., n, k), whose batches broadcast. unit: the diagonal
 // counts as 1.
 Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth unit) {
@@ -323,10 +330,21 @@ Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth uni
   Output y = Output::contiguous(a.dtype(), s.out);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    SolveTriangle<T> call{upper, unit, {}, y};
-    Copy<T> copy{{}, y};
     if (!unit && has_zero(a.view<T>()))
       fail_value(a.op(), "got a triangle with 0 in its diagonal; expected one with an inverse");
+    if (is_small_stack(s)) {
+      SmallMatrices<T> call{};
+      call.op = MatrixOp::triangle;
+      call.upper = upper;
+      call.unit = unit;
+      call.y = y;
+      repeat(a.view<T>(), square, call.a);
+      repeat(b.view<T>(), s.out, call.b);
+      invoke_sized(call, numel(call.a) + numel(call.b));
+      return;
+    }
+    SolveTriangle<T> call{upper, unit, {}, y};
+    Copy<T> copy{{}, y};
     repeat(a.view<T>(), square, call.a);
     repeat(b.view<T>(), s.out, copy.x);
     invoke_sized(copy, numel(call.y));

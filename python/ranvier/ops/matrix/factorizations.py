@@ -1,8 +1,9 @@
 """Factorizations of matrices (QR, eigenvalues, SVD, LU, pseudoinverse) and least squares, with gradients.
 
-NumPy (LAPACK) computes the factors, the core has no kernels for them. forward saves the factors. The
-gradients are the `@rule` after each Function, formulas of ops; backward runs the same rule (`by_rule`), since
-it need not be fast. Matrices are (..., m, n): leading dimensions are a batch. M^T is written M.mT.
+The core computes factors of small matrices (`small.py`), NumPy (LAPACK) the others. forward saves the
+factors. The gradients are the `@rule` after each Function, formulas of ops; backward runs the same rule
+(`by_rule`), since it need not be fast. Matrices are (..., m, n): leading dimensions are a batch. M^T is
+written M.mT.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ranvier.ops.matrix.singular import (
     singular_values,
     svd_of,
 )
+from ranvier.ops.matrix.small import eliminates, rotates
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril, triu
@@ -39,6 +41,8 @@ from ranvier.tape.function import Function
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
+from ranvier.tensors.memory import keep
+from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import DtypeLike, TensorLike
 
@@ -53,19 +57,30 @@ LstsqResult = namedtuple("LstsqResult", "solution residuals rank singular_values
 class Qr(Function):
     """Q, R with Q R = A (..., m, n)"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, mode: str) -> None:
-        self.mode: Any = mode  # of np.linalg.qr: "reduced", "complete", or "r" for R alone
+        self.mode = mode  # of np.linalg.qr: "reduced", "complete", or "r" for R alone
 
     def forward(self, A: Array) -> Any:
-        factors: Any = np.linalg.qr(A, self.mode)  # a pair (Q, R), or with mode "r" R alone
-        if self.mode == "r":
-            self.factors = (np.zeros(0, A.dtype), factors)
+        factors: Any
+        if eliminates(A):
+            factors = _core.small_qr(A, self.mode)
         else:
-            self.factors = tuple(factors)
+            factors = host(_qr_by_lapack, A, self.mode)
+        Q, R = factors
+        if Q is None:
+            Q = keep(np.zeros(0, A.dtype))
+        self.factors = (Q, R)
         return self.factors
+
+
+def _qr_by_lapack(A: Array, mode: Any) -> tuple[Array, Array]:
+    """Q and R; Q is empty for mode "r"."""
+    if mode == "r":
+        return np.zeros(0, A.dtype), np.asarray(np.linalg.qr(A, mode))
+    Q, R = np.linalg.qr(A, mode)
+    return Q, R
 
 
 @rule(Qr)
@@ -107,7 +122,6 @@ def _of_qr(node: Qr, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
 class Eigh(Function):
     """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, uplo: str) -> None:
@@ -115,9 +129,17 @@ class Eigh(Function):
         self.op = name
         self.uplo = uplo
 
-    def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = tuple(decomposed(self.op, np.linalg.eigh, A, self.uplo))
+    def forward(self, A: Array) -> Any:
+        self.factors: Any
+        if rotates(A):
+            self.factors = _core.small_eigh(A, self.uplo == "U")
+        else:
+            self.factors = host(_eigh_by_lapack, self.op, A, self.uplo)
         return self.factors
+
+
+def _eigh_by_lapack(name: str, A: Array, uplo: str) -> tuple[Array, ...]:
+    return tuple(decomposed(name, np.linalg.eigh, A, uplo))
 
 
 @rule(Eigh)
@@ -216,10 +238,12 @@ def eigvalsh(A: TensorLike, UPLO: str = "L") -> Tensor:
     if A.requires_grad and mode.enabled:
         return EighResult(*Eigh("eigvalsh", UPLO).apply(A)).eigenvalues
     one_of("eigvalsh", "UPLO", UPLO, ("L", "U"))
-    return by_numpy(_eigenvalues, "eigvalsh", A._array, UPLO)
+    if rotates(A._array):
+        return wrap(_core.small_eigh(A._array, UPLO == "U", False)[0])
+    return by_numpy(_eigenvalues_by_lapack, "eigvalsh", A._array, UPLO)
 
 
-def _eigenvalues(name: str, A: Array, uplo: str) -> Array:
+def _eigenvalues_by_lapack(name: str, A: Array, uplo: str) -> Array:
     return decomposed(name, np.linalg.eigvalsh, A, uplo)
 
 
@@ -431,7 +455,6 @@ class Lu(Function):
     """(L and U in one matrix, pivots) with P L U = A (..., m, n); pivots[i], from 1, is the row that was
     exchanged with row i"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def forward(self, A: Array) -> Any:
@@ -465,14 +488,14 @@ def _of_lu(node: Lu, dLU: Tensor, _: Tensor | None = None) -> Tensor:
         dA = cat((dA, dmore), -2)
     elif columns > rows:
         dA = cat((dA, dmore), -1)
-    P = wrap(_exchanges(node.factors[1], rows, dA.dtype))
+    P = by_numpy(_exchanges, node.factors[1], rows, dA.dtype)
     return matmul(P, dA)
 
 
 def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
     """L, with ones in its diagonal, and U from the matrix that has both."""
     size = min(both.shape[-2:])
-    ones = wrap(np.eye(both.shape[-2], size, dtype=both.dtype))
+    ones = wrap(keep(np.eye(both.shape[-2], size, dtype=both.dtype)))
     return tril(both[..., :size], -1) + ones, triu(both[..., :size, :])
 
 

@@ -1,11 +1,12 @@
-"""Inverses, determinants and systems of equations, computed by NumPy, with gradients."""
+"""Inverses, determinants and systems of equations, with gradients. The core computes those of small matrices
+(`small.py`), NumPy the others."""
 
 from __future__ import annotations
 
 import math
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.matrix.small import eliminates
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -33,7 +35,8 @@ from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.higher_order import cut, of_input, of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import HALVES, keep
-from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 # Ops that refuse half floats even in a block of autocast, which casts the operands of the others to float32.
@@ -80,6 +83,13 @@ def singular(name: str) -> LinAlgError:
 def eliminated(A: Array) -> tuple[Array, Array]:
     """L and U of P L U = A (..., m, n) in one array, and the rows that were exchanged, from 1 (..., min(m,
     n)). A column whose pivot is 0 is left as it is. NaN is a pivot only where it is the first candidate."""
+    if eliminates(A):
+        both, pivots = _core.small_lu(A)
+        return both, _core.cast(pivots, np.dtype(np.int32), None)
+    return cast("tuple[Array, Array]", host(_eliminated_by_numpy, A))
+
+
+def _eliminated_by_numpy(A: Array) -> tuple[Array, Array]:
     size = min(A.shape[-2:])
     m, n = A.shape[-2:]
     both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
@@ -106,7 +116,15 @@ def first_true(mask: Array) -> Array:
 
 
 def zero_pivots(A: Array) -> Array:
-    """For each matrix A (..., n, n) the place, from 1, of the first pivot that is 0; 0 if there is none.
+    """For each matrix A (..., n, n) the place, from 1, of the first pivot that is 0; 0 if there is none."""
+    if eliminates(A):
+        _, _, places = _core.small_slogdet(A)
+        return _core.cast(places, np.dtype(np.int32), None)
+    return np.asarray(host(_zero_pivots_by_numpy, A))
+
+
+def _zero_pivots_by_numpy(A: Array) -> Array:
+    """What `zero_pivots` returns.
 
     NumPy tells which matrices are singular, and only these are eliminated here. Where rounding leaves a small
     number in place of the 0, the least pivot is taken. A matrix with NaN may have no pivot that is 0.
@@ -131,25 +149,34 @@ def _solved_without_nan(A: Array, b: Array) -> Array:
     return np.where(unknown, A.dtype.type(np.nan), y)
 
 
+def _solved_by_lapack(name: str, A: Array, b: Array) -> Array:
+    """A^-1 b. Raises LinAlgError for a singular matrix."""
+    # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of vectors.
+    right = b[(None,) * (A.ndim - b.ndim)]
+    try:
+        return np.linalg.solve(A, right)
+    except np.linalg.LinAlgError as error:
+        if np.isfinite(A).all() or zero_pivots(A).any():
+            raise singular(name) from error
+        return _solved_without_nan(A, right)
+
+
 class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); db = A^-T dy, dA = -db y^T"""
 
     derived = True  # backward reads arrays that forward has computed
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str) -> None:
         self.op = name
 
     def forward(self, A: Array, b: Array) -> Array:
-        # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of vectors.
-        right = b[(None,) * (A.ndim - b.ndim)]
-        try:
-            self.y = np.linalg.solve(A, right)
-        except np.linalg.LinAlgError as error:
-            if np.isfinite(A).all() or zero_pivots(A).any():
-                raise singular(self.op) from error
-            self.y = _solved_without_nan(A, right)
+        if eliminates(A):
+            self.y, is_regular = _core.small_solve(A, b)
+            if not is_regular:
+                raise singular(self.op)
+        else:
+            self.y = host(_solved_by_lapack, self.op, A, b)
         self.A = A
         self.shape = b.shape
         return self.y
@@ -171,7 +198,6 @@ def _of_solve(node: Solve, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 class Logabsdet(Function):
     """y (...) = log |det A|; its gradient is A^-T"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str) -> None:
@@ -199,21 +225,29 @@ class Det(Function):
     # Here backward reads A alone; PyTorch's reads y, too, so that after `A.data = ...` the two would differ.
     derived = True
 
-    by_numpy = True  # NumPy computes it, not the core
-
     def forward(self, A: Array) -> Array:
         self.A = A
-        with np.errstate(invalid="ignore"):
-            determinants = np.asarray(np.linalg.det(A))
-        if determinants.all():
-            return determinants
-        return _without_lost_nan(A, determinants, np.multiply.reduce)
+        if eliminates(A):
+            return _core.small_det(A)
+        return np.asarray(host(_determinants_by_lapack, A))
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        return dy[..., None, None] * f.cofactors(self.A)
+        return f.mul(dy[..., None, None], f.cofactors(self.A))
+
+
+def _determinants_by_lapack(A: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        determinants = np.asarray(np.linalg.det(A))
+    if determinants.all():
+        return determinants
+    return _without_lost_nan(A, determinants, np.multiply.reduce)
 
 
 def _cofactors(A: Array) -> Array:
+    return np.asarray(host(_cofactors_by_numpy, A))
+
+
+def _cofactors_by_numpy(A: Array) -> Array:
     """The cofactors of A: from the inverse if it is accurate, else from singular values."""
     cofactors = _by_inverse(A)
     if cofactors is None:
@@ -403,18 +437,19 @@ def slogdet(A: TensorLike) -> SlogdetResult:
 
 def _slogdet(name: str, A: TensorLike) -> SlogdetResult:
     A = matrix(name, A)
-    sign = by_numpy(_sign, A._array)
+    sign = wrap(_sign_and_log(A._array)[0])
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet(name).apply(A))
-
-
-def _sign(A: Array) -> Array:
-    """The sign of each determinant."""
-    sign, _ = _sign_and_log(A)
-    return sign
 
 
 def _sign_and_log(A: Array) -> tuple[Array, Array]:
     """The sign and log |det| of each matrix."""
+    if eliminates(A):
+        sign, logs, _ = _core.small_slogdet(A)
+        return sign, logs
+    return cast("tuple[Array, Array]", host(_sign_and_log_by_lapack, A))
+
+
+def _sign_and_log_by_lapack(A: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         sign, logs = np.linalg.slogdet(A)
     if not sign.all():
