@@ -25,7 +25,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.build import is_alone
-from ranvier.compile.guarding.capturable import CONTAINERS, GuardKind
+from ranvier.compile.guarding.capturable import CACHED, CONTAINERS, GuardKind
 from ranvier.compile.guarding.equality import BY_VALUE, pairs_of
 from ranvier.compile.guarding.guards import Guard, text_of
 from ranvier.compile.guarding.library_guards import READ_BY_KERNELS, STATE
@@ -342,6 +342,8 @@ def _described(program: Program) -> dict[int, bool]:
 def _hides_parts(x: object) -> bool:
     """True if no guard is on the link from x to what it contains."""
     kind = type(x)
+    if kind is CACHED:
+        return True
     return kind in CONTAINERS and CONTAINERS[kind][0] is None and kind is not functools.partial
 
 

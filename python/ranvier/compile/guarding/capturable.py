@@ -59,6 +59,9 @@ CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     type(os.environ): (None, lambda x: (x._data,)),
 }
 
+# The class of what functools.lru_cache and functools.cache make of a function.
+CACHED = type(functools.lru_cache(len))
+
 # Modules made in C whose functions are all pure: their results depend on the arguments alone.
 MODULES = frozenset(
     {"math", "cmath", "_operator", "_functools", "_bisect", "_heapq", "_struct", "_collections", "_abc",

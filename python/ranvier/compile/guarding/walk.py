@@ -351,9 +351,12 @@ class Walk(Guards):
             functions = capturable.functions_of(value)
             text = f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
+            special = name in capturable.SPECIAL
             in_c = isinstance(value, types.BuiltinFunctionType)
-            if in_c and name in capturable.SPECIAL and not capturable.is_listed(value):
+            if in_c and special and not capturable.is_listed(value):
                 self.deny(text, f"which calls {value.__name__}")  # no recording sees that call
+            if special and type(value) is capturable.CACHED:
+                self.stack.append((value, text))  # its function need not have run
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
@@ -410,6 +413,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     type: Walk._class,
     set: python_guards.guard_set,
     dataclasses.Field: python_guards.guard_field,
+    capturable.CACHED: python_guards.guard_cached,
     ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
