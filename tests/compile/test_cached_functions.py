@@ -7,6 +7,7 @@ each with caches of its own.
 
 import functools
 import math
+import sys
 import types
 import warnings
 
@@ -15,6 +16,7 @@ import pytest
 import ranvier as rv
 from compile.beside import bits
 from ranvier import nn
+from ranvier.compile import compiled_function
 
 CALLS = 20
 VALUES = """
@@ -433,6 +435,75 @@ def test_a_cache_in_a_class_and_in_wrappers():
                 x = rv.ones(2)
                 expected = bits(read(x))
                 assert bits(fast(x)) == expected
+
+
+FORM = """
+import functools
+
+scale = 2.0
+
+@functools.lru_cache
+def factor(n):
+    return scale * n
+
+@functools.cache
+def term(n):
+    return scale + n
+
+def added(pair):
+    return pair.a * factor(3) + pair.b * term(2)
+
+def with_a_cache(own):
+    @functools.lru_cache
+    def factor(n):
+        return own * n
+
+    def step(pair):
+        return pair.a * factor(3)
+
+    return step
+"""
+
+
+class Pair:
+    def __init__(self, start):
+        self.a = nn.Parameter(rv.arange(3.0) + start)
+        self.b = nn.Parameter(rv.arange(3.0))
+
+
+def test_other_objects_share_a_program(monkeypatch):
+    """A cache of a module belongs to no step: other objects get the program that is there."""
+    found = []
+    build = compiled_function.build
+    monkeypatch.setattr(compiled_function, "build", lambda *args: found.append(1) or build(*args))
+    m = types.ModuleType("with_a_cache")
+    monkeypatch.setitem(sys.modules, "with_a_cache", m)
+    exec(FORM, vars(m))
+    step = rv.compile(m.added)
+    with rv.no_grad():
+        for start in range(8):
+            if start in (3, 6):
+                m.scale += 1
+                m.factor.cache_clear()
+                m.term.cache_clear()
+            found.clear()
+            pair = Pair(start)
+            for _ in range(12):
+                assert bits(step(pair)) == bits(m.added(pair))
+            assert bool(found) == (start in (0, 3, 6))
+
+
+def test_caches_that_belong_to_a_step():
+    """Closures of the same code, each with a cache of its own."""
+    m = types.ModuleType("with_a_cache")
+    exec(FORM, vars(m))
+    with rv.no_grad():
+        for number in range(4):
+            step = m.with_a_cache(2.0 + number)
+            fast = rv.compile(step)
+            pair = Pair(number)
+            for _ in range(12):
+                assert bits(fast(pair)) == bits(step(pair))
 
 
 def test_training_with_a_cached_schedule():

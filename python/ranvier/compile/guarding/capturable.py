@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.guarding.equality import pairs_of
+from ranvier.compile.guarding.equality import pairs_of, stored_pairs
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
@@ -49,6 +49,7 @@ class GuardKind:
 CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     list: (GuardKind.LIST, tuple),
     dict: (GuardKind.DICT, pairs_of),
+    collections.OrderedDict: (GuardKind.DICT, stored_pairs),
     tuple: (None, tuple),
     frozenset: (None, tuple),
     property: (None, lambda x: (x.fget, x.fset, x.fdel)),

@@ -100,15 +100,15 @@ def guard_cached(walk: Guards, x: Any, text: str) -> None:
     if info.maxsize is None:
         walk.container(keys, f"the cache of {text}", dict)
         return
-    walk.call(f"the cache of {text}", _held_by, x)
+
+    def held_now() -> tuple[Any, ...]:
+        return tuple(gc.get_referents(x))
+
+    # No functools.partial, so that the guard is the same in all steps of a form (`GuardForm`).
+    walk.add((GuardKind.CALL, held_now, "", held_now(), f"the cache of {text}"))
     for part in held:
         if part is not keys and part is not vars(x) and not _is_of_functools(part):
             walk.stack.append((part, f"the cache of {text}"))
-
-
-def _held_by(x: object) -> tuple[Any, ...]:
-    """All objects to which a function with a cache refers. Keys and results are in the order of their use."""
-    return tuple(gc.get_referents(x))
 
 
 def _keys_of(x: Any, held: list[Any], count: int) -> dict[Any, Any] | None:

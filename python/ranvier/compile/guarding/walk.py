@@ -16,6 +16,7 @@ import dataclasses
 import enum
 import sys
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -367,7 +368,8 @@ class Walk(Guards):
         from."""
         kind, own = type(x), getattr(x, "__dict__", None)
         self.users = True
-        if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
+        compared = object if base is None else base  # `container` has compared what it holds
+        if not all(is_python_class(b) or b in compared.__mro__ for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
         # True if a method of the class finds attributes by names that are made at run time.
@@ -432,6 +434,7 @@ _COMMON = _core.Follower(
 # subclass of list, say, has attributes, too, and goes to `_object`.
 _FOLLOW_BASES = tuple(_FOLLOW.items())
 _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
+_FOLLOW[OrderedDict] = Walk._object  # it may have attributes, too
 
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
