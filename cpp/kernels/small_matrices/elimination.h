@@ -1,5 +1,5 @@
 // Gaussian elimination with exchanged rows for a panel of matrices: LU factors, systems of equations,
-// determinants.
+// logarithms of determinants.
 //
 // Products are rounded before they are subtracted. With fused products, rows that depend on each other would
 // leave a rounding error in place of a pivot that is 0, and a singular matrix would pass as a regular one.
@@ -142,37 +142,6 @@ RANVIER_INLINE vec<T> product_of_pivots(const vec<T>* a, int64_t n, vec<T> sign)
   for (int64_t k = 0; k < n; ++k) signs = from_bits(bits(signs) ^ sign_bit(a[k * n + k]));
   const vec<T> by_logarithms = copysign(exp(log_of_pivots<T>(a, n)), signs);
   return select(outside, by_logarithms, product);
-}
-
-// The determinants of matrices of a size known to the compiler, which are in registers.
-template <int n, class T>
-static vec<T> determinant_of_few(const PanelSource<T>& source) {
-  vec<T> a[n * n];
-  load_panel(source, a);
-  const vec<T> sign = eliminate_all<T>({a, nullptr, n, n, 0});
-  return product_of_pivots<T>(a, n, sign);
-}
-
-template <class T>
-static vec<T> determinant_of_many(const MatrixPanel<T>& p) {
-  const int64_t n = p.a.rows;
-  vec<T>* a = memory_of(p);
-  load_panel(p.a, a);
-  const vec<T> sign = eliminate_all<T>({a, nullptr, n, n, 0});
-  return product_of_pivots<T>(a, n, sign);
-}
-
-template <class T>
-static void determinant(const MatrixPanel<T>& p) {
-  vec<T> y;
-  if (p.a.rows == 2) {
-    y = determinant_of_few<2, T>(p.a);
-  } else if (p.a.rows == 3) {
-    y = determinant_of_few<3, T>(p.a);
-  } else {
-    y = determinant_of_many<T>(p);
-  }
-  store_n(p.y, y, p.count);
 }
 
 template <class T>

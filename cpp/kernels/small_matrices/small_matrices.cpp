@@ -35,6 +35,12 @@ class Stack {
     ndim_ = std::min(ndim_, merged + 1);
   }
 
+  // Sets the elements from one matrix to the next. False if these are not the same for all.
+  bool is_regular(int64_t& step) const {
+    step = ndim_ > 0 ? strides_[0] : 0;
+    return ndim_ <= 1;
+  }
+
   int64_t offset(int64_t matrix) const {
     if (ndim_ == 0) return 0;
     int64_t offset = 0;
@@ -94,6 +100,32 @@ double panel_cost(const SmallMatrices<T>& call) {
   return 30 + 0.3 * repeated * rows * columns * (columns + right);
 }
 
+// Determinants of contiguous matrices of two or three rows, which take less time than the addresses of a
+// panel: their loop over panels is in the kernel. A transposed matrix has the same determinant. Returns false
+// for other matrices.
+template <class T>
+bool run_few_determinants(const SmallMatrices<T>& call, const Team& team, const Stack& stack,
+                          int64_t matrices) {
+  const int rows = call.a.ndim - 2;
+  const int64_t n = call.a.shape[rows];
+  const int64_t row_step = call.a.strides[rows];
+  const int64_t column_step = call.a.strides[rows + 1];
+  const bool is_dense = (row_step == n && column_step == 1) || (row_step == 1 && column_step == n);
+  int64_t step;
+  if ((n != 2 && n != 3) || !is_dense || !stack.is_regular(step)) return false;
+  const SmallMatrixKernels<T>& kernels = small_matrix_kernels<T>();
+  const auto function = n == 2 ? kernels.determinants_of_2 : kernels.determinants_of_3;
+  const int64_t lanes = kernels.lanes;
+  const int64_t panels = (matrices + lanes - 1) / lanes;
+  constexpr double kPanelNs = 25;
+  team.parallel_for(panels, kPanelNs * double(panels), [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * lanes;
+    const int64_t last = std::min(end * lanes, matrices);
+    function({call.a.data + first * step, step, last - first, call.y.data + first});
+  });
+  return true;
+}
+
 // Elements of each matrix of a result (.., r, c).
 template <class T>
 int64_t elements_of_matrix(const TensorView<T>& result, int leading) {
@@ -120,6 +152,7 @@ void SmallMatrices<T>::run(const Team& team, void* workspace) const {
   const int64_t panels = (matrices + lanes - 1) / lanes;
   const Stack stack_a(a);
   const Stack stack_b(b.data ? b : a);
+  if (op == MatrixOp::determinant && run_few_determinants(*this, team, stack_a, matrices)) return;
   const int64_t y_size = elements_of_matrix(y, leading);
   const int64_t z_size = elements_of_matrix(z, leading);
   const int64_t info_size = elements_of_matrix(info, leading);

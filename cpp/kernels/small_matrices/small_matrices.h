@@ -66,9 +66,19 @@ struct MatrixPanel {
   T* memory;          // aligned to vectors: panel_vectors() of them
 };
 
+// Contiguous matrices, `step` elements from one to the next, and a number for each.
+template <class T>
+struct DenseStack {
+  const T* first;
+  int64_t step, count;
+  T* y;
+};
+
 template <class T>
 struct SmallMatrixKernels {
   int lanes;
+  void (*determinants_of_2)(const DenseStack<T>&);
+  void (*determinants_of_3)(const DenseStack<T>&);
   void (*run[int(MatrixOp::count)])(const MatrixPanel<T>&);
 };
 

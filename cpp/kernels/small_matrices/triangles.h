@@ -6,32 +6,34 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Column by column: each element is that of a less a sum over the columns before, and all rows are
-// independent.
+// Column by column: products of its elements are subtracted from the columns behind it, so that no sum waits
+// for itself.
 template <class T>
 static void factor_cholesky(const MatrixPanel<T>& p) {
   const int64_t n = p.a.rows;
   const vec<T> zero = {};
   const vec<T> infinity = zero + std::numeric_limits<T>::infinity();
   vec<T>* a = memory_of(p);
+  vec<T>* column = behind<T>(a, n * n);
   load_panel(p.a, a);
   ivec<T> wrong = zero != zero;  // lanes of matrices without a factor
   ivec<T> place = {};            // the first row, from 1, that has none
   for (int64_t j = 0; j < n; ++j) {
-    const vec<T>* row_j = a + j * n;
-    for (int64_t i = j; i < n; ++i) {
-      vec<T>* row_i = a + i * n;
-      vec<T> rest = row_i[j];
-      for (int64_t k = 0; k < j; ++k) rest = fma(-row_i[k], row_j[k], rest);
-      row_i[j] = rest;
-    }
-    const vec<T> square = row_j[j];
+    const vec<T> square = a[j * n + j];
     wrong |= ~(square > zero);  // also for NaN
     place = select(wrong & (place == 0), ibroadcast<T>(int_of<T>(j + 1)), place);
     const vec<T> diagonal = sqrt(square);
     const vec<T> factor = T(1) / diagonal;
     a[j * n + j] = diagonal;
-    for (int64_t i = j + 1; i < n; ++i) a[i * n + j] *= factor;
+    for (int64_t i = j + 1; i < n; ++i) {
+      a[i * n + j] *= factor;
+      column[i] = a[i * n + j];
+    }
+    for (int64_t i = j + 1; i < n; ++i) {
+      vec<T>* row = a + i * n;
+      const vec<T> share = -column[i];
+      for (int64_t c = j + 1; c <= i; ++c) row[c] = fma(share, column[c], row[c]);
+    }
     for (int64_t c = j + 1; c < n; ++c) a[j * n + c] = zero;
     wrong |= diagonal == infinity;  // the rows below are divided by it
   }
