@@ -235,6 +235,33 @@ std::tuple<Output, Output> mode(const Numbers& x, Axis axis, Truth keepdims) {
   return {std::move(values), std::move(index)};
 }
 
+// The tables in which the elements of `bins` bins are counted (sets.h).
+struct Tables {
+  int64_t bins;
+  Output memory;
+  int64_t* counts;
+
+  explicit Tables(int64_t bins_)
+      : bins(bins_),
+        memory(Output::contiguous(DType::int64, {tables_of(bins) * bins})),
+        counts(memory.view<int64_t>().data) {
+    std::fill_n(counts, tables_of(bins) * bins, 0);
+  }
+  // The counts of the first `count` bins, as int64 or as floats.
+  Output joined(int64_t count) {
+    join_tables(bins, counts);
+    return first_of(counts, count);
+  }
+  void join_to(const Output& y, DType dtype, int64_t count) {
+    join_tables(bins, counts);
+    with_float(dtype, [&](auto tag) {
+      using T = decltype(tag);
+      T* const to = y.view<T>().data;
+      for (int64_t k = 0; k < count; ++k) to[k] = static_cast<T>(counts[k]);
+    });
+  }
+};
+
 // How often each of 0, 1, 2 ... occurs in a vector of integers, up to the greatest one, or to minlength - 1.
 Output bincount(const Integers& x, Whole minlength) {
   if (x.ndim() != 1) x.fail("a vector");
@@ -245,11 +272,9 @@ Output bincount(const Integers& x, Whole minlength) {
   const Extremes range = n ? extremes_of(from, n) : Extremes{0, -1};
   if (range.least < 0) x.fail("integers >= 0");
   const int64_t bins = std::max<int64_t>(minlength, range.greatest + 1);
-  Output counts = Output::contiguous(DType::int64, {bins});
-  std::fill_n(counts.view<int64_t>().data, bins, 0);
-  const Output scratch = Output::contiguous(DType::int64, {bins <= kFewBins ? kTables * bins : 0});
-  count_values(from, n, bins, counts.view<int64_t>().data, scratch.view<int64_t>().data);
-  return counts;
+  Tables tables(bins);
+  count_values(from, n, bins, tables.counts);
+  return tables.joined(bins);
 }
 
 // The number of elements in each of `bins` equal intervals from low to high, in x's dtype, and the edges of
@@ -257,14 +282,13 @@ Output bincount(const Integers& x, Whole minlength) {
 // are moved apart by `margin`. exact: see count_intervals(). Python computes other calls, with other limits.
 std::tuple<Output, Output> histogram(const Floats& x, Whole bins, Real low, Real high, Real margin,
                                      Truth exact) {
-  constexpr int64_t kMostBins = int64_t{1} << 40;
-  if (bins < 1 || bins >= kMostBins) bins.fail("at least one");
+  constexpr int64_t kMostBins = std::numeric_limits<int32_t>::max() - 1;
+  if (bins < 1 || bins > kMostBins) bins.fail("from 1 to 2**31 - 2");
   const Input elements = in_c_order(x);
   const int64_t n = x.elements();
   Output hist = Output::contiguous(x.dtype(), {bins});
   Output edges = Output::contiguous(x.dtype(), {bins + 1});
-  const Output counts = Output::contiguous(DType::int64, {bins});
-  std::fill_n(counts.view<int64_t>().data, bins.number, 0);
+  Tables tables(bins + 1);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const T* from = elements.view<T>().data;
@@ -291,11 +315,9 @@ std::tuple<Output, Output> histogram(const Floats& x, Whole bins, Real low, Real
     T* const at = edges.view<T>().data;
     progression(static_cast<double>(least), step, bins + 1, at);
     at[bins.number] = most;
-    int64_t* const found = counts.view<int64_t>().data;
-    count_intervals(from, n, at, bins, exact, found);
-    T* const to = hist.view<T>().data;
-    for (int64_t k = 0; k < bins; ++k) to[k] = static_cast<T>(found[k]);
+    count_intervals(from, n, at, bins, exact, tables.counts);
   });
+  tables.join_to(hist, x.dtype(), bins);
   return {std::move(hist), std::move(edges)};
 }
 
@@ -306,17 +328,14 @@ Output histogram_between(const Floats& x, const Floats& edges) {
   const Input elements = in_c_order(x);
   const Input limits = in_c_order(edges);
   Output hist = Output::contiguous(x.dtype(), {bins});
-  const Output counts = Output::contiguous(DType::int64, {bins});
-  int64_t* const found = counts.view<int64_t>().data;
-  std::fill_n(found, bins, 0);
+  Tables tables(bins + 1);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const T* at = limits.view<T>().data;
     if (!std::is_sorted(at, at + bins + 1)) edges.fail("rising edges");
-    count_between(elements.view<T>().data, x.elements(), at, bins, found);
-    T* const to = hist.view<T>().data;
-    for (int64_t k = 0; k < bins; ++k) to[k] = static_cast<T>(found[k]);
+    count_between(elements.view<T>().data, x.elements(), at, bins, tables.counts);
   });
+  tables.join_to(hist, x.dtype(), bins);
   return hist;
 }
 

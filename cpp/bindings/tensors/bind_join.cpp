@@ -1,6 +1,7 @@
 // Binds ops that only move elements: concatenate, stack, roll, repeat, flip and triangle. Most describe the
 // result as views of the input and of the output, and copy from one view to the other.
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "bindings/binder/define.h"
@@ -202,6 +203,36 @@ Output stack(Arrays arrays, Whole dim) {
   return y;
 }
 
+// Matrices, or vectors as matrices of one row, along the diagonal of a matrix that is 0 elsewhere.
+Output block_diagonal(Arrays matrices) {
+  if (t_recording) fail_type(matrices.op, "got a recorded step; expected an eager call");
+  const std::vector<Input> parts = joined_inputs(matrices);
+  const Input& first = parts[0];
+  int64_t rows = 0;
+  int64_t columns = 0;
+  const auto height = [](const Input& x) { return x.ndim() == 2 ? x.shape(0) : 1; };
+  const auto width = [](const Input& x) { return x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1); };
+  for (const Input& x : parts) {
+    first.expect_same_dtype(x);
+    if (x.ndim() > 2) x.fail("at most two dimensions");
+    rows += height(x);
+    columns += width(x);
+  }
+  Output y = Output::contiguous(first.dtype(), {rows, columns});
+  const int64_t item = item_bytes(first);
+  Place to = y.view<char>();
+  std::memset(to.data, 0, static_cast<size_t>(rows * columns * item));
+  for (const Input& x : parts) {
+    Place from = place_of(x);
+    while (from.ndim < 2) from = widened(from, 0, 1, 0);
+    to.shape[0] = height(x);
+    to.shape[1] = width(x);
+    if (numel(from)) move(x, from, to);
+    to.data += (height(x) * columns + width(x)) * item;
+  }
+  return y;
+}
+
 // x shifted cyclically by `step` along an axis. axis None: all elements in C order are shifted as one row.
 Output roll(Raw array, Whole step, MaybeWhole axis) {
   const Input x = moved(array);
@@ -261,11 +292,15 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
   for (int64_t i = 0; i < rows; ++i) n += last(i) - first(i);
   Output y = Output::contiguous(DType::int64, {2, n});
   int64_t* to = y.view<int64_t>().data;
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = first(i); j < last(i); ++j, ++to) {
-      to[0] = i;
-      to[n] = j;
-    }
+  std::vector<int64_t> numbers(static_cast<size_t>(columns));  // of the columns, of which each row has a part
+  std::iota(numbers.begin(), numbers.end(), 0);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t begin = first(i);
+    const int64_t count = std::max<int64_t>(last(i) - begin, 0);
+    std::fill_n(to, count, i);
+    std::copy_n(numbers.data() + begin, count, to + n);
+    to += count;
+  }
   return y;
 }
 
@@ -393,6 +428,7 @@ void register_join(Module m) {
   def(m, "repeat_each(x, times, axis)", repeat_each);
   def(m, "_triangle_indices(rows, columns, diagonal, upper)", triangle_indices);
   def(m, "_combination_indices(n, r, repeated)", combination_indices, "combinations");
+  def(m, "_block_diagonal(matrices)", block_diagonal, "block_diag");
   def(m, "flip(x, axes)", flip);
   def(m, "triangle(x, diagonal, upper)", triangle);
 }

@@ -120,13 +120,16 @@ RANVIER_INLINE V join_all(const V (&total)[1]) {
   return total[0];
 }
 
+template <class T, class Op>
+static constexpr bool is_addition = std::is_same_v<Op, Sum<T>> || std::is_same_v<Op, Numbers<T>>;
+
 // The ops of float32 that are used most have additional loops. The others have none, which keeps the code
 // small.
 template <class T, class Op>
 static constexpr bool is_extreme = std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
 template <class T, class Op>
 static constexpr bool is_common =
-    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
+    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (is_addition<T, Op> || is_extreme<T, Op>);
 
 // True if the loop tries plain_step first. plain_step is one instruction, and gives the result of step if no
 // operand is NaN. step takes five instructions with AVX2; with AVX-512 it takes three, so there plain_step is

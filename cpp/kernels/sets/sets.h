@@ -72,18 +72,23 @@ struct Extremes {
 };
 Extremes extremes_of(const int64_t* x, int64_t n);
 
-// counts[x[i]] += 1 for each of n elements, 0 <= x[i] < bins. With few bins, several tables are counted in
-// turn, since an addition waits for one to the same address. scratch: kTables * bins elements, if bins are at
-// most kFewBins.
+// The functions below add to `tables`: kTables tables of `bins` counts if there are few bins, else one. The
+// elements are counted in each of them in turn, since an addition waits for one before it to the same count.
+// join_tables() adds the counts of all tables to those of the first.
 constexpr int kTables = 4;
 constexpr int64_t kFewBins = 1 << 11;
-void count_values(const int64_t* x, int64_t n, int64_t bins, int64_t* counts, int64_t* scratch);
+constexpr int64_t tables_of(int64_t bins) { return bins <= kFewBins ? kTables : 1; }
+void join_tables(int64_t bins, int64_t* tables);
 
-// counts[k] += 1 for each of n elements in the interval from edges[k] to edges[k + 1], of which the last
-// alone has its upper end. The bins + 1 edges rise in equal steps. exact: an element belongs where the edges
-// say; else where (x - low) bins / (high - low) says, which rounding may move across an edge.
+// Counts x[i] for each of n elements, 0 <= x[i] < bins.
+void count_values(const int64_t* x, int64_t n, int64_t bins, int64_t* tables);
+
+// Counts each of n elements in the interval from edges[k] to edges[k + 1], of which the last alone has its
+// upper end; those outside in bin `bins`, so that there are bins + 1. The edges rise in equal steps; bins <
+// 2^31. exact: an element belongs where the edges say; else where (x - low) bins / (high - low) says, which
+// rounding may move across an edge.
 template <class T>
-void count_intervals(const T* x, int64_t n, const T* edges, int64_t bins, bool exact, int64_t* counts);
+void count_intervals(const T* x, int64_t n, const T* edges, int64_t bins, bool exact, int64_t* tables);
 
 // The same for bins + 1 edges of which none is less than the one before. An element of several empty
 // intervals belongs to the last one.
