@@ -112,9 +112,11 @@ def test_slices_with_nan_differ():
 
 
 def test_slices_without_elements():
-    assert rv.unique(rv.zeros(0, 3), dim=0).shape == (0, 3)
-    with pytest.raises(ValueError, match=r"\[unique\] got x of shape \(3, 0\); expected elements"):
-        rv.unique(rv.zeros(3, 0), dim=0)
+    for shape, dim in (((0, 3), 0), ((3, 0), 1), ((2, 0, 3), 1)):
+        assert rv.unique(rv.zeros(shape), dim=dim).shape == shape
+    for shape, dim in (((3, 0), 0), ((0, 3), 1), ((2, 0, 3), 0)):
+        with pytest.raises(ValueError, match=r"\[unique\] got x of shape .*; expected elements"):
+            rv.unique(rv.zeros(shape), dim=dim)
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, "bool", *FLOATS])

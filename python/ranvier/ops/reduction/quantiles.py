@@ -7,6 +7,7 @@ NumPy computes what these do not take. searchsorted has a kernel for simple call
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -426,9 +427,10 @@ def _unique_slices(input: TensorLike, return_inverse: bool, return_counts: bool,
     input = as_tensor("unique", input)
     at = some_dim("unique", input, dim)
     x = input._read("unique")
-    rows = np.moveaxis(x, at, 0).reshape(x.shape[at], -1) if x.size else x
-    if rows.ndim != 2 or rows.shape[1] == 0:
+    width = math.prod(size for d, size in enumerate(x.shape) if d != at)
+    if width == 0:
         raise OpError(f"[unique] got x of shape {input.shape}; expected elements in the slices along dim")
+    rows = np.moveaxis(x, at, 0).reshape(x.shape[at], width)
     first, *others = _listed(_core._unique_rows(_comparable(rows), return_inverse, return_counts))
     return _tensors("unique", input, [x.take(first, at), *others])
 
