@@ -8,7 +8,7 @@
 
 // clang-format off
 #define RANVIER_FAMILIES(X)                                                                          \
-  X(bfloat16) X(bfloat16_loops) X(runtime) X(matmul) X(small_matrices) X(attention) X(conv2d) X(conv2d_pool)           \
+  X(bfloat16) X(bfloat16_loops) X(runtime) X(matmul) X(factor) X(small_matrices) X(attention) X(conv2d) X(conv2d_pool)           \
   X(interpolate) X(nms) X(pad) X(pooling) X(fourier) X(optimizer) X(augment) X(dropout) X(probe)     \
   X(activation) X(elementwise) X(softmax) X(distance) X(loss) X(reduce) X(copy) X(join) X(write)     \
   X(index) X(scan) X(sort) X(sets) X(norm) X(layer_norm) X(embedding) X(quantized) X(recurrent)      \

@@ -1,8 +1,7 @@
 """Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
 
-The core computes vector norms, and factors, systems and determinants of small matrices; NumPy (LAPACK)
-computes the others, and a replay of a compiled step calls NumPy again. All functions except ``matrix_rank``
-have gradients.
+The core computes them all, except singular values and most eigenvalues: those are NumPy's (LAPACK), which a
+replay of a compiled step calls again. All functions except ``matrix_rank`` have gradients.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Cholesky factors and triangular systems of equations, with gradients: cholesky, cholesky_ex,
 cholesky_solve, cholesky_inverse, solve_triangular and triangular_solve.
 
-The core computes factors of small matrices (`small.py`) and all systems, NumPy the other factors. forward
-saves the factor or the solution; the gradients are formulas of ops, the `@rule` after each Function.
+The core computes them, small matrices with kernels of their own (`small.py`). forward saves the factor or the
+solution; the gradients are formulas of ops, the `@rule` after each Function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.gradient_rules import by_rule
-from ranvier.ops.matrix.inverse import first_true, matrix, singular
+from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.matrix.small import eliminates
 from ranvier.ops.namespaces import sum_to
@@ -103,7 +103,7 @@ class Cholesky(Function):
 
     def forward(self, A: Array) -> Array:
         if not eliminates(A):
-            self.L, self.info = host(_by_lapack, self.op, A, self.check)
+            self.L, self.info = host(_factor_and_info, self.op, A, self.check)
             return self.L
         self.L, info, is_definite = _core.small_cholesky(A, self.check)
         if not is_definite:
@@ -112,16 +112,9 @@ class Cholesky(Function):
         return self.L
 
 
-def _by_lapack(name: str, A: Array, check: bool) -> tuple[Array, Array]:
+def _factor_and_info(name: str, A: Array, check: bool) -> tuple[Array, Array]:
     """The factors of A and info. check: raises LinAlgError for a matrix that has no factor."""
-    try:
-        L = _of_finite_rows(np.linalg.cholesky(A))
-    except np.linalg.LinAlgError as error:
-        if check:
-            raise _not_definite(name) from error
-        matrices = A.reshape(-1, *A.shape[-2:])
-        L = np.stack([_as_far_as(one) for one in matrices]).reshape(A.shape)
-    info = first_true(np.isnan(np.diagonal(L, axis1=-2, axis2=-1)))
+    L, info = _core._cholesky(A)
     if check and info.any():
         raise _not_definite(name)
     return L, info
@@ -139,41 +132,6 @@ def _of_cholesky(node: Cholesky, dL: Tensor) -> Tensor:
     left = SolveTriangular("cholesky", upper=True).apply(upper, half)  # L^-T half
     dA = SolveTriangular("cholesky", upper=True).apply(upper, transpose(left, -1, -2))
     return (dA + transpose(dA, -1, -2)) * 0.5
-
-
-def _as_far_as(A: Array) -> Array:
-    """The factor of the largest leading part of A that is positive-definite; NaN in the rows after it.
-
-    The size of the part is found by bisection.
-    """
-    # the size is at least, and at most, this
-    least = 0
-    most = len(A)
-    L = np.full_like(A, np.nan)
-    while least < most:
-        size = (least + most + 1) // 2
-        try:
-            L[:size, :size] = np.linalg.cholesky(A[:size, :size])
-            least = size
-        except np.linalg.LinAlgError:
-            most = size - 1
-    L[least:] = np.nan
-    return _of_finite_rows(np.tril(L))
-
-
-def _of_finite_rows(L: Array) -> Array:
-    """The factors L (..., n, n) that NumPy gives, with NaN from the first row on that has none.
-
-    NumPy looks for pivots <= 0 only, so that NaN and inf pass. A row has no factor if its diagonal is NaN,
-    or if the diagonal before it is inf: the row is divided by it.
-    """
-    diagonal = np.diagonal(L, axis1=-2, axis2=-1)
-    if np.isfinite(diagonal).all():
-        return L
-    wrong = np.isnan(diagonal)
-    wrong[..., 1:] |= np.isinf(diagonal[..., :-1])
-    after = np.logical_or.accumulate(wrong, -1)[..., None]
-    return np.where(after, np.tril(np.full_like(L, np.nan)), L)
 
 
 def cholesky(A: TensorLike, upper: bool = False) -> Tensor:

@@ -1,12 +1,11 @@
-"""Inverses, determinants and systems of equations, with gradients. The core computes those of small matrices
-(`small.py`), NumPy the others."""
+"""Inverses, determinants and systems of equations, with gradients, by factors L and U; small matrices have
+kernels of their own (`small.py`)."""
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -86,33 +85,8 @@ def eliminated(A: Array) -> tuple[Array, Array]:
     if eliminates(A):
         both, pivots = _core.small_lu(A)
         return both, _core.cast(pivots, np.dtype(np.int32), None)
-    return cast("tuple[Array, Array]", host(_eliminated_by_numpy, A))
-
-
-def _eliminated_by_numpy(A: Array) -> tuple[Array, Array]:
-    size = min(A.shape[-2:])
-    m, n = A.shape[-2:]
-    both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
-    pivots = np.zeros((len(both), size), np.int32)
-    each = np.arange(len(both))
-    with np.errstate(all="ignore"):
-        for i in range(size):
-            candidates = np.abs(both[:, i:, i])
-            candidates[:, 1:][np.isnan(candidates[:, 1:])] = -1
-            largest = i + np.argmax(candidates, 1)
-            pivots[:, i] = largest + 1
-            both[each, i], both[each, largest] = both[each, largest], both[each, i]
-            pivot = both[:, i, i, None]
-            both[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)
-            both[:, i + 1 :, i + 1 :] -= both[:, i + 1 :, i, None] * both[:, i, None, i + 1 :]
-    return both.reshape(A.shape), pivots.reshape(*A.shape[:-2], size)
-
-
-def first_true(mask: Array) -> Array:
-    """For each row of the mask (..., n) the place of the first True, from 1; 0 if there is none."""
-    if mask.shape[-1] == 0:
-        return np.zeros(mask.shape[:-1], np.int32)
-    return np.asarray(np.where(mask.any(-1), mask.argmax(-1) + 1, 0), np.int32)
+    both, pivots, _ = _core._lu(A)
+    return both, pivots
 
 
 def zero_pivots(A: Array) -> Array:
@@ -120,45 +94,16 @@ def zero_pivots(A: Array) -> Array:
     if eliminates(A):
         _, _, places = _core.small_slogdet(A)
         return _core.cast(places, np.dtype(np.int32), None)
-    return np.asarray(host(_zero_pivots_by_numpy, A))
-
-
-def _zero_pivots_by_numpy(A: Array) -> Array:
-    """What `zero_pivots` returns.
-
-    NumPy tells which matrices are singular, and only these are eliminated here. Where rounding leaves a small
-    number in place of the 0, the least pivot is taken. A matrix with NaN may have no pivot that is 0.
-    """
-    with np.errstate(all="ignore"):
-        rejected = np.asarray(np.linalg.slogdet(A)[0] == 0)
-        places = np.zeros(A.shape[:-2], np.int32)
-        if not rejected.any():
-            return places
-        matrices = A[rejected]
-        pivots = np.abs(np.diagonal(eliminated(matrices)[0], axis1=-2, axis2=-1))
-    first = first_true(pivots == 0)
-    rounded = (first == 0) & np.isfinite(matrices).all((-2, -1))
-    places[rejected] = np.where(rounded, pivots.argmin(-1) + 1, first)
+    _, _, places = _core._lu(A)
     return places
 
 
-def _solved_without_nan(A: Array, b: Array) -> Array:
-    """A^-1 b where NumPy refuses a matrix that has NaN or inf but no pivot that is 0: NaN for this matrix."""
-    unknown = ~np.isfinite(A).all((-2, -1), keepdims=True)
-    y = np.linalg.solve(np.where(unknown, np.eye(A.shape[-1], dtype=A.dtype), A), b)
-    return np.where(unknown, A.dtype.type(np.nan), y)
-
-
-def _solved_by_lapack(name: str, A: Array, b: Array) -> Array:
+def _solved(name: str, A: Array, b: Array) -> Array:
     """A^-1 b. Raises LinAlgError for a singular matrix."""
-    # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of vectors.
-    right = b[(None,) * (A.ndim - b.ndim)]
-    try:
-        return np.linalg.solve(A, right)
-    except np.linalg.LinAlgError as error:
-        if np.isfinite(A).all() or zero_pivots(A).any():
-            raise singular(name) from error
-        return _solved_without_nan(A, right)
+    y, places = _core._solve(A, b)
+    if places.any():
+        raise singular(name)
+    return y
 
 
 class Solve(Function):
@@ -176,7 +121,7 @@ class Solve(Function):
             if not is_regular:
                 raise singular(self.op)
         else:
-            self.y = host(_solved_by_lapack, self.op, A, b)
+            self.y = host(_solved, self.op, A, b)
         self.A = A
         self.shape = b.shape
         return self.y
@@ -229,18 +174,10 @@ class Det(Function):
         self.A = A
         if eliminates(A):
             return _core.small_det(A)
-        return np.asarray(host(_determinants_by_lapack, A))
+        return _core._det(A)
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.mul(dy[..., None, None], f.cofactors(self.A))
-
-
-def _determinants_by_lapack(A: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        determinants = np.asarray(np.linalg.det(A))
-    if determinants.all():
-        return determinants
-    return _without_lost_nan(A, determinants, np.multiply.reduce)
 
 
 def _cofactors(A: Array) -> Array:
@@ -336,13 +273,12 @@ def _of_minors(node: Minors, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 def _by_inverse(A: Array) -> Array | None:
     """The cofactors as det(A) A^-T; None if the inverse of a matrix has few right digits."""
-    try:
-        with np.errstate(all="ignore"):
-            inverse = np.linalg.inv(A)
-            det = np.linalg.det(A)[..., None, None]
-            lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
-    except np.linalg.LinAlgError:
+    inverse, places = _core._solve(A, np.eye(A.shape[-1], dtype=A.dtype))
+    if places.any():
         return None
+    det = _core._det(A)[..., None, None]
+    with np.errstate(all="ignore"):
+        lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
     # the relative error of the inverse, some |A| |A^-1| eps
     right = lost * np.finfo(A.dtype).eps < 1e-4 and np.isfinite(det).all() and det.all()
     if right:
@@ -446,35 +382,8 @@ def _sign_and_log(A: Array) -> tuple[Array, Array]:
     if eliminates(A):
         sign, logs, _ = _core.small_slogdet(A)
         return sign, logs
-    return cast("tuple[Array, Array]", host(_sign_and_log_by_lapack, A))
-
-
-def _sign_and_log_by_lapack(A: Array) -> tuple[Array, Array]:
-    with np.errstate(invalid="ignore"):
-        sign, logs = np.linalg.slogdet(A)
-    if not sign.all():
-        logs = _without_lost_nan(A, logs, _log_of_product)
-    return np.where(np.isnan(logs), A.dtype.type(0), sign), np.asarray(logs)
-
-
-def _log_of_product(pivots: Array, axis: int) -> Array:
-    return np.asarray(np.log(np.abs(np.multiply.reduce(pivots, axis))))
-
-
-def _without_lost_nan(A: Array, values: Array, of_pivots: Callable[..., Any]) -> Array:
-    """The values (...) of matrices A, with NaN for those matrices with NaN or inf whose pivots give NaN.
-
-    NumPy takes such a matrix as singular, so that its determinant would be 0. of_pivots(pivots, -1): the
-    value.
-    """
-    values = np.asarray(values)
-    unknown = ~np.isfinite(A).all((-2, -1))
-    if not unknown.any():
-        return values
-    with np.errstate(all="ignore"):
-        pivots = np.diagonal(eliminated(A)[0], axis1=-2, axis2=-1)
-        lost = unknown & np.isnan(of_pivots(pivots, -1))
-    return np.where(lost, A.dtype.type(np.nan), values)
+    sign, logs = _core._slogdet(A)
+    return sign, logs
 
 
 def logdet(A: TensorLike) -> Tensor:

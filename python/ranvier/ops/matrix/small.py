@@ -1,7 +1,7 @@
-"""Which stacks of matrices the core's own kernels compute; LAPACK computes the others.
+"""Which matrices are computed one in each lane; cpp/kernels/factor and LAPACK compute the others.
 
 The kernels (cpp/kernels/small_matrices) have a matrix in each lane of a vector. So a stack of small matrices
-takes a fraction of LAPACK's time, while a single larger matrix leaves most lanes unused.
+takes a fraction of the time, while a single larger matrix leaves most lanes unused.
 """
 
 from __future__ import annotations
