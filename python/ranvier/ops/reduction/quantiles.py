@@ -358,7 +358,16 @@ def _histogram(input: TensorLike, bins: int, range: tuple[float, float] | None) 
     return _histogram_by_numpy(input, bins, range)
 
 
-@by_kernel(_core._histogram_between)
+_MOST_SEARCHED = 2000  # elements; NumPy, which sorts them first, takes less time for more
+
+
+def _between_edges_by_kernel(x: Array, edges: Array) -> Array:
+    if x.size > _MOST_SEARCHED:
+        return NotImplemented
+    return _core._histogram_between(x, edges)
+
+
+@by_kernel(_between_edges_by_kernel)
 def _between_edges(input: TensorLike, edges: Tensor) -> Tensor:
     return _histogram_by_numpy(input, edges).hist
 
