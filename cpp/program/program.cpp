@@ -285,8 +285,7 @@ bool Program::reserve() {
   return true;
 }
 
-// Gives a block to the system, and not to the cache, where its pages would stay.
-static void give_to_system(OwnBlock& block) {
+void give_to_system(OwnBlock& block) {
   void* const memory = block.get();
   pin(memory, /*discard=*/true);
   block.reset();

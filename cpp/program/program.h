@@ -71,6 +71,8 @@ struct Buffer {
 };
 
 size_t place(std::vector<Buffer*> temporaries);  // see arena.cpp
+// Gives a block to the system, and not to the cache, where its pages would stay.
+void give_to_system(OwnBlock& block);
 
 // The memory of an array, for Program::moved().
 struct Block {

@@ -42,7 +42,7 @@ from ranvier.ops.attach import Later
 from ranvier.ops.making import random
 from ranvier.optim import Optimizer
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.memory import Array, like
+from ranvier.tensors.memory import Array, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
 _MOST_PROGRAMS = 64  # more are dropped, the one used first of all
@@ -196,7 +196,7 @@ class SharedProgram:
         if not all(is_alone(t._array) for t in watched):
             return Match()
         leaves = _at(numbers.leaves, objects)
-        gradients = [wrap(like(leaf._array, leaf._array)) for leaf in leaves]
+        gradients = [wrap(filled_like(None, leaf._array)) for leaf in leaves]
         new_memory = [gradient._array for gradient in gradients]
         core = self._core.bound(_arrays_of(objects), call.arrays, new_memory, watched)
         if core is None:
