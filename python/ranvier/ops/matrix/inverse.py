@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.matrix.small import eliminates
+from ranvier.ops.matrix.small import eliminates, solves
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -116,7 +116,7 @@ class Solve(Function):
         self.op = name
 
     def forward(self, A: Array, b: Array) -> Array:
-        if eliminates(A):
+        if solves(A, b):
             self.y, is_regular = _core.small_solve(A, b)
             if not is_regular:
                 raise singular(self.op)

@@ -25,6 +25,11 @@ def eliminates(A: Array) -> bool:
     return max(A.shape[-2:]) <= (_MOST if is_stack else _FEW)
 
 
+def solves(A: Array, b: Array) -> bool:
+    """The same for A^-1 b. Many columns of b fill vectors without a stack."""
+    return eliminates(A) and b.shape[-1] <= _MOST
+
+
 def rotates(A: Array) -> bool:
     """True if the kernels are faster for A (..., m, n) where a matrix takes many rotations: eigenvectors."""
     size = max(A.shape[-2:])
