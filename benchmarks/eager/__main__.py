@@ -1,6 +1,6 @@
-"""Eager calls of ranvier beside PyTorch's, one thread, a process each, in turns.
+"""Eager calls of ranvier beside PyTorch's, a process each, in turns.
 
-    python -m benchmarks.eager [--rounds 5] [--page docs/benchmarks/eager.md] [text in the call ...]
+    python -m benchmarks.eager [--rounds 5] [--threads 1] [--page docs/benchmarks/eager.md] [kind or text ...]
 
 `RANVIER_PEER_TORCH` is the Python that has PyTorch. Each figure is the smallest of the rounds. The answers
 are compared first. Prints the rows, those with the lowest ratio first; --page writes the page of the docs.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import statistics
 import sys
 import time
@@ -21,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.eager.calls import CALLS, SIZES, UNCOMPARED, WHOLE, operands, whole_operands
+from benchmarks.eager.functions import FUNCTIONS, LENGTHS, sized_operands
 from benchmarks.peers.turns import InTurns
 
 SECONDS = 0.003  # the length of one measurement
 ROWS = [
     *((kind, call, size) for kind, calls in CALLS.items() for call in calls for size in SIZES),
     *((kind, call, "") for kind, calls in WHOLE.items() for call in calls),
+    *((kind, call, length) for kind, calls in FUNCTIONS.items() for call in calls for length in LENGTHS),
 ]
 
 
@@ -44,12 +47,20 @@ def plain(answer: Any) -> Any:
     return answer if isinstance(answer, (int, float, bool)) else None
 
 
+def drop_gradients(names: dict[str, Any]) -> list[Any]:
+    """The operands that require a gradient, after their gradients were dropped."""
+    leaves = [names[name] for name in ("g", "g_rows") if name in names]
+    for leaf in leaves:
+        leaf.grad = None
+    return leaves
+
+
 class Worker:
     """Answers and times calls with one library."""
 
     def __init__(self, library: str) -> None:
         self._library = importlib.import_module(library)
-        self._library.set_num_threads(1)
+        self._library.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # those of `InTurns`
         importlib.import_module(f"{library}.distributions")
         self._names: dict[str, dict[str, Any]] = {}
         self._timers: dict[tuple[str, str], tuple[timeit.Timer, int]] = {}
@@ -59,24 +70,30 @@ class Worker:
 
     def _operands(self, size: str) -> dict[str, Any]:
         if size not in self._names:
-            library = self._library
-            self._names[size] = operands(library, SIZES[size]) if size else whole_operands(library)
+            self._names[size] = self._new_operands(size)
         return self._names[size]
+
+    def _new_operands(self, size: str) -> dict[str, Any]:
+        if size in LENGTHS:
+            return sized_operands(self._library, LENGTHS[size])
+        if size in SIZES:
+            return operands(self._library, SIZES[size])
+        return whole_operands(self._library)
 
     def answer(self, call: str, size: str) -> Any:
         """The call's answer, or the gradient that it left."""
         names = self._operands(size)
-        if "g" in names:
-            names["g"].grad = None
+        leaves = drop_gradients(names)
         answer = eval(call, names)
-        return plain(names["g"].grad if call.endswith("backward()") else answer)
+        if not call.endswith("backward()"):
+            return plain(answer)
+        return plain([leaf.grad for leaf in leaves if leaf.grad is not None])
 
     def time(self, call: str, size: str) -> float:
         """Microseconds of a call."""
         if (call, size) not in self._timers:
             names = self._operands(size)
-            if "g" in names:
-                names["g"].grad = None
+            drop_gradients(names)
             timer = timeit.Timer(call, globals=names)
             timer.timeit(3)
             start = time.perf_counter()
@@ -118,9 +135,11 @@ def flat(answer: Any) -> list[float]:
     return [] if answer is None else [float(answer)]
 
 
-def measure(rows: list[tuple[str, str, str]], rounds: int) -> list[tuple[str, str, str, float, float]]:
+def measure(
+    rows: list[tuple[str, str, str]], rounds: int, threads: int
+) -> list[tuple[str, str, str, float, float]]:
     """kind, call, size, our microseconds, PyTorch's."""
-    ours, theirs = (InTurns("benchmarks.eager", library, 1) for library in ("ranvier", "torch"))
+    ours, theirs = (InTurns("benchmarks.eager", library, threads) for library in ("ranvier", "torch"))
     try:
         for _, call, size in rows:
             compare(ours, theirs, call, size)
@@ -140,8 +159,9 @@ def measure(rows: list[tuple[str, str, str]], rounds: int) -> list[tuple[str, st
 def main() -> None:
     """Reads the arguments, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("words", nargs="*", help="only the calls that have one of these texts")
+    parser.add_argument("words", nargs="*", help="only these kinds, and calls that have one of these texts")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--worker")
     arguments = parser.parse_args()
@@ -149,11 +169,11 @@ def main() -> None:
         serve(arguments.worker)
         return
     words = arguments.words
-    chosen = [row for row in ROWS if not words or any(word in row[1] for word in words)]
-    table = sorted(measure(chosen, arguments.rounds), key=lambda row: row[4] / row[3])
+    chosen = [row for row in ROWS if not words or any(word == row[0] or word in row[1] for word in words)]
+    table = sorted(measure(chosen, arguments.rounds, arguments.threads), key=lambda row: row[4] / row[3])
     ratios = [there / here for *_, here, there in table]
     for (_, call, size, here, there), ratio in zip(table, ratios, strict=True):
-        print(f"{call:45} {size:8} {here:9.2f} {there:9.2f} {ratio:6.2f}")
+        print(f"{call:47} {size:9} {here:9.2f} {there:9.2f} {ratio:6.2f}")
     mean = statistics.geometric_mean(ratios)
     if arguments.page:
         page: Any = importlib.import_module(

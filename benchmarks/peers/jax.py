@@ -147,3 +147,16 @@ def inference(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
     predict = jax.jit(lambda p, x: _logits(NETWORKS[network], p, x))
     batches = [jnp.asarray(x) for x in arrays["x"]]
     return Predictions(lambda x: jax.block_until_ready(predict(p, x)), batches)
+
+
+def small_matrices(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    jax.config.update("jax_enable_x64", True)
+    if function == "solve_triangular":
+        solve = jax.vmap(lambda a, b: jax.scipy.linalg.solve_triangular(a, b, lower=True))
+        return compiled(solve, *arrays.values())
+    call = compiled(getattr(jnp.linalg, function), *arrays.values())
+    if function == "eigh":
+        return lambda: call()[0]
+    if function == "qr":
+        return lambda: call()[1]
+    return call

@@ -54,6 +54,15 @@ def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[],
     return lambda: compute(x, axis=axis)
 
 
+def small_matrices(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    compute = getattr(np.linalg, function)
+    if function == "eigh":
+        return lambda: compute(*arrays.values())[0]
+    if function == "qr":
+        return lambda: compute(*arrays.values())[1]
+    return lambda: compute(*arrays.values())
+
+
 def index_select(x: np.ndarray, rows: np.ndarray) -> Callable[[], Any]:
     return lambda: x[rows]
 

@@ -375,3 +375,15 @@ def transpose(x: np.ndarray, axes: list[int]) -> Callable[[], Any]:
 def concatenate(axis: int, **arrays: np.ndarray) -> Callable[[], Any]:
     tensors = [torch.from_numpy(a) for a in arrays.values()]
     return lambda: torch.cat(tensors, axis)
+
+
+def small_matrices(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    tensors = [torch.from_numpy(a) for a in arrays.values()]
+    compute = getattr(torch.linalg, function)
+    if function == "solve_triangular":
+        return lambda: compute(*tensors, upper=False)
+    if function == "eigh":
+        return lambda: compute(*tensors)[0]
+    if function == "qr":
+        return lambda: compute(*tensors)[1]
+    return lambda: compute(*tensors)

@@ -8,11 +8,11 @@
 
 // clang-format off
 #define RANVIER_FAMILIES(X)                                                                          \
-  X(bfloat16) X(bfloat16_loops) X(runtime) X(matmul) X(attention) X(conv2d) X(conv2d_pool)           \
+  X(bfloat16) X(bfloat16_loops) X(runtime) X(matmul) X(factor) X(small_matrices) X(attention) X(conv2d) X(conv2d_pool)           \
   X(interpolate) X(nms) X(pad) X(pooling) X(fourier) X(optimizer) X(augment) X(dropout) X(probe)     \
   X(activation) X(elementwise) X(softmax) X(distance) X(loss) X(reduce) X(copy) X(join) X(write)     \
-  X(index) X(scan) X(sort) X(norm) X(layer_norm) X(embedding) X(quantized) X(recurrent) X(jet)       \
-  X(cell) X(tensors) X(views) X(grad_mode) X(tape) X(autocast) X(observers) X(direct) X(making)      \
+  X(index) X(scan) X(sort) X(sets) X(norm) X(layer_norm) X(embedding) X(quantized) X(recurrent)      \
+  X(jet) X(cell) X(tensors) X(views) X(grad_mode) X(tape) X(autocast) X(observers) X(direct) X(making)      \
   X(promotion) X(untaped) X(untaped_reduce) X(backward) X(shapes) X(signature) X(program)            \
   X(attached) X(compiled_call) X(module_call) X(dispatch) X(public_function) X(batch_run)            \
   X(rank_sum) X(between_ranks) X(code_watch) X(follower) X(batched)

@@ -102,7 +102,6 @@ void Check::exchange() {
     program_.place_at(buffer, now == other ? place.address : other);
   }
   program_.point_views();
-  program_.renew();  // the prepared results, too, are computed from this memory
 }
 
 // Runs the program, and keeps the fingerprints of what it has written.
@@ -120,6 +119,10 @@ void Check::run(const Around& around) {
     if (!failed_) note_written();
     if (!failed_) around.made();
   }
+  // In the cache, large blocks would count beside those that the eager run makes.
+  constexpr size_t kLarge = size_t{1} << 20;
+  for (auto& [buffer, place] : places_)
+    if (program_.buffers()[buffer].bytes >= kLarge) give_to_system(place.block);
   places_.clear();
   updates_.reset();
   program_.release();

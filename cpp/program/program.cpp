@@ -55,13 +55,10 @@ Program::Program(Recording&& recording, const Regions& regions, int team) {
   memory_.workspace += undo_->bytes();
 }
 
-// Allocates the program's own memory but for that of the temporaries (reserve), and sets all that points
-// into it.
+// Allocates the program's own memory but for that of temporaries and prepared results (reserve), and sets all
+// that points into it.
 void Program::complete() {
-  prepared_memory_.reset(allocate(memory_.prepared));
-  if (!prepared_memory_) throw std::bad_alloc();
-  for (Buffer& b : buffers_)
-    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_.get()) + b.offset;
+  for (size_t n = 0; n < groups_.size(); ++n) blocks_.push_back(std::make_shared<PreparedBlock>(""));
   point_views();
   for (Instruction& i : instructions_) i.guard = guard_of(i);
   undo_.emplace(instructions_, buffers_, prepared_);
@@ -272,20 +269,23 @@ char* Program::workspace_of(const Instruction& i) const {
 }
 
 bool Program::reserve() {
-  if (arena_) return true;
-  OwnBlock arena(allocate(memory_.arena));
-  OwnBlock workspace(allocate(memory_.workspace));
-  if (!arena || !workspace) return false;
-  arena_ = std::move(arena);
-  workspace_ = std::move(workspace);
+  if (arena_ && has_blocks_) return true;
+  if (!reserve_prepared()) return false;
+  if (!arena_) {
+    OwnBlock arena(allocate(memory_.arena));
+    OwnBlock workspace(allocate(memory_.workspace));
+    if (!arena || !workspace) return false;
+    arena_ = std::move(arena);
+    workspace_ = std::move(workspace);
+  }
+  has_blocks_ = true;
   for (Buffer& b : buffers_)
     if (b.role == Role::temporary && b.host < 0) b.address = static_cast<char*>(arena_.get()) + b.offset;
   point_views();
   return true;
 }
 
-// Gives a block to the system, and not to the cache, where its pages would stay.
-static void give_to_system(OwnBlock& block) {
+void give_to_system(OwnBlock& block) {
   void* const memory = block.get();
   pin(memory, /*discard=*/true);
   block.reset();
@@ -303,15 +303,6 @@ bool Program::is_in_section(size_t instruction) const {
   return std::any_of(sections_.begin(), sections_.end(), [&](const Section& section) {
     return section.first <= instruction && instruction < section.last;
   });
-}
-
-// Places the prepared buffers one after another, at multiples of 64 bytes.
-void Program::place_prepared() {
-  for (Buffer& b : buffers_)
-    if (b.role == Role::prepared) {
-      b.offset = memory_.prepared;
-      memory_.prepared += (b.bytes + 63) / 64 * 64;
-    }
 }
 
 // The slot of a buffer whose address may change between runs; null for any other buffer.
@@ -390,9 +381,7 @@ const Instruction* Program::run_as(Threads threads) {
   const NoFork whole;  // a fork() in another thread waits until the run has ended
   FpEnvironment environment;
   callers_ = environment.callers();
-  if (stale_)
-    for (size_t i = 0; i < prepared_; ++i) run_alone(instructions_[i], team);
-  stale_ = false;
+  compute_prepared(team);
   const Instruction* failed = nullptr;
   undo_->keep(team, buffers_);
   // One region for all instructions, so that threads are started and joined once. The given cost is above

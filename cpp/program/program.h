@@ -6,11 +6,12 @@
 // run allocates nothing, and uses Python in a HostCall only.
 //
 // Watched memory is memory, such as parameters, whose owner calls renew() after each change. Results that
-// depend on watched memory alone are prepared: they are computed once into memory of the program, and again
-// only after renew().
+// depend on watched memory alone are prepared: they are computed once, and again only after renew(). Programs
+// that prepare the same results share them (prepared.h).
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "base/fp_environment.h"
 #include "base/parallel.h"
 #include "program/pace.h"
+#include "program/prepared.h"
 #include "program/recording.h"
 #include "program/sections.h"
 #include "program/undo.h"
@@ -51,18 +53,17 @@ const int64_t* guard_of(const Instruction& i);
 bool is_for_one(const Instruction& i);
 
 // The kind of a buffer. persistent: memory that outlives a run, such as parameters; argument, output: memory
-// given for each run; temporary: a place in the arena; prepared: memory for prepared results (see the head of
-// this file).
+// given for each run; temporary: a place in the arena; prepared: memory for prepared results (prepared.h).
 enum class Role { persistent, argument, output, temporary, prepared };
 
 // A block of memory that instructions use, made from a region of the recording.
 struct Buffer {
   Role role;
   size_t bytes;
-  char* address;              // set for persistent, temporary and prepared buffers
+  char* address;              // of persistent buffers; after reserve() of temporary and prepared ones, too
   int number;                 // the number of the argument, output or prepared buffer
   int first = -1, last = -1;  // the first and the last instruction that use it; -1: none
-  size_t offset = 0;          // bytes from the start of the arena (temporary) or of the prepared memory
+  size_t offset = 0;          // bytes from the start of the arena (temporary) or of the block (prepared)
   int host = -1;              // of a temporary outside the arena: the gradient in which `offset` is
   bool watched = false;       // its owner calls renew() after each change
   int kept = -1;              // the number for set_kept(), or -1 where the address never changes
@@ -70,6 +71,8 @@ struct Buffer {
 };
 
 size_t place(std::vector<Buffer*> temporaries);  // see arena.cpp
+// Gives a block to the system, and not to the cache, where its pages would stay.
+void give_to_system(OwnBlock& block);
 
 // The memory of an array, for Program::moved().
 struct Block {
@@ -111,6 +114,7 @@ struct ProgramParts {
   std::vector<Section> sections_;  // in order
   size_t lane_workspace_ = 0;      // bytes for a thread that runs a lane of a section
   bool workspaces_in_arena_ = false;
+  std::vector<PreparedGroup> groups_;
   std::vector<Buffer> buffers_;  // first one for each region of the recording, then those that fuse() adds
   std::vector<std::string> places_;
   std::vector<const CallType*> recorded_calls_;
@@ -132,8 +136,7 @@ class Program : private ProgramParts {
   Program& operator=(const Program&) = delete;
   ProgramParts parts() const { return *this; }
   // A copy of a program for other arrays: persistent memory that lay in the block from[i] is in the array at
-  // to[i]. Null if some persistent memory is in none of the blocks. The copy computes its prepared results
-  // in its first run.
+  // to[i]. Null if some persistent memory is in none of the blocks. The copy has no prepared results yet.
   static std::unique_ptr<Program> moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to);
 
@@ -157,15 +160,20 @@ class Program : private ProgramParts {
   // arguments and outputs must be set again.
   void place_at(int buffer, char* address) { buffers_[buffer].address = address; }
   void point_views();
-  // Allocates the memory of temporaries and workspaces unless the program has it; false if there is none. To
-  // be called before runs, and before arguments and outputs are set.
+  // Allocates the memory of temporaries, workspaces and prepared results unless the program has it; false if
+  // there is none. To be called before runs, after renew(), and before arguments and outputs are set.
   bool reserve();
-  // Gives this memory to the system until the next run, unless it is small.
+  // Gives the memory of temporaries and workspaces to the system until the next run, unless it is small.
   void release();
   bool is_in_section(size_t instruction) const;
-  // Watched memory has changed: the next run computes the prepared results again.
-  void renew() { stale_ = true; }
+  // To be called before the first run, and when watched memory has changed: the next run computes the
+  // prepared results that are out of date, unless another program has them. watched: all that prepared
+  // instructions read. settings: of the kernels, as bytes.
+  void renew(const WatchedBuffers& watched, const std::string& settings);
   size_t prepared() const { return prepared_; }
+  // Bytes of the prepared results; a block counts in equal parts for the programs that share it. May be
+  // called while the program runs.
+  size_t prepared_share() const;
   // From now on each instruction runs in the way, on the team or on one thread, that run_measured() found
   // faster.
   void choose_threads();
@@ -206,15 +214,21 @@ class Program : private ProgramParts {
   std::vector<Buffer> workspaces();
   void place_lanes(std::vector<Buffer>& workspaces);
   void place_prepared();
+  std::string key_of(const PreparedGroup& group, const WatchedBuffers& watched,
+                     const std::string& settings) const;
+  bool reserve_prepared();
+  void compute_prepared(const Team& team);
   void share_calls();
   Slot* slot_of(const Buffer& b);
 
   std::vector<std::unique_ptr<int64_t>> cells_;
-  bool stale_ = true;  // the prepared results have to be computed
+  std::vector<std::shared_ptr<PreparedBlock>> blocks_;  // by group
+  mutable std::mutex blocks_mutex_;                     // for prepared_share()
+  bool has_blocks_ = false;  // the instructions point into the memory of these blocks
   std::optional<Undo> undo_;
   // The caller's floating-point settings, for a HostCall.
   FpEnvironment::Control callers_ = FpEnvironment::kKeeps;
-  OwnBlock arena_, prepared_memory_, workspace_;
+  OwnBlock arena_, workspace_;
 };
 
 }  // namespace ranvier

@@ -31,7 +31,8 @@ _INTERNAL = """
     permute pools_over_channels probe_bandwidth probe_barrier probe_fma random_normal random_uniform
     recurrent recurrent_backward repeat repeat_each reset_peak_memory roll run_batches set_alone
     set_bfloat16 set_busy set_byte_products set_isa set_num_threads set_own_precision set_precision
-    set_winograd share_memory stack supported_isas triangle usable_cpus weight_penalty where_equal
+    set_winograd share_memory small_cholesky small_det small_eigh small_lu small_qr small_slogdet
+    small_solve stack supported_isas triangle usable_cpus weight_penalty where_equal
     write
 """
 

@@ -1,7 +1,7 @@
 """Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
 
-NumPy computes all of them except vector norms; a replay of a compiled step calls NumPy again. All functions
-except ``matrix_rank`` have gradients.
+The core computes them all, except singular values and most eigenvalues: those are NumPy's (LAPACK), which a
+replay of a compiled step calls again. All functions except ``matrix_rank`` have gradients.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep
-from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Axes, DtypeLike, TensorLike
 
 __all__ = [
@@ -121,7 +121,7 @@ def inv_ex(A: TensorLike, *, check_errors: bool = False) -> InvExResult:
     2
     """
     A = matrix("inv_ex", A)
-    info = by_numpy(zero_pivots, A._array)
+    info = wrap(zero_pivots(A._array))
     if check_errors:
         return InvExResult(inverse_of("inv_ex", A), info)
     singular = ops.reshape(ops.gt(info, 0), (*info.shape, 1, 1))

@@ -321,14 +321,27 @@ def test_large_workspaces_are_in_the_arena():
     assert step.programs[0].memory.workspace == 0
 
 
-def growths():
-    """Bytes of an eager step, and of the first six calls of a compiled one: the peak of the process, and that
-    of the core's arrays in use."""
+def images():
+    """A network with far more activations than parameters, and its batch."""
     model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
     model.extend([nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten()])
     model.append(nn.Linear(16 * 48 * 48, 10))
+    return model, *drawn((32, 3, 48, 48), 10)(0)
+
+
+def parameters():
+    """A network with far more parameters than activations, 20 MB, and its batch."""
+    model = nn.Sequential(
+        nn.Linear(400, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 10)
+    )
+    return model, *drawn((8, 400), 10)(0)
+
+
+def growths(make):
+    """Bytes of an eager step, and of the first six calls of a compiled one: the peak of the process, and that
+    of the core's arrays in use."""
+    model, x, y = make()
     step = training(model, adam(model.parameters()))
-    x, y = drawn((32, 3, 48, 48), 10)(0)
     step(x[:1], y[:1])
 
     def status(name):
@@ -350,13 +363,27 @@ def growths():
     return *eager, *growth([compiled] * 6), compiled.programs[0].checks
 
 
+def measured(make):
+    """What growths(make) returns in a process of its own."""
+    fixed = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}
+    code = f"from {__name__} import {make.__name__}, growths; print(*growths({make.__name__}))"
+    found = printed("-c", code, PYTHONPATH=os.pathsep.join(sys.path), **fixed)
+    *growth, checks = map(int, found.split())
+    assert checks == 2
+    return growth
+
+
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's peak of a process")
 def test_the_first_calls_take_the_memory_of_an_eager_step():
     """The recording, and two comparisons: neither a second copy of the activations nor one of the state."""
-    fixed = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}
-    code = f"from {__name__} import growths; print(*growths())"
-    found = printed("-c", code, PYTHONPATH=os.pathsep.join(sys.path), **fixed)
-    eager, eager_in_use, captured, captured_in_use, checks = map(int, found.split())
-    assert checks == 2
+    eager, eager_in_use, captured, captured_in_use = measured(images)
     assert captured < 1.2 * eager, f"{captured} bytes; eager {eager}"
     assert captured_in_use < 1.3 * eager_in_use, f"{captured_in_use} bytes in use; eager {eager_in_use}"
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's peak of a process")
+def test_the_first_calls_have_gradients_twice_at_most():
+    """Those of the program, while it is compared, beside those of the call before, which then are freed."""
+    eager, _, captured, _ = measured(parameters)
+    gradients = sum(4 * p.numel() for p in parameters()[0].parameters())
+    assert captured < eager + 1.5 * gradients, f"{captured} bytes; eager {eager}, gradients {gradients}"

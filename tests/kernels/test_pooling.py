@@ -96,6 +96,33 @@ def test_signals(rng):
         assert a.transpose(0, 2, 1).flags.c_contiguous
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("window", "padding", "dilation"), [(1, 0, 1), (2, 0, 1), (3, 1, 1), (5, 2, 1), (3, 1, 3)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_signals_of_every_length(rng, isas, dtype, window, padding, dilation, stride):
+    """Windows inside the signal are computed by vectors, the last of which overlaps the one before it."""
+    for length in (7, 8, 15, 16, 17, 18, 31, 32, 33, 34, 35, 67, 131):
+        x = np.round(rng.normal(size=(2, 3, length)) * 2).astype(dtype)
+        x[0, 0, rng.integers(0, length, 2)] = np.nan
+        x[0, 1, rng.integers(0, length, 2)] = -np.inf
+        padded = np.pad(x, ((0, 0), (0, 0), (padding, padding)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (window - 1) * dilation + 1, axis=-1)
+        wanted = windows[:, :, ::stride, ::dilation].max(-1)
+        for signals in (x, np.asfortranarray(x), x[:, ::-1]):
+            want = wanted[:, ::-1] if signals.strides[1] < 0 else wanted
+            for isa in isas:
+                y, where = kernels.max_pool1d(signals, window, stride, padding, dilation)
+                np.testing.assert_array_equal(y, want, isa)
+                first = np.arange(want.shape[-1]) * stride - padding
+                places = first + where.astype(int) * dilation
+                inside = (places >= 0) & (places < length)
+                chosen = np.take_along_axis(signals, np.where(inside, places, 0), -1)
+                np.testing.assert_array_equal(chosen[inside], want[inside], isa)
+                assert (inside | (want == -np.inf)).all()
+
+
 def test_output_keeps_the_layout(rng, layout):
     x = layout(rng.standard_normal((2, 5, 8, 6)).astype(np.float32))
     y, where = kernels.max_pool2d(x, 2)

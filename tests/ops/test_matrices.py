@@ -75,6 +75,17 @@ def test_a_singular_matrix_is_an_error_of_the_function_that_was_called(name, cre
         rv.autograd.grad(calls.get(name, getattr(rv, name, None))(x).sum(), x, create_graph=create_graph)
 
 
+@pytest.mark.parametrize("columns", [32, 33, 300])
+@pytest.mark.parametrize("n", [3, 16, 17, 33])
+def test_systems_with_many_right_sides(n, columns):
+    """Around the sizes from which on LAPACK solves them, a single system and a stack."""
+    a = RNG.normal(size=(2, n, n)) + 2 * np.sqrt(n) * np.eye(n)
+    b = RNG.normal(size=(2, n, columns))
+    for left, right in ((a, b), (a[0], b[0]), (a, b[0]), (a[0], b)):
+        y = rv.linalg.solve(rv.tensor(left), rv.tensor(right)).numpy()
+        np.testing.assert_allclose(left @ y, np.broadcast_to(right, y.shape), atol=1e-12)
+
+
 def test_slogdet_has_the_sign():
     sign, logs = rv.slogdet(rv.tensor(A))
     np.testing.assert_allclose((sign * logs.exp()).numpy(), np.linalg.det(A))

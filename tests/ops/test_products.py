@@ -75,3 +75,32 @@ def test_wrong_calls():
         rv.mm(rv.zeros(5, 2, 3), rv.zeros(3, 4))
     with pytest.raises(ValueError, match=r"\[bmm\] got shapes \(1, 2, 3\) and \(5, 3, 4\); expected as many"):
         rv.bmm(rv.zeros(1, 2, 3), rv.zeros(5, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "shapes", [((1, 1), (1, 1)), ((3, 5), (7, 11)), ((20, 17), (3, 2)), ((0, 3), (2, 2))]
+)
+def test_kron_of_small_and_large_matrices(shapes, rng):
+    """Larger products than of 1,024 elements are computed by rows."""
+    a, b = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    np.testing.assert_array_equal(rv.kron(rv.tensor(a), rv.tensor(b)).numpy(), np.kron(a, b))
+    transposed = rv.kron(rv.tensor(a).T, rv.tensor(b).T)
+    np.testing.assert_array_equal(transposed.numpy(), np.kron(a.T, b.T))
+
+
+@pytest.mark.parametrize("dtype", [rv.float32, rv.float16, rv.int64, rv.int8, rv.bool])
+def test_block_diag(dtype, rng):
+    shapes = [(2, 3), (4,), (), (0, 2), (5, 1)]
+    parts = [rng.integers(0, 2, shape) for shape in shapes]
+    wanted = np.zeros((9, 11), int)
+    row = column = 0
+    for part in map(np.atleast_2d, parts):
+        height, width = part.shape
+        wanted[row : row + height, column : column + width] = part
+        row += height
+        column += width
+    y = rv.block_diag(*(rv.tensor(part).to(dtype) for part in parts))
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.long().numpy(), wanted)
+    turned = rv.block_diag(*(rv.tensor(part).to(dtype).T for part in parts if part.ndim == 2))
+    np.testing.assert_array_equal(turned[:3, :2].long().numpy(), parts[0].T)

@@ -2,6 +2,8 @@
 last; beside NumPy's views and values by hand.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -179,3 +181,27 @@ def test_broadcast_to_takes_the_sizes_one_by_one():
         assert x.broadcast_to(*sizes).shape == (2, 3)
     assert rv.broadcast_to(x, size=(1, 3)).shape == (1, 3)
     refused(ValueError, "[broadcast_to] got shape (2, 4)", x.broadcast_to, 2, 4)
+
+
+@pytest.mark.parametrize("n", range(6))
+@pytest.mark.parametrize("r", range(1, 7))
+def test_combinations_of_few(n, r):
+    x = rv.arange(n) * 10
+    for repeated, choose in (
+        (False, itertools.combinations),
+        (True, itertools.combinations_with_replacement),
+    ):
+        y = rv.combinations(x, r, repeated)
+        assert y.tolist() == [list(row) for row in choose(x.tolist(), r)]
+        assert y.shape[1] == r
+
+
+def test_too_many_combinations():
+    with pytest.raises(ValueError, match=r"\[combinations\] got .* more than 2\*\*40 combinations"):
+        rv.combinations(rv.zeros(2000), 10)
+
+
+def test_triangles_of_indices():
+    for rows, columns, offset in itertools.product((0, 1, 3, 40), (0, 1, 3, 40), (-50, -1, 0, 2, 50)):
+        for f, reference in ((rv.tril_indices, np.tril_indices), (rv.triu_indices, np.triu_indices)):
+            np.testing.assert_array_equal(f(rows, columns, offset).numpy(), reference(rows, offset, columns))

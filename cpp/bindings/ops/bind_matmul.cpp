@@ -1,14 +1,11 @@
 // Binds matmul, linear layers and the solution of triangular systems. Shapes follow NumPy's rules: batches of
 // matrices broadcast. A kernel call multiplies matrices along one batch dimension; run_batches() makes calls
 // for the others.
-#include "base/loop_nest.h"
 #include "base/precision.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
-#include "kernels/copy/copy.h"
 #include "kernels/matmul/halves.h"
 #include "kernels/matmul/tile.h"
-#include "kernels/matmul/triangle.h"
 
 namespace ranvier::bind {
 namespace {
@@ -296,49 +293,9 @@ Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   return matmul(x, b, bias, arg("activation", name), arg("out", none), arg("saved", none), arg("parts", one));
 }
 
-// True if an element of the diagonal of matrices (.., n, n) is 0.
-template <class T>
-bool has_zero(const TensorView<const T>& a) {
-  TensorView<const T> diagonal = a;
-  diagonal.ndim = a.ndim - 1;
-  diagonal.strides[a.ndim - 2] += a.strides[a.ndim - 1];
-  const LoopNest<1> nest(diagonal.ndim, diagonal.shape, {diagonal.strides});
-  const int64_t step = nest.strides[0][nest.ndim - 1];
-  bool found = false;
-  nest.walk(0, nest.size, [&](int64_t count, const int64_t(&offsets)[1]) {
-    for (int64_t i = 0; i < count; ++i) found |= diagonal.data[offsets[0] + i * step] == 0;
-  });
-  return found;
-}
-
-// a^-1 b for triangular matrices a (..., n, n) and b (..., n, k), whose batches broadcast. unit: the diagonal
-// counts as 1.
-Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth unit) {
-  if (a.ndim() < 2 || b.ndim() < 2) fail_shapes(a, b, "matrices");
-  const Shapes s = shapes_of(a, b);
-  if (s.m != s.k) fail_shapes(a, b, "square matrices a");
-  Shape square = s.batch;
-  square.append(s.k);
-  square.append(s.k);
-  Output y = Output::contiguous(a.dtype(), s.out);
-  with_float(a.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    SolveTriangle<T> call{upper, unit, {}, y};
-    Copy<T> copy{{}, y};
-    if (!unit && has_zero(a.view<T>()))
-      fail_value(a.op(), "got a triangle with 0 in its diagonal; expected one with an inverse");
-    repeat(a.view<T>(), square, call.a);
-    repeat(b.view<T>(), s.out, copy.x);
-    invoke_sized(copy, numel(call.y));
-    invoke_sized(call, numel(call.y) * std::max<int64_t>(s.k / kProductsPerElement, 1));
-  });
-  return y;
-}
-
 }  // namespace
 
 void register_matmul(Module m) {
-  def(m, "solve_triangular(a, b, upper=False, unit=False)", solve_triangular);
   def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None, parts=1)", matmul);
   def(m, "_linear(x, weight, bias=None)", linear, kOp);
 }

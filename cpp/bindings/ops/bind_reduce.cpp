@@ -203,6 +203,7 @@ Output expand(const Reals& dy, ShapeArg sizes, AxesArg axes, Real scale, Truth c
 
 void register_reduce(Module m) {
   define(m, "sum", {ReduceOp::sum});
+  define(m, "nansum", {ReduceOp::numbers});
   define(m, "mean", {ReduceOp::sum, true});
   define(m, "max", {ReduceOp::max});
   define(m, "min", {ReduceOp::min});

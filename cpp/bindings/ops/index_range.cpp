@@ -105,6 +105,12 @@ bool are_inside(const Input& integers, int64_t low, int64_t high) {
   return holds(range_of(integers, low, high));
 }
 
+bool are_zero(const Output& integers) {
+  IndexRange call{};
+  call.index = as_const(integers.view<int64_t>());
+  return holds(call);
+}
+
 bool floats_are_inside(const Input& x, double low, double high, bool above) {
   return with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);

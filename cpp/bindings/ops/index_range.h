@@ -17,6 +17,7 @@ void require_places(const Input& index, int64_t length, bool from_0 = false);
 // raise an error. In a recorded step, a replay in which the result is false ends there, and the step runs
 // eagerly to raise the error.
 bool are_inside(const Input& integers, int64_t low, int64_t high);
+bool are_zero(const Output& integers);  // of int64
 bool floats_are_inside(const Input& x, double low, double high, bool above = false);
 
 }  // namespace ranvier::bind

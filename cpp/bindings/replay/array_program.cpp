@@ -64,7 +64,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
     const int region = recording.region_of(array);
     if (region < 0 || recording.kind_of(array) != RegionKind::persistent) continue;
     regions.watched.push_back(region);
-    watched_.push_back({tensor.attr("_cell"), -1});
+    watched_.push_back({tensor.attr("_cell"), -1, region});
   }
   for (py::handle array : kept) regions.kept.push_back(recording.region_of(array));
   for (py::handle result : results) add_result(recording, result, regions);
@@ -74,7 +74,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   owners_ = recording.take_owners();
   sites_ = recording.take_sites();
   program_ = std::make_unique<Program>(std::move(recording), regions, settings_.team);
-  keep_watched(regions.watched);
+  keep_watched();
   find_written();
   add_to_programs();
 }
@@ -363,6 +363,7 @@ ArrayCheck::ArrayCheck(const py::object& program, const py::object& eager, const
   if (!eager_) pins_ = program_.pinned_gradients();
   std::vector<py::object> outputs;
   const bool calls_python = !program_.sites_.empty();
+  if (!calls_python) program_.watch();
   check_.emplace(*program_.program_, around(outputs), calls_python);
   if (!calls_python) program_.drop_large_gradients();
   begin_calls();
@@ -380,6 +381,12 @@ std::string ArrayCheck::finish() {
   const uint64_t calls = calls_made();
   const ArrayProgram::Turn turn(program_);
   program_.recorded_calls_ = calls;
+  return difference();
+}
+
+// What the check finds after the eager run, in which a program runs that calls Python.
+std::string ArrayCheck::difference() {
+  if (!program_.sites_.empty()) program_.watch();
   std::vector<py::object> outputs;
   std::string found = check_->finish(eager_, around(outputs));
   if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
@@ -396,9 +403,7 @@ py::object ArrayCheck::compare(const py::list& results) {
   const bool has_memory = pins_.size() == program_.movable_.size();
   const bool fits = results.size() == program_.results();
   if (!has_memory || !fits || !program_.has_comparable_gradients()) return py::none();
-  std::vector<py::object> outputs;
-  std::string found = check_->finish(eager_, around(outputs));
-  if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it in a HostCall
+  std::string found = difference();
   if (found.empty()) found = program_.difference(results, made_);
   return py::str(found);
 }

@@ -79,6 +79,7 @@ struct MovableGradient {
 struct WatchedTensor {
   py::object cell;
   int64_t changes;  // the count when it was last compared
+  int buffer;       // the number of its memory in Program::buffers()
 };
 
 // What all programs of one form (program_form.h) have in common.
@@ -142,6 +143,7 @@ class ArrayProgram {
   size_t results() const { return settings_.results.size(); }
   py::list gradients();      // (leaf, Tensor or None)
   py::list watched() const;  // the cells of the watched Tensors
+  size_t prepared_share() const { return program_->prepared_share(); }
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
   template <class F>  // f(program), while no other thread runs it
   auto with_program(F f) {
@@ -211,7 +213,7 @@ class ArrayProgram {
 
   // --- values that depend on watched Tensors only (array_program_watch.cpp)
   void watch();
-  void keep_watched(const std::vector<int>& regions);
+  void keep_watched();
 
   // The call that it serves, and what it depends on.
   std::optional<Signature> signature_;  // null before set_call(), and after clear()
@@ -227,7 +229,8 @@ class ArrayProgram {
   std::vector<std::pair<const char*, const char*>> written_;
   std::vector<std::pair<py::object, py::object>> changed_;  // cell and array of each Tensor
   std::vector<WatchedTensor> watched_;
-  py::object renew_;  // see set_call()
+  bool has_watched_ = false;  // watch() was called
+  py::object renew_;          // see set_call()
   // Keep the memory that the program uses from being freed (OwnedMemory in array_recording.h).
   std::vector<Pin> pins_;
   std::vector<py::object> owners_;
@@ -261,6 +264,7 @@ class ArrayCheck {
 
  private:
   Check::Around around(std::vector<py::object>& outputs);  // outputs: of the program
+  std::string difference();
   const py::object held_[2];
   const Recording* eager_ = nullptr;  // null: not recorded
   ArrayProgram& program_;

@@ -257,12 +257,11 @@ void ArrayProgram::adopt_gradients() {
 }
 
 bool ArrayProgram::begin_runs(std::vector<py::object>& held) {
+  watch();
   if (!program_->reserve()) return false;
   release_held_gradients();
   held = find_gradients();
-  if (held.size() != movable_.size()) return false;
-  watch();
-  return true;
+  return held.size() == movable_.size();
 }
 
 void ArrayProgram::end_runs() const {

@@ -237,6 +237,7 @@ PyMethodDef g_program[] = {
                                           "instructions(self: Program) -> list[dict[str, Any]]"),
     method<shown<described_buffers>>("buffers", "buffers(self: Program) -> list[dict[str, Any]]"),
     method<shown<described_memory>>("memory", "memory(self: Program) -> dict[str, int]"),
+    method<&ArrayProgram::prepared_share>("prepared_share", "prepared_share(self: Program) -> int"),
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_guards[] = {method<&Guards::set>("set", "set(self: Guards, guards: list[Any], /) -> None"),
                           method<first_changed>("first_changed", "first_changed(self: Guards) -> int"),

@@ -58,6 +58,8 @@ std::shared_ptr<ProgramForm> ProgramForm::of(ArrayProgram& program, const py::li
   if (share_memory(form->blocks_)) return nullptr;
   form->parts_ = program.program_->parts();
   form->settings_ = program.settings_;
+  form->recorded_calls_ = program.recorded_calls_;
+  for (const WatchedTensor& w : program.watched_) form->watched_.push_back(w.buffer);
   // moved() gives null where the program uses memory outside of blocks_. Whether it does is all that is asked
   // here: the new addresses are the old ones, and the program that is made is dropped.
   if (!Program::moved(form->parts_, form->blocks_, addresses(form->blocks_))) return nullptr;
@@ -158,7 +160,9 @@ std::unique_ptr<ArrayProgram> ProgramForm::bound(const std::shared_ptr<ProgramFo
   }
   auto made = std::make_unique<ArrayProgram>(form, settings, std::move(program), lasting, arguments);
   made->sites_ = form->sites_;
-  for (const py::handle tensor : watched) made->watched_.push_back({tensor.attr("_cell"), -1});
+  made->recorded_calls_ = form->recorded_calls_;
+  for (size_t i = 0; i < watched.size(); ++i)
+    made->watched_.push_back({watched[i].attr("_cell"), -1, form->watched_[i]});
   return made;
 }
 

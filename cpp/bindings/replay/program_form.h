@@ -36,11 +36,13 @@ class ProgramForm {
   void add_constants(const ArrayProgram& program);
   bool add_sites(const ArrayProgram& program);
 
-  std::mutex mutex_;  // guards the times
+  std::mutex mutex_;             // guards the times
+  uint64_t recorded_calls_ = 0;  // ArrayProgram::recorded_calls_
   ProgramParts parts_;
   ProgramSettings settings_;
   // The arrays, then the gradients: the layout of each; null for an array that the program does not use.
   std::vector<std::unique_ptr<ArrayLayout>> layouts_;
+  std::vector<int> watched_;                      // the buffers of ArrayProgram::watched_
   std::vector<py::object> constants_;             // read-only arrays, which all programs of the form use
   std::vector<std::shared_ptr<HostSite>> sites_;  // of the Python functions that all programs call
   std::vector<Block> blocks_;  // the places of arrays, gradients and constants when the form was made

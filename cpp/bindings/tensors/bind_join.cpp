@@ -1,6 +1,7 @@
 // Binds ops that only move elements: concatenate, stack, roll, repeat, flip and triangle. Most describe the
 // result as views of the input and of the output, and copy from one view to the other.
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "bindings/binder/define.h"
@@ -202,6 +203,36 @@ Output stack(Arrays arrays, Whole dim) {
   return y;
 }
 
+// Matrices, or vectors as matrices of one row, along the diagonal of a matrix that is 0 elsewhere.
+Output block_diagonal(Arrays matrices) {
+  if (t_recording) fail_type(matrices.op, "got a recorded step; expected an eager call");
+  const std::vector<Input> parts = joined_inputs(matrices);
+  const Input& first = parts[0];
+  int64_t rows = 0;
+  int64_t columns = 0;
+  const auto height = [](const Input& x) { return x.ndim() == 2 ? x.shape(0) : 1; };
+  const auto width = [](const Input& x) { return x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1); };
+  for (const Input& x : parts) {
+    first.expect_same_dtype(x);
+    if (x.ndim() > 2) x.fail("at most two dimensions");
+    rows += height(x);
+    columns += width(x);
+  }
+  Output y = Output::contiguous(first.dtype(), {rows, columns});
+  const int64_t item = item_bytes(first);
+  Place to = y.view<char>();
+  std::memset(to.data, 0, static_cast<size_t>(rows * columns * item));
+  for (const Input& x : parts) {
+    Place from = place_of(x);
+    while (from.ndim < 2) from = widened(from, 0, 1, 0);
+    to.shape[0] = height(x);
+    to.shape[1] = width(x);
+    if (numel(from)) move(x, from, to);
+    to.data += (height(x) * columns + width(x)) * item;
+  }
+  return y;
+}
+
 // x shifted cyclically by `step` along an axis. axis None: all elements in C order are shifted as one row.
 Output roll(Raw array, Whole step, MaybeWhole axis) {
   const Input x = moved(array);
@@ -261,11 +292,57 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
   for (int64_t i = 0; i < rows; ++i) n += last(i) - first(i);
   Output y = Output::contiguous(DType::int64, {2, n});
   int64_t* to = y.view<int64_t>().data;
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = first(i); j < last(i); ++j, ++to) {
-      to[0] = i;
-      to[n] = j;
+  std::vector<int64_t> numbers(static_cast<size_t>(columns));  // of the columns, of which each row has a part
+  std::iota(numbers.begin(), numbers.end(), 0);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t begin = first(i);
+    const int64_t count = std::max<int64_t>(last(i) - begin, 0);
+    std::fill_n(to, count, i);
+    std::copy_n(numbers.data() + begin, count, to + n);
+    to += count;
+  }
+  return y;
+}
+
+// The number of ways to choose r of n elements; with `repeated` an element may be chosen several times. Fails
+// if the indices of all would have more elements than an array may have.
+int64_t ways_to_choose(const Whole& n, int64_t r, bool repeated) {
+  const int64_t all = repeated ? n + r - 1 : n.number;
+  if (r > all) return 0;
+  double rows = 1;  // a product of quotients, exact below 2^53
+  for (int64_t i = 1; i <= std::min(r, all - r); ++i) {
+    rows = std::round(rows * static_cast<double>(all + 1 - i) / static_cast<double>(i));
+    if (rows * static_cast<double>(r) > 0x1p40)
+      n.fail("fewer elements: these have more than 2**40 combinations");
+  }
+  return static_cast<int64_t>(rows);
+}
+
+// The indices of r of n elements in rising order, in each way to choose them, as int64 rows (ways, r) in
+// lexicographic order. repeated: an index may occur several times.
+Output combination_indices(Whole n, Whole r, Truth repeated) {
+  if (n < 0 || r < 1) n.fail("a size and r of at least 1");
+  const int64_t rows = ways_to_choose(n, r, repeated);
+  Output y = Output::contiguous(DType::int64, {rows, r});
+  const int64_t apart = repeated ? 0 : 1;  // the least difference of two neighbours
+  int64_t* to = y.view<int64_t>().data;
+  const int64_t last = r - 1;
+  std::vector<int64_t> row(static_cast<size_t>(r));
+  for (int64_t i = 0; i < r; ++i) row[i] = i * apart;
+  for (int64_t done = 0; done < rows;) {
+    // all rows that differ from this one in the last index only
+    const int64_t runs = n - row[last];
+    for (int64_t k = 0; k < runs; ++k, to += r) {
+      std::copy_n(row.data(), last, to);
+      to[last] = row[last] + k;
     }
+    done += runs;
+    int64_t i = last - 1;  // the last index that can rise
+    while (i >= 0 && row[i] + 1 + (last - i) * apart >= n) --i;
+    if (i < 0) break;
+    ++row[i];
+    for (int64_t j = i + 1; j < r; ++j) row[j] = row[j - 1] + apart;
+  }
   return y;
 }
 
@@ -350,6 +427,8 @@ void register_join(Module m) {
   def(m, "repeat(x, times)", repeat_all);
   def(m, "repeat_each(x, times, axis)", repeat_each);
   def(m, "_triangle_indices(rows, columns, diagonal, upper)", triangle_indices);
+  def(m, "_combination_indices(n, r, repeated)", combination_indices, "combinations");
+  def(m, "_block_diagonal(matrices)", block_diagonal, "block_diag");
   def(m, "flip(x, axes)", flip);
   def(m, "triangle(x, diagonal, upper)", triangle);
 }

@@ -24,6 +24,8 @@
   X(ceil, (Array x), .02, -round_down(-x)) \
   X(trunc, (Array x), .02, copysign(round_down(abs(x)), x)) \
   X(clip, (Array x, Number low, Number high), .02, min(max(x, low), high)) \
+  X(nan_to_num, (Array x, Number nan, Number high, Number low), .02, \
+    select(x == T(__builtin_inf()), high, select(x == -T(__builtin_inf()), low, select(x == x, x, nan)))) \
   X(exp, (Array x), .2, quick_exp(x)) \
   X(expm1, (Array x), .2, expm1(x)) \
   X(log, (Array x), .2, quick_log(x)) \
@@ -78,6 +80,8 @@
   X(minimum_backward, (Array dy, Number a, Number b), .02, select(a > b, zero, select(a == b, dy * T(0.5), dy))) \
   /* dy where x is the extreme y, or both are NaN. */ \
   X(where_equal, (Array x, Array y, Array dy), .02, select((x == y) | ((x != x) & (y != y)), dy, zero)) \
+  /* dy where x is finite. */ \
+  X(where_finite, (Array dy, Array x), .02, select(abs(x) < T(__builtin_inf()), dy, zero)) \
   X(glu_backward, (Array dy, Number a, Number b), .2, dy * a * sigmoid_slope(b))  /* of b */ \
   X(prelu_backward, (Array dy, Number x, Number weight), .02, select(x > zero, dy, dy * weight)) \
   X(prelu_weight_backward, (Array dy, Number x), .02, select(x > zero, zero, dy * x))

@@ -288,6 +288,68 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
   }
 }
 
+// The windows [begin, end) of a row with one tap row, which are inside the image, on contiguous pixels from x
+// on, the first pixel behind the padding. No row buffer is needed. kWhole: there are at least as many windows
+// as lanes, and the last vector overlaps the one before it; else there is one vector.
+template <int kStride, bool kWhole, class T>
+static void max_of_signal(const MaxRow<T, uint8_t>& w, const PoolAxis& columns, const T* x, int64_t begin,
+                          int64_t end) {
+  constexpr int L = lanes<T>;
+  const Every<T> every(kStride);
+  const int n = kWhole ? L : static_cast<int>(end - begin);
+  const auto read = [&](const T* p) RANVIER_INLINED {
+    if constexpr (kWhole) return load_every<kStride>(p, every, n);
+    return load_lanes(p, kStride, n);
+  };
+  const int64_t taps = columns.kernel;
+  const int64_t dilation = columns.dilation;
+  for (int64_t i = begin; i < end; i += L) {
+    const int64_t ow = kWhole && i > end - L ? end - L : i;
+    const T* p = x + ow * kStride - columns.padding;
+    vec<T> best = read(p);
+    ivec<T> offset{};
+    for (int64_t s = 1; s < taps; ++s) {
+      const vec<T> v = read(p + s * dilation);
+      const ivec<T> better = beats(v, best);
+      best = select(better, v, best);
+      offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(s)), offset);
+    }
+    store_lanes(w.y + ow, best, n);
+    store_offsets<T>(w.where + ow, offset, n);
+  }
+}
+
+// A row of windows with one tap row, as signals have, on contiguous pixels; kStride is the stride.
+template <int kStride, class T>
+static void max_of_signal_row(const Team& team, const MaxRow<T, uint8_t>& w, const PoolAxis& rows,
+                              const PoolAxis& columns) {
+  constexpr int L = lanes<T>;
+  const T* x = w.x + (w.top + w.r0 * rows.dilation) * w.row;
+  // windows [begin, end) are inside the image
+  const int64_t begin = (columns.padding + kStride - 1) / kStride;
+  const int64_t space = columns.in + columns.padding - (columns.kernel - 1) * columns.dilation - 1;
+  int64_t end = space < 0 ? 0 : space / kStride + 1;
+  end = end < columns.out ? end : columns.out;
+  end = end > begin ? end : begin;
+  const auto one_by_one = [&](int64_t from, int64_t to) {
+    for (int64_t ow = from; ow < to; ++ow) {
+      MaxRow<T, uint8_t> window = w;
+      window.y += ow;
+      window.where += ow;
+      max_of_window(window, pool_window(columns, ow), rows.dilation, columns.dilation, 0, 1);
+    }
+  };
+  one_by_one(0, begin < columns.out ? begin : columns.out);
+  if (begin < end && end - begin < L) max_of_signal<kStride, false>(w, columns, x, begin, end);
+  constexpr int64_t kPiece = 1 << 16;  // windows between two tests for an interrupt
+  for (int64_t from = begin; from < end && end - begin >= L; from += kPiece) {
+    const int64_t to = end - from < kPiece ? end : from + kPiece;
+    max_of_signal<kStride, true>(w, columns, x, to - from < L ? to - L : from, to);
+    if (interrupted(team)) return;
+  }
+  one_by_one(end, columns.out);
+}
+
 // A row (n, c, oh) of y in NCHW. values, offsets: row buffers, whose padding is already filled. piece: the
 // windows of a piece of a long row.
 template <class T, class Offset>
@@ -299,6 +361,11 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
       const T* upper = w.x + w.top * w.row;
       return max_of_squares(upper, upper + rows.dilation * w.row, columns.out, w.y, w.where);
     }
+    const bool is_signal = rows.kernel == 1 && w.r1 - w.r0 == 1 && w.column == 1;
+    if (is_signal && columns.kernel > 0 && columns.stride == 1)
+      return max_of_signal_row<1>(team, w, rows, columns);
+    if (is_signal && columns.kernel > 0 && columns.stride == 2)
+      return max_of_signal_row<2>(team, w, rows, columns);
   }
   T* inside = values + columns.padding;
   T* inside_offsets = offsets + columns.padding;

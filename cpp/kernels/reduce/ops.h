@@ -1,6 +1,6 @@
 // The arithmetic of each op of reduce (ReduceOp in reduce.h), on vectors of elements, as a struct for each:
-// Sum, Squares, Deviations, Equals, Absolute, Exps, Product, Max and Min. reduce.isa.cpp, which alone
-// includes this file, compiles its loops over them.
+// Sum, Numbers, Squares, Deviations, Equals, Absolute, Exps, Product, Max and Min. reduce.isa.cpp, which
+// alone includes this file, compiles its loops over them.
 #pragma once
 #include <type_traits>
 
@@ -32,6 +32,11 @@ struct Sum {
   RANVIER_INLINE V step(V total, V x, V) { return total + x; }
   RANVIER_INLINE V join(V a, V b) { return a + b; }
   RANVIER_INLINE T across(V v) { return reduce_add(v); }
+};
+template <class T>
+struct Numbers : Sum<T> {
+  using V = vec<T>;
+  RANVIER_INLINE V step(V total, V x, V) { return total + select(x == x, x, V{}); }
 };
 template <class T>
 struct Squares : Sum<T> {
@@ -115,13 +120,16 @@ RANVIER_INLINE V join_all(const V (&total)[1]) {
   return total[0];
 }
 
+template <class T, class Op>
+static constexpr bool is_addition = std::is_same_v<Op, Sum<T>> || std::is_same_v<Op, Numbers<T>>;
+
 // The ops of float32 that are used most have additional loops. The others have none, which keeps the code
 // small.
 template <class T, class Op>
 static constexpr bool is_extreme = std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
 template <class T, class Op>
 static constexpr bool is_common =
-    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
+    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (is_addition<T, Op> || is_extreme<T, Op>);
 
 // True if the loop tries plain_step first. plain_step is one instruction, and gives the result of step if no
 // operand is NaN. step takes five instructions with AVX2; with AVX-512 it takes three, so there plain_step is

@@ -8,6 +8,7 @@
 //   max, min the extreme; NaN if any x is    equals   the number of x that equal center; NaN equals NaN
 //   product  product of x                    absolute sum of |x|
 //   exps     sum of exp(x - center), where an infinite center counts as 0
+//   numbers  sum of the x that are not NaN
 //   then y = total / divisor, and its square root if root is set
 //
 // If a total of squares overflows, or is so small that its terms lost bits, the squares are summed again in a
@@ -32,7 +33,7 @@ namespace ranvier {
 
 // squares and deviations are the same sum of (x - center)^2; for variances, deviations of floats are added up
 // in double.
-enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, deviations, count };
+enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, deviations, numbers, count };
 
 // Contiguous elements of a chunk: long enough that the 50 cycles or so of joining two chunks do not matter.
 constexpr int64_t kReduceChunk = 4096;

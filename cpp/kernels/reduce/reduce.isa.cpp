@@ -553,9 +553,9 @@ struct HalfLoops<float> {
 };
 
 // The tables below have one function for each ReduceOp (reduce.h), in its order.
-#define RANVIER_OPS(f, T)                                                                   \
-  {f<T, Sum<T>>,     f<T, Max<T>>,      f<T, Min<T>>,  f<T, Squares<T>>,   f<T, Equals<T>>, \
-   f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>, f<T, Deviations<T>>}
+#define RANVIER_OPS(f, T)                                                                    \
+  {f<T, Sum<T>>,     f<T, Max<T>>,      f<T, Min<T>>,  f<T, Squares<T>>,    f<T, Equals<T>>, \
+   f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>, f<T, Deviations<T>>, f<T, Numbers<T>>}
 #define RANVIER_KERNELS(T)                                                 \
   {{RANVIER_OPS(runs, T), RANVIER_OPS(lines, T), RANVIER_OPS(columns, T)}, \
    {HalfLoops<T>::of_float16, HalfLoops<T>::of_bfloat16},                  \
@@ -567,7 +567,7 @@ struct HalfLoops<float> {
    transpose_lines<T>}
 #define RANVIER_JOINS(T)                                                                    \
   {join<T, Sum<T>>,     join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>, \
-   join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
+   join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
 
 extern const ReduceKernels<float> reduce_kernels_float = RANVIER_KERNELS(float);
 extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(double);

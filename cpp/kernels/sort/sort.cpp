@@ -4,119 +4,21 @@
 #include "kernels/sort/sort.h"
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
 
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/without_axis.h"
+#include "kernels/sort/entries.h"
 
 namespace ranvier {
 namespace {
 
 constexpr int64_t kInsertion = 48;  // lines of up to this length are sorted by insertion, if not by ranks
-constexpr int64_t kShort = 128;  // lines of up to this length are sorted by ranks, if all elements are wanted
-constexpr int64_t kFew = 32;     // up to this many first elements are kept in a sorted list
-constexpr int64_t kSelect = 8;   // elements are selected if at most 1 / kSelect of a line is wanted
-constexpr int64_t kAlone = 4;    // lines of at most this many elements are too short for ranks
-constexpr int kDigits = 256;     // values of a byte of a key
-constexpr int64_t kPiece = 1 << 16;  // elements of a line between two tests for an interrupt
+constexpr int64_t kFew = 32;        // up to this many first elements are kept in a sorted list
+constexpr int64_t kSelect = 8;      // elements are selected if at most 1 / kSelect of a line is wanted
 
-// An unsigned integer of the size of T.
 template <class T>
-struct KeyOf;
-template <>
-struct KeyOf<float> {
-  using type = uint32_t;
-};
-template <>
-struct KeyOf<double> {
-  using type = uint64_t;
-};
-
-// An element of a line: its key, and its index in the line.
-template <class T>
-struct Entry {
-  using Key = typename KeyOf<T>::type;
-  Key key, index;
-};
-
-// The key of x: an unsigned integer with the order of the elements. The sign bit of x is flipped, and if x is
-// negative all other bits, too. NaN gets the greatest key; with `descending` the order is reversed.
-template <class T>
-typename KeyOf<T>::type key_of(T x, bool descending) {
-  using Key = typename KeyOf<T>::type;
-  constexpr Key sign = Key(1) << (8 * sizeof(Key) - 1);
-  x += T(0);  // -0 becomes 0
-  Key bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const bool negative = (bits & sign) != 0;
-  bits = negative ? ~bits : bits | sign;
-  if (x != x) bits = ~Key(0);
-  return descending ? ~bits : bits;
-}
-
-// Inserts `entry` into e[0, n), which is sorted. Entries beyond the first `kept` are dropped. Equal keys stay
-// in order.
-template <class E>
-void insert(E* e, int64_t n, int64_t kept, E entry) {
-  int64_t i = std::min(n, kept - 1);
-  for (; i > 0 && entry.key < e[i - 1].key; --i) e[i] = e[i - 1];
-  e[i] = entry;
-}
-
-// Calls body(begin, end) on pieces of [0, n), in order. Returns false if an interrupt has ended the loop.
-template <class Body>
-bool in_pieces(const Team& team, int64_t n, const Body& body) {
-  for (int64_t at = 0; at < n; at += kPiece) {
-    if (at > 0 && interrupted(team)) return false;
-    body(at, std::min(n, at + kPiece));
-  }
-  return true;
-}
-
-// Byte p of a key.
-template <class Key>
-int byte_of(Key key, int p) {
-  return static_cast<int>(key >> (8 * p) & 255);
-}
-
-// Sorts n entries, read(0) ... read(n - 1), by one byte of the key after another, from the lowest to the
-// highest. e and `other` are buffers of n entries. Returns the one that holds the result, or null after an
-// interrupt.
-template <class E, class Read>
-E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
-  constexpr int passes = sizeof(e->key);
-  int64_t counts[passes][kDigits] = {};
-  const bool counted = in_pieces(team, n, [&, to = e](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const E entry = read(i);
-      to[i] = entry;
-      for (int p = 0; p < passes; ++p) ++counts[p][byte_of(entry.key, p)];
-    }
-  });
-  if (!counted) return nullptr;
-  for (int p = 0; p < passes; ++p) {
-    if (counts[p][byte_of(e[0].key, p)] == n) continue;  // all keys have the same byte
-    int64_t start = 0;  // counts[p][byte] becomes the place of the next entry with this byte
-    for (int64_t& count : counts[p]) {
-      const int64_t size = count;
-      count = start;
-      start += size;
-    }
-    const bool moved =
-        in_pieces(team, n, [from = e, to = other, at = counts[p], p](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            int64_t& place = at[byte_of(from[i].key, p)];
-            to[place] = from[i];
-            ++place;
-          }
-        });
-    if (!moved) return nullptr;
-    std::swap(e, other);
-  }
-  return e;
-}
+using EntryOf = Entry<KeyOf<T>>;
 
 // True if none of kCount elements comes before `last`. If one of them or `last` is NaN, the result is false.
 template <int kCount, class T>
@@ -154,8 +56,8 @@ void each_candidate(const T* x, int64_t i, int64_t n, bool descending, const Las
 // come before the last of these are appended; when there is no more room, all are sorted, and the first
 // `kept` remain. Equal elements stay in order, since the sort is stable. Returns null after an interrupt.
 template <class T, class EntryAt>
-const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
-                             bool descending, Entry<T>* scratch, const EntryAt& entry) {
+const EntryOf<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
+                               bool descending, EntryOf<T>* scratch, const EntryAt& entry) {
   const int64_t room = std::min(n, std::max<int64_t>(4 * kept, 256));
   int64_t used = 0;  // entries of scratch
   int64_t i = 0;
@@ -163,7 +65,7 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   bool stopped = false;  // by an interrupt
   const auto sort_in = [&] {
     const auto same = [&](int64_t i) { return scratch[i]; };
-    const Entry<T>* sorted = radix_sort(team, scratch, scratch + n, used, same);
+    const EntryOf<T>* sorted = radix_sort(team, scratch, scratch + n, used, same);
     stopped = sorted == nullptr || interrupted(team);
     if (stopped) return;
     if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
@@ -171,7 +73,7 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
     full = used == kept;
   };
   const auto take = [&](int64_t i) {
-    const Entry<T> found = entry(i);
+    const EntryOf<T> found = entry(i);
     if (full && !(found.key < scratch[kept - 1].key)) return true;
     scratch[used] = found;
     ++used;
@@ -185,34 +87,18 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   return stopped ? nullptr : scratch;
 }
 
-// A short line in order: each entry is stored at the place that its rank names.
-template <class T>
-const Entry<T>* sort_by_ranks(const T* x, int64_t step, int64_t n, bool descending, Entry<T>* scratch) {
-  using Signed = typename SortKeys<T>::Key;
-  using Key = typename Entry<T>::Key;
-  constexpr Key sign = Key(1) << (8 * sizeof(Key) - 1);
-  alignas(64) Signed keys[kShort], ranks[kShort];
-  const int64_t whole = round_up(n, kRanked);
-  for (int64_t i = 0; i < n; ++i) keys[i] = Signed(key_of(x[i * step], descending) ^ sign);
-  for (int64_t i = n; i < whole; ++i) keys[i] = std::numeric_limits<Signed>::max();
-  sort_kernels<T>().rank(whole, keys, ranks);
-  for (int64_t i = 0; i < n; ++i) scratch[ranks[i]] = {0, Key(i)};
-  return scratch;
-}
-
 // The first `kept` of the n elements of a line, in order; null after an interrupt. scratch has room for 2 n
 // entries. Only the indices of the entries that are returned are valid.
 template <class T>
-const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
-                          bool descending, Entry<T>* scratch) {
-  using Key = typename Entry<T>::Key;
-  if (kept == n && n <= kShort && n > kAlone) return sort_by_ranks(x, step, n, descending, scratch);
-  const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
+const EntryOf<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
+                            bool descending, EntryOf<T>* scratch) {
+  const auto entry = [&](int64_t i) { return EntryOf<T>{key_of(x[i * step], descending), KeyOf<T>(i)}; };
+  if (kept == n) return sort_all(team, scratch, n, entry);
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
     const int64_t first = std::min(kept, n);
     for (int64_t i = 0; i < first; ++i) insert(scratch, i, kept, entry(i));
     const auto take = [&](int64_t i) {
-      const Entry<T> found = entry(i);
+      const EntryOf<T> found = entry(i);
       if (found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
       return true;
     };
@@ -223,12 +109,12 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
     return scratch;
   }
   if (kept * kSelect <= n) return select_first(team, x, step, n, kept, descending, scratch, entry);
-  return radix_sort(team, scratch, scratch + n, n, entry);
+  return radix_sort(team, scratch, scratch + n, n, entry);  // the first `kept` of all
 }
 
 template <class T>
 int64_t scratch_bytes(int64_t n) {  // the scratch memory of one thread
-  return round_up(2 * n * int64_t(sizeof(Entry<T>)), 64) + kApart;
+  return round_up(2 * n * int64_t(sizeof(EntryOf<T>)), 64) + kApart;
 }
 
 }  // namespace
@@ -246,10 +132,10 @@ void Sort<T>::run(const Team& team, void* workspace) const {
   const auto sort = [&](const OpenTeam& team, int64_t count, const Lines<T>& value,
                         const Lines<int64_t>& index, const Lines<const T>& from) {
     char* const own = static_cast<char*>(workspace) + team.index() * scratch_bytes<T>(n);
-    auto* scratch = reinterpret_cast<Entry<T>*>(own);
+    auto* scratch = reinterpret_cast<EntryOf<T>*>(own);
     for (int64_t i = 0; i < count; ++i) {
       const T* line = from.data + i * from.line;
-      const Entry<T>* sorted = sort_line(team, line, from.step, n, kept, descending, scratch);
+      const EntryOf<T>* sorted = sort_line(team, line, from.step, n, kept, descending, scratch);
       if (!sorted) return;
       in_pieces(team, kept, [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) {

@@ -47,7 +47,8 @@ class Program:
     #   shared          the form in which other steps may use it (`shared_programs.py`), or None
     #   has_no_form     whether it was found that other steps cannot use it
     #   may_arm         whether the core may answer calls with this program without asking Python
-    #   size            bytes of the memory that is freed with the program: the cache limits their sum
+    #   size            bytes of the memory that is freed with the program: the cache limits their sum. Memory
+    #                   that programs share counts in equal parts
     #   signature       of the calls that it fits (`_core.Signature`)
     #   guards          on what the step reads
     #   changed_in_place  Tensors of the caller that the step changes: a replay raises their counts of changes
@@ -84,8 +85,12 @@ class Program:
         # With plans Python has to refresh the settings of the optimizers before each replay.
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))
         memory = core.memory()
-        self.size = memory["arena"] + memory["workspace"] + memory["made"] + memory["prepared"]
+        self._own_size = memory["arena"] + memory["workspace"] + memory["made"]
         core.set_call(signature, left, changed_in_place, step_gradients.renewed, guards.walk.tensors)
+
+    @property
+    def size(self) -> int:
+        return self._own_size + self.core.prepared_share()
 
     def _set_checks_left(self, replays: int) -> None:
         self.core.checks_left = replays

@@ -25,7 +25,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.build import is_alone
-from ranvier.compile.guarding.capturable import CONTAINERS, GuardKind
+from ranvier.compile.guarding.capturable import CACHED, CONTAINERS, GuardKind
 from ranvier.compile.guarding.equality import BY_VALUE, pairs_of
 from ranvier.compile.guarding.guards import Guard, text_of
 from ranvier.compile.guarding.library_guards import READ_BY_KERNELS, STATE
@@ -42,7 +42,7 @@ from ranvier.ops.attach import Later
 from ranvier.ops.making import random
 from ranvier.optim import Optimizer
 from ranvier.tensors.dtypes import dtype as DType
-from ranvier.tensors.memory import Array, like
+from ranvier.tensors.memory import Array, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
 _MOST_PROGRAMS = 64  # more are dropped, the one used first of all
@@ -196,7 +196,7 @@ class SharedProgram:
         if not all(is_alone(t._array) for t in watched):
             return Match()
         leaves = _at(numbers.leaves, objects)
-        gradients = [wrap(like(leaf._array, leaf._array)) for leaf in leaves]
+        gradients = [wrap(filled_like(None, leaf._array)) for leaf in leaves]
         new_memory = [gradient._array for gradient in gradients]
         core = self._core.bound(_arrays_of(objects), call.arrays, new_memory, watched)
         if core is None:
@@ -342,6 +342,8 @@ def _described(program: Program) -> dict[int, bool]:
 def _hides_parts(x: object) -> bool:
     """True if no guard is on the link from x to what it contains."""
     kind = type(x)
+    if kind is CACHED:
+        return True
     return kind in CONTAINERS and CONTAINERS[kind][0] is None and kind is not functools.partial
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.guarding.equality import pairs_of
+from ranvier.compile.guarding.equality import pairs_of, stored_pairs
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
@@ -49,6 +49,7 @@ class GuardKind:
 CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     list: (GuardKind.LIST, tuple),
     dict: (GuardKind.DICT, pairs_of),
+    collections.OrderedDict: (GuardKind.DICT, stored_pairs),
     tuple: (None, tuple),
     frozenset: (None, tuple),
     property: (None, lambda x: (x.fget, x.fset, x.fdel)),
@@ -58,6 +59,9 @@ CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     functools.partial: (None, lambda x: (x.func, x.args, x.keywords)),
     type(os.environ): (None, lambda x: (x._data,)),
 }
+
+# The class of what functools.lru_cache and functools.cache make of a function.
+CACHED = type(functools.lru_cache(len))
 
 # Modules made in C whose functions are all pure: their results depend on the arguments alone.
 MODULES = frozenset(

@@ -27,3 +27,8 @@ PLAIN = BY_VALUE | {
 def pairs_of(x: Any) -> tuple[Any, ...]:
     """The items of a dict: key, value, key, value ..."""
     return tuple(itertools.chain.from_iterable(x.items()))
+
+
+def stored_pairs(x: dict[Any, Any]) -> tuple[Any, ...]:
+    """The same of an OrderedDict, as a dict has them: in the order in which they were entered."""
+    return tuple(itertools.chain.from_iterable(dict.items(x)))

@@ -11,6 +11,7 @@ import abc
 import functools
 import sys
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from itertools import chain, repeat
 from types import CellType
@@ -226,11 +227,13 @@ class Guards:
         class of x inherits; None: the class of x itself."""
         base = base or type(x)
         kind, contents_of = CONTAINERS[base]
-        if base in (list, dict, tuple) and len(x) > MOST:
+        if base in (list, dict, tuple, OrderedDict) and len(x) > MOST:
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
         contents = contents_of(x)
+        if base is OrderedDict:
+            self.call(f"the order of {text}", _order_of, x)
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
         if base is functools.partial:  # calls its function from C
@@ -272,6 +275,11 @@ def text_of(guard: Guard) -> str:
     names = [n for n, value in was.items() if owner.get(n, NotImplemented) is not value]
     name = next((n for n in [*names, *owner] if isinstance(n, str) and (n in names or n not in was)), "")
     return f"{text[0]}{name}{text[1]}"
+
+
+def _order_of(x: OrderedDict[Any, Any]) -> tuple[Any, ...]:
+    """The keys in the order of the OrderedDict, which its method move_to_end changes alone."""
+    return tuple(OrderedDict.keys(x))
 
 
 def is_empty(cell: CellType) -> bool:

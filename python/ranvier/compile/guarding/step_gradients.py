@@ -16,7 +16,7 @@ from weakref import ref
 
 import numpy as np
 
-from ranvier.tensors.memory import Array, like
+from ranvier.tensors.memory import Array, filled_like
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -141,4 +141,4 @@ def shared(arrays: list[Array]) -> str:
 
 def renewed(grad: Tensor) -> Tensor:
     """A Tensor in new memory, in place of a gradient that the caller has kept."""
-    return wrap(like(grad._array, grad._array))
+    return wrap(filled_like(None, grad._array))

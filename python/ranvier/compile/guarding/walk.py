@@ -16,6 +16,7 @@ import dataclasses
 import enum
 import sys
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -351,9 +352,12 @@ class Walk(Guards):
             functions = capturable.functions_of(value)
             text = f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
+            special = name in capturable.SPECIAL
             in_c = isinstance(value, types.BuiltinFunctionType)
-            if in_c and name in capturable.SPECIAL and not capturable.is_listed(value):
+            if in_c and special and not capturable.is_listed(value):
                 self.deny(text, f"which calls {value.__name__}")  # no recording sees that call
+            if special and type(value) is capturable.CACHED:
+                self.stack.append((value, text))  # its function need not have run
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
@@ -364,7 +368,8 @@ class Walk(Guards):
         from."""
         kind, own = type(x), getattr(x, "__dict__", None)
         self.users = True
-        if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
+        compared = object if base is None else base  # `container` has compared what it holds
+        if not all(is_python_class(b) or b in compared.__mro__ for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
         # True if a method of the class finds attributes by names that are made at run time.
@@ -410,6 +415,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     type: Walk._class,
     set: python_guards.guard_set,
     dataclasses.Field: python_guards.guard_field,
+    capturable.CACHED: python_guards.guard_cached,
     ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
@@ -428,6 +434,7 @@ _COMMON = _core.Follower(
 # subclass of list, say, has attributes, too, and goes to `_object`.
 _FOLLOW_BASES = tuple(_FOLLOW.items())
 _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
+_FOLLOW[OrderedDict] = Walk._object  # it may have attributes, too
 
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:

@@ -22,8 +22,8 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
-from ranvier.ops.elementwise.op import Elementwise
-from ranvier.ops.namespaces import TENSORS, Operations, Value
+from ranvier.ops.elementwise.op import FLOATS_ONLY, Elementwise
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, number
@@ -583,6 +583,28 @@ def logit(input: TensorLike, eps: float | None = None) -> Tensor:
     return log(p) - log1p(-p)
 
 
+def _finite_gradient(f: Operations, dy: Value, x: Value, nan: float, high: float, low: float) -> Value:
+    return f.where(x > -math.inf, f.where(x < math.inf, dy, 0.0), 0.0)
+
+
+def _finite_backward(dy: Array, x: Array, nan: float, high: float, low: float) -> Array:
+    return _core.where_finite(dy, x, None)
+
+
+KERNELS.nan_to_num_backward = _finite_backward
+
+
+def _finite_formula(x: Tensor, nan: float, high: float, low: float) -> Tensor:
+    y = where(eq(x, x), x, nan)
+    y = where(eq(x, math.inf), high, y)
+    return where(eq(x, -math.inf), low, y)
+
+
+_finite_op = Elementwise(
+    _core.nan_to_num, gradient=_finite_gradient, formula=_finite_formula, dtypes=FLOATS_ONLY
+).op("nan_to_num")
+
+
 def nan_to_num(
     input: TensorLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -594,22 +616,6 @@ def nan_to_num(
     >>> rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0)
     tensor([-1.,  1.])
     """
-    return _finite(input, nan, posinf, neginf)
-
-
-def _finite_by_kernels(x: Array, nan: float, posinf: float | None, neginf: float | None) -> Array:
-    """nan_to_num of an array of float32 or float64; other calls are left to `_finite`.
-
-    x == x is False only for NaN. With nan=None, `where` raises an error, so that `_finite` is called, too.
-    """
-    if posinf is not None or neginf is not None:
-        return NotImplemented
-    least, greatest = _LIMITS[x.dtype]
-    return _core.where(_core.eq(x, x), _core.clip(x, least, greatest), nan)
-
-
-@by_kernel(_finite_by_kernels, floats=True)
-def _finite(input: TensorLike, nan: float | None, posinf: float | None, neginf: float | None) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
         replacements = {"nan": nan, "posinf": posinf, "neginf": neginf}
@@ -617,18 +623,14 @@ def _finite(input: TensorLike, nan: float | None, posinf: float | None, neginf: 
             if value is not None:
                 number("nan_to_num", name, value)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
-    y: Tensor = input
-    if posinf is None or neginf is None:
-        least, greatest = _LIMITS[input._array.dtype]
-        y = clip(input, least, greatest)
+    least, greatest = _LIMITS[input._array.dtype]
     if nan is None:
         nan = 0.0
-    y = where(input == input, y, float(nan))
-    if posinf is not None:
-        y = where(input == math.inf, float(posinf), y)
+    if posinf is None:
+        posinf = greatest
     if neginf is None:
-        return y
-    return where(input == -math.inf, float(neginf), y)
+        neginf = least
+    return _finite_op(input, float(nan), float(posinf), float(neginf))
 
 
 _LIMITS = {dtype: (finfo(dtype).min, finfo(dtype).max) for dtype in (F16, BF16, F32, F64)}

@@ -191,6 +191,28 @@ def kron(input: TensorLike, other: TensorLike) -> Tensor:
     >>> rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0]))
     tensor([ 1.,  2., 10., 20.])
     """
+    return _kron(input, other)
+
+
+_FEW = 1024  # elements of a product of matrices that takes less time than to repeat their elements first
+
+
+def _kron_of_arrays(a: Array, b: Array) -> Array:
+    """The product of matrices (m, n) and (p, q). Both are repeated to rows of n q elements, so that one loop
+    runs along a row."""
+    if a.ndim != 2 or b.ndim != 2:
+        return NotImplemented
+    m, n = a.shape
+    p, q = b.shape
+    if a.size * b.size <= _FEW:
+        wide = _core.mul(a.reshape(m, 1, n, 1), b.reshape(p, 1, q))
+    else:
+        wide = _core.mul(_core.repeat_each(a, q, 1).reshape(m, 1, n * q), _core.repeat(b, (1, n)))
+    return wide.reshape(m * p, n * q)
+
+
+@by_kernel(_kron_of_arrays, inputs=2, floats=True)
+def _kron(input: TensorLike, other: TensorLike) -> Tensor:
     input = as_tensor("kron", input)
     other = as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
@@ -418,6 +440,11 @@ def block_diag(*matrices: TensorLike) -> Tensor:
     tensor([[1., 1., 0.],
             [0., 0., 1.]])
     """
+    return _block_diag(matrices)
+
+
+@by_kernel(_core._block_diagonal)
+def _block_diag(matrices: tuple[TensorLike, ...]) -> Tensor:
     from ranvier.ops.image.resample import pad
     from ranvier.ops.shape.join import cat
 

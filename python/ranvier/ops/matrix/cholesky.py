@@ -1,7 +1,7 @@
 """Cholesky factors and triangular systems of equations, with gradients: cholesky, cholesky_ex,
 cholesky_solve, cholesky_inverse, solve_triangular and triangular_solve.
 
-NumPy computes the factors, the core's kernel `solve_triangular` the systems. forward saves the factor or the
+The core computes them, small matrices with kernels of their own (`small.py`). forward saves the factor or the
 solution; the gradients are formulas of ops, the `@rule` after each Function.
 """
 
@@ -17,8 +17,9 @@ from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.gradient_rules import by_rule
-from ranvier.ops.matrix.inverse import first_true, matrix, singular
+from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.matrix.small import eliminates
 from ranvier.ops.namespaces import sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
@@ -26,7 +27,8 @@ from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import LinAlgError, misfit
 from ranvier.tensors.memory import keep
-from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
@@ -89,9 +91,10 @@ def _of_solve(node: SolveTriangular, dy: Tensor) -> tuple[Tensor | None, Tensor 
 
 
 class Cholesky(Function):
-    """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
+    """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric
 
-    by_numpy = True  # NumPy computes it, not the core
+    info (...) is 0, or the number, from 1, of the first row of L that has NaN."""
+
     backward = by_rule
 
     def __init__(self, name: str, check: bool = True) -> None:
@@ -99,16 +102,22 @@ class Cholesky(Function):
         self.check = check
 
     def forward(self, A: Array) -> Array:
-        try:
-            self.L = _of_finite_rows(np.linalg.cholesky(A))
-        except np.linalg.LinAlgError as error:
-            if self.check:
-                raise _not_definite(self.op) from error
-            matrices = A.reshape(-1, *A.shape[-2:])
-            self.L = np.stack([_as_far_as(one) for one in matrices]).reshape(A.shape)
-        if self.check and _rows_without(self.L).any():
+        if not eliminates(A):
+            self.L, self.info = host(_factor_and_info, self.op, A, self.check)
+            return self.L
+        self.L, info, is_definite = _core.small_cholesky(A, self.check)
+        if not is_definite:
             raise _not_definite(self.op)
+        self.info = _core.cast(info, np.dtype(np.int32), None)
         return self.L
+
+
+def _factor_and_info(name: str, A: Array, check: bool) -> tuple[Array, Array]:
+    """The factors of A and info. check: raises LinAlgError for a matrix that has no factor."""
+    L, info = _core._cholesky(A)
+    if check and info.any():
+        raise _not_definite(name)
+    return L, info
 
 
 def _not_definite(name: str) -> LinAlgError:
@@ -119,50 +128,10 @@ def _not_definite(name: str) -> LinAlgError:
 def _of_cholesky(node: Cholesky, dL: Tensor) -> Tensor:
     upper = transpose(of_output(node, node.L), -1, -2)
     n = upper.shape[-1]
-    half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
+    half = tril(matmul(upper, tril(dL))) * wrap(keep(1 - 0.5 * np.eye(n, dtype=dL.dtype)))
     left = SolveTriangular("cholesky", upper=True).apply(upper, half)  # L^-T half
     dA = SolveTriangular("cholesky", upper=True).apply(upper, transpose(left, -1, -2))
     return (dA + transpose(dA, -1, -2)) * 0.5
-
-
-def _as_far_as(A: Array) -> Array:
-    """The factor of the largest leading part of A that is positive-definite; NaN in the rows after it.
-
-    The size of the part is found by bisection.
-    """
-    # the size is at least, and at most, this
-    least = 0
-    most = len(A)
-    L = np.full_like(A, np.nan)
-    while least < most:
-        size = (least + most + 1) // 2
-        try:
-            L[:size, :size] = np.linalg.cholesky(A[:size, :size])
-            least = size
-        except np.linalg.LinAlgError:
-            most = size - 1
-    L[least:] = np.nan
-    return _of_finite_rows(np.tril(L))
-
-
-def _of_finite_rows(L: Array) -> Array:
-    """The factors L (..., n, n) that NumPy gives, with NaN from the first row on that has none.
-
-    NumPy looks for pivots <= 0 only, so that NaN and inf pass. A row has no factor if its diagonal is NaN,
-    or if the diagonal before it is inf: the row is divided by it.
-    """
-    diagonal = np.diagonal(L, axis1=-2, axis2=-1)
-    if np.isfinite(diagonal).all():
-        return L
-    wrong = np.isnan(diagonal)
-    wrong[..., 1:] |= np.isinf(diagonal[..., :-1])
-    after = np.logical_or.accumulate(wrong, -1)[..., None]
-    return np.where(after, np.tril(np.full_like(L, np.nan)), L)
-
-
-def _rows_without(L: Array) -> Array:
-    """The number, from 1, of the first row of L that has NaN; 0 if there is none: `info` of cholesky_ex."""
-    return first_true(np.isnan(np.diagonal(L, axis1=-2, axis2=-1)))
 
 
 def cholesky(A: TensorLike, upper: bool = False) -> Tensor:
@@ -199,8 +168,9 @@ def cholesky_ex(
     A = matrix("cholesky_ex", A)
     if upper:
         A = transpose(A, -1, -2)
-    factor: Tensor = Cholesky("cholesky_ex", bool(check_errors)).apply(A)
-    info = by_numpy(_rows_without, factor._array)
+    node = Cholesky("cholesky_ex", bool(check_errors))
+    factor: Tensor = node.apply(A)
+    info = wrap(node.info)
     if upper:
         factor = transpose(factor, -1, -2)
     return CholeskyExResult(factor, info)

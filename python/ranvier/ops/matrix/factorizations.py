@@ -1,13 +1,13 @@
 """Factorizations of matrices (QR, eigenvalues, SVD, LU, pseudoinverse) and least squares, with gradients.
 
-NumPy (LAPACK) computes the factors, the core has no kernels for them. forward saves the factors. The
-gradients are the `@rule` after each Function, formulas of ops; backward runs the same rule (`by_rule`), since
-it need not be fast. Matrices are (..., m, n): leading dimensions are a batch. M^T is written M.mT.
+The core computes QR and LU, and factors of small matrices with kernels of their own (`small.py`), NumPy
+(LAPACK) singular values and the eigenvectors of larger matrices. forward saves the factors. The gradients are
+the `@rule` after each Function, formulas of ops; backward runs the same rule (`by_rule`), since it need not
+be fast. Matrices are (..., m, n): leading dimensions are a batch. M^T is written M.mT.
 """
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from ranvier.ops.matrix.singular import (
     singular_values,
     svd_of,
 )
+from ranvier.ops.matrix.small import eliminates, rotates
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril, triu
@@ -39,7 +40,8 @@ from ranvier.tape.function import Function
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
-from ranvier.tensors.memory import is_batched
+from ranvier.tensors.memory import is_batched, keep
+from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 from ranvier.tensors.types import DtypeLike, TensorLike
 
@@ -54,18 +56,21 @@ LstsqResult = namedtuple("LstsqResult", "solution residuals rank singular_values
 class Qr(Function):
     """Q, R with Q R = A (..., m, n)"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, mode: str) -> None:
-        self.mode: Any = mode  # of np.linalg.qr: "reduced", "complete", or "r" for R alone
+        self.mode = mode  # of np.linalg.qr: "reduced", "complete", or "r" for R alone
 
     def forward(self, A: Array) -> Any:
-        factors: Any = np.linalg.qr(A, self.mode)  # a pair (Q, R), or with mode "r" R alone
-        if self.mode == "r":
-            self.factors = (np.zeros(0, A.dtype), factors)
+        if eliminates(A):
+            Q, R = _core.small_qr(A, self.mode)
+        elif self.mode == "r":
+            Q, R = None, _core._qr_r(A)
         else:
-            self.factors = tuple(factors)
+            Q, R = _core._qr(A, self.mode == "complete")
+        if Q is None:
+            Q = keep(np.zeros(0, A.dtype))
+        self.factors = (Q, R)
         return self.factors
 
 
@@ -108,7 +113,6 @@ def _of_qr(node: Qr, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
 class Eigh(Function):
     """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str, uplo: str) -> None:
@@ -116,9 +120,17 @@ class Eigh(Function):
         self.op = name
         self.uplo = uplo
 
-    def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = tuple(decomposed(self.op, np.linalg.eigh, A, self.uplo))
+    def forward(self, A: Array) -> Any:
+        self.factors: Any
+        if rotates(A):
+            self.factors = _core.small_eigh(A, self.uplo == "U")
+        else:
+            self.factors = host(_eigh_by_lapack, self.op, A, self.uplo)
         return self.factors
+
+
+def _eigh_by_lapack(name: str, A: Array, uplo: str) -> tuple[Array, ...]:
+    return tuple(decomposed(name, np.linalg.eigh, A, uplo))
 
 
 @rule(Eigh)
@@ -217,10 +229,12 @@ def eigvalsh(A: TensorLike, UPLO: str = "L") -> Tensor:
     if A.requires_grad and mode.enabled:
         return EighResult(*Eigh("eigvalsh", UPLO).apply(A)).eigenvalues
     one_of("eigvalsh", "UPLO", UPLO, ("L", "U"))
-    return by_numpy(_eigenvalues, "eigvalsh", A._array, UPLO)
+    if rotates(A._array):
+        return wrap(_core.small_eigh(A._array, UPLO == "U", False)[0])
+    return by_numpy(_eigenvalues_by_lapack, "eigvalsh", A._array, UPLO)
 
 
-def _eigenvalues(name: str, A: Array, uplo: str) -> Array:
+def _eigenvalues_by_lapack(name: str, A: Array, uplo: str) -> Array:
     return decomposed(name, np.linalg.eigvalsh, A, uplo)
 
 
@@ -373,7 +387,7 @@ def lstsq(
     and if m <= n or a rank is below n.
 
     >>> import ranvier as rv
-    >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
+    >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution.round(decimals=4)
     tensor([[3.]])
     """
     A = matrix("lstsq", A, square=False)
@@ -402,11 +416,9 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
     """The results of `lstsq`. least: singular values up to this times the greatest count as 0."""
     m, n = A.shape[-2:]
     solution = None
-    if driver not in ("gelsd", "gelss") and m >= n > 0 and not observers:
-        Q, R = Qr("reduced").apply(A)
-        if A.dtype == B.dtype and _has_full_rank(R._array, least):
-            solution = SolveTriangular("lstsq", upper=True).apply(R, matmul(Q.mT, B))
-            rank = wrap(np.full(A.shape[:-2], n, np.int64))
+    if driver not in ("gelsd", "gelss") and m >= n > 0 and not observers and A.dtype == B.dtype:
+        solution = _by_reflections(A, B, least)
+        rank = wrap(np.full(A.shape[:-2], n, np.int64))
     if solution is None:
         solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
         rank = by_numpy(_rank, "lstsq", A._array, 0.0, least)
@@ -425,20 +437,85 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
     return LstsqResult(solution, residuals, rank, values)
 
 
+class LeastSquares(Function):
+    """x with the least |A x - b| for A = Q R (..., m, n) of full rank, m >= n, and b (..., m, k).
+
+    With w = R^-T dx, db = Q w and dA = (R^-1 (w (b - A x)^T))^T - db x^T; in this order the numbers stay in
+    the range of the dtype where R is very small or large.
+    """
+
+    backward = by_rule
+
+    def __init__(self, R: Array, right: Array) -> None:
+        self.R = R  # of A = Q R
+        self.right = right  # the first n rows of Q^T b
+
+    def forward(self, A: Array, b: Array) -> Array:
+        self.A = A
+        self.b = b
+        self.y = _core.solve_triangular(self.R, self.right, upper=True)
+        return self.y
+
+
+@rule(LeastSquares)
+def _of_least_squares(node: LeastSquares, dx: Tensor) -> tuple[Tensor, Tensor]:
+    A = of_input(node, 0, node.A)
+    b = of_input(node, 1, node.b)
+    x = of_output(node, node.y)
+    if mode.enabled:  # a second derivative: R with its history
+        _, R = Qr("reduced").apply(A)
+    else:
+        R = wrap(node.R)
+    w = SolveTriangular("lstsq", upper=False).apply(R.mT, dx)
+    Qt = SolveTriangular("lstsq", upper=False).apply(R.mT, A.mT)
+    db = matmul(Qt.mT, w)
+    rest = b - matmul(A, x)
+    of_rest = SolveTriangular("lstsq", upper=True).apply(R, matmul(w, rest.mT)).mT
+    return of_rest - matmul(db, x.mT), db
+
+
+def _by_reflections(A: Tensor, B: Tensor, least: float) -> Tensor | None:
+    """The solutions from Q and R, or None if a matrix A (..., m, n), m >= n, has not full rank."""
+    n = A.shape[-1]
+    if A.shape[:-2] != B.shape[:-2]:
+        Q, R = Qr("reduced").apply(A)
+        if not _has_full_rank(R._array, least):
+            return None
+        return SolveTriangular("lstsq", upper=True).apply(R, matmul(Q.mT, B))
+    both = _core._qr_r(np.concatenate([A._array, B._array], -1), n)  # R and Q^T B
+    R = np.ascontiguousarray(both[..., :n, :n])
+    if not _has_full_rank(R, least):
+        return None
+    return LeastSquares(R, both[..., :n, n:]).apply(A, B)
+
+
 def _has_full_rank(R: Array, least: float) -> bool:
-    """True if R (..., n, n) is finite, and each of its singular values is above `least` times the
+    """True if each triangle R (..., n, n) is finite, and its singular values are above `least` times the
     greatest."""
     if not np.isfinite(R).all():
         return False
+    n = R.shape[-1]
+    # The greatest singular value is at most |R|, the least at least 1 / |R^-1|, in Frobenius norms. The
+    # factor 2 is more than these values can be off.
+    if np.diagonal(R, axis1=-2, axis2=-1).all():
+        inverse = _core.solve_triangular(R, np.eye(n, dtype=R.dtype), upper=True)
+        with np.errstate(all="ignore"):  # NaN is not below 1
+            condition = _frobenius(R) * _frobenius(inverse)
+        if (2 * condition * least < 1).all():
+            return True
     values = np.linalg.svd(R, compute_uv=False)
     return bool(_counted(values, 0.0, least).all())
+
+
+def _frobenius(A: Array) -> Array:
+    """The norms (...) of matrices, in float64."""
+    return np.sqrt(np.einsum("...ij,...ij->...", A, A, dtype=np.float64))
 
 
 class Lu(Function):
     """(L and U in one matrix, pivots) with P L U = A (..., m, n); pivots[i], from 1, is the row that was
     exchanged with row i"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def forward(self, A: Array) -> Any:
@@ -472,26 +549,25 @@ def _of_lu(node: Lu, dLU: Tensor, _: Tensor | None = None) -> Tensor:
         dA = cat((dA, dmore), -2)
     elif columns > rows:
         dA = cat((dA, dmore), -1)
-    P = wrap(_exchanges(node.factors[1], rows, dA.dtype))
+    P = by_numpy(_exchanges, node.factors[1], rows, dA.dtype)
     return matmul(P, dA)
 
 
 def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
     """L, with ones in its diagonal, and U from the matrix that has both."""
     size = min(both.shape[-2:])
-    ones = wrap(np.eye(both.shape[-2], size, dtype=both.dtype))
+    ones = wrap(keep(np.eye(both.shape[-2], size, dtype=both.dtype)))
     return tril(both[..., :size], -1) + ones, triu(both[..., :size, :])
 
 
 def _exchanges(pivots: Array, n: int, dtype: DtypeLike) -> Array:
     """The matrix P (..., n, n) of the row exchanges."""
-    order = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
-    count = math.prod(pivots.shape[:-1])
-    lists = pivots.reshape(count, pivots.shape[-1])
-    for rows, exchanged in zip(order.reshape(count, n), lists, strict=True):  # of each matrix of the batch
-        for i, pivot in enumerate(exchanged - 1):  # pivots count from 1
-            rows[[i, pivot]] = rows[[pivot, i]]
-    return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))
+    rows = np.broadcast_to(np.arange(n, dtype=np.float64)[:, None], (*pivots.shape[:-1], n, 1))
+    order = _core._exchange_rows(pivots.astype(np.int32), rows).astype(np.int64)
+    # Row i of the exchanged matrix is row order[i].
+    P = np.zeros((*pivots.shape[:-1], n, n), dtype)
+    np.put_along_axis(P, np.swapaxes(order, -1, -2), 1, -2)
+    return P
 
 
 def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: DtypeLike) -> Array:

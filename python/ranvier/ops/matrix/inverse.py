@@ -1,8 +1,8 @@
-"""Inverses, determinants and systems of equations, computed by NumPy, with gradients."""
+"""Inverses, determinants and systems of equations, with gradients, by factors L and U; small matrices have
+kernels of their own (`small.py`)."""
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +18,7 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.matrix.small import eliminates, solves
 from ranvier.ops.namespaces import (
     FIRST_INPUT,
     KERNELS,
@@ -33,7 +34,8 @@ from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.higher_order import cut, of_input, of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import HALVES, keep
-from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import TensorLike
 
 # Ops that refuse half floats even in a block of autocast, which casts the operands of the others to float32.
@@ -80,76 +82,46 @@ def singular(name: str) -> LinAlgError:
 def eliminated(A: Array) -> tuple[Array, Array]:
     """L and U of P L U = A (..., m, n) in one array, and the rows that were exchanged, from 1 (..., min(m,
     n)). A column whose pivot is 0 is left as it is. NaN is a pivot only where it is the first candidate."""
-    size = min(A.shape[-2:])
-    m, n = A.shape[-2:]
-    both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
-    pivots = np.zeros((len(both), size), np.int32)
-    each = np.arange(len(both))
-    with np.errstate(all="ignore"):
-        for i in range(size):
-            candidates = np.abs(both[:, i:, i])
-            candidates[:, 1:][np.isnan(candidates[:, 1:])] = -1
-            largest = i + np.argmax(candidates, 1)
-            pivots[:, i] = largest + 1
-            both[each, i], both[each, largest] = both[each, largest], both[each, i]
-            pivot = both[:, i, i, None]
-            both[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)
-            both[:, i + 1 :, i + 1 :] -= both[:, i + 1 :, i, None] * both[:, i, None, i + 1 :]
-    return both.reshape(A.shape), pivots.reshape(*A.shape[:-2], size)
-
-
-def first_true(mask: Array) -> Array:
-    """For each row of the mask (..., n) the place of the first True, from 1; 0 if there is none."""
-    if mask.shape[-1] == 0:
-        return np.zeros(mask.shape[:-1], np.int32)
-    return np.asarray(np.where(mask.any(-1), mask.argmax(-1) + 1, 0), np.int32)
+    if eliminates(A):
+        both, pivots = _core.small_lu(A)
+        return both, _core.cast(pivots, np.dtype(np.int32), None)
+    both, pivots, _ = _core._lu(A)
+    return both, pivots
 
 
 def zero_pivots(A: Array) -> Array:
-    """For each matrix A (..., n, n) the place, from 1, of the first pivot that is 0; 0 if there is none.
-
-    NumPy tells which matrices are singular, and only these are eliminated here. Where rounding leaves a small
-    number in place of the 0, the least pivot is taken. A matrix with NaN may have no pivot that is 0.
-    """
-    with np.errstate(all="ignore"):
-        rejected = np.asarray(np.linalg.slogdet(A)[0] == 0)
-        places = np.zeros(A.shape[:-2], np.int32)
-        if not rejected.any():
-            return places
-        matrices = A[rejected]
-        pivots = np.abs(np.diagonal(eliminated(matrices)[0], axis1=-2, axis2=-1))
-    first = first_true(pivots == 0)
-    rounded = (first == 0) & np.isfinite(matrices).all((-2, -1))
-    places[rejected] = np.where(rounded, pivots.argmin(-1) + 1, first)
+    """For each matrix A (..., n, n) the place, from 1, of the first pivot that is 0; 0 if there is none."""
+    if eliminates(A):
+        _, _, places = _core.small_slogdet(A)
+        return _core.cast(places, np.dtype(np.int32), None)
+    _, _, places = _core._lu(A)
     return places
 
 
-def _solved_without_nan(A: Array, b: Array) -> Array:
-    """A^-1 b where NumPy refuses a matrix that has NaN or inf but no pivot that is 0: NaN for this matrix."""
-    unknown = ~np.isfinite(A).all((-2, -1), keepdims=True)
-    y = np.linalg.solve(np.where(unknown, np.eye(A.shape[-1], dtype=A.dtype), A), b)
-    return np.where(unknown, A.dtype.type(np.nan), y)
+def _solved(name: str, A: Array, b: Array) -> Array:
+    """A^-1 b. Raises LinAlgError for a singular matrix."""
+    y, places = _core._solve(A, b)
+    if places.any():
+        raise singular(name)
+    return y
 
 
 class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); db = A^-T dy, dA = -db y^T"""
 
     derived = True  # backward reads arrays that forward has computed
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str) -> None:
         self.op = name
 
     def forward(self, A: Array, b: Array) -> Array:
-        # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of vectors.
-        right = b[(None,) * (A.ndim - b.ndim)]
-        try:
-            self.y = np.linalg.solve(A, right)
-        except np.linalg.LinAlgError as error:
-            if np.isfinite(A).all() or zero_pivots(A).any():
-                raise singular(self.op) from error
-            self.y = _solved_without_nan(A, right)
+        if solves(A, b):
+            self.y, is_regular = _core.small_solve(A, b)
+            if not is_regular:
+                raise singular(self.op)
+        else:
+            self.y = host(_solved, self.op, A, b)
         self.A = A
         self.shape = b.shape
         return self.y
@@ -171,7 +143,6 @@ def _of_solve(node: Solve, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 class Logabsdet(Function):
     """y (...) = log |det A|; its gradient is A^-T"""
 
-    by_numpy = True  # NumPy computes it, not the core
     backward = by_rule
 
     def __init__(self, name: str) -> None:
@@ -199,21 +170,21 @@ class Det(Function):
     # Here backward reads A alone; PyTorch's reads y, too, so that after `A.data = ...` the two would differ.
     derived = True
 
-    by_numpy = True  # NumPy computes it, not the core
-
     def forward(self, A: Array) -> Array:
         self.A = A
-        with np.errstate(invalid="ignore"):
-            determinants = np.asarray(np.linalg.det(A))
-        if determinants.all():
-            return determinants
-        return _without_lost_nan(A, determinants, np.multiply.reduce)
+        if eliminates(A):
+            return _core.small_det(A)
+        return _core._det(A)
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        return dy[..., None, None] * f.cofactors(self.A)
+        return f.mul(dy[..., None, None], f.cofactors(self.A))
 
 
 def _cofactors(A: Array) -> Array:
+    return np.asarray(host(_cofactors_by_numpy, A))
+
+
+def _cofactors_by_numpy(A: Array) -> Array:
     """The cofactors of A: from the inverse if it is accurate, else from singular values."""
     cofactors = _by_inverse(A)
     if cofactors is None:
@@ -302,13 +273,12 @@ def _of_minors(node: Minors, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 def _by_inverse(A: Array) -> Array | None:
     """The cofactors as det(A) A^-T; None if the inverse of a matrix has few right digits."""
-    try:
-        with np.errstate(all="ignore"):
-            inverse = np.linalg.inv(A)
-            det = np.linalg.det(A)[..., None, None]
-            lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
-    except np.linalg.LinAlgError:
+    inverse, places = _core._solve(A, np.eye(A.shape[-1], dtype=A.dtype))
+    if places.any():
         return None
+    det = _core._det(A)[..., None, None]
+    with np.errstate(all="ignore"):
+        lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
     # the relative error of the inverse, some |A| |A^-1| eps
     right = lost * np.finfo(A.dtype).eps < 1e-4 and np.isfinite(det).all() and det.all()
     if right:
@@ -403,43 +373,17 @@ def slogdet(A: TensorLike) -> SlogdetResult:
 
 def _slogdet(name: str, A: TensorLike) -> SlogdetResult:
     A = matrix(name, A)
-    sign = by_numpy(_sign, A._array)
+    sign = wrap(_sign_and_log(A._array)[0])
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet(name).apply(A))
-
-
-def _sign(A: Array) -> Array:
-    """The sign of each determinant."""
-    sign, _ = _sign_and_log(A)
-    return sign
 
 
 def _sign_and_log(A: Array) -> tuple[Array, Array]:
     """The sign and log |det| of each matrix."""
-    with np.errstate(invalid="ignore"):
-        sign, logs = np.linalg.slogdet(A)
-    if not sign.all():
-        logs = _without_lost_nan(A, logs, _log_of_product)
-    return np.where(np.isnan(logs), A.dtype.type(0), sign), np.asarray(logs)
-
-
-def _log_of_product(pivots: Array, axis: int) -> Array:
-    return np.asarray(np.log(np.abs(np.multiply.reduce(pivots, axis))))
-
-
-def _without_lost_nan(A: Array, values: Array, of_pivots: Callable[..., Any]) -> Array:
-    """The values (...) of matrices A, with NaN for those matrices with NaN or inf whose pivots give NaN.
-
-    NumPy takes such a matrix as singular, so that its determinant would be 0. of_pivots(pivots, -1): the
-    value.
-    """
-    values = np.asarray(values)
-    unknown = ~np.isfinite(A).all((-2, -1))
-    if not unknown.any():
-        return values
-    with np.errstate(all="ignore"):
-        pivots = np.diagonal(eliminated(A)[0], axis1=-2, axis2=-1)
-        lost = unknown & np.isnan(of_pivots(pivots, -1))
-    return np.where(lost, A.dtype.type(np.nan), values)
+    if eliminates(A):
+        sign, logs, _ = _core.small_slogdet(A)
+        return sign, logs
+    sign, logs = _core._slogdet(A)
+    return sign, logs
 
 
 def logdet(A: TensorLike) -> Tensor:

@@ -212,6 +212,17 @@ def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     tensor([[3., 4.],
             [6., 8.]])
     """
+    return _outer(input, vec2)
+
+
+def _outer_of_arrays(a: Array, b: Array) -> Array:
+    if a.ndim != 1 or b.ndim != 1:
+        return NotImplemented
+    return _core.mul(a.reshape(-1, 1), b)
+
+
+@by_kernel(_outer_of_arrays, inputs=2, floats=True)
+def _outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     input, vec2 = of_dims("outer", input, vec2, 1, 1)
     return input.reshape(-1, 1) * vec2
 

@@ -1,7 +1,8 @@
 """quantile, nanquantile, nanmedian, mode; bincount, histc, histogram; unique; searchsorted, bucketize, isin.
 
-quantile and nanmedian are composed of sort and gather, which give the gradients. NumPy computes the others,
-which have no gradient (`without_derivative`); searchsorted has a kernel for simple calls.
+quantile and nanmedian are composed of sort and gather, which give the gradients. The functions of sets
+(unique, mode, bincount, histc ...) have kernels, and no gradient but that of mode (`without_derivative`).
+NumPy computes what these do not take. searchsorted has a kernel for simple calls.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, singles
 from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
-from ranvier.ops.reduction.sort import in_order, median, sort
+from ranvier.ops.reduction.sort import median, sort
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
@@ -278,24 +279,21 @@ def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndic
     >>> rv.mode(rv.tensor([1, 2, 2, 3])).values
     tensor(2)
     """
+    return _mode(input, dim, keepdim)
+
+
+@by_kernel(_core._mode, result=ValuesIndices, name="mode")
+def _mode(input: TensorLike, dim: int, keepdim: bool) -> ValuesIndices:
     input = as_tensor("mode", input)
     if is_batched(input._array):
         return _along_dim_of_slices("mode", mode, input, dim, keepdim)
     ndim = input.ndim
-    at = _dim("mode", dim, input.ndim)
-    rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
-    if rows.shape[-1] == 0:
+    at = _dim("mode", dim, ndim)
+    rows = np.atleast_1d(input._read("mode"))
+    if rows.shape[at] == 0:
         raise OpError("[mode] got no element along the dimension; expected at least one")
-    values, order = in_order(rows, rows.ndim - 1, False, None)
-    later = values[..., 1:]
-    earlier = values[..., :-1]
-    new = later != earlier  # Each NaN counts as a value of its own, as in PyTorch.
-    places = np.arange(rows.shape[-1])
-    starts = np.zeros(rows.shape, np.int64)
-    np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])
-    best = (places - starts).argmax(-1)  # the last place of the first among the longest runs of equal values
-    index = np.take_along_axis(order, best[..., None], -1)[..., 0]
-    indices = wrap(np.expand_dims(index, at))
+    _, index = _core._mode(_comparable(rows), at, True)
+    indices = wrap(index)
     if ndim == 0:
         input = reshape(input, (1,))
     y = gather(input, at, indices)
@@ -318,6 +316,17 @@ def bincount(input: TensorLike, weights: TensorLike | None = None, minlength: in
     >>> rv.bincount(rv.tensor([0, 2, 2]))
     tensor([1, 0, 2])
     """
+    if weights is None:
+        return _counts_of_values(input, minlength)
+    return _bincount(input, weights, minlength)
+
+
+@by_kernel(_core._bincount)
+def _counts_of_values(input: TensorLike, minlength: int) -> Tensor:
+    return _bincount(input, None, minlength)
+
+
+def _bincount(input: TensorLike, weights: TensorLike | None, minlength: int) -> Tensor:
     input = as_tensor("bincount", input)
     fits = input.ndim == 1 and input.dtype.kind in "biu" and input._array.min(initial=0) >= 0
     if not fits or minlength < 0:
@@ -344,6 +353,15 @@ def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) ->
     >>> rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
     tensor([0., 2., 1., 0.])
     """
+    return _histc(input, bins, min, max)
+
+
+def _histc_by_kernel(x: Array, bins: int, low: float, high: float) -> Array:
+    return _core._histogram(x, bins, low, high, 1.0, False)[0]
+
+
+@by_kernel(_histc_by_kernel, name="histc")
+def _histc(input: TensorLike, bins: int, min: float, max: float) -> Tensor:
     input = as_tensor("histc", input)
     if is_batched(input._array):
         return _histc_of_slices(input, bins, number("histc", "min", min), number("histc", "max", max))
@@ -353,7 +371,7 @@ def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) ->
         raise OpError(
             f"[histc] got {bins} bins in [{low}, {high}]; expected at least one, and finite min < max"
         )
-    counts = _counts(values.reshape(-1), bins, low, high)
+    counts = _histc_by_kernel(values.astype(low.dtype), bins, float(low), float(high))
     return without_derivative("histc", counts.astype(input.dtype), input)
 
 
@@ -410,21 +428,6 @@ def _limits(values: Array, low: float, high: float, more: float) -> tuple[np.flo
     return least, most
 
 
-def _counts(values: Array, bins: int, low: np.floating[Any], high: np.floating[Any]) -> Array:
-    """The number of values in each interval; the intervals are computed in the dtype of the limits, as in
-    PyTorch."""
-    exact = low.dtype
-    count = exact.type(bins)
-    width = high - low
-    counts = np.zeros(bins, np.int64)
-    for start in range(0, values.size, 1 << 15):  # in parts that stay in the cache
-        some = values[start : start + (1 << 15)].astype(exact, copy=False)
-        some = some[(some >= low) & (some <= high)]
-        places = ((some - low) * count / width).astype(np.int64)
-        counts += np.bincount(np.minimum(places, bins - 1), minlength=bins)
-    return counts
-
-
 def histogram(
     input: TensorLike,
     bins: int | Tensor | Sequence[float] = 100,
@@ -440,6 +443,50 @@ def histogram(
     >>> rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist
     tensor([2., 1.])
     """
+    if weight is None and density is False:
+        if isinstance(bins, Tensor):
+            return Histogram(_between_edges(input, bins), bins)
+        if type(bins) is int and (range is None or range[0] < range[1]):
+            return _histogram(input, bins, range)
+    return _histogram_by_numpy(input, bins, range, weight, density)
+
+
+def _histogram_by_kernel(x: Array, bins: int, range: tuple[float, float] | None) -> tuple[Array, Array]:
+    if range is not None:
+        low, high = range
+    elif x.size:
+        low = high = 0.0  # those of the elements
+    else:
+        low, high = 0.0, 1.0
+    return _core._histogram(x, bins, low, high, 0.5, True)
+
+
+@by_kernel(_histogram_by_kernel, result=Histogram)
+def _histogram(input: TensorLike, bins: int, range: tuple[float, float] | None) -> Histogram:
+    return _histogram_by_numpy(input, bins, range)
+
+
+_MOST_SEARCHED = 2000  # elements; NumPy, which sorts them first, takes less time for more
+
+
+def _between_edges_by_kernel(x: Array, edges: Array) -> Array:
+    if x.size > _MOST_SEARCHED:
+        return NotImplemented
+    return _core._histogram_between(x, edges)
+
+
+@by_kernel(_between_edges_by_kernel)
+def _between_edges(input: TensorLike, edges: Tensor) -> Tensor:
+    return _histogram_by_numpy(input, edges).hist
+
+
+def _histogram_by_numpy(
+    input: TensorLike,
+    bins: int | Tensor | Sequence[float],
+    range: tuple[float, float] | None = None,
+    weight: TensorLike | None = None,
+    density: bool = False,
+) -> Histogram:
     input = as_tensor("histogram", input)
     values = input._read("histogram")
     if weight is None:
@@ -455,6 +502,8 @@ def histogram(
             if range is None:  # for equal limits `_limits` takes those of the values
                 range = (0, 0) if values.size else (0, 1)
             low, high = _limits(values, range[0], range[1], 0.5)
+            if not high - low < np.inf:
+                raise OpError(f"[histogram] got elements in [{low}, {high}]; expected finite limits")
             edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array
     counts, edges = np.histogram(values, edges, range, density, w)
     hist = without_derivative("histogram", counts.astype(input.dtype), input, weight)
@@ -476,25 +525,31 @@ def unique(
     >>> rv.unique(rv.tensor([3, 1, 3]), return_counts=True)
     (tensor([1, 3]), tensor([1, 2]))
     """
-    input = as_tensor("unique", input)
-    at = None
     if dim is not None:
-        at = some_dim("unique", input, dim)
-    if at is None and not (return_inverse or return_counts):
-        return without_derivative("unique", _different(input._read("unique")), input)
-    array = input._read("unique")
-    values, inverse, counts = np.unique(
-        array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
-    )
-    arrays = [values]
-    if return_inverse:
-        if at is None:
-            arrays.append(inverse.reshape(input.shape))
-        else:
-            arrays.append(inverse.reshape(-1))
-    if return_counts:
-        arrays.append(counts)
-    return _tensors("unique", input, arrays)
+        return _unique_slices(input, return_inverse, return_counts, dim)
+    if return_inverse or return_counts:
+        return _unique(input, return_inverse, return_counts)
+    return _unique_values(input)
+
+
+@by_kernel(_core._unique)
+def _unique(input: TensorLike, return_inverse: bool, return_counts: bool) -> Tensor | tuple[Tensor, ...]:
+    input = as_tensor("unique", input)
+    x = input._read("unique")
+    values, *others = _core._unique(_comparable(x), return_inverse, return_counts)
+    return _tensors("unique", input, [_of_comparable(values, x.dtype), *others])
+
+
+def _unique_slices(input: TensorLike, return_inverse: bool, return_counts: bool, dim: int) -> Any:
+    input = as_tensor("unique", input)
+    at = some_dim("unique", input, dim)
+    x = input._read("unique")
+    width = math.prod(size for d, size in enumerate(x.shape) if d != at)
+    if width == 0:
+        raise OpError(f"[unique] got x of shape {input.shape}; expected elements in the slices along dim")
+    rows = np.moveaxis(x, at, 0).reshape(x.shape[at], width)
+    first, *others = _listed(_core._unique_rows(_comparable(rows), return_inverse, return_counts))
+    return _tensors("unique", input, [x.take(first, at), *others])
 
 
 def _different(x: Array) -> Array:
@@ -513,6 +568,13 @@ def _different(x: Array) -> Array:
     return ordered[new]
 
 
+# NumPy's sort compares several elements at once: without indices it takes less time than the kernel.
+@by_kernel(_different)
+def _unique_values(input: TensorLike) -> Tensor:
+    input = as_tensor("unique", input)
+    return without_derivative("unique", _different(input._read("unique")), input)
+
+
 def unique_consecutive(
     input: TensorLike, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Tensor | tuple[Tensor, ...]:
@@ -522,29 +584,56 @@ def unique_consecutive(
     >>> rv.unique_consecutive(rv.tensor([1, 1, 2, 1]))
     tensor([1, 2, 1])
     """
+    if dim is None:
+        return _unique_consecutive(input, return_inverse, return_counts)
     input = as_tensor("unique_consecutive", input)
     values = input._read("unique_consecutive")
-    if dim is None:
-        rows = values.reshape(-1)
-    else:
-        at = some_dim("unique_consecutive", input, dim)
-        rows = np.moveaxis(values, at, 0)
+    at = some_dim("unique_consecutive", input, dim)
+    rows = np.moveaxis(values, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
         differ = rows[1:] != rows[:-1]
         new[1:] = differ.any(tuple(range(1, rows.ndim)))
-    if dim is None:
-        found = [rows[new]]
-    else:
-        found = [np.moveaxis(rows[new], 0, at)]
+    found = [np.moveaxis(rows[new], 0, at)]
     if return_inverse:
-        inverse = np.cumsum(new) - 1
-        if dim is None:
-            inverse = inverse.reshape(input.shape)
-        found.append(inverse)
+        found.append(np.cumsum(new) - 1)
     if return_counts:
         found.append(np.diff(np.append(np.flatnonzero(new), rows.shape[0])))
     return _tensors("unique_consecutive", input, found)
+
+
+@by_kernel(_core._unique_consecutive)
+def _unique_consecutive(
+    input: TensorLike, return_inverse: bool, return_counts: bool
+) -> Tensor | tuple[Tensor, ...]:
+    input = as_tensor("unique_consecutive", input)
+    x = input._read("unique_consecutive")
+    values, *others = _listed(_core._unique_consecutive(_comparable(x), return_inverse, return_counts))
+    return _tensors("unique_consecutive", input, [_of_comparable(values, x.dtype), *others])
+
+
+def _listed(found: Array | tuple[Array, ...]) -> Sequence[Array]:
+    """The arrays that a kernel has found: one, or a tuple of several."""
+    if isinstance(found, tuple):
+        return found
+    return [found]
+
+
+def _comparable(x: Array) -> Array:
+    """x, or of uint64, which kernels do not take, numbers of int64 in the same order."""
+    if x.dtype == np.uint64:
+        return (x ^ _SIGN_BIT).view(np.int64)
+    return x
+
+
+def _of_comparable(values: Array, dtype: np.dtype[Any]) -> Array:
+    """The values of this dtype from which `_comparable` has made these."""
+    if dtype == np.uint64:
+        return values.view(np.uint64) ^ _SIGN_BIT
+    return values
+
+
+_SIGN_BIT = np.uint64(1 << 63)
 
 
 def _tensors(name: str, x: Tensor, arrays: list[Array]) -> Tensor | tuple[Tensor, ...]:

@@ -8,14 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.ops.elementwise.arithmetic import sub
+from ranvier.ops.elementwise.arithmetic import add, sub
 from ranvier.ops.elementwise.binary import logaddexp
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
+from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, cast, floating, is_floating
+from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin, sum as total
 from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
-from ranvier.ops.shape.join import cat, narrow
+from ranvier.ops.shape.join import cat, narrow, select
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.failures import OpError, require_dtype
@@ -57,9 +58,21 @@ def nansum(
     >>> rv.nansum(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(3.)
     """
+    if dtype is None:
+        return _nansum(input, dim, axis, keepdim, keepdims)
+    input = to_dtype("nansum", as_tensor("nansum", input), dtype)
+    return to_dtype("nansum", _nansum(input, dim, axis, keepdim, keepdims), dtype)
+
+
+def _sum_of_numbers(input: TensorLike, dim: Axes, axis: Axes, keepdim: bool, keepdims: bool) -> Tensor:
+    """nansum by other ops, which has the bits of the kernel."""
     input = as_tensor("nansum", input)
     x = where(input == input, input, cast(0, input.dtype))
-    return total(x, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
+    return total(x, dim, keepdim, axis=axis, keepdims=keepdims)
+
+
+# Integers are summed by np.add in int64, from 0 on (the arguments are explained in norms.py, at _PROD).
+_nansum = _core._reduction(_sum_of_numbers, _core.nansum, np.add, False, I64.num, 0, "nansum")
 
 
 def nanmean(
@@ -229,7 +242,6 @@ def diff(
     return input
 
 
-@in_dtypes()
 def trapezoid(y: TensorLike, x: TensorLike | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
 
@@ -237,7 +249,36 @@ def trapezoid(y: TensorLike, x: TensorLike | None = None, *, dx: float = 1, dim:
     >>> rv.trapezoid(rv.tensor([1.0, 2.0, 3.0]))
     tensor(4.)
     """
-    return total(_trapezoids("trapezoid", y, x, dx, dim), dim)
+    return _trapezoid(y, x, dx, dim)
+
+
+def _trapezoid_of_arrays(y: Array, x: Array | None, dx: float, dim: int) -> Array:
+    """trapezoid by kernels, for points of one dimension; with the bits of `_trapezoid`."""
+    if y.ndim == 0 or y.shape[dim] < 2 or (y.ndim > 1 and dim not in (-1, y.ndim - 1)):
+        return NotImplemented
+    if x is None:
+        ends = _core.add(y[..., 0], y[..., -1])
+        return _core.mul(_core.sub(_core.sum(y, -1), _core.mul(ends, 0.5)), dx)
+    if x.ndim != 1:
+        return NotImplemented
+    heights = _core.add(y[..., 1:], y[..., :-1])
+    areas = _core.mul(heights, _core.sub(x[1:], x[:-1]))
+    return _core.mul(_core.sum(areas, -1), 0.5)
+
+
+@by_kernel(_trapezoid_of_arrays, floats=True)
+@in_dtypes()
+def _trapezoid(y: TensorLike, x: TensorLike | None, dx: float, dim: int) -> Tensor:
+    if x is not None:
+        areas, factor = _trapezoids("trapezoid", y, x, dx, dim)
+        return total(areas, dim) * factor
+    y = floating(as_tensor("trapezoid", y))
+    at = some_dim("trapezoid", y, dim)
+    n = y.shape[at]
+    if n < 2:
+        return total(narrow(y, at, 0, 0), at)
+    ends = select(y, at, 0) + select(y, at, n - 1)
+    return (total(y, at) - ends * 0.5) * dx
 
 
 trapz = trapezoid
@@ -253,18 +294,25 @@ def cumulative_trapezoid(
     >>> rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0]))
     tensor([1.5000, 4.0000])
     """
-    return cumsum(_trapezoids("cumulative_trapezoid", y, x, dx, dim), dim)
+    areas, factor = _trapezoids("cumulative_trapezoid", y, x, dx, dim)
+    return cumsum(areas, dim) * factor
 
 
-def _trapezoids(name: str, y: TensorLike, x: TensorLike | None, dx: float, dim: int) -> Tensor:
-    """The areas of the trapezoids between neighbouring points along dim."""
+def _trapezoids(name: str, y: TensorLike, x: TensorLike | None, dx: float, dim: int) -> tuple[Tensor, float]:
+    """The areas of the trapezoids between neighbouring points along dim, and a factor which they lack."""
     y = floating(as_tensor(name, y))
     at = some_dim(name, y, dim)
-    n = max(y.shape[at] - 1, 0)
-    heights = narrow(y, at, min(1, y.shape[at]), n) + narrow(y, at, 0, n)
+    heights = _neighbours(add, y, at)
     if x is None:
-        return heights * (dx / 2)
+        return heights, dx / 2
     x = as_tensor(name, x)
     if x.ndim == 1:
-        return heights * reshape(diff(x) / 2, (-1,) + (1,) * (y.ndim - at - 1))
-    return heights * (diff(x, dim=at - y.ndim) / 2)
+        return heights * reshape(_neighbours(sub, x, 0), (-1,) + (1,) * (y.ndim - at - 1)), 0.5
+    return heights * _neighbours(sub, x, some_dim(name, x, at - y.ndim)), 0.5
+
+
+def _neighbours(op: Callable[[Tensor, Tensor], Tensor], x: Tensor, at: int) -> Tensor:
+    """op(later, earlier) for each pair of neighbours along a dimension."""
+    length = x.shape[at]
+    n = max(length - 1, 0)
+    return op(narrow(x, at, min(1, length), n), narrow(x, at, 0, n))

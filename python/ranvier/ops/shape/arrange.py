@@ -6,7 +6,6 @@ their own.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +31,7 @@ from ranvier.tensors.deepcopy_pickle import place_in_memory
 from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, is_batched, keep
+from ranvier.tensors.recording import paused
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.types import Axes, DeviceLike, DtypeLike, Shape, TensorLike
 
@@ -167,9 +167,9 @@ def combinations(input: TensorLike, r: int = 2, with_replacement: bool = False) 
         raise OpError(f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0")
     if r == 0:
         return input.new_zeros(0)
-    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = keep(np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r))
-    return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
+    with paused():  # for a recorded step these are constants
+        rows = _core._combination_indices(input.shape[0], r, with_replacement)
+    return reshape(index_select(input, 0, keep(rows.reshape(-1))), rows.shape)
 
 
 def tril_indices(

@@ -1,22 +1,19 @@
 // Solves systems of triangular matrices (triangle.h) recursively: one part of the rows is solved, its product
 // with the other columns of a is subtracted from the rest of y, and then the rest is solved.
-#include "kernels/matmul/triangle.h"
+#include "kernels/factor/triangle.h"
 
 #include <algorithm>
 
 #include "base/integers.h"
 #include "base/parallel.h"
+#include "kernels/factor/kernels.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kColumns = 128;      // columns that a thread solves at a time
-constexpr double kNsPerProduct = 0.1;  // the time of one multiplication on one thread, roughly
-
-// The most rows that are solved without a matrix product: more where y has few columns, since products of so
-// few columns are slow.
-constexpr int64_t kRowsOfFew = 32;
-int64_t least_rows(int64_t columns) { return columns <= 4 ? kRowsOfFew : 8; }
+constexpr int64_t kColumns = 64;        // columns that a thread solves at a time
+constexpr int64_t kLeastRows = 256;     // the most rows that are solved without a matrix product
+constexpr double kNsPerProduct = 0.05;  // the time of one multiplication on one thread, roughly
 
 // The product c (m, n) = a (m, k) b (k, n); c is C-contiguous, and rows of b are contiguous, rs_b apart.
 template <class T>
@@ -43,48 +40,36 @@ struct Triangle {
   T* y;
   int64_t rs_y, columns;
   bool upper, unit;
-  T* shares;        // memory for the result of a product
+  T* shares;        // memory for the result of a product, or for a strip of columns
   void* workspace;  // memory for the work of a product
 
-  // solve_few() for one column, where loops over the columns would take longer.
-  void solve_column(int64_t begin, int64_t end) const {
-    double rest[kRowsOfFew];
-    for (int64_t i = begin; i < end; ++i) rest[i - begin] = y[i * rs_y];
-    for (int64_t step = 0; step < end - begin; ++step) {
-      const int64_t j = upper ? end - 1 - step : begin + step;
-      const double diagonal = unit ? 1 : double(a[j * (rs_a + cs_a)]);
-      const T found = T(rest[j - begin] / diagonal);
-      y[j * rs_y] = found;
-      // The rows that are still to be solved: above j, or below.
-      const int64_t first = upper ? begin : j + 1;
-      const int64_t last = upper ? j : end;
-      for (int64_t i = first; i < last; ++i)
-        rest[i - begin] -= double(a[i * rs_a + j * cs_a]) * double(found);
-    }
+  // Solves the rows [begin, end) of some columns without a matrix product. An upper triangle is solved from
+  // the last row on.
+  void substitute(int64_t begin, int64_t end, int64_t count, T* x, int64_t rs_x) const {
+    const int64_t first = upper ? end - 1 : begin;
+    const int64_t step = upper ? -1 : 1;
+    factor_kernels<T>().substitute({end - begin, count, a + first * (rs_a + cs_a), step * rs_a, step * cs_a,
+                                    x + (first - begin) * rs_x, step * rs_x, unit});
   }
 
-  // Solves the rows [begin, end) without a matrix product. It computes in double, so that the result of these
-  // steps is rounded to T once.
+  // The same for all columns: a strip of them at a time, whose rows are copied next to each other, since rows
+  // that are a power of two apart would share the few lines of a set of L1.
   void solve_few(int64_t begin, int64_t end) const {
-    if (columns == 1) return solve_column(begin, end);
-    double rest[kColumns];
-    for (int64_t step = 0; step < end - begin; ++step) {
-      const int64_t i = upper ? end - 1 - step : begin + step;
-      T* row = y + i * rs_y;
-      std::copy_n(row, columns, rest);
-      // The rows that are already solved: below i, or above.
-      const int64_t first = upper ? i + 1 : begin;
-      const int64_t last = upper ? end : i;
-      for (int64_t j = first; j < last; ++j)
-        subtract(columns, double(a[i * rs_a + j * cs_a]), y + j * rs_y, rest);
-      const double diagonal = unit ? 1 : double(a[i * (rs_a + cs_a)]);
-      for (int64_t c = 0; c < columns; ++c) row[c] = T(rest[c] / diagonal);
+    const int64_t strip = factor_kernels<T>().strip;
+    T* rows = y + begin * rs_y;
+    if (rs_y <= strip) return substitute(begin, end, columns, rows, rs_y);
+    for (int64_t column = 0; column < columns; column += strip) {
+      const int64_t count = std::min(strip, columns - column);
+      T* own = rows + column;
+      for (int64_t i = 0; i < end - begin; ++i) std::copy_n(own + i * rs_y, count, shares + i * count);
+      substitute(begin, end, count, shares, count);
+      for (int64_t i = 0; i < end - begin; ++i) std::copy_n(shares + i * count, count, own + i * rs_y);
     }
   }
 
   // Solves the rows [begin, end), if the rows solved before have been subtracted from them.
   void solve(const OpenTeam& team, int64_t begin, int64_t end) const {
-    int64_t half = least_rows(columns);
+    int64_t half = kLeastRows;
     if (end - begin <= half) return solve_few(begin, end);
     while (2 * half < end - begin) half *= 2;
     const int64_t middle = begin + half;
@@ -125,7 +110,7 @@ size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
         product<T>(s.a.data, strides[0], strides[1], s.y.data, s.columns(), s.y.data, m, columns, k);
     most = std::max(most, p.plan_bytes(1));
   };
-  for (int64_t half = least_rows(columns); half < n; half *= 2) {
+  for (int64_t half = kLeastRows; half < n; half *= 2) {
     if (2 * half <= n) add(half, half);
     add(n % (2 * half) - half, half);
   }
@@ -142,7 +127,7 @@ int64_t bytes_of_shares(const SolveTriangle<T>& s) {
 
 template <class T>
 size_t SolveTriangle<T>::bytes_of_thread() const {
-  if (numel(y) == 0 || rows() <= least_rows(columns())) return 0;
+  if (numel(y) == 0) return 0;
   const int64_t last = columns() % kColumns;
   size_t most = columns() >= kColumns ? bytes_of_products(*this, kColumns) : 0;
   if (last) most = std::max(most, bytes_of_products(*this, last));

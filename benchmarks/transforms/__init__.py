@@ -1,0 +1,4 @@
+"""Function transforms beside torch.func and JAX: vmap, grad, jacobians, hessians.
+
+``python -m benchmarks.transforms`` measures them.
+"""
