@@ -140,7 +140,7 @@ class EmbeddingOfSlices(Function):
         lead = (self.size, *(1,) * (index.ndim - 1))
         self.index = index + np.arange(self.size).reshape(lead) * self.rows
         is_one_matrix = weight.strides[0] == 0
-        if is_one_matrix:
+        if is_one_matrix or not _core.inside(index, 0, self.rows - 1):  # then the kernel raises an error
             return _core.embedding(index, weight[0], None)
         return _core.embedding(self.index, weight.reshape(self.size * self.rows, -1), None)
 
