@@ -190,7 +190,10 @@ def _bag(
     size = weight.level.size
     places = index.stacked()
     is_counted = not weight.is_batched and node.scale_grad_by_freq  # rows are counted in each slice
-    if is_counted or not _core.inside(places._array, 0, rows - 1):
+    if not _core.inside(places._array, 0, rows - 1):
+        table = weight.value._array.reshape(-1, width)[:rows]
+        _core.embedding_bag(places._array.reshape(1, -1), table, None, None, "sum", False, None)  # raises
+    if is_counted:
         operands = [weight, scale, index, offsets]
         inputs = [None if operand is None else operand.tensor() for operand in operands]
         return run_on_slices(node, inputs, weight.level)
