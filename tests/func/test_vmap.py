@@ -182,6 +182,16 @@ def test_draws_of_no_slices():
     refused(RuntimeError, "that draws random numbers", vmap(noisy), V[:0])
 
 
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_an_index_reads_no_row_of_another_slice(wrong):
+    weight = tensor(3, 4, 2)
+    index = rv.tensor([[0, 1], [2, wrong], [3, 3]])
+    functional = rv.nn.functional
+    refused(IndexError, "[embedding] got index", vmap(functional.embedding), index, weight)
+    bags = lambda i, w: functional.embedding_bag(i.reshape(1, -1), w)  # noqa: E731
+    refused(IndexError, "[embedding_bag] got index", vmap(bags), index, weight)
+
+
 def test_errors():
     add = rv.add
     refused(ValueError, "[vmap] got 3 and 5 slices; expected arguments with as many", vmap(add), A, B)

@@ -140,7 +140,7 @@ class EmbeddingOfSlices(Function):
         lead = (self.size, *(1,) * (index.ndim - 1))
         self.index = index + np.arange(self.size).reshape(lead) * self.rows
         is_one_matrix = weight.strides[0] == 0
-        if is_one_matrix:
+        if is_one_matrix or not _core.inside(index, 0, self.rows - 1):  # then the kernel raises an error
             return _core.embedding(index, weight[0], None)
         return _core.embedding(self.index, weight.reshape(self.size * self.rows, -1), None)
 
@@ -190,7 +190,10 @@ def _bag(
     size = weight.level.size
     places = index.stacked()
     is_counted = not weight.is_batched and node.scale_grad_by_freq  # rows are counted in each slice
-    if is_counted or not _core.inside(places._array, 0, rows - 1):
+    if not _core.inside(places._array, 0, rows - 1):
+        table = weight.value._array.reshape(-1, width)[:rows]
+        _core.embedding_bag(places._array.reshape(1, -1), table, None, None, "sum", False, None)  # raises
+    if is_counted:
         operands = [weight, scale, index, offsets]
         inputs = [None if operand is None else operand.tensor() for operand in operands]
         return run_on_slices(node, inputs, weight.level)

@@ -204,6 +204,7 @@ def one_hot(input: TensorLike, num_classes: int = -1) -> Tensor:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
+    classes: Any
     if isinstance(input, Tensor):
         classes = input._array
     else:

@@ -257,7 +257,7 @@ def _nanmedian_of_slices(x: Tensor, dim: int | None, keepdim: bool) -> Tensor | 
 
 
 def _along_dim_of_slices(
-    name: str, function: Callable[..., ValuesIndices], x: Tensor, dim: int, keepdim: bool
+    name: str, function: Callable[..., Any], x: Tensor, dim: int, keepdim: bool
 ) -> ValuesIndices:
     """The function of (x, dim, keepdim) for each slice of a batched Tensor."""
     at = _dim(name, dim, max(x.ndim, 1)) + 1
