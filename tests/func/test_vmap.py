@@ -120,6 +120,7 @@ def test_what_is_passed_by_name_is_whole():
 
 @pytest.mark.parametrize("draw", ["rand", "randint", "randperm", "bernoulli", "normal_", "multinomial"])
 @pytest.mark.parametrize("randomness", ["error", "same", "different"])
+@pytest.mark.filterwarnings("ignore:.vmap. multinomial has no batching rule")
 def test_draws_of_a_given_generator(draw, randomness):
     """Each call goes on in its stream, so that they cannot be the same."""
     given = rv.Generator().manual_seed(0)

@@ -208,3 +208,14 @@ def _joined_index(
         return function(arrays, sizes)
 
     return broadcast_arrays(of_arrays, level, *indices)
+
+
+@kernel_rule("_det _lu _slogdet small_det small_eigh small_lu small_slogdet")
+def _stacks_of_matrices(kernel: Callable[..., Any], level: Level, A: BatchedArray, *settings: Any) -> Any:
+    results = kernel(A.value._array, *settings)
+    if not isinstance(results, tuple):
+        return batched_array(wrap(results), level)
+    of_slices = []
+    for array in results:
+        of_slices.append(None if array is None else batched_array(wrap(array), level))
+    return tuple(of_slices)

@@ -13,7 +13,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.func.batching import Operand, batching_rule, broadcast_operands, host_rule
-from ranvier.ops.matrix.cholesky import Cholesky, SolveTriangular, _rows_without
+from ranvier.ops.matrix.cholesky import Cholesky, SolveTriangular
 from ranvier.ops.matrix.exponential import MatrixExp
 from ranvier.ops.matrix.factorizations import (
     Eigh,
@@ -21,11 +21,11 @@ from ranvier.ops.matrix.factorizations import (
     Pinv,
     Qr,
     _checked_exchanges,
-    _eigenvalues,
+    _eigenvalues_by_lapack,
     _rank,
 )
 from ranvier.ops.matrix.fourier import Fourier, FourierByNumPy, OverlapAdd
-from ranvier.ops.matrix.inverse import Cofactors, Det, Logabsdet, Minors, Solve, _sign, zero_pivots
+from ranvier.ops.matrix.inverse import Cofactors, Det, Logabsdet, Minors, Solve
 from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul, WideMatmul
 from ranvier.ops.matrix.singular import Svd, singular_values
@@ -119,7 +119,7 @@ def _rows_by_matrix(node: Matmul, x: Operand, matrix: Operand) -> Tensor:
 
 # Linear algebra takes stacks of matrices, whose leading dimensions broadcast.
 _of_stacks = batching_rule(
-    Cholesky, Cofactors, Det, Eigh, Logabsdet, Lu, MatrixExp, Minors, OverlapAdd, Pinv, Qr, Solve,
+    Cofactors, Det, Eigh, Logabsdet, Lu, MatrixExp, Minors, OverlapAdd, Pinv, Qr, Solve,
     SolveTriangular, Svd,
 )  # fmt: skip
 _of_stacks(broadcast_operands)
@@ -145,7 +145,14 @@ def _fourier_of_windows(node: Fourier, x: Operand, window: Operand) -> Tensor:
     return y
 
 
-@host_rule(_checked_exchanges, _rank, _rows_without, _eigenvalues, _sign, singular_values, zero_pivots)
+@host_rule(_checked_exchanges, _rank, _eigenvalues_by_lapack, singular_values)
 def _matrices_by_numpy(run: Callable[..., Array], level: Level, *operands: Any) -> Any:
     of_all = [x.value._array if isinstance(x, BatchedArray) else x for x in operands]
     return batched_array(wrap(run(*of_all)), level)
+
+
+@batching_rule(Cholesky)
+def _cholesky(node: Cholesky, A: Operand) -> Any:
+    L = node.apply(A.value)
+    node.info = batched_array(wrap(node.info), A.level)  # which cholesky_ex returns
+    return L
