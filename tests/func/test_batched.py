@@ -205,3 +205,106 @@ def test_a_program_has_no_loop(slices):
     assert len(program.instructions) < 40
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key].numpy(), value.numpy())
+
+
+ROWLESS = {
+    "sum": lambda x: x.sum(0),
+    "sum, kept": lambda x: x.sum(0, keepdim=True),
+    "mean": lambda x: x.mean(-1, keepdim=True),
+    "amax": lambda x: x.amax(-1),
+    "logsumexp": lambda x: x.logsumexp(0),
+    "norm": lambda x: x.norm(dim=0, keepdim=True),
+    "normalize": lambda x: nn.functional.normalize(x, dim=-1),
+    "softmax": lambda x: x.softmax(0),
+    "cumsum": lambda x: x.cumsum(0),
+    "argmax": lambda x: x.argmax(0),
+    "sort": lambda x: x.sort().values,
+}
+
+
+@pytest.mark.parametrize("name", ROWLESS)
+def test_axes_of_slices_without_dimensions(name):
+    x = tensor(4)
+    close(vmap(ROWLESS[name])(x), rv.stack([ROWLESS[name](one) for one in x]))
+
+
+BEYOND = {
+    "sum": lambda x: x.sum(-2),
+    "amax": lambda x: x.amax(1),
+    "softmax": lambda x: x.softmax(-2),
+    "argmax": lambda x: x.argmax(-2),
+    "norm": lambda x: x.norm(dim=1),
+    "sort": lambda x: x.sort(1),
+    "cumsum": lambda x: x.cumsum(1),
+    "cat": lambda x: rv.cat([x, x], 1),
+    "cat of numbers": lambda x: rv.cat([x[0], x[0]]),
+    "pad": lambda x: nn.functional.pad(x, (0, 0, 1, 1)),
+    "flip": lambda x: x.flip(1),
+    "glu": lambda x: nn.functional.glu(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_an_axis_that_slices_lack_is_an_error(name):
+    with pytest.raises((IndexError, ValueError)):
+        BEYOND[name](tensor(2))
+    with pytest.raises((IndexError, ValueError)):
+        vmap(BEYOND[name])(tensor(2, 2))
+
+
+def test_a_constant_branch_broadcasts_in_forward_mode():
+    condition = rv.tensor([[True], [False], [True]])
+    ones = rv.ones(3, 4)
+    _, tangent = jvp(lambda x: rv.where(condition, x, ones), (rv.tensor(5.0),), (rv.tensor(2.0),))
+    close(tangent, rv.where(condition, 2.0, ones * 0.0))
+
+
+def test_tangents_of_an_embedding_do_not_depend_on_padding():
+    index = rv.tensor([0, 1, 1])
+    weight, direction = tensor(2, 3, 2), tensor(2, 3, 2)
+
+    def rows(weight):
+        return nn.functional.embedding(index, weight, padding_idx=1)
+
+    found = vmap(lambda w, v: jvp(rows, (w,), (v,))[1])(weight, direction)
+    close(found, direction[:, index])
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_a_clone_of_a_slice_is_in_the_order_of_memory(dim):
+    x = tensor(3, 3, 3)
+
+    def function(x):
+        copy = x.clone()
+        copy.flatten()[0] = 7.0
+        return copy.view(9)
+
+    close(vmap(function, dim)(x), rv.stack([function(one) for one in x.unbind(dim)]))
+
+
+def test_jets_and_laplacians_of_slices():
+    net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)).double().requires_grad_(False)
+    points = tensor(4, 3, 2)
+    close(
+        vmap(lambda p: rv.func.laplacian(net)(p)[2])(points),
+        rv.stack([rv.func.laplacian(net)(p)[2] for p in points]),
+    )
+
+    def second(p):
+        series = ((rv.ones(3, 2, dtype=rv.float64), rv.zeros(3, 2, dtype=rv.float64)),)
+        return rv.func.jet(net, (p,), series)[1][1]
+
+    close(vmap(second)(points), rv.stack([second(p) for p in points]))
+
+
+def test_batch_norm_with_statistics_of_each_slice():
+    norm = nn.BatchNorm1d(4).double()
+    state = {key: value.detach() for key, value in (*norm.named_parameters(), *norm.named_buffers())}
+    stacked = {key: rv.stack([value.clone()] * 3) for key, value in state.items()}
+    x = tensor(3, 5, 4)
+    found = vmap(lambda state, x: functional_call(norm, state, (x,)))(stacked, x)
+    for i in range(3):
+        own = {key: value.clone() for key, value in state.items()}
+        close(found[i], functional_call(norm, own, (x[i],)).detach())
+        for key, value in own.items():
+            close(stacked[key][i], value)

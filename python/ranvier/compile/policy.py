@@ -42,9 +42,10 @@ class Policy:
         anew in each call. The cache counts their recordings together (`program_cache.py`). Of a function that
         wraps others, as `rv.func.vmap` makes it, the codes of all count."""
         codes = []
-        while function is not None:
-            codes.append(self._code_of_one(function))
-            function = getattr(function, "__wrapped__", None)
+        wrapped: Any = function
+        while wrapped is not None:
+            codes.append(self._code_of_one(wrapped))
+            wrapped = getattr(wrapped, "__wrapped__", None)
         if len(codes) == 1:
             return codes[0]
         return hash(tuple(codes))

@@ -33,6 +33,7 @@ from ranvier.tape.function import Function, as_inputs
 from ranvier.tensors.batched import (
     KERNEL_RULES,
     NUMPY_RULES,
+    AxisOutOfRangeError,
     KernelRule,
     Level,
     SlicesError,
@@ -122,7 +123,7 @@ FAMILIES = (
 )
 
 
-def batching_rule(*functions: type[Function]) -> Callable[[F], F]:
+def batching_rule(*functions: Any) -> Callable[[F], F]:
     """A decorator of the batching rule of these Functions."""
 
     def enter(rule: F) -> F:
@@ -283,7 +284,11 @@ def apply_batched(function: Function, inputs: Sequence[Any], level: Level) -> An
         if not all(map(_is_tensor, inputs)):
             inputs = as_inputs(tuple(inputs), function._op_name())
         operands = [Operand(x, level) if isinstance(x, Tensor) else None for x in inputs]
-        result = rule(function, *operands)
+        try:
+            result = rule(function, *operands)
+        except AxisOutOfRangeError:
+            _run_on_slice(function, inputs, level, 0)  # raises the error of the op
+            result = run_on_slices(function, inputs, level)
     if isinstance(result, tuple):
         return tuple([batched(value, level) for value in result])
     return batched(result, level)
@@ -333,15 +338,19 @@ def run_on_slices(function: Function, inputs: Sequence[Any], level: Level) -> An
     results = []
     block_of_slice = level.blocks_of_op()
     for i in range(level.size):
-        node = object.__new__(type(function))
-        for name, value in vars(function).items():
-            setattr(node, name, _slice(value, level, i))
-        arguments = [_slice(x, level, i) for x in inputs]
         with block_of_slice():
-            results.append(node.apply(*arguments))
+            results.append(_run_on_slice(function, inputs, level, i))
     if isinstance(results[0], tuple):
         return tuple([stack(part) for part in zip(*results, strict=True)])
     return stack(results)
+
+
+def _run_on_slice(function: Function, inputs: Sequence[Any], level: Level, i: int) -> Any:
+    node = object.__new__(type(function))
+    for name, value in vars(function).items():
+        setattr(node, name, _slice(value, level, i))
+    arguments = [_slice(x, level, i) for x in inputs]
+    return node.apply(*arguments)
 
 
 def _slice(x: Any, level: Level, i: int) -> Any:
@@ -355,12 +364,22 @@ def _slice(x: Any, level: Level, i: int) -> Any:
 
 
 def shifted(axis: Any, ndim: int) -> Any:
-    """Axes of a slice with `ndim` dimensions as axes of the Tensor of all slices; None means all axes."""
+    """Axes of a slice with `ndim` dimensions as axes of the Tensor of all slices; None means all axes.
+
+    A slice without dimensions has no axis to reduce, though ops take 0 and -1 for it.
+    """
     if axis is None:
         return tuple(range(1, ndim + 1))
-    if isinstance(axis, int):
-        return axis % ndim + 1 if ndim else axis
-    return tuple([shifted(one, ndim) for one in axis])
+    if isinstance(axis, tuple):
+        if ndim == 0:
+            return ()
+        return tuple([shifted(one, ndim) for one in axis])
+    size = max(ndim, 1)
+    if not -size <= axis < size:
+        raise AxisOutOfRangeError
+    if ndim == 0:
+        return ()
+    return axis % ndim + 1
 
 
 def stacked_array(array: Any, level: Level) -> Any:

@@ -26,12 +26,23 @@ def push_through(
     rows_of_inputs: Callable[[], Sequence[Tensor]],
 ) -> list[Rows]:
     """The rows of the outputs of a call. rows_of_inputs: a function that computes those of its inputs, from
-    the Tensors vs, which decide whether the derivatives are recorded."""
+    the Tensors vs, which decide whether the derivatives are recorded. Within vmap they are of one slice."""
     with _recording(call.records_weighted(vs)):
         sources = {}
         for x, t in zip(call.xs, rows_of_inputs(), strict=True):
-            sources[node_or_leaf(x)] = t
-        return push_forward(call.name, algebra, _physical_outputs(call.ys), sources)
+            sources[node_or_leaf(x)] = _rows_of_all_slices(t)
+        pushed = push_forward(call.name, algebra, _physical_outputs(call.ys), sources)
+        return [None if t is None else _rows_of_slices(t) for t in pushed]
+
+
+def _rows_of_all_slices(t: Tensor) -> Tensor:
+    """Rows (rows, *shape of a slice) as (rows, slices of each level ..., *shape), which the tape has."""
+    return physical(at_all_levels(t)).movedim(len(active_levels()), 0)
+
+
+def _rows_of_slices(t: Tensor) -> Tensor:
+    """The inverse of `_rows_of_all_slices`."""
+    return from_physical(t.movedim(0, len(active_levels())))
 
 
 def _physical_outputs(ys: Tensors) -> list[Tensor]:
@@ -50,7 +61,7 @@ def jacobian_vector_product(call: DifferentiatedCall, vs: Tensors) -> Any:
     """J v, computed forward, in the tree of the outputs. vs: v, one Tensor for each input."""
 
     def rows_of_inputs() -> list[Tensor]:
-        return [physical(at_all_levels(v)).unsqueeze(0) for v in vs]
+        return [v.unsqueeze(0) for v in vs]
 
     products = []
     rows = push_through(call, TaylorRows(1), vs, rows_of_inputs)
@@ -58,7 +69,7 @@ def jacobian_vector_product(call: DifferentiatedCall, vs: Tensors) -> Any:
         if t is None:
             products.append(wrap(filled_like(0, y._array)))
         else:
-            products.append(call.release(from_physical(t[0])))
+            products.append(call.release(t[0]))
     return replace_values(call.outputs, products)
 
 

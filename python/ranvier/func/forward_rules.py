@@ -138,7 +138,9 @@ def _push_where(name: str, algebra: RowAlgebra, node: Where, _: Rows, a: Rows, b
     ndim = max(condition.ndim, *map(len, node.shapes))
     rows_of_a = 0.0 if a is None else _lift(a, ndim)
     rows_of_b = 0.0 if b is None else _lift(b, ndim)
-    return where(condition, rows_of_a, rows_of_b)
+    rows = where(condition, rows_of_a, rows_of_b)
+    shape = np.broadcast_shapes(condition.shape, *node.shapes)  # also that of a constant branch
+    return rows.expand(rows.shape[0], *shape)
 
 
 def _push_masked_fill(name: str, algebra: RowAlgebra, node: MaskedFill, t: Tensor, _: Rows) -> Tensor:

@@ -45,6 +45,11 @@ class SlicesError(RuntimeError):
 _numbers = itertools.count(1)
 
 
+class AxisOutOfRangeError(Exception):
+    """A rule has got an axis that a slice does not have: the op then runs on one slice, and raises its own
+    error."""
+
+
 class Level:
     """One call of vmap.
 
@@ -531,7 +536,11 @@ def _run(
     if rule is None:
         return on_each_slice(name, function, args, settings)
     level = innermost([*args, *settings.values()])
-    return rule(function, level, *args, **settings)
+    try:
+        return rule(function, level, *args, **settings)
+    except AxisOutOfRangeError:
+        function(*[slice_of(value, level, 0) for value in args], **settings)  # raises the op's error
+        return on_each_slice(name, function, args, settings)
 
 
 def broadcast_arrays(function: Callable[..., Any], level: Level, *operands: Any) -> Any:

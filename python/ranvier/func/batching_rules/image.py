@@ -44,7 +44,7 @@ from ranvier.ops.namespaces import (
     differentiable_backward,
 )
 from ranvier.tape.function import OWN, Function
-from ranvier.tensors.batched import BatchedArray, Level, batched_array
+from ranvier.tensors.batched import AxisOutOfRangeError, BatchedArray, Level, batched_array
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -181,6 +181,8 @@ def _interpolate(node: Interpolate, x: Operand) -> Any:
 
 @batching_rule(Pad)
 def _pad(node: Pad, x: Operand) -> Any:
+    if len(node.sizes) // 2 > x.ndim:
+        raise AxisOutOfRangeError
     if node.mode == "constant":  # it pads the last dimensions, whatever is before them
         return node.apply(x.value)
     size = x.level.size

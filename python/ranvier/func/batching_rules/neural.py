@@ -24,6 +24,7 @@ from ranvier.func.batching import (
     value_at,
 )
 from ranvier.func.batching_rules.matrix import linear_of_slices
+from ranvier.func.forward import RULES as FORWARD_RULES, RowAlgebra, Rows
 from ranvier.ops import where
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.matrix.linear import Linear
@@ -40,7 +41,7 @@ from ranvier.ops.neural.embedding import Bag, Embedding
 from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from ranvier.ops.neural.recurrent import Recurrent, unrolled
 from ranvier.tape.function import OWN, Function
-from ranvier.tensors.batched import BatchedArray, SlicesError
+from ranvier.tensors.batched import BatchedArray, SlicesError, level_of
 from ranvier.tensors.memory import HALVES, Array
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -96,16 +97,18 @@ def _batch_norm(node: BatchNorm, x: Operand, weight: Operand | None, bias: Opera
     size = x.level.size
     n, c = x.shape[:2]
     is_shared = not any(operand is not None and operand.is_batched for operand in (weight, bias))
-    has_own_statistics = any(type(array) is BatchedArray for array in node.running)
+    statistics: Any = node.running
+    has_own_statistics = any(level_of(array) is x.level for array in statistics)
     if not node.training and is_shared and not has_own_statistics:
         values = [None if operand is None else operand.value for operand in (weight, bias)]
         batch = x.value.reshape(size * n, *x.shape[1:])
         return node.apply(batch, *values).reshape(x.value.shape)
-    running = []
-    for array in node.running:
+    running: list[Any] = []
+    mean, var, count = statistics
+    for array in (mean, var):
         if array is None:
             running.append(None)
-        elif type(array) is BatchedArray:  # a view, which forward changes
+        elif level_of(array) is x.level:  # a view, which forward changes
             running.append(array.value._array.reshape(size * c))
         elif node.training:
             raise SlicesError(
@@ -116,8 +119,12 @@ def _batch_norm(node: BatchNorm, x: Operand, weight: Operand | None, bias: Opera
             running.append(np.tile(array, size))
     # The channels of all slices, each with statistics of its own, are the channels of one batch.
     channels = x.stacked().transpose(0, 1).reshape(n, size * c, *x.shape[2:])
-    node.running = tuple(running)
+    counts = count.value._array if level_of(count) is x.level else None
+    statistics = (*running, count if counts is None else counts[0, ...])
+    node.running = statistics
     y: Tensor = node.apply(channels, None, None)
+    if counts is not None:  # forward has changed the count of the first slice
+        counts[...] = counts[0, ...]
     y = y.reshape(n, size, c, *x.shape[2:]).transpose(0, 1)
     return _by_channel(y, x, weight, bias)
 
@@ -134,6 +141,7 @@ class EmbeddingOfSlices(Function):
     def __init__(self, embedding: Embedding) -> None:
         self.padding_idx = embedding.padding_idx
         self.scale_grad_by_freq = embedding.scale_grad_by_freq
+        self.is_apart = embedding.is_apart  # as of Embedding
 
     def forward(self, weight: Array, index: Array) -> Array:
         self.size, self.rows = weight.shape[:2]
@@ -171,6 +179,15 @@ def _gradient(node: EmbeddingOfSlices, dy: Array) -> Array:
 
 
 linear_rule(EmbeddingOfSlices, backward=_gradient, forward=_rows)
+
+
+def _push_embedding(name: str, algebra: RowAlgebra, node: EmbeddingOfSlices, t: Tensor, _: Rows) -> Tensor:
+    """The forward rule: rows t (rows, slices, rows of a weight, width) are picked as those of the weight."""
+    flat = t.reshape(t.shape[0], node.size * node.rows, t.shape[-1])
+    return flat[:, wrap(node.index)]
+
+
+FORWARD_RULES[EmbeddingOfSlices] = _push_embedding
 
 
 @batching_rule(Embedding)
@@ -322,7 +339,7 @@ def _recurrent(node: Recurrent, *operands: Operand | None) -> Any:
     size = level.size
     steps, n, width = x.shape
     sequences = x.stacked().transpose(0, 1).reshape(steps, size * n, width)
-    states = []
+    states: list[Tensor | None] = []
     for state in (h0, c0):
         if state is None:
             states.append(None)

@@ -28,7 +28,7 @@ from ranvier.ops.shape.repeat import Diagonal, Repeat
 from ranvier.ops.shape.reshape import Expand, Flip, Getitem, Permute, Reshape
 from ranvier.ops.shape.scatter import Scatter
 from ranvier.ops.shape.write import ScatterReduce, _in_range
-from ranvier.tensors.batched import NUMPY_RULES, Level, batched_array, broadcast_arrays
+from ranvier.tensors.batched import NUMPY_RULES, AxisOutOfRangeError, Level, batched_array, broadcast_arrays
 from ranvier.tensors.failures import OpIndexError
 from ranvier.tensors.memory import all_slices, in_dtype, is_batched
 from ranvier.tensors.picks import Picks
@@ -107,6 +107,8 @@ def _repeat(node: Repeat, x: Operand) -> Tensor:
 @batching_rule(Concatenate)
 def _concatenate(node: Concatenate, *parts: Operand) -> Tensor:
     whole = max(parts, key=_ndim)
+    if whole.ndim == 0:
+        raise AxisOutOfRangeError
     node.axis = shifted(node.axis, whole.ndim)
     arrays = []
     for x in parts:

@@ -21,6 +21,10 @@ def _clone(node: Clone, x: Operand) -> Tensor:
     if node.order == "channels_last":
         y = Clone("C").apply(x.value.permute(_CHANNELS_LAST))
         return y.permute(0, 1, 4, 2, 3)
+    steps = [abs(step) for step in x.value._array.strides]
+    is_mixed = any(step > steps[0] for step in steps)  # the slices lie in each other's gaps
+    if is_mixed:  # each slice gets memory of its own, in which flatten() and view() are views
+        return Clone("C").apply(x.value)
     return node.apply(x.value)
 
 
