@@ -127,7 +127,8 @@ def _expand(parameter: Parameter, count: int, scale: int) -> Tensor:
     def add_to_grad_sample(gradient: Tensor) -> None:
         scaled = gradient.detach() * scale
         before = getattr(parameter, "grad_sample", None)
-        parameter.grad_sample = scaled if before is None else before + scaled
+        gradients = scaled if before is None else before + scaled
+        parameter.grad_sample = gradients  # type: ignore[attr-defined]  # a name of PyTorch's, for this use
 
     expanded.register_hook(add_to_grad_sample)
     return expanded
