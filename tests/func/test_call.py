@@ -8,6 +8,7 @@ which `text` (trees.py) makes comparable.
 import importlib
 import threading
 
+import numpy as np
 import pytest
 import ranvier as rv
 from func.trees import text
@@ -196,3 +197,27 @@ def test_another_thread_needs_a_copy():
     thread.join()
     assert results == [3.0]
     assert func.functional_call(layer, values, x).item() == 3.0
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_statistics_of_each_member(training):
+    members = [rv.nn.BatchNorm1d(2, dtype=rv.float64).train(training) for _ in range(3)]
+    for i, member in enumerate(members):
+        member.running_mean.add_(i)
+        member.num_batches_tracked.add_(i)
+    x = rv.tensor(np.random.default_rng(0).standard_normal((4, 2)))
+    buffers = {}
+    for name, _ in members[0].named_buffers():
+        buffers[name] = rv.stack([dict(member.named_buffers())[name] for member in members])
+    y = rv.func.vmap(lambda state: func.functional_call(members[0], state, (x,)))(buffers)
+    for i, member in enumerate(members):
+        np.testing.assert_allclose(y[i].detach().numpy(), member(x).detach().numpy(), rtol=1e-12, atol=1e-14)
+        for name, value in member.named_buffers():
+            np.testing.assert_allclose(buffers[name][i].numpy(), value.numpy(), rtol=1e-12)
+
+
+def test_statistics_without_momentum_are_refused():
+    model = rv.nn.BatchNorm1d(2, momentum=None)
+    buffers = {name: rv.stack([value, value]) for name, value in model.named_buffers()}
+    call = rv.func.vmap(lambda state: func.functional_call(model, state, (rv.ones(3, 2),)))
+    refused(RuntimeError, "momentum None", call, buffers)

@@ -133,6 +133,18 @@ def test_the_state_of_randomness_can_be_kept():
     assert (rv.rand(3).tolist(), current().next_key()) == after
 
 
+def test_states_of_randomness_compare():
+    states = []
+    for seed in (1, 2**63):
+        generator = rv.Generator().manual_seed(seed)
+        states.append(generator.get_state())
+        rv.rand(3, generator=generator)
+        states.append(generator.get_state())
+    for i, state in enumerate(states):
+        for j, other in enumerate(states):
+            assert bool((state == other).all()) is (i == j)
+
+
 def test_a_default_device_may_be_set_in_a_block_of_another():
     with rv.device("cpu"):
         rv.set_default_device("meta")

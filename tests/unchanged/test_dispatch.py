@@ -226,6 +226,12 @@ def test_out():
     assert {warning.filename for warning in caught} == {__file__}
     refused(RuntimeError, "[sum] got out in a call with gradients", total,
             rv.ones(3, 2, requires_grad=True), 0, out=y)  # fmt: skip
+    with_gradient = rv.ones(2, requires_grad=True) * 2
+    refused(RuntimeError, "[sum] got out in a call with gradients", total,
+            rv.ones(3, 2), 0, out=with_gradient)  # fmt: skip
+    with rv.no_grad():
+        total(rv.ones(3, 2), 0, out=with_gradient)
+    assert with_gradient.tolist() == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("name", ["exp", "cat", "sort", "where", "clamp"])

@@ -536,6 +536,7 @@ def _run(
     if rule is None:
         return on_each_slice(name, function, args, settings)
     level = innermost([*args, *settings.values()])
+    assert level is not None  # some argument is batched
     try:
         return rule(function, level, *args, **settings)
     except AxisOutOfRangeError:

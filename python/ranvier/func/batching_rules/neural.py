@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd import no_grad
 from ranvier.func.batching import (
     Level,
     Operand,
@@ -38,7 +39,7 @@ from ranvier.ops.neural.dropout import (
     SignalDropout,
 )
 from ranvier.ops.neural.embedding import Bag, Embedding
-from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from ranvier.ops.neural.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm, Running
 from ranvier.ops.neural.recurrent import Recurrent, unrolled
 from ranvier.tape.function import OWN, Function
 from ranvier.tensors.batched import BatchedArray, SlicesError, level_of
@@ -92,6 +93,22 @@ def _channel_factor(numbers: Operand, x: Operand) -> Tensor:
     return numbers.value.reshape(*lead, 1, -1, *(1,) * (x.ndim - 2))
 
 
+def _count_batch(count: np.ndarray | BatchedArray, momentum: float | None) -> None:
+    """Adds one to the number of batches of each slice."""
+    if momentum is None:
+        raise SlicesError(
+            "[batch_norm] got momentum None, and training, in vmap; expected a number, since the numbers of "
+            "batches of the slices may differ"
+        )
+    if type(count) is not BatchedArray:
+        raise SlicesError(
+            "[batch_norm] got a num_batches_tracked that all slices of vmap share, and training; expected "
+            "one for each slice"
+        )
+    with no_grad():
+        count.value.add_(1)
+
+
 @batching_rule(BatchNorm)
 def _batch_norm(node: BatchNorm, x: Operand, weight: Operand | None, bias: Operand | None) -> Tensor:
     size = x.level.size
@@ -103,9 +120,9 @@ def _batch_norm(node: BatchNorm, x: Operand, weight: Operand | None, bias: Opera
         values = [None if operand is None else operand.value for operand in (weight, bias)]
         batch = x.value.reshape(size * n, *x.shape[1:])
         return node.apply(batch, *values).reshape(x.value.shape)
-    running: list[Any] = []
-    mean, var, count = statistics
-    for array in (mean, var):
+    *averages, count = statistics
+    running: list[np.ndarray | None] = []
+    for array in averages:
         if array is None:
             running.append(None)
         elif level_of(array) is x.level:  # a view, which forward changes
@@ -117,14 +134,12 @@ def _batch_norm(node: BatchNorm, x: Operand, weight: Operand | None, bias: Opera
             )
         else:
             running.append(np.tile(array, size))
+    if node.training and count is not None:
+        _count_batch(count, node.momentum)
     # The channels of all slices, each with statistics of its own, are the channels of one batch.
     channels = x.stacked().transpose(0, 1).reshape(n, size * c, *x.shape[2:])
-    counts = count.value._array if level_of(count) is x.level else None
-    statistics = (*running, count if counts is None else counts[0, ...])
-    node.running = statistics
+    node.running = Running(*running)
     y: Tensor = node.apply(channels, None, None)
-    if counts is not None:  # forward has changed the count of the first slice
-        counts[...] = counts[0, ...]
     y = y.reshape(n, size, c, *x.shape[2:]).transpose(0, 1)
     return _by_channel(y, x, weight, bias)
 

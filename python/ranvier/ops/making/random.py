@@ -30,6 +30,7 @@ from ranvier.tensors.types import DeviceLike, DtypeLike, ShapeLike, TensorLike
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
+_STATE_BYTES = 8192  # more than the longest state in JSON, that of the 624 words of a Mersenne twister
 _lock = Lock()
 
 
@@ -135,10 +136,11 @@ class Generator:
         return self._state
 
     def get_state(self) -> Tensor:
-        """The state as a Tensor of bytes, which files can hold."""
+        """The state as a Tensor of bytes, which files can hold. All states have as many: == compares two."""
         import json
 
-        return wrap(np.frombuffer(json.dumps(self.plain_state()).encode(), np.uint8).copy())
+        text = json.dumps(self.plain_state()).ljust(_STATE_BYTES)  # JSON allows spaces at the end
+        return wrap(np.frombuffer(text.encode(), np.uint8).copy())
 
     def plain_state(self) -> dict[str, Any]:
         """The state as plain Python values, for checkpoints."""

@@ -220,7 +220,8 @@ def written(name: str, out: Any, result: Any, stacklevel: int = 3) -> Any:
     """Write the result, or several results, to `out`, without gradients, and return `out`.
 
     `out` is resized to the shape of the result, with PyTorch's warning if it had elements. Raises
-    RuntimeError if its dtype cannot hold the result: floats for integers would be cut off.
+    RuntimeError if its dtype cannot hold the result: floats for integers would be cut off; and for a result
+    or `out` that requires gradients, outside no_grad().
 
     stacklevel: of the program's line: after the frames of `written` and `failed` comes that line, since the
         core has none.
@@ -231,7 +232,7 @@ def written(name: str, out: Any, result: Any, stacklevel: int = 3) -> Any:
             outputs.append(written(name, x, y, stacklevel + 1))
         make_tuple = getattr(type(result), "_make", tuple)  # a NamedTuple stays one
         return make_tuple(outputs)
-    if result.requires_grad or out.requires_grad:
+    if ranvier.is_grad_enabled() and (result.requires_grad or out.requires_grad):
         raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
     if not ranvier.can_cast(result.dtype, out.dtype):
         raise RuntimeError(
