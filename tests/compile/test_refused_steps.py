@@ -102,7 +102,7 @@ REFUSED = {
     "multinomial": (lambda x: x[0] * rv.multinomial(SHARES, 2).sum(), f"multinomial{HERE}"),
     "bernoulli": (lambda x: x[:, 0] * rv.bernoulli(SHARES), f"bernoulli{HERE}"),
     "poisson": (lambda x: x[:, 0] * rv.poisson(SHARES), f"poisson{HERE}"),
-    "bincount": (lambda x: x[0] * rv.bincount(LABELS), f"bincount{HERE}"),
+    "bincount": (lambda x: x[0] * rv.bincount(LABELS), HERE),
     "quantile": (lambda x: rv.quantile(x, SHARES), f"quantile{HERE}"),
     "unique": (lambda x: rv.unique(x).sum() * x, HERE),
     "packing": (

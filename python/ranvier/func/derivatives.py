@@ -28,7 +28,7 @@ from ranvier.tensors.failures import OpError
 _Argnums: TypeAlias = int | tuple[int, ...]
 _Function: TypeAlias = Callable[..., Any]
 
-_LEAST_ROWS = 8  # of an output; with fewer, one backward for each takes less time (benchmarks.transforms)
+_LEAST_ROWS = 8  # of all outputs; with fewer, one backward for each takes less time
 
 
 def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Function:
@@ -170,10 +170,11 @@ def jacrev(
     """A function that returns the Jacobians of func, (*shape of output, *shape of input): in the structure of
     the output, for each Tensor there in the structure of the input.
 
-    It costs one forward, and one backward for each element of the outputs. If the inputs have no more
-    elements than the outputs, the derivatives by all of them are carried forward instead, where every op has
-    a forward rule (docs/physics.md) and no hook is to get a gradient. chunk_size, of PyTorch's batches of
-    rows, changes nothing. argnums, has_aux: as of :func:`grad_and_value`.
+    It costs one forward and, for each output, one backward for all its elements; one for each element if the
+    outputs have fewer than eight, or an op has no batching rule. If the inputs have no more elements than the
+    outputs, the derivatives by all of them are carried forward instead, where every op has a forward rule
+    (docs/physics.md) and no hook is to get a gradient. chunk_size, of PyTorch's batches of rows, changes
+    nothing. argnums, has_aux: as of :func:`grad_and_value`.
 
     >>> import ranvier as rv
     >>> rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0)
@@ -271,7 +272,8 @@ class _CallOfHessian(CallByArgnums):
 def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
     """A function that returns the second derivatives of func, as jacfwd(jacrev(func, argnums), argnums) does.
 
-    For one number as output it costs a gradient, and one backward on its tape for each element of the inputs.
+    For one number as output it costs a gradient, and a pass along its tape that carries the derivatives by all
+    elements of the inputs forward, where every op has a forward rule.
 
     >>> import ranvier as rv
     >>> rv.func.hessian(lambda x: x[0] ** 2 * x[1])(rv.tensor([1.0, 2.0]))

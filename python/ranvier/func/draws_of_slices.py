@@ -1,8 +1,8 @@
 """Random numbers within vmap: refused, the same for all slices, or others for each.
 
 The function draws from the Generator of one of these classes. Where slices have different numbers, a key of
-the counter-based kernels is a batched array, so that the kernel draws for all slices (batching_rules/random
-numbers in making.py); integers and permutations are drawn slice by slice from NumPy's generator.
+the counter-based kernels is a batched array, so that the kernel draws for all slices (`_random` in
+batching_rules/kernels.py); integers and permutations are drawn slice by slice from NumPy's generator.
 """
 
 from __future__ import annotations
