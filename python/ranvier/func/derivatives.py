@@ -272,8 +272,8 @@ class _CallOfHessian(CallByArgnums):
 def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
     """A function that returns the second derivatives of func, as jacfwd(jacrev(func, argnums), argnums) does.
 
-    For one number as output it costs a gradient, and a pass along its tape that carries the derivatives by all
-    elements of the inputs forward, where every op has a forward rule.
+    For one number as output it costs a gradient, and a pass along its tape that carries the derivatives by
+    all elements of the inputs forward, where every op has a forward rule.
 
     >>> import ranvier as rv
     >>> rv.func.hessian(lambda x: x[0] ** 2 * x[1])(rv.tensor([1.0, 2.0]))
