@@ -10,7 +10,7 @@ namespace ranvier::bind {
 namespace {
 
 // So many multiply-adds take as long as an element of an element-wise op, by which invoke_sized() measures.
-constexpr int64_t kProductsPerElement = 8;
+constexpr int64_t kProductsOfFactors = 8;
 
 // The leading dimensions of matrices.
 Shape batch_of(const Input& a) { return a.shape().part(0, a.ndim() - 2); }
@@ -33,7 +33,7 @@ struct Matrices {
   int64_t least() const { return std::min(m, n); }
   // The work of a factorization, by which a call decides whether to keep the GIL.
   int64_t work(const Input& a) const {
-    return a.elements() * std::max<int64_t>(least() / kProductsPerElement, 1);
+    return a.elements() * std::max<int64_t>(least() / kProductsOfFactors, 1);
   }
 };
 
@@ -52,20 +52,20 @@ std::tuple<Output, Output> cholesky(const Floats& a) {
   return {std::move(l), std::move(info)};
 }
 
-struct Factors {
+struct FactoredMatrices {
   Output lu, pivots, info;
 };
-Factors factors(const Input& a, const Matrices& s) {
-  Factors f{Output::contiguous(a.dtype(), a.shape()),
-            Output::contiguous(DType::int32, with(s.batch, {s.least()})),
-            Output::contiguous(DType::int32, s.batch)};
+FactoredMatrices factors(const Input& a, const Matrices& s) {
+  FactoredMatrices f{Output::contiguous(a.dtype(), a.shape()),
+                     Output::contiguous(DType::int32, with(s.batch, {s.least()})),
+                     Output::contiguous(DType::int32, s.batch)};
   run_sized<Lu>(s.work(a), a.dtype(), a, f.lu, f.pivots, f.info);
   return f;
 }
 
 // L and U of P L U = a in one matrix, the exchanged rows, and the places of the first pivots that are 0.
 std::tuple<Output, Output, Output> lu(const Floats& a) {
-  Factors f = factors(a, Matrices(a));
+  FactoredMatrices f = factors(a, Matrices(a));
   return {std::move(f.lu), std::move(f.pivots), std::move(f.info)};
 }
 
@@ -96,7 +96,7 @@ Output qr_r(const Floats& a, MaybeWhole columns) {
 // The determinants.
 Output det(const Floats& a) {
   const Matrices s = squares(a);
-  const Factors f = factors(a, s);
+  const FactoredMatrices f = factors(a, s);
   Output y = Output::contiguous(a.dtype(), s.batch);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -109,7 +109,7 @@ Output det(const Floats& a) {
 // The signs of determinants, and the logarithms of their sizes.
 std::tuple<Output, Output> slogdet(const Floats& a) {
   const Matrices s = squares(a);
-  const Factors f = factors(a, s);
+  const FactoredMatrices f = factors(a, s);
   Output sign = Output::contiguous(a.dtype(), s.batch);
   Output log = Output::contiguous(a.dtype(), s.batch);
   with_float(a.dtype(), [&](auto tag) {
@@ -135,7 +135,7 @@ struct System {
     square = with(batch, {n, n});
     out = with(batch, {n, k});
   }
-  int64_t work(int64_t elements) const { return elements * std::max<int64_t>(n / kProductsPerElement, 1); }
+  int64_t work(int64_t elements) const { return elements * std::max<int64_t>(n / kProductsOfFactors, 1); }
   // True if the kernels with a matrix in each lane solve the systems. That does not depend on how many
   // matrices a stack has, so that the bits of a matrix do not, either.
   bool is_small_stack() const { return batch.ndim > 0 && n <= kSmallMatrix && k <= kSmallMatrix; }
@@ -193,7 +193,7 @@ Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth uni
 // is 0, or 0; such systems have infinities or NaN as solutions.
 std::tuple<Output, Output> solve(const Floats& a, const Floats& b) {
   const System s(a, b);
-  Factors f = factors(a, Matrices(a));
+  FactoredMatrices f = factors(a, Matrices(a));
   Output y = Output::contiguous(a.dtype(), s.out);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);

@@ -219,7 +219,7 @@ std::tuple<Output, Output> mode(const Numbers& x, Axis axis, Truth keepdims) {
   with_key(x.dtype(), [&](auto tag) {
     using Key = decltype(tag);
     const Output keys = keys_of<Key>(elements);
-    Mode<Key> call{};
+    ranvier::Mode<Key> call{};
     call.nans_apart = may_have_nans(x.dtype());
     call.n = n;
     call.keys = flat(as_const(keys.view<StoredKey<Key>>()), rows * n);

@@ -15,13 +15,13 @@ constexpr int64_t kBlock = 32;   // rows of a block
 constexpr int64_t kCopied = 16;  // rows that a thread copies at a time
 
 template <class T>
-struct Memory {
+struct CholeskyMemory {
   int64_t rs;  // from row to row of u
   T* u;
   int64_t* done;  // how many rows of a block have been factored
   size_t bytes;
 
-  Memory(int64_t n, void* base) {
+  CholeskyMemory(int64_t n, void* base) {
     Carver carver(base);
     rs = padded<T>(n, factor_kernels<T>().strip);
     u = carver.take<T>(n * rs);
@@ -32,7 +32,7 @@ struct Memory {
 
 // Factors u (n, n) in place. Returns the rows that have factors.
 template <class T>
-int64_t factored(const OpenTeam& team, const Memory<T>& memory, int64_t n) {
+int64_t factored(const OpenTeam& team, const CholeskyMemory<T>& memory, int64_t n) {
   const FactorKernels<T>& kernels = factor_kernels<T>();
   const int64_t rs = memory.rs;
   T* u = memory.u;
@@ -68,7 +68,7 @@ int64_t factored(const OpenTeam& team, const Memory<T>& memory, int64_t n) {
 
 template <class T>
 size_t Cholesky<T>::workspace_bytes(int threads) const {
-  return size_t(threads) * Memory<T>(l.shape[l.ndim - 1], nullptr).bytes;
+  return size_t(threads) * CholeskyMemory<T>(l.shape[l.ndim - 1], nullptr).bytes;
 }
 
 template <class T>
@@ -82,9 +82,9 @@ void Cholesky<T>::run(const Team& team, void* workspace) const {
   const int64_t rs = a.strides[a.ndim - 2];
   const int64_t cs = a.strides[a.ndim - 1];
   const double cost = kNsPerFactorProduct * double(n) * double(n) * double(n) / 3;
-  const size_t bytes = Memory<T>(n, nullptr).bytes;
+  const size_t bytes = CholeskyMemory<T>(n, nullptr).bytes;
   for_matrices(team, count, cost, bytes, workspace, [&](const OpenTeam& team, void* base, int64_t index) {
-    const Memory<T> memory(n, base);
+    const CholeskyMemory<T> memory(n, base);
     const T* from = matrix_at(a, index, 2);
     T* to = matrix_at(l, index, 2);
     const int64_t groups = ceil_div(n, kCopied);

@@ -45,6 +45,8 @@ struct Panel {
   T* column(int j) const { return line + j * ld; }
 };
 constexpr int64_t kPanelPadding = 16;  // at least the lanes of the longest vector
+constexpr int64_t kPanel = 32;         // columns of a panel of lu and qr
+constexpr int64_t kMostStrip = 32;     // FactorKernels::strip of the longest vectors
 
 template <class T>
 struct FactorKernels {

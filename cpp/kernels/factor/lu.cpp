@@ -8,11 +8,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kPanel = 32;      // columns of a panel
-constexpr int64_t kMostStrip = 32;  // of the longest vectors
-
 template <class T>
-struct Memory {
+struct LuMemory {
   int64_t rs;  // from row to row of the copy
   T* copy;
   Panel<T> panel;
@@ -21,7 +18,7 @@ struct Memory {
   size_t bytes;        // of one thread's share
 
   // threads share `copy`; each has its own rows_of_u in its share of the memory.
-  Memory(int64_t m, int64_t n, void* base, int thread) {
+  LuMemory(int64_t m, int64_t n, void* base, int thread) {
     Carver carver(base);
     rs = padded<T>(n, factor_kernels<T>().strip);
     copy = carver.take<T>(m * rs);
@@ -38,7 +35,7 @@ template <class T>
 struct Elimination {
   const OpenTeam& team;
   const FactorKernels<T>& kernels;
-  const Memory<T>& memory;
+  const LuMemory<T>& memory;
   int64_t m, n;
 
   // Factors the columns [begin, begin + columns) of the rows from `begin` on.
@@ -101,7 +98,7 @@ struct Elimination {
 
 template <class T>
 size_t Lu<T>::workspace_bytes(int threads) const {
-  return size_t(threads) * Memory<T>(lu.shape[lu.ndim - 2], lu.shape[lu.ndim - 1], nullptr, 0).bytes;
+  return size_t(threads) * LuMemory<T>(lu.shape[lu.ndim - 2], lu.shape[lu.ndim - 1], nullptr, 0).bytes;
 }
 
 template <class T>
@@ -115,9 +112,9 @@ void Lu<T>::run(const Team& team, void* workspace) const {
     return;
   }
   const double cost = kNsPerFactorProduct * double(m) * double(n) * double(size);
-  const size_t bytes = Memory<T>(m, n, nullptr, 0).bytes;
+  const size_t bytes = LuMemory<T>(m, n, nullptr, 0).bytes;
   for_matrices(team, count, cost, bytes, workspace, [&](const OpenTeam& team, void* base, int64_t index) {
-    const Memory<T> memory(m, n, base, team.index());
+    const LuMemory<T> memory(m, n, base, team.index());
     const T* from = matrix_at(a, index, 2);
     T* to = matrix_at(lu, index, 2);
     const int64_t rs = a.strides[a.ndim - 2];

@@ -9,11 +9,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kPanel = 32;      // columns of a panel
-constexpr int64_t kMostStrip = 32;  // of the longest vectors
-
 template <class T>
-struct Memory {
+struct QrMemory {
   int64_t rs_copy, rs_q;  // from row to row
   T *copy, *q;
   T* panels;  // kPanel lines of `ld` elements for each panel
@@ -22,7 +19,7 @@ struct Memory {
   T *shares, *turned;  // of one strip, of this thread
   size_t bytes;        // of one thread's share
 
-  Memory(int64_t m, int64_t n, int64_t columns_of_q, int64_t reflections, void* base, int thread) {
+  QrMemory(int64_t m, int64_t n, int64_t columns_of_q, int64_t reflections, void* base, int thread) {
     const int strip = factor_kernels<T>().strip;
     const int64_t count = ceil_div(reflections, kPanel);
     Carver carver(base);
@@ -48,7 +45,7 @@ template <class T>
 struct Reflections {
   const OpenTeam& team;
   const FactorKernels<T>& kernels;
-  const Memory<T>& memory;
+  const QrMemory<T>& memory;
   int64_t m, n, count;
 
   // Panel `begin` / kPanel, of the rows from `begin` on.
@@ -116,7 +113,7 @@ struct Reflections {
 };
 
 template <class T>
-Memory<T> memory_of(const Qr<T>& call, void* base, int thread) {
+QrMemory<T> memory_of(const Qr<T>& call, void* base, int thread) {
   const int64_t columns = call.q.data ? call.q.shape[call.q.ndim - 1] : 0;
   return {
       call.a.shape[call.a.ndim - 2], call.a.shape[call.a.ndim - 1], columns, call.reflections, base, thread};
@@ -139,7 +136,7 @@ void Qr<T>::run(const Team& team, void* workspace) const {
   const size_t bytes = memory_of(*this, nullptr, 0).bytes;
   for_matrices(team, matrices_of(a), cost, bytes, workspace,
                [&](const OpenTeam& team, void* base, int64_t index) {
-                 const Memory<T> memory = memory_of(*this, base, team.index());
+                 const QrMemory<T> memory = memory_of(*this, base, team.index());
                  const Reflections<T> reflector{team, factor_kernels<T>(), memory, m, n, reflections};
                  const int64_t rs = a.strides[a.ndim - 2];
                  const int64_t begin = team.share_begin(m);
