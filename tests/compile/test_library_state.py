@@ -145,6 +145,8 @@ ops/namespaces FORMULAS RULES; tape/higher_order RULES
 torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/functional _OWN; nn/registry _TREE_LIBRARIES
 func/forward RULES; tape/calls FORMULAS; tensors/devices makers
+func/batching HOST_RULES RULES; tensors/batched KERNEL_RULES NUMPY_RULES
+tensors/recording _of_slices; tape/inplace _of_slices
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
 nn/hooks _of_all _registrations
@@ -167,7 +169,7 @@ data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
 nn/utils/parametrize _cache; onnx/patching _local
 tape/hooks at_end carried; tensors/recording _local; torch/torch_function/dispatch state
-observe running; data/workers _local; torch/installation/report _calls _missing
+observe running; data/workers _local; torch/installation/report _calls _missing; tensors/batched _warned
 """
 
 

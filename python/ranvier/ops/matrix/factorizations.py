@@ -562,12 +562,9 @@ def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
 
 def _exchanges(pivots: Array, n: int, dtype: DtypeLike) -> Array:
     """The matrix P (..., n, n) of the row exchanges."""
-    rows = np.broadcast_to(np.arange(n, dtype=np.float64)[:, None], (*pivots.shape[:-1], n, 1))
-    order = _core._exchange_rows(pivots.astype(np.int32), rows).astype(np.int64)
-    # Row i of the exchanged matrix is row order[i].
-    P = np.zeros((*pivots.shape[:-1], n, n), dtype)
-    np.put_along_axis(P, np.swapaxes(order, -1, -2), 1, -2)
-    return P
+    identity = np.broadcast_to(np.eye(n, dtype=dtype), (*pivots.shape[:-1], n, n))
+    exchanged = _core._exchange_rows(pivots.astype(np.int32), identity)
+    return np.ascontiguousarray(np.swapaxes(exchanged, -1, -2))
 
 
 def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: DtypeLike) -> Array:

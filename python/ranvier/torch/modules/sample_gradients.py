@@ -12,13 +12,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ranvier.autograd.trees import list_values, map_tree, replace_values
-from ranvier.func.call import functional_call
-from ranvier.func.vectorized_map import vmap
+from ranvier import Tensor
+from ranvier.func import functional_call, vmap
 from ranvier.nn import Module, Parameter
 from ranvier.nn.norm import _BatchNorm
 from ranvier.nn.recurrent import RNNBase
-from ranvier.tensors.tensor import Tensor
+from ranvier.torch.utils.pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 _NAME = "call_for_per_sample_grads"
 
@@ -72,14 +71,16 @@ def call_for_per_sample_grads(
             if parameter.requires_grad:
                 expanded[name] = _expand(parameter, count, scale)
 
+        leaves, structure = tree_flatten((args, kwargs))
+
         def of_sample(parameters: dict[str, Tensor], *values: Any) -> Any:
-            args_of_sample, kwargs_of_sample = replace_values((args, kwargs), values)
+            args_of_sample, kwargs_of_sample = tree_unflatten(values, structure)
             result = functional_call(module, parameters, args_of_sample, kwargs_of_sample)
-            return map_tree(lambda value: value.squeeze(dim), result)
+            return tree_map(lambda value: value.squeeze(dim), result)
 
         values = []
         dims: list[int | None] = []
-        for value in list_values((args, kwargs)):
+        for value in leaves:
             is_batch = isinstance(value, Tensor) and value.ndim > dim and value.shape[dim] == count
             dims.append(0 if is_batch else None)
             values.append(_with_samples_first(value, dim) if is_batch else value)
@@ -106,7 +107,7 @@ def _check_layers(module: Module) -> None:
 def _count_samples(arguments: Any, dim: int) -> int:
     """The size along the dimension `dim` of all Tensors in the arguments."""
     count = None
-    for value in list_values(arguments):
+    for value in tree_leaves(arguments):
         if not isinstance(value, Tensor):
             continue
         if value.ndim <= dim:
