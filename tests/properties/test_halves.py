@@ -1,6 +1,7 @@
 """An op of halves is that of float32 rounded once; its derivatives are those of float64, within rounding."""
 
 import itertools
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
@@ -136,7 +137,9 @@ def by_vmap(call, block):
             return tuple(floats(call.with_leaves(*leaves)))
 
     stacked = [rv.stack([leaf.detach(), leaf.detach() * 0.5]) for leaf in call.leaves]
-    return rv.vmap(in_block, randomness="same")(*stacked)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* has no batching rule")
+        return rv.vmap(in_block, randomness="same")(*stacked)
 
 
 @halves
