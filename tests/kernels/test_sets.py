@@ -257,3 +257,10 @@ def test_histogram_of_equal_elements():
 def test_edges_must_rise():
     with pytest.raises(ValueError, match=r"\[histogram\]"):
         rv.histogram(rv.tensor([1.0]), rv.tensor([1.0, 0.0]))
+
+
+def test_edges_that_are_given_are_copied():
+    edges = rv.tensor([0.0, 1.0, 2.0])
+    result = rv.histogram(rv.tensor([0.5, 1.5, 1.7]), edges)
+    result.bin_edges.fill_(9.0)
+    assert edges.tolist() == [0.0, 1.0, 2.0]

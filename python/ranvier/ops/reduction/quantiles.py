@@ -445,7 +445,8 @@ def histogram(
     """
     if weight is None and density is False:
         if isinstance(bins, Tensor):
-            return Histogram(_between_edges(input, bins), bins)
+            edges = bins.detach().clone()
+            return Histogram(_between_edges(input, edges), edges)
         if type(bins) is int and (range is None or range[0] < range[1]):
             return _histogram(input, bins, range)
     return _histogram_by_numpy(input, bins, range, weight, density)
