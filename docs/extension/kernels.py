@@ -49,6 +49,7 @@ OWN = {
     "sum_abs": "The sum of abs(x) along axes. Of `rv.norm`.",
     "sum_exp": "The sum of exp(x - y) along axes. Of `rv.logsumexp`.",
     "trigamma": "The derivative of `rv.digamma`, the second one of log(gamma(x)).",
+    "where_finite": "dy where x is finite, else 0. The gradient of `rv.nan_to_num`.",
 }
 
 

@@ -29,7 +29,8 @@ CONTENTS = {
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
-        *("topics", "toolbox", "captured_step", "many_networks", "physics", "generation", "control"),
+        *("topics", "toolbox", "captured_step", "transforms", "single_samples"),
+        *("many_networks", "physics", "generation", "control"),
         *(
             "command_line",
             "reproducibility",
