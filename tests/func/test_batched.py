@@ -176,6 +176,31 @@ def test_backward_within_adds_up_the_slices():
         vmap(lambda x: rv.autograd.grad((w * x).sum(), w)[0])(x)
 
 
+def test_products_with_a_hessian_that_all_slices_share():
+    x, directions = tensor(4), tensor(6, 4)
+    x.requires_grad_()
+    (slope,) = rv.autograd.grad((x * x.exp()).sum() ** 2, x, create_graph=True)
+
+    def product(v):
+        return rv.autograd.grad(slope, x, v, retain_graph=True)[0]
+
+    close(vmap(product)(directions), loop(product, directions))
+    other = tensor(2).requires_grad_()
+    with pytest.raises(RuntimeError, match="index 1 appears to not have been used"):
+        vmap(lambda v: rv.autograd.grad(slope, (x, other), v, retain_graph=True))(directions)
+
+
+def test_products_with_a_hessian_of_each_slice_of_an_outer_call():
+    x, directions = tensor(4, 3), tensor(4, 6, 3)
+    x.requires_grad_()
+
+    def products(x, directions):
+        (slope,) = rv.autograd.grad((x**3).sum(), x, create_graph=True)
+        return vmap(lambda v: rv.autograd.grad(slope, x, v, retain_graph=True)[0])(directions)
+
+    close(vmap(products)(x, directions), 6 * x.detach().unsqueeze(1) * directions)
+
+
 def test_gradients_through_vmap():
     x, w = tensor(4, 3), tensor(3)
     x.requires_grad_()

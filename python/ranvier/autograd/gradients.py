@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from contextlib import nullcontext
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
+from ranvier.grad_mode import no_grad
 from ranvier.tape.backpropagation import root_gradient, run, targets
 from ranvier.tape.higher_order import Rows, separate
 from ranvier.tape.nodes import GradientEdge
@@ -98,7 +100,9 @@ def gradients(
 
     level = innermost([*outputs, *inputs, *grad_outputs])
     if level is not None:
-        return _gradients_of_slices(
+        is_recorded_within = any(level_of(y) is level for y in outputs)
+        of_level = _gradients_of_slices if is_recorded_within else _gradients_by_sliced_weights
+        return of_level(
             level,
             outputs,
             inputs,
@@ -109,12 +113,7 @@ def gradients(
             materialize_grads=materialize_grads,
         )
 
-    nodes: list[Any] = []
-    for x in inputs:
-        if not x._requires_grad:
-            raise RuntimeError("[grad] one of the inputs does not require grad")
-        node = x if x._grad_fn is None else x._grad_fn  # a leaf is its own node
-        nodes.append(node)
+    nodes = _nodes_of(inputs)
     roots = []
     for y, weight in zip(outputs, grad_outputs, strict=True):
         seed = root_gradient("grad", y, weight, create_graph)
@@ -135,15 +134,29 @@ def gradients(
         elif materialize_grads:
             gradient = wrap(filled_like(0, x._array))
         elif not allow_unused:
-            raise RuntimeError(
-                f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
-                "graph; set allow_unused=True if this is the desired behavior"
-            )
+            _refuse_unused(index)
         results.append(gradient)
     if create_graph:
         seeds = [seed for _, seed in roots]
         results = separate(results, seeds)
     return tuple(results)
+
+
+def _nodes_of(inputs: Sequence[_Input]) -> list[Any]:
+    """The nodes at which the gradients of the inputs arrive: a leaf is its own node."""
+    nodes: list[Any] = []
+    for x in inputs:
+        if not x._requires_grad:
+            raise RuntimeError("[grad] one of the inputs does not require grad")
+        nodes.append(x if x._grad_fn is None else x._grad_fn)
+    return nodes
+
+
+def _refuse_unused(index: int) -> NoReturn:
+    raise RuntimeError(
+        f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
+        "graph; set allow_unused=True if this is the desired behavior"
+    )
 
 
 def _gradients_of_slices(
@@ -162,24 +175,10 @@ def _gradients_of_slices(
     weights_of_values: list[_Weight] = []
     for y, weight in zip(outputs, weights, strict=True):
         values.append(value_at(y, level))
-        if weight is None:
-            if y.numel() != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            weight = wrap(filled_like(1, y._array))
-        elif not isinstance(weight, Tensor):
-            weight = wrap(weight)
-        weights_of_values.append(value_at(weight, level))
-    sources: list[Any] = []
-    for x in inputs:
-        if isinstance(x, Tensor) and level_of(x) is not level:
-            raise RuntimeError(
-                "[grad] got an input that all slices of vmap share; expected one that is sliced: "
-                "rv.func.grad gives the gradients of each slice by what they share"
-            )
-        sources.append(value_at(x, level) if isinstance(x, Tensor) else x)
+        weights_of_values.append(value_at(_as_weight(weight, y), level))
     results = gradients(
         values,
-        sources,
+        _sources_of_slices(inputs, level),
         weights_of_values,
         retain_graph,
         create_graph,
@@ -187,6 +186,93 @@ def _gradients_of_slices(
         materialize_grads=materialize_grads,
     )
     return tuple([None if result is None else batched(result, level) for result in results])
+
+
+def _as_weight(weight: _Weight, y: Tensor) -> Tensor:
+    """The weight of an output as a Tensor."""
+    if isinstance(weight, Tensor):
+        return weight
+    if weight is not None:
+        return wrap(weight)
+    if y.numel() != 1:
+        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    return wrap(filled_like(1, y._array))
+
+
+def _sources_of_slices(inputs: Sequence[_Input], level: Level) -> list[Any]:
+    """The Tensors of all slices of the inputs."""
+    sources: list[Any] = []
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            sources.append(x)
+        elif level_of(x) is level:
+            sources.append(value_at(x, level))
+        else:
+            raise RuntimeError(
+                "[grad] got an input that all slices of vmap share; expected one that is sliced: "
+                "rv.func.grad gives the gradients of each slice by what they share"
+            )
+    return sources
+
+
+def _gradients_by_sliced_weights(
+    level: Level,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[_Input],
+    weights: Sequence[_Weight],
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Tensor | None, ...]:
+    """The gradients within a call of vmap, of outputs that were computed outside of it and that all slices
+    share: those for the weights of all slices, in one backward on batched gradients."""
+    outer = innermost([*outputs, *inputs])
+    if outer is not None:
+        values = []
+        weights_of_values = []
+        for y, weight in zip(outputs, weights, strict=True):
+            values.append(value_at(y, outer))
+            of_level = value_at(_as_weight(weight, y), level)
+            of_both = value_at(of_level, outer)  # (slices of outer, slices of level, *shape)
+            weights_of_values.append(batched(of_both.movedim(1, 0), level))
+        of_values = _gradients_by_sliced_weights(
+            level,
+            values,
+            _sources_of_slices(inputs, outer),
+            weights_of_values,
+            retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            materialize_grads=materialize_grads,
+        )
+        results: list[Tensor | None] = []
+        for result in of_values:
+            if result is not None:
+                of_both = value_at(result, level).movedim(1, 0)
+                result = batched(batched(of_both, outer), level)
+            results.append(result)
+        return tuple(results)
+
+    nodes = _nodes_of(inputs)
+    roots = []
+    for y, weight in zip(outputs, weights, strict=True):
+        seed = root_gradient("grad", y, weight, create_graph)
+        roots.append((y, seed if isinstance(seed, Tensor) else wrap(seed)))
+    gradient_at: dict[Any, Any] = dict.fromkeys(nodes)
+    with nullcontext() if create_graph else no_grad():
+        run(roots, retain_graph, gradient_at, create_graph=create_graph, on_tensors=True)
+    results = []
+    for index, (x, node) in enumerate(zip(inputs, nodes, strict=True)):
+        gradient = gradient_at[node]
+        if gradient is None and materialize_grads and isinstance(x, Tensor):
+            gradient = wrap(filled_like(0, x._array))
+        if gradient is None and not allow_unused:
+            _refuse_unused(index)
+        results.append(gradient)
+    if create_graph:
+        results = separate(results, [seed for _, seed in roots])
+    return tuple(results)
 
 
 def _own_array(holder: list[Any], x: _Input) -> Array:
