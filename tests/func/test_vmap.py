@@ -173,6 +173,16 @@ def test_no_slices(randomness):
     assert vmap(vmap(rv.sum))(A[:, :0]).shape == (3, 0)
 
 
+@pytest.mark.parametrize("name", ["inv", "cholesky", "solve", "slogdet", "lu_factor", "eigh"])
+def test_no_slices_of_matrices(name):
+    function = getattr(rv.linalg, name)
+    arguments = [rv.zeros(0, 3, 3), rv.zeros(0, 3, 2)][: 2 if name == "solve" else 1]
+    expected = function(*arguments)
+    found = vmap(function)(*arguments)
+    pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+    assert all(y.shape == wanted.shape and y.dtype == wanted.dtype for y, wanted in pairs)
+
+
 def test_draws_of_no_slices():
     rv.manual_seed(0)
     after = rv.rand(2)

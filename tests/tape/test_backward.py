@@ -20,6 +20,25 @@ def test_gradients_of_all_paths_are_summed():
     assert x.grad.tolist() == [4.0, 6.0]
 
 
+def test_nodes_run_in_the_reverse_order_of_forward():
+    """Also where a chain of later nodes is ready first: a step of a recurrent layer adds a product that depends
+    on the state to one that does not."""
+    x, state, half = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(0.5, 0.5)
+    order = []
+    forward = []
+    states = []
+    for step in range(4):
+        of_input, of_state = mul(x, half), mul(state, half)
+        for name, y in (("input", of_input), ("state", of_state)):
+            forward.append((step, name))
+            y.register_hook(lambda dy, node=(step, name): order.append(node))
+        state = add(of_input, of_state)
+        states.append(state)
+    directions = [add(y, z) for y, z in zip(states, reversed(states), strict=True)]
+    total(add(add(directions[0], directions[1]), add(directions[2], directions[3]))).backward()
+    assert order == forward[::-1]
+
+
 def test_a_gradient_handed_to_two_leaves_is_two_arrays():
     x, y = leaf(1.0), leaf(2.0)
     add(x, y).backward()

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <unordered_map>
 #include <vector>
 
@@ -74,6 +75,8 @@ struct NodeEntry {
   py::object node;
   py::object gradient;            // the sum so far; a list if the node has several outputs
   int64_t waits = 0;              // how many more gradients arrive
+  int64_t sequence = 0;           // which node runs first of those that are ready: the one with the largest
+  int64_t arrival = 0;            // of several with one sequence: the one that became ready last
   bool own = false;               // the gradient is a new array, which a further sum may be written to
   bool needed = false;            // in a restricted backward: it has to run
   bool captured = false;          // in a restricted backward: its gradient is a result
@@ -119,8 +122,9 @@ class Backward {
       if (captured != Py_None) for_each(captured, [](NodeEntry& entry) { entry.captured = true; });
     }
     for (NodeEntry* entry : starts_)
-      if (!entry->waits) ready_.push_back(entry);
+      if (!entry->waits) make_ready(*entry);
     while (!ready_.empty()) {
+      std::pop_heap(ready_.begin(), ready_.end(), runs_later);
       NodeEntry& entry = *ready_.back();
       ready_.pop_back();
       pass(entry);
@@ -130,10 +134,31 @@ class Backward {
  private:
   NodeEntry& entry_of(PyObject* node) {
     NodeEntry& entry = entries_[node];
-    if (!entry.node) entry.node = py::reinterpret_borrow<py::object>(node);
+    if (!entry.node) {
+      entry.node = py::reinterpret_borrow<py::object>(node);
+      entry.sequence = find_sequence(node);
+    }
     return entry;
   }
-  bool is_leaf(const NodeEntry& entry) { return PyObject_TypeCheck(entry.node.ptr(), tensor_class()); }
+  static bool is_leaf(PyObject* node) { return PyObject_TypeCheck(node, tensor_class()); }
+  static bool is_leaf(const NodeEntry& entry) { return is_leaf(entry.node.ptr()); }
+
+  // Nodes run in the reverse order of forward, as in PyTorch: hooks rely on it. Leaves, which end a branch, run
+  // at once.
+  static int64_t find_sequence(PyObject* node) {
+    if (is_leaf(node)) return std::numeric_limits<int64_t>::max();
+    if (is_function(node)) return sequence_of(node);
+    return sequence_of(py::object(py::handle(node).attr("function")).ptr());  // an Output
+  }
+  static bool runs_later(const NodeEntry* a, const NodeEntry* b) {
+    if (a->sequence != b->sequence) return a->sequence < b->sequence;
+    return a->arrival < b->arrival;
+  }
+  void make_ready(NodeEntry& entry) {
+    entry.arrival = ++last_arrival_;
+    ready_.push_back(&entry);
+    std::push_heap(ready_.begin(), ready_.end(), runs_later);
+  }
 
   template <class F>  // f(entry) for the nodes in an iterable that have an entry
   void for_each(PyObject* nodes, const F& f) {
@@ -308,7 +333,7 @@ class Backward {
         if (gradient != Py_None && wanted) receive(to, gradient);
       }
       --to.waits;
-      if (to.waits == 0) ready_.push_back(&to);
+      if (to.waits == 0) make_ready(to);
     }
   }
 
@@ -416,7 +441,9 @@ class Backward {
   PyObject* captures_ = nullptr;
   py::object add_, gradients_, hooks_, accumulate_, hooked_leaf_;
   std::unordered_map<PyObject*, NodeEntry> entries_;
-  std::vector<NodeEntry*> starts_, ready_;
+  std::vector<NodeEntry*> starts_;
+  std::vector<NodeEntry*> ready_;  // a heap: the node that runs next is its first
+  int64_t last_arrival_ = 0;
 };
 
 void backward(Raw roots, Raw steps, Raw captured, Raw only, Truth retain, Truth by_steps, Raw rules) {

@@ -22,6 +22,18 @@ namespace ranvier::bind {
 thread_local NeedsOfPass t_pass;
 NodeClasses g_nodes;
 
+namespace {
+struct FunctionObject {
+  PyObject head;
+  int64_t sequence;  // see sequence_of()
+};
+FunctionObject* as_function(PyObject* function) { return reinterpret_cast<FunctionObject*>(function); }
+
+thread_local int64_t t_last_sequence = 0;
+}  // namespace
+
+int64_t sequence_of(PyObject* function) { return as_function(function)->sequence; }
+
 bool is_true(const py::object& x) {
   const int holds = PyObject_IsTrue(x.ptr());
   if (holds < 0) throw py::error_already_set();
@@ -270,6 +282,7 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
     const Held maker = slot_of(inputs[i], tensor_slots().grad_fn);
     return Py_NewRef(maker.is_none() ? inputs[i] : maker.ptr());
   };
+  as_function(self)->sequence = ++t_last_sequence;
   set(self, g_nodes.needs, needs_of(inputs, true));
   set(self, g_nodes.edges, inputs.tuple(edge));
   set(self, g_nodes.changes, changes_of(inputs));
@@ -378,7 +391,7 @@ PyMethodDef g_node_methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot g_type_slots[] = {{Py_tp_methods, g_node_methods}, {Py_tp_getset, g_getset}, {0, nullptr}};
-PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
+PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(FunctionObject), 0,
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_type_slots};
 
 }  // namespace

@@ -14,6 +14,10 @@ struct NodeClasses {
 };
 extern NodeClasses g_nodes;
 
+// The number of a Function among those that its thread has recorded: later ones have a larger one. 0: it is
+// not recorded. backward runs nodes with larger numbers first.
+int64_t sequence_of(PyObject* function);
+
 // function.apply(x) for a Function that gives a view of the Tensor x. Views are the same in blocks of
 // autocast.
 py::object applied_to(PyObject* function, PyObject* x);

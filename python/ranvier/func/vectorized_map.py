@@ -15,6 +15,7 @@ from ranvier.func.batching import in_level
 from ranvier.func.draws_of_slices import NoDraws, random_numbers
 from ranvier.ops import stack, unbind
 from ranvier.ops.making import random
+from ranvier.ops.making.creation import eye
 from ranvier.tensors.batched import Level, batched, value_at
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -125,12 +126,15 @@ def _map_no_slices(
     kwargs: dict[str, Any],
     randomness: str,
 ) -> Any:
-    """The result of :func:`vmap` for dimensions of 0: that of one slice of zeros, without this slice."""
+    """The result of :func:`vmap` for dimensions of 0: that of one slice of zeros, or of identity matrices,
+    without this slice."""
     values = []
     for value, dim in zip(list_values(args), _spread_dims("vmap", in_dims, args), strict=True):
         if dim is not None:
             # Zeros of the size of a slice. As the sum over no elements, they lead to the tensor's gradient.
             value = value.sum(dim).to(value.dtype)
+            if value.dtype.kind in "fc" and value.ndim >= 2 and value.shape[-1] == value.shape[-2]:
+                value = value + eye(value.shape[-1], dtype=value.dtype)  # a matrix that has an inverse
         values.append(value)
     if randomness == "error":
         generator: random.Generator = NoDraws()
