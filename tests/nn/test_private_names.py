@@ -66,6 +66,17 @@ def test_a_hook_of_all_modules_gets_keywords():
     with hooks.register_module_forward_hook(hook, with_kwargs=True):
         Scaled()(rv.ones(1), scale=2.0)
     assert seen == [{"scale": 2.0}]
+    assert not hooks._of_all.keywords
+
+
+def test_a_hook_that_is_removed_leaves_no_number():
+    model = nn.Linear(2, 2)
+    model.register_forward_pre_hook(lambda module, args, kwargs: None, with_kwargs=True).remove()
+    model.register_forward_hook(
+        lambda module, args, kwargs, y: None, with_kwargs=True, always_call=True
+    ).remove()
+    assert not model._forward_hooks_with_kwargs
+    assert not model._forward_hooks_always_called
 
 
 def test_hooks_of_registrations():

@@ -9,7 +9,7 @@ through Functions (`Watch`), which do not change them, and whose backward calls 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ranvier.grad_mode import no_grad
@@ -39,7 +39,7 @@ class Hooks:
         self.after: dict[int, Hook] = {}  # after forward
         self.backward: dict[int, Hook] = {}  # when backward has left the module
         self.before_backward: dict[int, Hook] = {}  # when backward enters the module
-        # Sets of numbers, as dictionaries, because a handle removes its number from a dictionary.
+        # Sets of numbers, as dictionaries, from which a handle removes its number (`add_hook`).
         self.keywords: dict[int, bool] = {}  # hooks of forward that also take the keyword arguments
         self.always: dict[int, bool] = {}  # hooks after forward that are called after an exception, too
 
@@ -334,10 +334,8 @@ class HookRegistration:
         with_kwargs: calls ``hook(module, args, kwargs)``, which may return (args, kwargs).
         """
         hooks = self._rv_own_hooks()
-        handle = add_hook(hooks.before, hook, prepend)
-        if with_kwargs:
-            hooks.keywords[handle.id] = True
-        return handle
+        marks = [hooks.keywords] if with_kwargs else []
+        return add_hook(hooks.before, hook, prepend, marks)
 
     def register_forward_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
@@ -349,12 +347,7 @@ class HookRegistration:
         is called also if forward or an earlier hook raises. output is then the output so far, or None.
         """
         hooks = self._rv_own_hooks()
-        handle = add_hook(hooks.after, hook, prepend)
-        if with_kwargs:
-            hooks.keywords[handle.id] = True
-        if always_call:
-            hooks.always[handle.id] = True
-        return handle
+        return add_hook(hooks.after, hook, prepend, _marks(hooks, with_kwargs, always_call))
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.
@@ -372,15 +365,25 @@ class HookRegistration:
         return add_hook(self._rv_own_hooks().before_backward, hook, prepend)
 
 
+def _marks(hooks: Hooks, with_kwargs: bool, always_call: bool) -> list[dict[int, bool]]:
+    """The sets of numbers that a hook after forward belongs to."""
+    marks = []
+    if with_kwargs:
+        marks.append(hooks.keywords)
+    if always_call:
+        marks.append(hooks.always)
+    return marks
+
+
 # --- hooks of all modules: PyTorch's names
-def _add_to_all_modules(event: str, hook: Hook) -> RemovableHandle:
-    """Adds a hook of all modules. event: the attribute of `Hooks`.
+def _add_to_all_modules(event: str, hook: Hook, marks: Sequence[dict[int, bool]] = ()) -> RemovableHandle:
+    """Adds a hook of all modules. event: the attribute of `Hooks`. marks: as of `add_hook`.
 
     From now on each module without hooks of its own calls `_of_all`, until the last hook is removed.
     """
     HookRegistration._rv_hooks = _of_all
     hooks: dict[int, Any] = getattr(_of_all, event)
-    return add_hook(hooks, hook, prepend=False)
+    return add_hook(hooks, hook, prepend=False, marks=marks)
 
 
 def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
@@ -394,12 +397,7 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Calls ``hook(module, args, output)`` after each forward of any module; see
     :meth:`Module.register_forward_hook`."""
-    handle = _add_to_all_modules("after", hook)
-    if with_kwargs:
-        _of_all.keywords[handle.id] = True
-    if always_call:
-        _of_all.always[handle.id] = True
-    return handle
+    return _add_to_all_modules("after", hook, _marks(_of_all, with_kwargs, always_call))
 
 
 def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
@@ -450,9 +448,14 @@ def register_module_module_registration_hook(hook: Hook) -> RemovableHandle:
     return add_hook(_registrations[MODULES], hook, prepend=False)
 
 
-def add_hook(hooks: dict[int, Any], hook: Hook, prepend: bool) -> RemovableHandle:
-    """Puts a hook into a dictionary of hooks: last, or with prepend first."""
-    handle = RemovableHandle(hooks, hook)
+def add_hook(
+    hooks: dict[int, Any], hook: Hook, prepend: bool, marks: Sequence[dict[int, bool]] = ()
+) -> RemovableHandle:
+    """Puts a hook into a dictionary of hooks: last, or with prepend first. marks: sets of numbers that the
+    hook's number belongs to, until it is removed."""
+    handle = RemovableHandle(hooks, hook, extra_dict=list(marks))
+    for mark in marks:
+        mark[handle.id] = True
     if prepend:
         others = [key for key in hooks if key != handle.id]
         for key in others:  # A dict lists its keys in the order in which they were added.
