@@ -73,7 +73,7 @@ RANVIER_INLINE void dot_group(const MatmulRows<T>& t, int64_t j, typename VecOf<
   if (joined) {
     if (t.after.bias_column) totals = totals + bias;
     T* c = t.c + j * t.cs_c;
-    return kSums == L ? store(c, totals) : store_first<T>(c, totals, kSums);
+    return kSums == L ? store(c, totals) : store_n(c, totals, kSums);
   }
   alignas(64) T total[L];
   store(total, totals);

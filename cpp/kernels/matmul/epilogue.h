@@ -44,7 +44,7 @@ RANVIER_INLINE void store_strided(T* p, int64_t stride, vec<T> x, int n) {
   else if (n == lanes<T>)
     store(p, x);
   else
-    store_first<T>(p, x, n);
+    store_n(p, x, n);
 }
 
 // Calls f(i, j, n) for each vector of a tile: row i, first column j, n elements. n is a constant for whole

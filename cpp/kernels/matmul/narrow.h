@@ -153,7 +153,7 @@ static void one_vector(const MatmulTile<float>& t) {
       }
       if (left <= t.chain_length) break;
     }
-    for (int r = whole; r < kOneRows; ++r) store_first<float>(c + r * rs_c, load(sums[r]), columns);
+    for (int r = whole; r < kOneRows; ++r) store_n(c + r * rs_c, load(sums[r]), columns);
   }
 }
 #endif

@@ -60,20 +60,6 @@ RANVIER_INLINE void copy_first(T* to, const T* from, int n) {
     ends(std::integral_constant<int, 1>());
 }
 
-// Stores the first n lanes, 0 < n <= lanes, as store_n() does, but without the masked store of AVX2, which
-// takes dozens of operations on AMD's cores.
-template <class T>
-RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
-#if RANVIER_VECTOR_BYTES == 32
-  if (n == lanes<T>) return store(p, v);
-  T all[lanes<T>];
-  store(all, v);
-  copy_first<T>(p, all, n);
-#else
-  store_n(p, v, n);
-#endif
-}
-
 // Packs a panel whose rows are contiguous in memory (cs = 1).
 template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
@@ -98,7 +84,7 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
       store(dst + j, load_n(src + j, rest));
       j += L;  // zeros after
     } else if (rest) {
-      store_first<T>(dst + j, load_n(src + j, rest), rest);
+      store_n(dst + j, load_n(src + j, rest), rest);
       j += rest;
     }
     for (; j < width; ++j) dst[j] = T(0);
@@ -126,7 +112,7 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
       if (store_j == L) {
         store(dst, square[i]);
       } else {
-        store_first<T>(dst, square[i], store_j);
+        store_n(dst, square[i], store_j);
       }
     }
     dst = opaque(dst + width);

@@ -26,7 +26,7 @@ RANVIER_INLINE vec<T> load_last(const T* p, int n, vec<T>) {
 }
 template <class T>
 RANVIER_INLINE void store_last(T* p, vec<T> v, int n) {
-  store_first<T>(p, v, n);
+  store_n(p, v, n);
 }
 #if RANVIER_HAS_HALF
 RANVIER_INLINE half_vec load_last(const float* p, int n, half_vec) { return load_half(p, n); }

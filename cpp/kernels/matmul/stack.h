@@ -31,7 +31,7 @@ static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, in
     if constexpr (kVectors > 1) store(c + i * s.rs_c, acc[i][0]);
     store(last + i * L, acc[i][kVectors - 1]);
   }
-  for (int i = 0; i < kRows; ++i) store_first<T>(c + i * s.rs_c + kWhole, load(last + i * L), n);
+  for (int i = 0; i < kRows; ++i) store_n(c + i * s.rs_c + kWhole, load(last + i * L), n);
 }
 
 template <class T, int kVectors>
