@@ -16,7 +16,7 @@ namespace {
 
 constexpr double kNsPerByte = 0.06;  // of a copy on one thread, roughly
 constexpr int64_t kPixels = 1024;    // pixels of three channels that a thread converts at a time
-constexpr int64_t kManyRows = 16;    // from so many rows on, each thread copies whole rows
+constexpr int64_t kManyRows = 16;    // from so many rows, or matrices, on each thread copies whole ones
 // join_rows: the bytes of y for which each x is read in one go, and those of a large y that are made in a
 // buffer and then copied.
 constexpr int64_t kJoinedBytes = 1 << 14;
@@ -103,18 +103,30 @@ void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Cop
   const int64_t strip = joins || parts ? kPixels : kernels.lanes;
   const int64_t length = parts ? n : rows;
   const int64_t strips = ceil_div(length, strip);
-  team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t unit) {
-    const int64_t first = unit % strips * strip;
+  const auto copy_strip = [&](int64_t index, const T* x, T* y) {
+    const int64_t first = index * strip;
     const int64_t count = std::min(strip, length - first);
+    if (joins)
+      kernels.join_planes(count, x + first, step_x, y + 3 * first);
+    else if (parts)
+      kernels.part_planes(count, x + 3 * first, y + first, step_y);
+    else
+      kernels.transpose_strip(static_cast<int>(count), n, x + first, step_x, y + first * step_y, step_y);
+  };
+  const double cost = kNsPerByte * sizeof(T) * nest.size;
+  if (outer.size >= kManyRows) {  // many matrices: a thread takes whole ones, and walks to them once
+    const int64_t next_x = outer.strides[0][outer.ndim - 1];
+    const int64_t next_y = outer.strides[1][outer.ndim - 1];
+    team.walk(outer, cost, [&](int64_t count, const int64_t* offsets) {
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t index = 0; index < strips; ++index)
+          copy_strip(index, c.x.data + offsets[0] + i * next_x, c.y.data + offsets[1] + i * next_y);
+    });
+    return;
+  }
+  team.parallel_for(outer.size * strips, cost, [&](int64_t unit) {
     outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* offsets) {
-      const T* x = c.x.data + offsets[0];
-      T* y = c.y.data + offsets[1];
-      if (joins)
-        kernels.join_planes(count, x + first, step_x, y + 3 * first);
-      else if (parts)
-        kernels.part_planes(count, x + 3 * first, y + first, step_y);
-      else
-        kernels.transpose_strip(static_cast<int>(count), n, x + first, step_x, y + first * step_y, step_y);
+      copy_strip(unit % strips, c.x.data + offsets[0], c.y.data + offsets[1]);
     });
   });
 }

@@ -106,7 +106,8 @@ struct GroupForward {
   void planes(int64_t n, int64_t g) const {
     RunningMoments all;
     all.add_line(kernels, plane(f.x, n, g * plan.width), plan.width * plan.inner);
-    if (plan.inner == 1) return line(n, g, all.moments());
+    const bool is_plain = !f.weight.data && !f.bias.data;
+    if (plan.inner == 1 || is_plain) return line(n, g, all.moments());
     finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
       kernels.normalize(plane(f.x, n, c), plan.inner, function, /*weight=*/nullptr, /*bias=*/nullptr,
                         plane(f.y, n, c));
@@ -114,14 +115,14 @@ struct GroupForward {
   }
 
   // A group whose channels have one pixel each is contiguous, and so are its weights and biases: it is
-  // computed as a line.
+  // computed as a line. So is a group without weights and biases.
   void line(int64_t n, int64_t g, Moments all) const {
     const double rstd = keep(n, g, all);
     const int64_t c = g * plan.width;
     const T m = T(all.mean);
     const double shift = -(all.mean - double(m)) * rstd;
-    kernels.normalize(plane(f.x, n, c), plan.width, {m, T(rstd), T(shift)}, address_of(f.weight, c),
-                      address_of(f.bias, c), plane(f.y, n, c));
+    kernels.normalize(plane(f.x, n, c), plan.width * plan.inner, {m, T(rstd), T(shift)},
+                      address_of(f.weight, c), address_of(f.bias, c), plane(f.y, n, c));
   }
 
   // The groups of a panel of image n, whose channels are contiguous.
