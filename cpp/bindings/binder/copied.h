@@ -17,4 +17,15 @@ inline Input contiguous(const Input& x) {
   return dense ? x : copied(x, Output::contiguous(x.dtype(), x.shape()));
 }
 
+// x itself if the elements of its last dimension lie one after another, or if it repeats elements (stride 0);
+// else a C-contiguous copy. For kernels that read other strides slowly.
+inline Input with_dense_rows(const Input& x) {
+  if (!x) return x;
+  const auto v = x.view<char>();
+  if (v.ndim == 0 || v.shape[v.ndim - 1] <= 1 || v.strides[v.ndim - 1] == 1) return x;
+  for (int d = 0; d < v.ndim; ++d)
+    if (v.strides[d] == 0 && v.shape[d] > 1) return x;
+  return contiguous(x);
+}
+
 }  // namespace ranvier::bind

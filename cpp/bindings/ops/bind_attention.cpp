@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/precision.h"
+#include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "bindings/ops/index_range.h"
 #include "kernels/attention/attention.h"
@@ -79,10 +80,13 @@ bool reads_halves(const Input& q, const Input& k, const Input& v) {
 // Returns (y, weights). y (..., L, D): None without v. weights (..., S, L), transposed: None unless `keep`.
 // first: the number of keys before the first query, for is_causal. hides, half, of_nothing: see
 // AttentionSettings (kernels/attention/attention.h).
-std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, const MaybeReals& v,
-                                               Real scale, Truth is_causal, Whole first, Mask mask,
-                                               Mask padding, Truth hides, Truth keep, Raw half,
-                                               Real of_nothing) {
+std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& given_q, const Reals& given_k,
+                                               const MaybeReals& given_v, Real scale, Truth is_causal,
+                                               Whole first, Mask mask, Mask padding, Truth hides, Truth keep,
+                                               Raw half, Real of_nothing) {
+  const Input q = with_dense_rows(given_q);
+  const Input k = with_dense_rows(given_k);
+  const Input v = with_dense_rows(given_v);
   if (q.ndim() < 2) q.fail("(..., L, E)");
   if (k.ndim() < 2) k.fail("(..., S, E)");
   if (v && v.ndim() < 2) v.fail("(..., S, D)");

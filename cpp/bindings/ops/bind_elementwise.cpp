@@ -1,4 +1,8 @@
 // Binds the element-wise ops on arrays and numbers, comparisons and where, with broadcasting.
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
 #include "bindings/binder/define.h"
 #include "kernels/elementwise/elementwise.h"
 
@@ -47,7 +51,8 @@ class Operands {
   }
 
   // The argument `out`, or a new result. It is channels-last if one of the operands of the full shape is;
-  // else it has the memory order of the first of these operands.
+  // else it has the memory order of the first of these operands, and without one the order in which most
+  // operands are read in steps of one element.
   Output output(const Out& out, DType dtype, const Input& condition = Input()) const {
     if (out.given())
       return out.checked(dtype, shape_, {arrays_, arrays_ + 1, arrays_ + 2, arrays_ + 3, &condition}, true);
@@ -56,8 +61,11 @@ class Operands {
       if (arrays_[k] && is_full(arrays_[k]) &&
           (!like || (is_channels_last(arrays_[k]) && !is_channels_last(*like))))
         like = &arrays_[k];
-    if (!like) return Output::contiguous(dtype, shape_);
-    return Output::like(*like, dtype);
+    if (like) return Output::like(*like, dtype);
+    if (are_contiguous()) return Output::contiguous(dtype, shape_);
+    int order[kMaxDims];
+    sort_dimensions(order);
+    return Output::in_order(dtype, shape_, order);
   }
 
   int64_t size() const { return shape_.elements(); }
@@ -87,6 +95,39 @@ class Operands {
   }
 
  private:
+  bool are_contiguous() const {
+    return std::all_of(arrays_, arrays_ + count_, [](const Input& x) { return !x || x.is_contiguous(); });
+  }
+
+  // Sets `order` to the dimensions of the common shape, that with the largest strides first. Where the
+  // operands do not agree, the first one decides; dimensions that no operand has both stay in C order.
+  void sort_dimensions(int* order) const {
+    TensorView<const char> views[kMaxArrays];
+    for (int k = 0; k < count_; ++k)
+      if (arrays_[k]) fill(views[k], arrays_[k]);
+    // 1 if dimension p has larger strides than q, -1 if it has smaller ones, 0 if no operand tells.
+    const auto compare_strides = [&](int p, int q) {
+      for (int k = 0; k < count_; ++k) {
+        if (!arrays_[k]) continue;
+        const int64_t of_p = std::abs(views[k].strides[p]);
+        const int64_t of_q = std::abs(views[k].strides[q]);
+        if (of_p && of_q && of_p != of_q) return of_p > of_q ? 1 : -1;
+      }
+      return 0;
+    };
+    for (int d = 0; d < shape_.ndim; ++d) {
+      int place = d;
+      order[d] = d;
+      for (int before = d - 1; before >= 0; --before) {
+        const int comparison = compare_strides(order[before], order[place]);
+        if (comparison > 0) break;
+        if (comparison == 0) continue;
+        std::swap(order[before], order[place]);
+        place = before;
+      }
+    }
+  }
+
   void add(int k, const Arg& arg, Input (*read)(const Arg&)) {
     if (PyFloat_CheckExact(arg.value.ptr())) {
       numbers_[k] = PyFloat_AS_DOUBLE(arg.value.ptr());

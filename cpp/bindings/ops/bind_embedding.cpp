@@ -22,8 +22,18 @@ void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fiel
   });
 }
 
+// x itself if it is C-contiguous, else a copy that is.
+Input contiguous_integers(const Input& x) {
+  if (x.is_contiguous()) return x;
+  Output y = Output::contiguous(DType::int64, x.shape());
+  invoke_cast(x, y, DType::int64);
+  const py::object copy = y.release();
+  return Input::integers({x.op(), x.name(), copy});
+}
+
 // y[.., :] = weight[index[..], :]
-Output embedding(const Integers& index, const Reals& weight, Out out) {
+Output embedding(const Integers& given_index, const Reals& weight, Out out) {
+  const Input index = contiguous_integers(given_index);
   if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
     fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected ", kFewerDims);
@@ -56,15 +66,6 @@ Output embedding_backward(const Floats& given_dy, const Integers& index, Whole r
   require_rows(index, rows);
   run_rows<EmbeddingBackward>(dy.dtype(), shape, dweight, padding, scale_grad_by_freq.holds, dy, index);
   return dweight;
-}
-
-// x itself if it is C-contiguous, else a copy that is.
-Input contiguous_integers(const Input& x) {
-  if (x.is_contiguous()) return x;
-  Output y = Output::contiguous(DType::int64, x.shape());
-  invoke_cast(x, y, DType::int64);
-  const py::object copy = y.release();
-  return Input::integers({x.op(), x.name(), copy});
 }
 
 // The arguments of a call on bags, checked. Either index (bags, n) has a bag in each row, or index is a

@@ -1,5 +1,6 @@
 // Binds max-pools and average pools of signals and images, also adaptive ones, with their gradients. template
 // <int axes>: 1 for signals, 2 for images.
+#include "bindings/binder/copied.h"
 #include "bindings/ops/pool_args.h"
 #include "kernels/pooling/pooling.h"
 
@@ -20,8 +21,9 @@ auto with_offset(const PoolAxes& axes, F&& f) {
 
 // Returns (y, where) or, with return_indices, (y, where, indices). where: the index of each maximum within
 // its window, for backward; indices: its index in the image, as PyTorch returns it.
-PoolResults run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
-  const bool channels_last = pools_over_channels(op, x);
+PoolResults run_max(const PoolOp& op, const Input& given_x, const PoolAxes& axes, bool return_indices) {
+  const bool channels_last = pools_over_channels(op, given_x);
+  const Input x = channels_last ? given_x : with_dense_rows(given_x);
   const HeightWidth size{axes.rows.out, axes.columns.out};
   return with_offset(axes, [&](auto offset) -> PoolResults {
     using Offset = decltype(offset);
@@ -107,8 +109,9 @@ struct Divisor {
   int64_t count = 0;  // divisor_override; 0: the number of elements of the window
 };
 
-Output run_average(const PoolOp& op, const Input& x, const PoolAxes& axes, const Divisor& divisor) {
-  const bool channels_last = pools_over_channels(op, x);
+Output run_average(const PoolOp& op, const Input& given_x, const PoolAxes& axes, const Divisor& divisor) {
+  const bool channels_last = pools_over_channels(op, given_x);
+  const Input x = channels_last ? given_x : with_dense_rows(given_x);
   Output y = pooled_output(op, x.dtype(), channels_last, x, {axes.rows.out, axes.columns.out});
   run_images<AvgPool2dForward>(x.dtype(), image(x, op.axes), image(y, op.axes), axes.rows, axes.columns,
                                channels_last, divisor.include_pad, divisor.count);

@@ -143,8 +143,8 @@ class Backward {
   static bool is_leaf(PyObject* node) { return PyObject_TypeCheck(node, tensor_class()); }
   static bool is_leaf(const NodeEntry& entry) { return is_leaf(entry.node.ptr()); }
 
-  // Nodes run in the reverse order of forward, as in PyTorch: hooks rely on it. Leaves, which end a branch, run
-  // at once.
+  // Nodes run in the reverse order of forward, as in PyTorch: hooks rely on it. Leaves, which end a branch,
+  // run at once.
   static int64_t find_sequence(PyObject* node) {
     if (is_leaf(node)) return std::numeric_limits<int64_t>::max();
     if (is_function(node)) return sequence_of(node);
