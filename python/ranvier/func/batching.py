@@ -19,8 +19,7 @@ Functions have rules, too (`kernel_rule`), and so have functions that NumPy comp
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -229,19 +228,29 @@ class _Batching(Observer):
             self.__enter__()
 
 
-@contextmanager
-def in_level(size: int, may_loop: bool = True) -> Iterator[Level]:
+class in_level:
     """A block in which this thread computes with batched Tensors of a new level, which it gives."""
-    levels = active_levels()
-    level = Level(len(levels), size, may_loop)
-    is_outermost = not levels
-    levels.append(level)
-    _core._set_call_of_vmap(level.number)
-    try:
-        with _Batching() if is_outermost else nullcontext() as level.observer:
-            yield level
-    finally:
-        levels.pop()
+
+    # A class, as a generator would take longer to enter and leave.
+    def __init__(self, size: int, may_loop: bool = True) -> None:
+        self._size = size
+        self._may_loop = may_loop
+
+    def __enter__(self) -> Level:
+        levels = active_levels()
+        level = Level(len(levels), self._size, self._may_loop)
+        levels.append(level)
+        _core._set_call_of_vmap(level.number)
+        if level.depth == 0:
+            level.observer = _Batching()
+            level.observer.__enter__()
+        return level
+
+    def __exit__(self, *error: object) -> None:
+        levels = active_levels()
+        level = levels.pop()
+        if level.depth == 0:
+            level.observer.__exit__()
         _core._set_call_of_vmap(levels[-1].number if levels else 0)
         level.has_ended = True
 
@@ -308,6 +317,8 @@ def find_rule(function: Function) -> BatchingRule | None:
     if kind in RULES:
         return RULES[kind]
     if function.of_element or function.broadcasts:
+        if kind.__module__.startswith("ranvier."):  # not a class of a caller, which may be dropped
+            RULES[kind] = broadcast_operands
         return broadcast_operands
     return None
 

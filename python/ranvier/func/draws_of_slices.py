@@ -134,23 +134,24 @@ def _draw_slices(
     return join_slices(name, results, level)
 
 
-@contextmanager
-def random_numbers(randomness: str, level: Level) -> Iterator[None]:
+def random_numbers(randomness: str, level: Level) -> AbstractContextManager[None]:
     """A block in which a function draws its random numbers as vmap was told."""
-    generator = random.current()
     if randomness == "error":
-        with random.using(NoDraws()):
-            yield
-    elif randomness == "different":
+        return random.using(NoDraws())
+    generator = random.current()
+    if randomness == "different":
         level.blocks_of_op = lambda: partial(random.held, generator)
-        with random.held(_DifferentDraws(level, generator)):
-            yield
-    else:
-        same = _SameDraws().set_state(generator.plain_state())
-        level.blocks_of_op = partial(_again, same)
-        with random.using(same):
-            yield
-        generator.set_state(same.plain_state())  # goes on after the numbers of one slice
+        return random.held(_DifferentDraws(level, generator))
+    return _same_draws(level, generator)
+
+
+@contextmanager
+def _same_draws(level: Level, generator: random.Generator) -> Iterator[None]:
+    same = _SameDraws().set_state(generator.plain_state())
+    level.blocks_of_op = partial(_again, same)
+    with random.using(same):
+        yield
+    generator.set_state(same.plain_state())  # goes on after the numbers of one slice
 
 
 def _again(same: random.Generator) -> Callable[[], AbstractContextManager[None]]:

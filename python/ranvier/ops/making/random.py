@@ -181,26 +181,27 @@ def current() -> Generator:
     return _local.generator or default_generator
 
 
-@contextlib.contextmanager
-def using(generator: Generator) -> Iterator[None]:
-    """Within the block this thread draws all random numbers from `generator`.
+def using(generator: Generator) -> held:
+    """A block in which this thread draws all random numbers from `generator`.
 
     A DataLoader makes each batch in such a block: its numbers depend neither on the time nor on the thread.
     """
     _refuse_other(generator)
-    with held(current().over(generator)):
-        yield
+    return held(current().over(generator))
 
 
-@contextlib.contextmanager
-def held(generator: Generator) -> Iterator[None]:
+class held:
     """As :func:`using`, for the generators of vmap, which take the place of others."""
-    before = _local.generator
-    _local.generator = generator
-    try:
-        yield
-    finally:
-        _local.generator = before
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def __enter__(self) -> None:
+        self._before = _local.generator
+        _local.generator = self._generator
+
+    def __exit__(self, *error: object) -> None:
+        _local.generator = self._before
 
 
 def _refuse_other(generator: Generator) -> None:
