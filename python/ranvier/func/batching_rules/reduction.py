@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.func.batching import Operand, batching_rule, host_rule, level_of, shifted, stacked_array
 from ranvier.ops.reduction.norms import Logsumexp, Norm, Prod
-from ranvier.ops.reduction.quantiles import _places, _places_of
+from ranvier.ops.reduction.quantiles import MedianOfRows, _places, _places_of, lower_medians
 from ranvier.ops.reduction.reduce import Extreme, ExtremeAlong, Sum, _reduced
 from ranvier.ops.reduction.sort import Cumprod, Cumsum, Median, MedianOfAll, Sort, _middle, in_order
 from ranvier.ops.reduction.statistics import RunningExtreme, _extremes
@@ -44,33 +44,9 @@ def _along_axis(node: Any, x: Operand) -> Any:
     return node.apply(x.value)
 
 
-class MedianOfRows(Extreme):
-    """y[i] = the median of row i of a matrix; elements that are equal to it share its gradient evenly."""
-
-    by_numpy = True  # NumPy computes it, not the core
-
-    def __init__(self) -> None:
-        self.axes = (1,)
-        self.keepdims = False
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        self.y = host(_medians, x)
-        return self.y
-
-
-def _medians(x: Array) -> Array:
-    """The median of each row, the lower one of two; NaN where the row has one."""
-    middle = (x.shape[1] - 1) // 2
-    values = np.sort(x, 1)[:, middle]
-    if x.dtype.kind != "f":
-        return values
-    return np.where(np.isnan(x).any(1), x.dtype.type(np.nan), values)
-
-
 @batching_rule(MedianOfAll)
 def _median_of_all(node: MedianOfAll, x: Operand) -> Tensor:
-    y: Tensor = MedianOfRows().apply(x.value)
+    y: Tensor = MedianOfRows(lower_medians).apply(x.value)
     return y
 
 
@@ -99,7 +75,7 @@ def _reduce_integers(
 
 @host_rule(_middle)
 def _median_of_integers(run: Callable[..., Array], level: Level, x: BatchedArray) -> Any:
-    return batched_array(wrap(host(_medians, x.value._array)), level)
+    return batched_array(wrap(host(lower_medians, x.value._array)), level)
 
 
 @host_rule(in_order)

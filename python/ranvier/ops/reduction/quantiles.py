@@ -223,23 +223,36 @@ def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) 
     return ValuesIndices(values, indices)
 
 
-class NanmedianOfRows(Extreme):
-    """y[i] = the lower median of the elements of row i that are not NaN; elements that are equal to it share
-    its gradient evenly. NaN for a row of NaN alone."""
+class MedianOfRows(Extreme):
+    """y[i] = the lower median of row i of a matrix; elements that are equal to it share its gradient evenly.
+
+    medians: the function of the values, `lower_medians` or `lower_medians_of_numbers`.
+    """
 
     by_numpy = True  # NumPy computes it, not the core
 
-    def __init__(self) -> None:
+    def __init__(self, medians: Callable[[Array], Array]) -> None:
         self.axes = (1,)
         self.keepdims = False
+        self.medians = medians
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        self.y = host(_medians_of_numbers, x)
+        self.y = host(self.medians, x)
         return self.y
 
 
-def _medians_of_numbers(x: Array) -> Array:
+def lower_medians(x: Array) -> Array:
+    """The median of each row, the lower one of two; NaN where the row has one."""
+    middle = (x.shape[1] - 1) // 2
+    values = np.sort(x, 1)[:, middle]
+    if x.dtype.kind != "f":
+        return values
+    return np.where(np.isnan(x).any(1), x.dtype.type(np.nan), values)
+
+
+def lower_medians_of_numbers(x: Array) -> Array:
+    """The median of the elements of each row that are not NaN; NaN for a row of NaN alone."""
     ordered = np.sort(x, 1)  # NaNs are last
     count = (x == x).sum(1, keepdims=True)
     return np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0), 1)[:, 0]
@@ -252,7 +265,7 @@ def _nanmedian_of_slices(x: Tensor, dim: int | None, keepdim: bool) -> Tensor | 
     if x.numel() == 0:
         raise OpError("[nanmedian] got no element along the dimension; expected at least one")
     slices = x._array.value  # type: ignore[attr-defined]
-    y = NanmedianOfRows().apply(reshape(slices, (len(slices), x.numel())))
+    y = MedianOfRows(lower_medians_of_numbers).apply(reshape(slices, (len(slices), x.numel())))
     return batched(y, x._array.level)  # type: ignore[attr-defined]
 
 
