@@ -4,8 +4,8 @@ Each tool of scikit-learn runs with `n_jobs=None` and with 2; all results must b
 """
 
 import sys
-import warnings
 import textwrap
+import warnings
 from functools import partial
 
 import numpy as np

@@ -21,8 +21,8 @@ def test_gradients_of_all_paths_are_summed():
 
 
 def test_nodes_run_in_the_reverse_order_of_forward():
-    """Also where a chain of later nodes is ready first: a step of a recurrent layer adds a product that depends
-    on the state to one that does not."""
+    """Also where a chain of later nodes is ready first: a step of a recurrent layer adds a product that
+    depends on the state to one that does not."""
     x, state, half = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(0.5, 0.5)
     order = []
     forward = []
