@@ -215,3 +215,20 @@ def test_products_of_no_numbers_are_zero(shape, dtype, precision):
         assert not out.any()
         nothing = rv.ones(m, 0, dtype=dtype), rv.ones(n, 0, dtype=dtype)
         assert (rv.nn.functional.linear(*nothing, rv.ones(n).to(dtype)) == 1).all()
+
+
+# A column by a row, for each product of a batch; 16 MB of results are stored past the caches.
+@pytest.mark.parametrize(
+    ("count", "m", "n"), [(3, 5, 9), (7, 40, 33), (5, 1, 70), (6, 70, 1), (65, 64, 1024), (9, 1024, 513)]
+)
+@DTYPES
+def test_products_of_a_column_and_a_row(count, m, n, dtype, rng, isas, threads):
+    a = drawn(rng, dtype, count, m, 1)
+    b = drawn(rng, dtype, count, 1, n)
+    a[0, 0] = b[0, 0, 0] = -0.0
+    expected = a * b + np.zeros((), dtype)  # a sum begins with 0, so there is no -0
+    for _ in isas:
+        for size in (1, 2):
+            threads(size)
+            for left in (a, np.ascontiguousarray(a[::-1])[::-1]):
+                assert kernels.matmul(left, b).tobytes() == expected.tobytes()

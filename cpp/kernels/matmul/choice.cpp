@@ -14,6 +14,7 @@
 //   tiles        any         any                 bfloat16                                     the same
 //   gemv         at most 8   eight vectors       b is large and stored by rows                gemv.h
 //   stack        at most 32  at most 2 vectors   a batch, b and c by rows, no epilogue        stack.h
+//                any         any                 the same, and k is 1
 //   small_batch  any         at most 256         a batch of products like `small`, each by    small.h
 //                                                one thread
 //   tiles        any         any                 all others                                   microkernel.h
@@ -190,12 +191,13 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   return bytes >= 2 * cache;  // from there on, reading whole rows of b is faster
 }
 
-// The condition of `stack`: a batch of products of few rows and columns, without an epilogue.
+// The condition of `stack`: a batch of products of few rows and columns, or of a column and a row, without an
+// epilogue.
 template <class T>
 bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
-  return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.max_chain &&
-         o.cs_b == 1 && o.cs_c == 1 && !call.bias.data && !call.norm.data &&
-         call.activation.kind == Activation::none;
+  const bool is_small = o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.max_chain;
+  return batch_ > 1 && (is_small || o.k == 1) && o.cs_b == 1 && o.cs_c == 1 && !call.bias.data &&
+         !call.norm.data && call.activation.kind == Activation::none;
 }
 
 // The condition of `gemv` for bfloat16 (pairs.h, amx.h): a has so few rows that rounding b to bfloat16 each
@@ -239,6 +241,11 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, int threads, Operands<T>& plai
   transposed =
       kernels_.tiles ? elements_turned(swapped) < elements_turned(plain) : cost(swapped) < cost(plain);
   if (kernels_.pairs || part > 0) return;
+  if (plain.k == 1 && is_stack(call, plain)) {  // whose rows of c are contiguous
+    transposed = false;
+    way = MatmulWay::stack;
+    return;
+  }
   const Operands<T>& o = transposed ? swapped : plain;
   if (is_gemv(o))
     way = MatmulWay::gemv;

@@ -1,10 +1,11 @@
-// Stacks: a batch of small products (MatmulStack), each with one or two vectors of columns and few rows,
-// computed one after another in one loop. In the general loops, calling and preparing each product would take
-// most of the time. Included by matmul.isa.cpp only.
+// Stacks: a batch of small products (MatmulStack), each with one or two vectors of columns and few rows, or
+// of a column and a row, computed one after another in one loop. In the general loops, calling and preparing
+// each product would take most of the time. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/packing.h"
 #include "kernels/matmul/tile.h"
+#include "simd/stream.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -52,9 +53,39 @@ static void stack(const MatmulStack<T>& stack) {
   }
 }
 
+// Products of a column and a row, such as the gradients of a linear layer's weight by single samples.
+template <bool kStreams, class T>
+static void outer_products(const MatmulStack<T>& stack) {
+  constexpr int L = lanes<T>;
+  const MatmulStack<T> s = stack;
+  const T* a = s.a;
+  const T* b = s.b;
+  T* c = s.c;
+  for (int64_t left = s.count; left > 0; --left, a += s.step_a, b += s.step_b, c += s.step_c)
+    for (int64_t i = 0; i < s.m; ++i) {
+      const vec<T> x = factor<T>(a[i * s.rs_a]);
+      T* const row = c + i * s.rs_c;
+      int64_t j = 0;
+      for (; j + L <= s.n; j += L) {
+        const vec<T> y = fma(x, load(b + j), vec<T>{});
+        if constexpr (kStreams)
+          stream(row + j, y);
+        else
+          store(row + j, y);
+      }
+      if (j < s.n) {
+        const int rest = static_cast<int>(s.n - j);
+        store_n(row + j, fma(x, load_n(b + j, rest), vec<T>{}), rest);
+      }
+    }
+  if constexpr (kStreams) stream_end();
+}
+
 template <class T>
 static void run_stack(const MatmulStack<T>& s) {
-  if (s.n <= lanes<T>)
+  if (s.k == 1 && s.n > lanes<T>)
+    s.streams ? outer_products<true>(s) : outer_products<false>(s);
+  else if (s.n <= lanes<T>)
     stack<T, 1>(s);
   else
     stack<T, 2>(s);

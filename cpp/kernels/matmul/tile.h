@@ -102,13 +102,14 @@ struct MatmulRows : MatmulResult<T> {
 // A batch of small products, computed one after another: see stack.h. step_x is from one matrix to the next.
 template <class T>
 struct MatmulStack {
-  int64_t count, m, n, k;  // n <= 2 vectors, k <= max_chain
+  int64_t count, m, n, k;  // n <= 2 vectors unless k is 1, k <= max_chain
   const T* a;              // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t step_a, rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j]
   int64_t step_b, rs_b;
   T* c;  // c[i, j] at c[i * rs_c + j]
   int64_t step_c, rs_c;
+  bool streams;  // c is stored past the caches; only where k is 1, and rows of c are whole cache lines
 };
 
 // The inner loops of one ISA level, or of bfloat16, and their sizes.

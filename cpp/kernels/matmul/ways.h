@@ -190,6 +190,19 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   }
 }
 
+// True if c is so large that storing it in the caches would only evict what is needed, and its rows are whole
+// cache lines.
+template <class T>
+bool streams_outer_products(const Matmul<T>& call, bool transposed) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  constexpr int64_t kLarge = 16 << 20;
+  const int64_t* strides = call.c.strides;
+  const int64_t columns = call.c.shape[transposed ? 1 : 2];
+  const int64_t row = strides[transposed ? 2 : 1];
+  return call.a.shape[2] == 1 && numel(call.c) * int64_t(sizeof(T)) >= std::min(caches.l3 / 2, kLarge) &&
+         (strides[0] | row | columns) % kLine == 0 && reinterpret_cast<uintptr_t>(call.c.data) % 64 == 0;
+}
+
 // Runs the products [first, last) of a batch by kernels.stack.
 template <class T>
 void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan,
@@ -215,6 +228,7 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
     s.c = o.c;
     s.step_c = call.c.strides[0];
     s.rs_c = o.rs_c;
+    s.streams = streams_outer_products(call, plan.transposed);
     kernels.stack(s);
   }
 }
