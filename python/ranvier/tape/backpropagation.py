@@ -29,7 +29,7 @@ from ranvier.tape.deferred import Deferred
 from ranvier.tape.hooks import of_nodes
 from ranvier.tensors.batched import root_of_slices
 from ranvier.tensors.data import array_of
-from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, like, plain, write
+from ranvier.tensors.memory import SOLE, Array, added, filled, in_dtype, is_batched, like, plain, write
 from ranvier.tensors.recording import references
 from ranvier.tensors.replaced import prune, renew, replaced
 from ranvier.tensors.tensor import Tensor, wrap
@@ -69,7 +69,8 @@ def backward(
     """
     if observers and is_replaced("backward", root, gradient):
         return
-    root, gradient = root_of_slices(root, gradient)
+    if is_batched(root._array):
+        root, gradient = root_of_slices(root, gradient)
     seed = root_gradient("backward", root, gradient, create_graph)
     only = None if inputs is None else targets(inputs)
     run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
