@@ -225,3 +225,16 @@ def test_jets_at_infinity():
     x, t = np.array([-np.inf, -1e30, 1e30, np.inf], "f"), np.ones((2, 4), "f")
     for name in ("silu", "gelu", "softplus"):
         assert _core.jet(x, t, name).tolist() == [[0, 0, 1, 1]] * 2
+
+
+def test_results_of_broadcast_operands_keep_the_order_of_memory():
+    """That of the strides of the operands, the first one first; C order where they do not tell."""
+    columns = np.arange(24, dtype=np.float32).reshape(4, 6).T  # (6, 4), stored by columns
+    y = kernels.mul(columns[:, :, None], columns[:, None, :])
+    assert [stride // 4 for stride in y.strides] == [1, 24, 6]  # as PyTorch's
+    np.testing.assert_array_equal(y, columns[:, :, None] * columns[:, None, :])
+    rows = np.arange(6, dtype=np.float32)
+    assert kernels.add(rows[:, None], rows).flags.c_contiguous
+    turned = kernels.add(columns[:, :, None], rows[:5])  # (6, 4, 5)
+    assert [stride // 4 for stride in turned.strides] == [5, 30, 1]
+    assert (turned == columns[:, :, None] + rows[:5]).all()

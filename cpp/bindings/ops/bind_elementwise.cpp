@@ -51,8 +51,8 @@ class Operands {
   }
 
   // The argument `out`, or a new result. It is channels-last if one of the operands of the full shape is;
-  // else it has the memory order of the first of these operands, and without one the order in which most
-  // operands are read in steps of one element.
+  // else it has the memory order of the first of these operands, and without one the order of
+  // sort_dimensions().
   Output output(const Out& out, DType dtype, const Input& condition = Input()) const {
     if (out.given())
       return out.checked(dtype, shape_, {arrays_, arrays_ + 1, arrays_ + 2, arrays_ + 3, &condition}, true);
