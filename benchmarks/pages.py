@@ -47,9 +47,9 @@ LEVEL_WORDS = (
 
 OTHERS = (
     "Measured apart: [1 to 16 cores beside PyTorch](benchmarks/many_cores.md), [eager calls]"
-    "(benchmarks/eager.md), [weights of 16, 8 and 4 bits](benchmarks/quantized.md), [what was measured for "
-    "the design](benchmarks/design.md) and for the [algorithms of convolutions]"
-    "(benchmarks/conv2d_algorithms.md), [accuracy](accuracy.md)."
+    "(benchmarks/eager.md), [function transforms](benchmarks/transforms.md), [weights of 16, 8 and 4 bits]"
+    "(benchmarks/quantized.md), [what was measured for the design](benchmarks/design.md) and for the "
+    "[algorithms of convolutions](benchmarks/conv2d_algorithms.md), [accuracy](accuracy.md)."
 )
 WRITTEN = re.compile(r"# [^\n]*: (all rows|the worst of each kind)\n")  # how these pages begin
 
