@@ -35,12 +35,22 @@ void join_tables(int64_t bins, int64_t* tables) {
 }
 
 Extremes extremes_of(const int64_t* x, int64_t n) {
-  Extremes range{x[0], x[0]};
-  for (int64_t i = 1; i < n; ++i) {
-    range.least = std::min(range.least, x[i]);
-    range.greatest = std::max(range.greatest, x[i]);
+  constexpr int kChains = 4;  // so that a comparison need not wait for the one before it
+  Extremes chains[kChains];
+  for (Extremes& chain : chains) chain = {x[0], x[0]};
+  const auto add = [](Extremes& range, int64_t value) {
+    range.least = std::min(range.least, value);
+    range.greatest = std::max(range.greatest, value);
+  };
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains)
+    for (int chain = 0; chain < kChains; ++chain) add(chains[chain], x[i + chain]);
+  for (; i < n; ++i) add(chains[0], x[i]);
+  for (const Extremes& chain : chains) {
+    add(chains[0], chain.least);
+    add(chains[0], chain.greatest);
   }
-  return range;
+  return chains[0];
 }
 
 void count_values(const int64_t* x, int64_t n, int64_t bins, int64_t* tables) {
