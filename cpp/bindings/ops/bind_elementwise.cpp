@@ -62,9 +62,9 @@ class Operands {
           (!like || (is_channels_last(arrays_[k]) && !is_channels_last(*like))))
         like = &arrays_[k];
     if (like) return Output::like(*like, dtype);
-    if (are_contiguous()) return Output::contiguous(dtype, shape_);
+    if (are_contiguous(condition)) return Output::contiguous(dtype, shape_);
     int order[kMaxDims];
-    sort_dimensions(order);
+    sort_dimensions(condition, order);
     return Output::in_order(dtype, shape_, order);
   }
 
@@ -95,35 +95,41 @@ class Operands {
   }
 
  private:
-  bool are_contiguous() const {
-    return std::all_of(arrays_, arrays_ + count_, [](const Input& x) { return !x || x.is_contiguous(); });
+  bool are_contiguous(const Input& condition) const {
+    const auto is_dense = [](const Input& x) { return !x || x.is_contiguous(); };
+    return is_dense(condition) && std::all_of(arrays_, arrays_ + count_, is_dense);
   }
 
-  // Sets `order` to the dimensions of the common shape, that with the largest strides first. Where the
-  // operands do not agree, the first one decides; dimensions that no operand has both stay in C order.
-  void sort_dimensions(int* order) const {
-    TensorView<const char> views[kMaxArrays];
+  // Sets `order` to the dimensions of the common shape, that with the largest strides first, as PyTorch's
+  // TensorIterator does: the first operand (the condition before the others) that has both of two dimensions
+  // decides, and dimensions that no operand has both stay in C order.
+  void sort_dimensions(const Input& condition, int* order) const {
+    TensorView<const char> views[1 + kMaxArrays];
+    int count = 0;
+    if (condition) fill(views[count++], condition);
     for (int k = 0; k < count_; ++k)
-      if (arrays_[k]) fill(views[k], arrays_[k]);
+      if (arrays_[k]) fill(views[count++], arrays_[k]);
     // 1 if dimension p has larger strides than q, -1 if it has smaller ones, 0 if no operand tells.
     const auto compare_strides = [&](int p, int q) {
-      for (int k = 0; k < count_; ++k) {
-        if (!arrays_[k]) continue;
-        const int64_t of_p = std::abs(views[k].strides[p]);
-        const int64_t of_q = std::abs(views[k].strides[q]);
-        if (of_p && of_q && of_p != of_q) return of_p > of_q ? 1 : -1;
+      for (int k = 0; k < count; ++k) {
+        const int64_t of_p = views[k].strides[p];
+        const int64_t of_q = views[k].strides[q];
+        if (of_p == 0 || of_q == 0) continue;
+        if (of_p != of_q) return of_p > of_q ? 1 : -1;
+        if (shape_.sizes[p] < shape_.sizes[q]) return -1;
       }
       return 0;
     };
-    for (int d = 0; d < shape_.ndim; ++d) {
+    const int last = shape_.ndim - 1;
+    for (int d = last; d >= 0; --d) {  // the dimensions after d are in order already
       int place = d;
       order[d] = d;
-      for (int before = d - 1; before >= 0; --before) {
-        const int comparison = compare_strides(order[before], order[place]);
+      for (int after = d + 1; after <= last; ++after) {
+        const int comparison = compare_strides(order[place], order[after]);
         if (comparison > 0) break;
         if (comparison == 0) continue;
-        std::swap(order[before], order[place]);
-        place = before;
+        std::swap(order[place], order[after]);
+        place = after;
       }
     }
   }
