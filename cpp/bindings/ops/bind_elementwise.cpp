@@ -1,6 +1,5 @@
 // Binds the element-wise ops on arrays and numbers, comparisons and where, with broadcasting.
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "bindings/binder/define.h"

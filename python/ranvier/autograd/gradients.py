@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,15 @@ _Weight: TypeAlias = Tensor | Array | None
 """The gradient of one output, by which backward starts there. None: 1, for an output of one element."""
 
 _Weights: TypeAlias = _Weight | Sequence[_Weight]
+
+
+class _Settings(NamedTuple):
+    """Arguments of `gradients` that it passes on."""
+
+    retain_graph: bool | None
+    create_graph: bool
+    allow_unused: bool | None
+    materialize_grads: bool
 
 
 def gradients(
@@ -87,31 +96,15 @@ def gradients(
         inputs = _as_list("grad", "inputs", inputs)
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
         grad_outputs = [grad_outputs] * len(outputs)
+    settings = _Settings(retain_graph, create_graph, allow_unused, materialize_grads)
     if is_grads_batched:
-        return _batched_gradients(
-            outputs,
-            inputs,
-            grad_outputs,
-            retain_graph,
-            create_graph=create_graph,
-            allow_unused=allow_unused,
-            materialize_grads=materialize_grads,
-        )
+        return _batched_gradients(outputs, inputs, grad_outputs, settings)
 
     level = innermost([*outputs, *inputs, *grad_outputs])
     if level is not None:
         is_recorded_within = any(level_of(y) is level for y in outputs)
         of_level = _gradients_of_slices if is_recorded_within else _gradients_by_sliced_weights
-        return of_level(
-            level,
-            outputs,
-            inputs,
-            grad_outputs,
-            retain_graph,
-            create_graph=create_graph,
-            allow_unused=allow_unused,
-            materialize_grads=materialize_grads,
-        )
+        return of_level(level, outputs, inputs, grad_outputs, settings)
 
     nodes = _nodes_of(inputs)
     roots = []
@@ -164,10 +157,7 @@ def _gradients_of_slices(
     outputs: Sequence[Tensor],
     inputs: Sequence[_Input],
     weights: Sequence[_Weight],
-    retain_graph: bool | None,
-    create_graph: bool,
-    allow_unused: bool | None,
-    materialize_grads: bool,
+    settings: _Settings,
 ) -> tuple[Tensor | None, ...]:
     """The gradients within a call of vmap: those of the Tensors of all slices, which do not depend on each
     other, in one backward."""
@@ -176,15 +166,8 @@ def _gradients_of_slices(
     for y, weight in zip(outputs, weights, strict=True):
         values.append(value_at(y, level))
         weights_of_values.append(value_at(_as_weight(weight, y), level))
-    results = gradients(
-        values,
-        _sources_of_slices(inputs, level),
-        weights_of_values,
-        retain_graph,
-        create_graph,
-        allow_unused=allow_unused,
-        materialize_grads=materialize_grads,
-    )
+    sources = _sources_of_slices(inputs, level)
+    results = gradients(values, sources, weights_of_values, **settings._asdict())
     return tuple([None if result is None else batched(result, level) for result in results])
 
 
@@ -220,10 +203,7 @@ def _gradients_by_sliced_weights(
     outputs: Sequence[Tensor],
     inputs: Sequence[_Input],
     weights: Sequence[_Weight],
-    retain_graph: bool | None,
-    create_graph: bool,
-    allow_unused: bool | None,
-    materialize_grads: bool,
+    settings: _Settings,
 ) -> tuple[Tensor | None, ...]:
     """The gradients within a call of vmap, of outputs that were computed outside of it and that all slices
     share: those for the weights of all slices, in one backward on batched gradients."""
@@ -236,16 +216,8 @@ def _gradients_by_sliced_weights(
             of_level = value_at(_as_weight(weight, y), level)
             of_both = value_at(of_level, outer)  # (slices of outer, slices of level, *shape)
             weights_of_values.append(batched(of_both.movedim(1, 0), level))
-        of_values = _gradients_by_sliced_weights(
-            level,
-            values,
-            _sources_of_slices(inputs, outer),
-            weights_of_values,
-            retain_graph,
-            create_graph=create_graph,
-            allow_unused=allow_unused,
-            materialize_grads=materialize_grads,
-        )
+        sources = _sources_of_slices(inputs, outer)
+        of_values = _gradients_by_sliced_weights(level, values, sources, weights_of_values, settings)
         results: list[Tensor | None] = []
         for result in of_values:
             if result is not None:
@@ -257,20 +229,26 @@ def _gradients_by_sliced_weights(
     nodes = _nodes_of(inputs)
     roots = []
     for y, weight in zip(outputs, weights, strict=True):
-        seed = root_gradient("grad", y, weight, create_graph)
+        seed = root_gradient("grad", y, weight, settings.create_graph)
         roots.append((y, seed if isinstance(seed, Tensor) else wrap(seed)))
     gradient_at: dict[Any, Any] = dict.fromkeys(nodes)
-    with nullcontext() if create_graph else no_grad():
-        run(roots, retain_graph, gradient_at, create_graph=create_graph, on_tensors=True)
+    with nullcontext() if settings.create_graph else no_grad():
+        run(
+            roots,
+            settings.retain_graph,
+            gradient_at,
+            create_graph=settings.create_graph,
+            on_tensors=True,
+        )
     results = []
     for index, (x, node) in enumerate(zip(inputs, nodes, strict=True)):
         gradient = gradient_at[node]
-        if gradient is None and materialize_grads and isinstance(x, Tensor):
+        if gradient is None and settings.materialize_grads and isinstance(x, Tensor):
             gradient = wrap(filled_like(0, x._array))
-        if gradient is None and not allow_unused:
+        if gradient is None and not settings.allow_unused:
             _refuse_unused(index)
         results.append(gradient)
-    if create_graph:
+    if settings.create_graph:
         results = separate(results, [seed for _, seed in roots])
     return tuple(results)
 
@@ -298,10 +276,7 @@ def _batched_gradients(
     outputs: Sequence[Tensor],
     inputs: Sequence[_Input],
     weights: Sequence[_Weight],
-    retain_graph: bool | None,
-    create_graph: bool,
-    allow_unused: bool | None,
-    materialize_grads: bool,
+    settings: _Settings,
 ) -> tuple[Tensor | None, ...]:
     """The gradients for each index of the first dimension of the weights, one backward after another,
     stacked."""
@@ -315,16 +290,10 @@ def _batched_gradients(
     for i in range(count):
         weights_of_row = [_row(weight, i) for weight in weights]
         is_last = i == count - 1
-        retains = retain_graph if is_last else True  # the rows before the last need the tape once more
-        row = gradients(
-            outputs,
-            inputs,
-            weights_of_row,
-            retains,
-            create_graph,
-            allow_unused=allow_unused,
-            materialize_grads=materialize_grads,
-        )
+        of_row = settings
+        if not is_last:  # the next row needs the tape once more
+            of_row = settings._replace(retain_graph=True)
+        row = gradients(outputs, inputs, weights_of_row, **of_row._asdict())
         rows.append(row)
     stacked: list[Tensor | None] = []
     for gradients_of_input in zip(*rows, strict=True):
