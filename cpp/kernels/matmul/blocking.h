@@ -65,9 +65,24 @@ constexpr int64_t kMaxChain = 384;
 constexpr int64_t kAmxMaxChain = 256;
 
 // For gemv.h. kGemvSteps: the rows of b that are added at once, where a has kRows rows, whose elements are
-// held in registers. kGemvBytes: the bytes of the sums, which leave half of L1 to b.
+// held in registers. With eight rows of b at AVX2, one row of a takes .75 to .95 times as long as with four
+// where b comes from memory (Zen 3, 2026-12-01). kGemvBytes: the bytes of the sums, which leave half of L1 to
+// b.
 template <int kRows>
-constexpr int kGemvSteps = kManyRegisters || kRows <= 3 ? 4 : 2;
+constexpr int gemv_steps() {
+  if (kRows == 1 && RANVIER_VECTOR_BYTES == 32) return 8;
+  return kManyRegisters || kRows <= 3 ? 4 : 2;
+}
+template <int kRows>
+constexpr int kGemvSteps = gemv_steps<kRows>();
+// With more rows of a than this, gemv.h prefetches the rows of b that come next. At AVX-512 one or two rows
+// take 1.1 times as long with it, all others up to 2.5 times as long without. At AVX2 one row takes 1.3 to 2
+// times as long with it (Zen 3, 2026-12-01).
+constexpr int gemv_rows_without_fetch() {
+  if (RANVIER_VECTOR_BYTES == 64) return 2;
+  return RANVIER_VECTOR_BYTES == 32 ? 1 : 0;
+}
+constexpr int kGemvRowsWithoutFetch = gemv_rows_without_fetch();
 constexpr int kGemvBytes = 16 << 10;
 
 }  // namespace ranvier::RANVIER_ISA

@@ -181,13 +181,14 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
     const int64_t large = in_the_way ? 2 * caches.l2 : std::max(2 * caches.l2, caches.l3 / 2);
     return bytes >= large;
   }
-  // Without many registers, gemv takes less time where b is at least twice L1, or twice L2, by the number of
-  // rows of a (see kGemvRows). few: twice L1 is enough, for up to half of kGemvRows, or so many rows that
-  // tiles need two panels of a and read b twice. A single row of c longer than kRowInRegisters was decided
-  // above.
-  const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
-  const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels);
-  const int64_t cache = few ? caches.l1 : caches.l2;
+  // Without many registers, gemv takes less time for up to four rows where b is at least twice L1. For more
+  // it does so where b comes from memory (see kGemvRows), or, if tiles cannot pack b, where b is at least
+  // twice L2. A single row of c longer than kRowInRegisters was decided above.
+  if (o.m > kGemvRows / 2) {
+    const int64_t large = kernels_.packing_rows > 0 ? caches.l3 / 2 : 0;
+    return bytes >= std::max(2 * caches.l2, large);
+  }
+  const int64_t cache = o.m > 1 ? caches.l1 : caches.l2;
   return bytes >= 2 * cache;  // from there on, reading whole rows of b is faster
 }
 

@@ -17,9 +17,7 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
   constexpr int L = lanes<T>;
   const int64_t columns = t.columns;
   const int64_t rs_b = t.rs_b;  // copies: for the compiler, stores may change t
-  // One or two rows by vectors of whole cache lines take 1.1 times as long with the next rows prefetched, all
-  // others up to 2.5 times as long without.
-  constexpr bool kAhead = RANVIER_VECTOR_BYTES < 64 || kRows > 2;
+  constexpr bool kAhead = kRows > kGemvRowsWithoutFetch;
   vec<T> x[kRows][kSteps];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -54,7 +52,8 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
 // The same for `steps` values of p from p on, kGemvSteps at a time: registers hold the elements of a for
 // these.
 template <class T, int kRows>
-static void gemv_steps(const MatmulRows<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
+static void gemv_products(const MatmulRows<T>& t, const T* a, int64_t p, int64_t steps, T* sums,
+                          int64_t width) {
   constexpr int kMost = kGemvSteps<kRows>;
   const T* b = t.b + p * t.rs_b;
   a += p * t.cs_a;
@@ -79,7 +78,8 @@ static void run_gemv(const MatmulRows<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];
   const int64_t width = round_up(t.columns, lanes<T>);
   // How many rows of b are read before the next rows of a.
-  const int64_t together = t.rows <= 4 ? t.k : kGemvSteps<1>;
+  constexpr int64_t kRowsOfB = 4;
+  const int64_t together = t.rows <= 4 ? t.k : kRowsOfB;
   int64_t p = 0;
   do {
     const int64_t steps = t.k - p < together ? t.k - p : together;
@@ -88,16 +88,16 @@ static void run_gemv(const MatmulRows<T>& t) {
       T* to = sums + i * width;
       switch (t.rows - i) {
         case 1:
-          gemv_steps<T, 1>(t, a, p, steps, to, width);
+          gemv_products<T, 1>(t, a, p, steps, to, width);
           break;
         case 2:
-          gemv_steps<T, 2>(t, a, p, steps, to, width);
+          gemv_products<T, 2>(t, a, p, steps, to, width);
           break;
         case 3:
-          gemv_steps<T, 3>(t, a, p, steps, to, width);
+          gemv_products<T, 3>(t, a, p, steps, to, width);
           break;
         default:
-          gemv_steps<T, 4>(t, a, p, steps, to, width);
+          gemv_products<T, 4>(t, a, p, steps, to, width);
       }
     }
     p += together;

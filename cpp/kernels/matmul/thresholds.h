@@ -11,8 +11,9 @@ namespace ranvier {
 
 // --- Which way: choice.cpp
 
-// The most rows of a for gemv.h. At AVX2, with 1 to 4, 7 and 8 rows it takes .65 to 1 times as long as tiles
-// where b is at least twice L1; with 5 and 6 rows .7 to 1.3 times, so there only from twice L2 on. 2026-11-21
+// The most rows of a for gemv.h. At AVX2, 1 to 4 rows take .65 to 1 times as long as tiles where b is at
+// least twice L1. Beside a b in the last cache 5 to 8 rows take 1.2 to 1.6 times as long (8x1000x1000,
+// 5x1000x1000), beside one from memory .4 to .8 times (5x3000x3000, 8x3000x3000). Zen 3, 2026-12-01
 constexpr int kGemvRows = 8;
 // Bytes. One row of c that is longer goes to gemv.h, as it has more columns than one tile: 1x393x260 takes
 // 1.19 times as long in tiles at AVX-512, 1x512x512 1.11 times. Zen 5, 2026-11-29
