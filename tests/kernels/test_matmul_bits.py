@@ -90,7 +90,7 @@ CASES = {
     ),
     "a b beyond the second cache": Parts(20, [1029, 1031], [1024, 1029], [*FEW, 5, 7, 8], [-3], "CC FF"),
     "columns from beyond the second cache": Parts(
-        12, k=[1029, 1040], n=[1024, 1029], rows=[*FEW, 5, 6, 7, 8, 9], columns=[-3], orders="CF Cf CU"
+        12, k=[1024, 1029, 1040], n=[1024, 1029], rows=[*FEW, 5, 6, 7, 8, 9], columns=[-3], orders="CF Cf CU"
     ),
     "long columns from beyond the second cache": Parts(9, [13_001], [170], [1, 4, 8], [-3], "CF Cf"),
     "columns that are fetched ahead": Parts(20, [60, 127, 900, 2100], [33, 161, 301], FEW, [], "CF"),

@@ -6,6 +6,7 @@
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/dot.h"
+#include "kernels/matmul/fetch_order.h"
 #include "kernels/matmul/packing.h"
 #include "simd/vec.h"
 
@@ -18,23 +19,23 @@ constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces in a vector
 
-constexpr int64_t kSameSets = 2048;  // bytes; columns that are a multiple of this apart share few sets of L1
-
 // The vectors of columns that are computed at once for this many rows: several hide the latency of FMAs, as
-// several rows do. Of vectors of 64 bytes at most two, since the columns of more share sets of L1, whose
-// lines are read several times.
-template <class T>
-constexpr int few_vectors(int rows) {
-  if (kManyRegisters) return rows > 3 ? 1 : 2;
-  const bool two = !kFrequent<T> || rows > 2;
-  return two ? 2 : 4;
-}
+// several rows do. More columns would share sets of L1, whose lines are read several times.
+constexpr int few_vectors(int rows) { return kManyRegisters && rows > 3 ? 1 : 2; }
 // The same where b is larger than L2. Many vectors would be too many streams from memory: with 16 columns of
 // float32, the next 16 are on their way while these are summed. At AVX2 one row needs two vectors to hide the
 // latency of FMAs; more than kDotRows rows leave registers for one.
 constexpr int far_vectors(int rows) {
   const bool one = RANVIER_VECTOR_BYTES == 64 || rows > kDotRows;
   return one ? 1 : 2;
+}
+
+// True if the lines of kColumns columns of b, a line of each, do not stay in L1: columns that are a multiple
+// of so many bytes apart share sets of L1, with at least 8 lines in each of 64 sets.
+template <int kColumns>
+bool share_sets(int64_t bytes_apart) {
+  constexpr int64_t kSets = 64, kLines = 8;
+  return kColumns > kLines && bytes_apart % (64 * kSets * kLines / kColumns) == 0;
 }
 
 // One vector with the elements of a, then those of b.
@@ -137,7 +138,7 @@ struct NextChunks {
   const char* end = nullptr;                                 // the last chunk
   int turn = 0;
 
-  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool) {
+  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes) {
     next = columns + kChunk;
     after = columns + kColumns * step;
     end = columns + bytes - kChunk;
@@ -156,25 +157,41 @@ struct NextChunks {
   }
 };
 
-// Prefetches a b that is larger than L2, where a round reads a cache line of each column. The processor does
-// not follow as many streams as there are columns, but the columns after these are one stream where b has no
-// gaps: a round prefetches as many lines of it.
+// Prefetches a b that is larger than L2, where a round reads a cache line of each column, as many lines as it
+// reads. FetchOrder says which lines (fetch_order.h).
 template <int kColumns>
-struct NextColumns {
-  static constexpr int64_t kMost = 384 << 10;  // bytes; more would leave L2 before they are read
-  static constexpr int64_t kAhead = 512;       // of longer columns, their own lines so many bytes ahead
-  const char* next = nullptr;                  // what is prefetched, or null
-  int64_t apart = 0, round = 0;                // from one line to the next, from one round to the next
+struct NextLines {
+  static constexpr int64_t kMost = 384 << 10;         // bytes; more would leave L2 before they are read
+  static constexpr int64_t kAhead = 4096 / kColumns;  // bytes of a column: 64 lines of all columns
+  static constexpr int64_t kFarAhead = 512;           // the same of columns that take more than kMost
+  const char* next = nullptr;                         // what is prefetched, or null
+  int64_t apart = 0, round = 0;                       // from one line to the next, from one round to the next
+  int64_t rounds = INT64_MAX;                         // how many rounds there are before `gap` is skipped
+  int64_t gap = 0;
 
   // columns: the first of these; bytes: of a column, `step` from one to the next. last: fewer columns follow
   // than these are, so they are not prefetched.
-  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
+  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last,
+                                    FetchOrder order) {
+    const int64_t following = kColumns * step;
     const bool is_long = kColumns * bytes > kMost;
-    const bool dense = step == bytes && !is_long;
-    const int64_t first = is_long ? kAhead : kColumns * step;
-    if (is_long || !last) next = columns + first;
-    apart = dense ? 64 : step;
-    round = dense ? 64 * kColumns : 64;
+    apart = step;
+    round = 64;
+    if (order == FetchOrder::own_columns) {
+      next = columns + kAhead;
+      rounds = (bytes - kAhead + 63) / 64;
+      gap = last ? 0 : following - bytes;
+      return;
+    }
+    if (is_long) {
+      next = columns + kFarAhead;
+      return;
+    }
+    if (last) return;
+    next = columns + following;
+    if (step != bytes) return;
+    apart = 64;
+    round = 64 * kColumns;
   }
   [[gnu::always_inline]] void fetch(int64_t) {
     if (!next) return;
@@ -182,6 +199,7 @@ struct NextColumns {
     RANVIER_UNROLL
     for (int i = 0; i < kColumns; ++i, line = opaque(line + apart)) __builtin_prefetch(line, 0, 3);
     next += round;
+    if (--rounds == 0) next += gap;
   }
 };
 
@@ -192,24 +210,28 @@ struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
   static constexpr bool kTwoPieces = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && !kFar;
   static constexpr bool kChunks = kTwoPieces && kVectors > 1;  // all others take as long without
-  // Bytes that one vector after another reads of its columns: a line, since many columns may share a set of
-  // L1, or two pieces.
+  // Bytes that are read of each column before the next prefetches: a line, or two pieces.
   static constexpr int kRound = kTwoPieces ? 32 : 64;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
-  std::conditional_t<kFar, NextColumns<kColumns>, NextChunks<kColumns>> fetched;
+  std::conditional_t<kFar, NextLines<kColumns>, NextChunks<kColumns>> fetched;
 
   [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
       : step(opaque(t.cs_b * int64_t(sizeof(T)))) {
     RANVIER_UNROLL
     for (int i = 0; i < kVectors * kPieces<T>; ++i)
       at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.cs_b);
-    const bool last = t.columns - first * kPiece<T> < 2 * kColumns;
-    if (kFar || (kChunks && t.beyond == 1)) fetched.begin(at[0], step, t.k * int64_t(sizeof(T)), last);
+    const int64_t bytes = t.k * int64_t(sizeof(T));
+    if constexpr (kFar) {
+      const bool last = t.columns - first * kPiece<T> < 2 * kColumns;
+      fetched.begin(at[0], step, bytes, last, t.fetch_order);
+    } else if (kChunks && t.beyond == 1) {
+      fetched.begin(at[0], step, bytes);
+    }
   }
-  [[gnu::always_inline]] void move(int v, int64_t bytes) {
+  [[gnu::always_inline]] void move(int64_t bytes) {
     RANVIER_UNROLL
-    for (int i = 0; i < kPieces<T>; ++i) at[v * kPieces<T> + i] += bytes;
+    for (int i = 0; i < kVectors * kPieces<T>; ++i) at[i] += bytes;
   }
   [[gnu::always_inline]] void fetch() {
     if constexpr (kFar || kChunks) fetched.fetch(step);
@@ -229,39 +251,46 @@ RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T
   }
 }
 
-// The same for one piece (kPiece products) of vector v, which it reads from b.
+// The same for one piece (kPiece products) of vector v, which it reads from b, `offset` bytes ahead.
 template <class T, int kRows, int kVectors, bool kFar>
-RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int64_t done, int v,
+RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, const ColumnsOfB<T, kVectors, kFar>& b,
+                              int64_t offset, int64_t done, int v,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kP = kPieces<T>;
   vec<T> column[kE];
   RANVIER_UNROLL
-  for (int i = 0; i < kE; ++i) column[i] = pieces_at<T, kP>(b.at + v * kP, i * b.step);
-  b.move(v, 16);
+  for (int i = 0; i < kE; ++i) column[i] = pieces_at<T, kP>(b.at + v * kP, i * b.step + offset);
   transpose_pieces(column, std::make_integer_sequence<int, kE * kP>());
   add_columns<kE, T>(a, rs_a, column, done, v, acc);
 }
 
-// The same for the products of a round (ColumnsOfB::kRound bytes) of vector v.
+// The same for the products of a round, ColumnsOfB::kRound bytes of all vectors.
 template <class T, int kRows, int kVectors, bool kFar>
-RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int v,
+RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
-  constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
+  typedef ColumnsOfB<T, kVectors, kFar> Columns;
+  constexpr int kE = kPiece<T>;
 #if RANVIER_VECTOR_BYTES == 64
-  if constexpr (ColumnsOfB<T, kVectors, kFar>::kTwoPieces) {
-    vec<T> column[2 * kE];
-    two_pieces_at(b.at + v * kPieces<T>, b.step, column);
-    b.move(v, 32);
-    return add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
+  if constexpr (Columns::kTwoPieces) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      vec<T> column[2 * kE];
+      two_pieces_at(b.at + v * kPieces<T>, b.step, column);
+      add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
+    }
+    return b.move(Columns::kRound);
   }
 #endif
-  // Unrolling a whole cache line is a tenth faster with one row, and a quarter where b is larger than L2;
-  // else it is only more code.
-  constexpr int kAtOnce = (kFar || (kRows == 1 && kVectors > 2)) && kFrequent<T> ? kLine / kE : 1;
+  // Unrolled where it is faster: by a tenth for one row, by a quarter where b is larger than L2.
+  constexpr int kAtOnce = (kFar || kRows == 1) && kFrequent<T> ? Columns::kRound / 16 : 1;
   RANVIER_NO_UNROLL
-  for (int p = 0; p < kLine; p += kE * kAtOnce) {
+  for (int p = 0; p < Columns::kRound / 16; p += kAtOnce) {
     RANVIER_UNROLL
-    for (int i = 0; i < kAtOnce; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
+    for (int i = 0; i < kAtOnce; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) add_piece<T>(a + (p + i) * kE, rs_a, b, i * 16, 0, v, acc);
+    }
+    b.move(kAtOnce * 16);
   }
 }
 
@@ -272,17 +301,15 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
   constexpr int kE = kPiece<T>, kRound = b.kRound / int(sizeof(T));
   for (; k >= kRound; k -= kRound, a += kRound) {
     b.fetch();
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) add_round<T>(a, rs_a, b, v, acc);
+    add_round<T>(a, rs_a, b, acc);
   }
   for (; k > 0; k -= kE, a += kE) {
     const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are already added
-    if (done > 0) a -= done;
+    a -= done;
+    b.move(-done * int64_t(sizeof(T)));
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      if (done > 0) b.move(v, -done * int64_t(sizeof(T)));
-      add_piece<T>(a, rs_a, b, done, v, acc);
-    }
+    for (int v = 0; v < kVectors; ++v) add_piece<T>(a, rs_a, b, 0, done, v, acc);
+    b.move(16);
   }
   return a;
 }
@@ -332,20 +359,16 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
   }
 }
 
-// Computes all columns for kRows rows, few_vectors() vectors at a time, or half as many. b is at most as
+// Computes all columns for kRows rows, few_vectors() vectors at a time, or one. b is at most as
 // large as L2.
 template <class T, int kRows>
 static void few_of_near(const MatmulRows<T>& t) {
-  constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
+  constexpr int kMost = few_vectors(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  // Columns that are a multiple of kSameSets apart share two sets of L1, which do not hold the lines of 32
-  // columns. Then half as many columns are read at once.
-  const bool halved = kMost * lanes<T> > 16 && t.cs_b * int64_t(sizeof(T)) % kSameSets == 0;
+  const bool halved = kMost > 1 && share_sets<kMost * lanes<T>>(t.cs_b * int64_t(sizeof(T)));
   int64_t i = 0;
   if (!halved)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
-  if constexpr (kMost > 2)
-    for (; pieces - i > kP; i += 2 * kP) few_columns<T, kRows, 2>(t, i);
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
@@ -354,9 +377,13 @@ template <class T, int kRows>
 static void few(const MatmulRows<T>& t) {
   if constexpr (kRows <= kDotRows)
     if (t.beyond < 2) return few_of_near<T, kRows>(t);
-  constexpr int kVectors = far_vectors(kRows);
+  constexpr int kMost = far_vectors(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  for (int64_t i = 0; i < pieces; i += kVectors * kPieces<T>) few_columns<T, kRows, kVectors, true>(t, i);
+  const bool one = kMost > 1 && share_sets<kMost * lanes<T>>(t.cs_b * int64_t(sizeof(T)));
+  int64_t i = 0;
+  if (!one)
+    for (; i < pieces; i += kMost * kP) few_columns<T, kRows, kMost, true>(t, i);
+  for (; i < pieces; i += kP) few_columns<T, kRows, 1, true>(t, i);
 }
 
 // The most rows beside a b that is larger than L2. More take less time in tiles, which pack b.

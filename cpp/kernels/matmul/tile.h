@@ -7,6 +7,7 @@
 
 #include "base/integers.h"
 #include "base/isa.h"
+#include "kernels/matmul/fetch_order.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
@@ -94,9 +95,10 @@ struct MatmulRows : MatmulResult<T> {
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j * cs_b]
   int64_t rs_b, cs_b;
-  int missing;      // only gemv of bfloat16: how many factors the last elements along k lack
-  bool accumulate;  // only gemv: c += a b, else c = a b
-  int beyond;       // only few_rows: 1, b is larger than L1; 2, it is larger than L2; else 0
+  int missing;             // only gemv of bfloat16: how many factors the last elements along k lack
+  bool accumulate;         // only gemv: c += a b, else c = a b
+  int beyond;              // only few_rows: 1, b is larger than L1; 2, it is larger than L2; else 0
+  FetchOrder fetch_order;  // only few_rows where `beyond` is 2
 };
 
 // A batch of small products, computed one after another: see stack.h. step_x is from one matrix to the next.
