@@ -3,13 +3,18 @@
 #include <atomic>
 #include <chrono>
 
+#include "base/integers.h"
 #include "base/isa.h"
 
 namespace ranvier {
 namespace {
 
 constexpr int kComparisons = 5;           // after so many the order is decided
+constexpr int kParts = 4;                 // the fewest of a comparison, with the orders 0, 1, 1, 0
 constexpr int64_t kLeastBytes = 1 << 20;  // of a comparison
+constexpr int64_t kShortColumn =
+    2 << 10;                       // bytes: less than half a page, so a processor begins to follow late
+constexpr int64_t kMultiple = 64;  // parts are multiples of so many columns
 
 struct Found {
   std::atomic<int> next_columns{0}, own_columns{0};  // comparisons in which this order was faster
@@ -20,9 +25,10 @@ struct Found {
   }
 };
 
-std::array<Found, static_cast<size_t>(Isa::count)> g_found;
-
-Found& found() { return g_found[static_cast<size_t>(active_isa())]; }
+Found& found(FetchComparison::Kernel kernel, bool is_short) {
+  static Found of[FetchComparison::count][2][static_cast<size_t>(Isa::count)];
+  return of[kernel][is_short][static_cast<size_t>(active_isa())];
+}
 
 int64_t now_ns() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -31,8 +37,14 @@ int64_t now_ns() {
 
 }  // namespace
 
-FetchComparison::FetchComparison(int64_t bytes)
-    : is_open_(bytes >= kLeastBytes && !found().is_decided()), order_(found().faster()) {}
+FetchComparison::FetchComparison(Kernel kernel, int64_t bytes_of_column, int64_t columns)
+    : kernel_(kernel), is_short_(bytes_of_column < kShortColumn), columns_(columns) {
+  const Found& known = found(kernel, is_short_);
+  is_open_ = bytes_of_column * columns >= kLeastBytes && !known.is_decided();
+  order_ = known.faster();
+}
+
+int64_t FetchComparison::columns_of_part() const { return round_up(ceil_div(columns_, kParts), kMultiple); }
 
 FetchOrder FetchComparison::begin_part(int64_t columns) {
   if (!is_open_) return order_;
@@ -52,7 +64,7 @@ void FetchComparison::close() const {
   if (!is_open_ || part_ < kParts) return;
   const auto ns_of_a_column = [](const Sum& sum) { return double(sum.ns) / double(sum.columns); };
   const bool own = ns_of_a_column(sums_[1]) < ns_of_a_column(sums_[0]);
-  Found& all = found();
+  Found& all = found(kernel_, is_short_);
   ++(own ? all.own_columns : all.next_columns);
 }
 

@@ -1,6 +1,6 @@
-// Which lines of a b that is larger than L2 few_rows.h prefetches. Processors differ in which order is
-// faster, so the first calls of a process compare both, and later calls take the one that was faster. Results
-// do not depend on it.
+// Which lines of a b that no cache holds few_rows.h and halves.isa.cpp prefetch. Processors differ in which
+// order is faster, so the first products of a process compare both, and later ones take the one that was
+// faster. Results do not depend on it.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -8,19 +8,21 @@
 namespace ranvier {
 
 enum class FetchOrder {
-  next_columns,  // lines of the columns that are read next, in the order of memory
+  next_columns,  // lines of the columns that are read next
   own_columns,   // the lines that follow in the columns that are read
 };
 
-// A thread's part of one product of few rows, which it divides into parts of equal size. While the order is
-// not decided for the active ISA level, the parts take both in turn and are timed.
+// A thread's share of one product of few rows, whose columns it computes in several parts. While the order is
+// not decided, the parts take both in turn and are timed. It is decided for each kernel, for short and for
+// long columns, and for each ISA level.
 class FetchComparison {
  public:
-  static constexpr int kParts = 4;  // with the orders 0, 1, 1, 0
+  enum Kernel { few_rows, halves, count };
 
-  // bytes: what the thread reads of b.
-  explicit FetchComparison(int64_t bytes);
+  // columns: of the share. bytes_of_column: 0 where no cache misses are expected, and nothing is compared.
+  FetchComparison(Kernel kernel, int64_t bytes_of_column, int64_t columns);
   bool is_open() const { return is_open_; }
+  int64_t columns_of_part() const;  // so that there are as many parts as a comparison needs
 
   // The order of the next part, which has so many columns.
   FetchOrder begin_part(int64_t columns);
@@ -32,6 +34,9 @@ class FetchComparison {
   struct Sum {
     int64_t ns = 0, columns = 0;
   };
+  Kernel kernel_;
+  bool is_short_;
+  int64_t columns_;
   bool is_open_;
   FetchOrder order_;
   int part_ = 0;

@@ -6,7 +6,7 @@
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/dot.h"
-#include "kernels/matmul/fetch_order.h"
+#include "kernels/matmul/next_lines.h"
 #include "kernels/matmul/packing.h"
 #include "simd/vec.h"
 
@@ -157,52 +157,6 @@ struct NextChunks {
   }
 };
 
-// Prefetches a b that is larger than L2, where a round reads a cache line of each column, as many lines as it
-// reads. FetchOrder says which lines (fetch_order.h).
-template <int kColumns>
-struct NextLines {
-  static constexpr int64_t kMost = 384 << 10;         // bytes; more would leave L2 before they are read
-  static constexpr int64_t kAhead = 4096 / kColumns;  // bytes of a column: 64 lines of all columns
-  static constexpr int64_t kFarAhead = 512;           // the same of columns that take more than kMost
-  const char* next = nullptr;                         // what is prefetched, or null
-  int64_t apart = 0, round = 0;                       // from one line to the next, from one round to the next
-  int64_t rounds = INT64_MAX;                         // how many rounds there are before `gap` is skipped
-  int64_t gap = 0;
-
-  // columns: the first of these; bytes: of a column, `step` from one to the next. last: fewer columns follow
-  // than these are, so they are not prefetched.
-  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last,
-                                    FetchOrder order) {
-    const int64_t following = kColumns * step;
-    const bool is_long = kColumns * bytes > kMost;
-    apart = step;
-    round = 64;
-    if (order == FetchOrder::own_columns) {
-      next = columns + kAhead;
-      rounds = (bytes - kAhead + 63) / 64;
-      gap = last ? 0 : following - bytes;
-      return;
-    }
-    if (is_long) {
-      next = columns + kFarAhead;
-      return;
-    }
-    if (last) return;
-    next = columns + following;
-    if (step != bytes) return;
-    apart = 64;
-    round = 64 * kColumns;
-  }
-  [[gnu::always_inline]] void fetch(int64_t) {
-    if (!next) return;
-    const char* line = next;
-    RANVIER_UNROLL
-    for (int i = 0; i < kColumns; ++i, line = opaque(line + apart)) __builtin_prefetch(line, 0, 3);
-    next += round;
-    if (--rounds == 0) next += gap;
-  }
-};
-
 // Where kVectors vectors of columns of b, from piece `first` on, are read next. Strides are in bytes. kFar: b
 // is larger than L2.
 template <class T, int kVectors, bool kFar>
@@ -224,7 +178,7 @@ struct ColumnsOfB {
     const int64_t bytes = t.k * int64_t(sizeof(T));
     if constexpr (kFar) {
       const bool last = t.columns - first * kPiece<T> < 2 * kColumns;
-      fetched.begin(at[0], step, bytes, last, t.fetch_order);
+      fetched.begin(at[0], step, bytes, last, t.fetch_order, /*stream=*/step == bytes);
     } else if (kChunks && t.beyond == 1) {
       fetched.begin(at[0], step, bytes);
     }
@@ -234,7 +188,8 @@ struct ColumnsOfB {
     for (int i = 0; i < kVectors * kPieces<T>; ++i) at[i] += bytes;
   }
   [[gnu::always_inline]] void fetch() {
-    if constexpr (kFar || kChunks) fetched.fetch(step);
+    if constexpr (kFar) fetched.fetch();
+    if constexpr (!kFar && kChunks) fetched.fetch(step);
   }
 };
 

@@ -123,7 +123,10 @@ struct FewRows {
     alignas(64) float sums[kSums], more[kSums], bias[kSums];
     const HalfKernels& kernels = kernels_of<Half>();
     const bool dots = o.by_columns();
-    const int64_t most = kSums / round_up(o.m, 2) / kUnit * kUnit;
+    int64_t most = kSums / round_up(o.m, 2) / kUnit * kUnit;
+    const int64_t bytes_of_column = dots && o.m == 1 ? o.k * int64_t(sizeof(Half)) : 0;
+    FetchComparison comparison(FetchComparison::halves, bytes_of_column, end - j);
+    if (comparison.is_open()) most = std::min(most, comparison.columns_of_part());
     for (; j < end; j += most) {
       const int64_t n = std::min(most, end - j);
       const int64_t width = round_up(n, 16);
@@ -140,7 +143,9 @@ struct FewRows {
         lines.sums = p == 0 ? sums : more;
         lines.width = width;
         if (dots) {
+          lines.fetch_order = comparison.begin_part(n);
           kernels.dots(lines);
+          comparison.end_part();
         } else {
           kernels.rows(lines);
         }
@@ -155,6 +160,7 @@ struct FewRows {
         finish(call.activation, n, sums + i * width, bias_of_row, o, i, j);
       }
     }
+    comparison.close();
   }
 
   // Computes the units [begin, end) of kUnit columns, numbered product by product.

@@ -15,6 +15,7 @@
 
 #include "base/isa.h"
 #include "base/views.h"
+#include "kernels/matmul/fetch_order.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
@@ -42,7 +43,8 @@ struct LineProduct {
   const void* b;
   int64_t step_b;  // from one line of b to the next, in elements
   float* sums;
-  int64_t width;  // a multiple of 16, at least `columns`
+  int64_t width;           // a multiple of 16, at least `columns`
+  FetchOrder fetch_order;  // only HalfKernels::dots
 };
 
 // The loops for one type of 16 bits.

@@ -5,12 +5,14 @@
 
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
+#include "kernels/matmul/next_lines.h"
 #include "simd/halves.h"
 
 namespace ranvier::RANVIER_ISA {
 
 constexpr int L = lanes<float>;
-constexpr int kLine = 32;  // 16-bit numbers in a cache line
+constexpr int kLine = 32;      // 16-bit numbers in a cache line
+constexpr int64_t kBytes = 2;  // of such a number
 
 // L numbers as float32, as load_halves() (simd/halves.h) gives them, except for the bits of NaN.
 template <class Half>
@@ -72,12 +74,12 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   const int64_t k = t.k;
   const int64_t rs_a = t.rs_a;
   const int64_t step_b = t.step_b;
-  // What is prefetched: the columns that come next, in the order of memory if they are one stream. For more
-  // rows, whose products take longer than the reading, that is slower.
-  const bool dense = kRows == 1 && step_b == k;
-  const int64_t apart = dense ? kLine : step_b;
-  const int64_t round = dense ? kCount * kLine : kLine;
-  const Half* next = b + kCount * step_b;
+  // In the order of memory for one row only: for more, whose products take longer than the reading, that is
+  // slower.
+  constexpr bool kOne = kRows == 1;
+  NextLines<kCount> fetched;
+  fetched.begin(reinterpret_cast<const char*>(b), step_b * kBytes, k * kBytes, /*last=*/false,
+                kOne ? t.fetch_order : FetchOrder::next_columns, /*stream=*/kOne && step_b == k);
   vec<float> acc[kRows][kCount] = {};
   const auto step = [&](int64_t p, const auto& row_at, const auto& column_at) RANVIER_INLINED {
     vec<float> row[kRows];
@@ -97,9 +99,7 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   };
   int64_t p = 0;
   for (; p + kLine <= k; p += kLine) {
-    RANVIER_UNROLL
-    for (int j = 0; j < kCount; ++j) __builtin_prefetch(next + j * apart, 0, 3);
-    next += round;
+    fetched.fetch();
 #if RANVIER_VECTOR_BYTES > 16  // with shorter vectors it only makes more code
     RANVIER_UNROLL
 #endif

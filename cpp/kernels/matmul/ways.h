@@ -136,7 +136,6 @@ template <class T>
 void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t, int64_t n,
                  bool few_rows) {
   const int64_t unit = few_rows ? kDotRows : 1;
-  constexpr int64_t kComparedColumns = 64;  // the parts of a FetchComparison are multiples of so many columns
   const int64_t units = n / unit;
   const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
   const int64_t first = share(team.index());
@@ -148,10 +147,10 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
     t.b += first * t.cs_b;
     t.move(0, first);
   }
-  FetchComparison comparison(few_rows && t.beyond == 2 ? (last - first) * t.k * int64_t(sizeof(T)) : 0);
+  const int64_t bytes_of_column = few_rows && t.beyond == 2 ? t.k * int64_t(sizeof(T)) : 0;
+  FetchComparison comparison(FetchComparison::few_rows, bytes_of_column, last - first);
   int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
-  if (comparison.is_open())
-    most = std::min(most, round_up((last - first) / FetchComparison::kParts, kComparedColumns));
+  if (comparison.is_open()) most = std::min(most, comparison.columns_of_part());
   for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
     const int64_t left = last - j;
     const int64_t columns = left < most + unit ? left : most;  // so that no rest is below `unit`
