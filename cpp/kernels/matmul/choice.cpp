@@ -181,15 +181,15 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
     const int64_t large = in_the_way ? 2 * caches.l2 : std::max(2 * caches.l2, caches.l3 / 2);
     return bytes >= large;
   }
-  // Without many registers, gemv takes less time for up to four rows where b is at least twice L1. For more
-  // it does so where b comes from memory (see kGemvRows), or, if tiles cannot pack b, where b is at least
-  // twice L2. A single row of c longer than kRowInRegisters was decided above.
+  // Without many registers, gemv takes less time for one row where b is at least twice L2 (a longer row than
+  // kRowInRegisters was decided above), for two to four where it is at least twice L1. For more it does so
+  // where b comes from memory (see kGemvRows), or, if tiles cannot pack b, where b is at least twice L2.
   if (o.m > kGemvRows / 2) {
-    const int64_t large = kernels_.packing_rows > 0 ? caches.l3 / 2 : 0;
+    const int64_t large = kernels_.packing_columns > 0 ? caches.l3 / 2 : 0;
     return bytes >= std::max(2 * caches.l2, large);
   }
   const int64_t cache = o.m > 1 ? caches.l1 : caches.l2;
-  return bytes >= 2 * cache;  // from there on, reading whole rows of b is faster
+  return bytes >= 2 * cache;
 }
 
 // The condition of `stack`: a batch of products of few rows and columns, or of a column and a row, without an

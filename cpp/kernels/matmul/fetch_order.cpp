@@ -3,7 +3,6 @@
 #include <atomic>
 #include <chrono>
 
-#include "base/integers.h"
 #include "base/isa.h"
 
 namespace ranvier {
@@ -14,7 +13,7 @@ constexpr int kParts = 4;                 // the fewest of a comparison, with th
 constexpr int64_t kLeastBytes = 1 << 20;  // of a comparison
 constexpr int64_t kShortColumn =
     2 << 10;                       // bytes: less than half a page, so a processor begins to follow late
-constexpr int64_t kMultiple = 64;  // parts are multiples of so many columns
+constexpr int64_t kMultiple = 32;  // parts are multiples of so many columns
 
 struct Found {
   std::atomic<int> next_columns{0}, own_columns{0};  // comparisons in which this order was faster
@@ -40,11 +39,12 @@ int64_t now_ns() {
 FetchComparison::FetchComparison(Kernel kernel, int64_t bytes_of_column, int64_t columns)
     : kernel_(kernel), is_short_(bytes_of_column < kShortColumn), columns_(columns) {
   const Found& known = found(kernel, is_short_);
-  is_open_ = bytes_of_column * columns >= kLeastBytes && !known.is_decided();
+  const bool is_large = bytes_of_column * columns >= kLeastBytes && columns >= kParts * kMultiple;
+  is_open_ = is_large && !known.is_decided();
   order_ = known.faster();
 }
 
-int64_t FetchComparison::columns_of_part() const { return round_up(ceil_div(columns_, kParts), kMultiple); }
+int64_t FetchComparison::columns_of_part() const { return columns_ / kParts / kMultiple * kMultiple; }
 
 FetchOrder FetchComparison::begin_part(int64_t columns) {
   if (!is_open_) return order_;

@@ -1,6 +1,6 @@
-// Which lines of a b that no cache holds few_rows.h and halves.isa.cpp prefetch. Processors differ in which
-// order is faster, so the first products of a process compare both, and later ones take the one that was
-// faster. Results do not depend on it.
+// Which lines of a large b few_rows.h and halves.isa.cpp prefetch. Processors differ in which order is
+// faster, so the first products of a process compare both, and later ones take the one that was faster.
+// Results do not depend on it.
 #pragma once
 #include <array>
 #include <cstdint>

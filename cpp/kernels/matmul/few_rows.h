@@ -22,20 +22,20 @@ constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces in a vector
 // The vectors of columns that are computed at once for this many rows: several hide the latency of FMAs, as
 // several rows do. More columns would share sets of L1, whose lines are read several times.
 constexpr int few_vectors(int rows) { return kManyRegisters && rows > 3 ? 1 : 2; }
-// The same where b is larger than L2. Many vectors would be too many streams from memory: with 16 columns of
-// float32, the next 16 are on their way while these are summed. At AVX2 one row needs two vectors to hide the
-// latency of FMAs; more than kDotRows rows leave registers for one.
+// The same where b is larger than L2. Many vectors would be too many streams from memory. At AVX2 one row
+// needs two vectors to hide the latency of FMAs; more than kDotRows rows leave registers for one.
 constexpr int far_vectors(int rows) {
   const bool one = RANVIER_VECTOR_BYTES == 64 || rows > kDotRows;
   return one ? 1 : 2;
 }
 
-// True if the lines of kColumns columns of b, a line of each, do not stay in L1: columns that are a multiple
-// of so many bytes apart share sets of L1, with at least 8 lines in each of 64 sets.
+// True if a line of each of kColumns columns of b do not stay in L1 together, since columns that are so far
+// apart share sets of it: a set holds at least 8 lines, and lines a multiple of 4 KB apart are in the same
+// one.
 template <int kColumns>
 bool share_sets(int64_t bytes_apart) {
-  constexpr int64_t kSets = 64, kLines = 8;
-  return kColumns > kLines && bytes_apart % (64 * kSets * kLines / kColumns) == 0;
+  constexpr int64_t kBytes = 4096, kLines = 8;
+  return kColumns > kLines && bytes_apart % (2 * kLines * kBytes / kColumns) == 0;
 }
 
 // One vector with the elements of a, then those of b.
@@ -320,9 +320,9 @@ template <class T, int kRows>
 static void few_of_near(const MatmulRows<T>& t) {
   constexpr int kMost = few_vectors(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  const bool halved = kMost > 1 && share_sets<kMost * lanes<T>>(t.cs_b * int64_t(sizeof(T)));
+  const bool one = kMost > 1 && share_sets<kMost * lanes<T>>(t.cs_b * int64_t(sizeof(T)));
   int64_t i = 0;
-  if (!halved)
+  if (!one)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }

@@ -51,10 +51,9 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
 
 // The same for `steps` values of p from p on, kGemvSteps at a time: registers hold the elements of a for
 // these.
-template <class T, int kRows>
+template <class T, int kRows, int kMost = kGemvSteps<kRows>>
 static void gemv_products(const MatmulRows<T>& t, const T* a, int64_t p, int64_t steps, T* sums,
                           int64_t width) {
-  constexpr int kMost = kGemvSteps<kRows>;
   const T* b = t.b + p * t.rs_b;
   a += p * t.cs_a;
   for (; steps >= kMost; steps -= kMost, p += kMost, a += kMost * t.cs_a, b += kMost * t.rs_b)
@@ -78,7 +77,7 @@ static void run_gemv(const MatmulRows<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];
   const int64_t width = round_up(t.columns, lanes<T>);
   // How many rows of b are read before the next rows of a.
-  constexpr int64_t kRowsOfB = 4;
+  constexpr int kRowsOfB = 4;
   const int64_t together = t.rows <= 4 ? t.k : kRowsOfB;
   int64_t p = 0;
   do {
@@ -88,7 +87,11 @@ static void run_gemv(const MatmulRows<T>& t) {
       T* to = sums + i * width;
       switch (t.rows - i) {
         case 1:
-          gemv_products<T, 1>(t, a, p, steps, to, width);
+          if (t.rows == 1) {
+            gemv_products<T, 1>(t, a, p, steps, to, width);
+          } else {
+            gemv_products<T, 1, kRowsOfB>(t, a, p, steps, to, width);
+          }
           break;
         case 2:
           gemv_products<T, 2>(t, a, p, steps, to, width);

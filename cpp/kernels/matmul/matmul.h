@@ -32,7 +32,8 @@ struct MatmulActivation {
 template <class T>
 struct MatmulKernels;
 
-// The most columns of c that are computed as dot products (dot.h), and the most rows of few_rows.h.
+// The most columns of c that are computed as dot products (dot.h), and the most rows of few_rows.h
+// beside a b that is not larger than L2.
 constexpr int kDotRows = 4;
 constexpr int kMostParts = 64;  // the largest Matmul::parts
 

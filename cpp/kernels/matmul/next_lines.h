@@ -1,5 +1,5 @@
-// What is prefetched of a matrix b that no cache holds, while some of its columns are read, a cache line of
-// each in turn. Each column is contiguous. Included by files that are compiled for each ISA level.
+// What is prefetched of a large matrix b, while some of its columns are read, a cache line of each in turn.
+// Each column is contiguous. Included by files that are compiled for each ISA level.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/fetch_order.h"
@@ -27,7 +27,7 @@ struct NextLines {
     const bool is_long = kColumns * bytes > kMost;
     apart = step;
     round = 64;
-    if (order == FetchOrder::own_columns) {
+    if (order == FetchOrder::own_columns && bytes > kAhead) {
       next = columns + kAhead;
       rounds = (bytes - kAhead + 63) / 64;
       gap = last ? 0 : following - bytes;
