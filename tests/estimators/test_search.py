@@ -87,12 +87,19 @@ TOOLS |= {f"cross_validate-{i}": partial(validated, e) for i, e in enumerate(EST
 PICKLED = [name for name in TOOLS if name == "GridSearchCV" or name.startswith("cross")]  # each estimator
 
 
+def allow_warnings():
+    """For fits in threads: scikit-learn sets the filters of all threads in each of them, and one thread may
+    search the list while another changes it. So the list has nothing that makes an error of a warning."""
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore")
+
+
 @pytest.mark.parametrize(
     ("tool", "backend"), [*((name, "threading") for name in TOOLS), *((name, "loky") for name in PICKLED)]
 )
 def test_results_are_those_of_one_fit_after_another(tool, backend):
-    if backend == "threading":  # scikit-learn sets the filters of all threads in each of them
-        warnings.simplefilter("ignore")
+    if backend == "threading":
+        allow_warnings()
     alone = TOOLS[tool](None)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # threads alternate within a step
@@ -108,6 +115,7 @@ def test_results_are_those_of_one_fit_after_another(tool, backend):
 
 def test_threads_within_threads():
     """Bagging of searches: more fits at once than processors."""
+    allow_warnings()
     search = GridSearchCV(CLASSIFIER, {"alpha": [1e-4, 1e-2]}, cv=2)
     bagging = BaggingClassifier(search, n_estimators=3, random_state=0)
     alone = bagging.fit(X, Y).predict_proba(X)
