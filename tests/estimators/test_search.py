@@ -1,6 +1,7 @@
-"""Many fits at once, in threads and in processes: the bits of one after another, without warnings.
+"""Many fits at once, in threads and in processes: the bits of one after another.
 
-Each tool of scikit-learn runs with `n_jobs=None` and with 2; all results must be equal.
+Each tool of scikit-learn runs with `n_jobs=None` and with 2; all results must be equal. In processes
+no fit may warn, but for ConvergenceWarning.
 """
 
 import sys

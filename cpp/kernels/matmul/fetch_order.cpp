@@ -1,3 +1,4 @@
+// Compares the orders of prefetches, and keeps which was faster: see fetch_order.h.
 #include "kernels/matmul/fetch_order.h"
 
 #include <atomic>
@@ -11,9 +12,9 @@ namespace {
 constexpr int kComparisons = 5;           // after so many the order is decided
 constexpr int kParts = 4;                 // the fewest of a comparison, with the orders 0, 1, 1, 0
 constexpr int64_t kLeastBytes = 1 << 20;  // of a comparison
-constexpr int64_t kShortColumn =
-    2 << 10;                       // bytes: less than half a page, so a processor begins to follow late
-constexpr int64_t kMultiple = 32;  // parts are multiples of so many columns
+constexpr int64_t kMultiple = 32;         // parts are multiples of so many columns
+// Bytes. A shorter column ends soon after the processor has begun to follow it.
+constexpr int64_t kShortColumn = 2 << 10;
 
 struct Found {
   std::atomic<int> next_columns{0}, own_columns{0};  // comparisons in which this order was faster

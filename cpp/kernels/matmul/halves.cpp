@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/caches.h"
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/parallel.h"
@@ -124,7 +125,8 @@ struct FewRows {
     const HalfKernels& kernels = kernels_of<Half>();
     const bool dots = o.by_columns();
     int64_t most = kSums / round_up(o.m, 2) / kUnit * kUnit;
-    const int64_t bytes_of_column = dots && o.m == 1 ? o.k * int64_t(sizeof(Half)) : 0;
+    const bool is_far = o.n * o.k * int64_t(sizeof(Half)) > caches.l2;
+    const int64_t bytes_of_column = dots && o.m == 1 && is_far ? o.k * int64_t(sizeof(Half)) : 0;
     FetchComparison comparison(FetchComparison::halves, bytes_of_column, end - j);
     if (comparison.is_open()) most = std::min(most, comparison.columns_of_part());
     for (; j < end; j += most) {
