@@ -174,6 +174,7 @@ def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
 
 
 _CORE = ("float32", "float64", "float16", "bool", "uint8", "int8", "int16", "int32", "int64")
+_PACKED = ("int2", "uint2", "int4", "uint4")
 _WRITTEN = (*_CORE, "uint16", "uint32", "uint64")
 
 
@@ -224,4 +225,7 @@ def _converted(array: Array, dtype: np.dtype[Any], saturate: bool, old: bool, ro
         if old and dtype.name.endswith("uz"):
             stays = ~np.isfinite(array)
         array = np.where(stays, array, np.clip(array, -largest, largest))
+    if dtype.name in _PACKED:
+        # A number outside the range keeps its lowest bits; ml_dtypes from 0.7 on makes a float outside it 0.
+        array = array.astype(np.int64)
     return array.astype(dtype)
