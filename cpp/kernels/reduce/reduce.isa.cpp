@@ -39,14 +39,15 @@ RANVIER_INLINE auto load_as(const Bits<E>* x, int n) {
     return load_n(x, n);
 }
 
-// Adds four vectors to four totals by plain_step. Returns the lanes without a NaN.
+// Adds four vectors to four totals by plain_step. Returns the lanes without a NaN. The vectors are loaded once:
+// GCC would read them again for the comparisons, and a load that crosses cache lines counts twice.
 template <class T, class Op, class E>
 RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   constexpr int L = lanes<T>;
-  const vec<T> a = load_as<E>(x);
-  const vec<T> b = load_as<E>(x + L);
-  const vec<T> c = load_as<E>(x + 2 * L);
-  const vec<T> d = load_as<E>(x + 3 * L);
+  const vec<T> a = in_register(load_as<E>(x));
+  const vec<T> b = in_register(load_as<E>(x + L));
+  const vec<T> c = in_register(load_as<E>(x + 2 * L));
+  const vec<T> d = in_register(load_as<E>(x + 3 * L));
   total[0] = Op::plain_step(total[0], a);
   total[1] = Op::plain_step(total[1], b);
   total[2] = Op::plain_step(total[2], c);
