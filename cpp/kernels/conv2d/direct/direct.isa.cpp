@@ -47,20 +47,26 @@ template <class T>
 constexpr int kWideRows = kWidths<T> > 2 ? TileHeights<T>::of[kWidths<T> - 1][TileHeights<T>::kCount - 1] : 0;
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
-// Finishes and stores a tile: one or two whole vectors with a bias and ReLU, or added to c; all others by
-// store_general() (store.h).
+// Finishes and stores the columns of a tile from vector kFirst on by store_general() (store.h).
+template <int kFirst, class T, int kRows, int kVectors>
+RANVIER_INLINE void store_from(const ConvTile<T>& t, const vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int L = lanes<T>, kCount = kVectors - kFirst;
+  alignas(64) T spilled[kRows * kCount * L];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kCount; ++v) store(spilled + (i * kCount + v) * L, acc[i][kFirst + v]);
+  }
+  store_general<T>(t, spilled, kCount * L, kFirst * L);
+}
+
+// Finishes and stores a tile: whole vectors with a bias and ReLU, or added to c; all others by
+// store_general().
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
-  if (kVectors > 2 || t.columns < kVectors * L || t.norm) {
-    alignas(64) T spilled[kRows * kVectors * L];
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) store(spilled + (i * kVectors + v) * L, acc[i][v]);
-    }
-    return store_general<T>(t, spilled, kVectors * L);
-  }
+  const bool whole = t.columns == kVectors * L;
+  if (t.norm || (t.accumulate && !whole)) return store_from<0>(t, acc);
   if (t.accumulate) {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -69,28 +75,44 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVecto
     }
     return;
   }
+  // The last vector of a tile that is not whole is stored by itself.
+  if (!whole) {
+    store_from<kVectors - 1>(t, acc);
+    if (kVectors == 1) return;
+  }
   vec<T> bias[kVectors] = {};
   if (t.bias) {
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
+    for (int v = 0; v < kVectors - 1; ++v) bias[v] = load(t.bias + v * L);
+    if (whole) bias[kVectors - 1] = load(t.bias + (kVectors - 1) * L);
   }
-  const auto put = [&](auto value) __attribute__((always_inline)) {
-    if (t.stream) {
-      RANVIER_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        RANVIER_UNROLL
-        for (int v = 0; v < kVectors; ++v) stream(t.c[i] + v * L, value(i, v));
-      }
-      return;
-    }
+  const auto put = [&](auto write) RANVIER_INLINED {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, value(i, v));
+      for (int v = 0; v < kVectors - 1; ++v) write(i, v);
     }
+    if (!whole) return;
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) write(i, kVectors - 1);
   };
-  if (t.relu) return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v] + bias[v]); });
-  put([&](int i, int v) RANVIER_INLINED { return acc[i][v] + bias[v]; });
+  if (t.relu) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = cut_off(acc[i][v] + bias[v]);
+    }
+  } else {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = acc[i][v] + bias[v];
+    }
+  }
+  if (t.stream)
+    put([&](int i, int v) RANVIER_INLINED { stream(t.c[i] + v * L, acc[i][v]); });
+  else
+    put([&](int i, int v) RANVIER_INLINED { store(t.c[i] + v * L, acc[i][v]); });
 }
 
 // Computes a tile, by the loop of products.h that fits it.
@@ -324,6 +346,19 @@ struct ConvTiles<T, std::integer_sequence<int, I...>> {
   static constexpr const Function* of[] = {row<1>, row<2>, row<kWidths<T>>};
 };
 
+// For each number of rows of a tile, the index of the least height in TileHeights that holds them.
+template <class T>
+struct HeightIndices {
+  int of[kWidths<T>][kMaxConvRows + 1] = {};
+  constexpr HeightIndices() {
+    for (int width = 0; width < kWidths<T>; ++width) {
+      const auto& heights = TileHeights<T>::of[width];
+      for (int i = TileHeights<T>::kCount - 1; i >= 0; --i)
+        for (int rows = 0; rows <= heights[i]; ++rows) of[width][rows] = i;
+    }
+  }
+};
+
 // ConvKernels::tile. Where there is no code for the number of rows, the tile is lengthened by rows that
 // repeat the last one and are stored to `nowhere`.
 template <class T>
@@ -333,28 +368,32 @@ static void run_tile(ConvTile<T>& t) {
   if (t.consecutive && vectors == 1)
     if (const auto run = consecutive<T>(t.rows)) return run(t);
   alignas(64) T nowhere[kWidths<T> * L];
-  const auto choose = [&](const int* heights) RANVIER_INLINED {
-    int height = 0;
-    while (heights[height] < t.rows) ++height;
-    for (int i = t.rows; i < heights[height]; ++i) {
+  const auto lengthen = [&](int height) RANVIER_INLINED {
+    for (int i = t.rows; i < height; ++i) {
       t.a[i] = t.a[i - 1];
       t.c[i] = nowhere;
     }
-    return height;
   };
 #if RANVIER_HAS_HALF
   if constexpr (sizeof(T) == sizeof(float)) {
     static constexpr void (*half[2][3])(const ConvTile<float>&) = {
         {half_tile<8>, half_tile<12>, half_tile<14>},
         {row_pairs_tile<8>, row_pairs_tile<12>, row_pairs_tile<kPairedRows>}};
-    if (t.rows >= 6 && vectors <= 2 && (t.columns - 1) % L < L / 2)
-      return half[vectors - 1][choose(kHalfRows[vectors - 1])](t);
+    if (t.rows >= 6 && vectors <= 2 && (t.columns - 1) % L < L / 2) {
+      const int* const heights = kHalfRows[vectors - 1];
+      int index = 0;
+      while (heights[index] < t.rows) ++index;
+      lengthen(heights[index]);
+      return half[vectors - 1][index](t);
+    }
   }
 #endif
   using Heights = TileHeights<T>;
   using Tiles = ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>;
-  const int height = choose(Heights::of[vectors - 1]);
-  Tiles::of[vectors - 1][height](t);
+  static constexpr HeightIndices<T> indices;
+  const int index = indices.of[vectors - 1][t.rows];
+  lengthen(Heights::of[vectors - 1][index]);
+  Tiles::of[vectors - 1][index](t);
 }
 
 static void end_streams() { stream_end(); }

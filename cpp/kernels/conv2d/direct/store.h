@@ -8,17 +8,18 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The general way, with all settings of a tile: the sums are in `acc`, rows of `width` elements, so that one
-// loop serves tiles of all sizes.
+// The general way, with all settings of a tile, for the columns from `first` on: their sums are in `acc`,
+// rows of `width` elements, so that one loop serves tiles of all sizes.
 template <class T>
-static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
+static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width,
+                                                    int first = 0) {
   constexpr int L = lanes<T>;
-  for (int j = 0; j < t.columns; j += L) {
+  for (int j = first; j < t.columns; j += L) {
     const int n = t.columns - j < L ? t.columns - j : L;
     const bool whole = n == L;  // masked loads and stores take several times as long at some levels
     vec<T> bias{};
     if (t.bias) bias = whole ? load(t.bias + j) : load_n(t.bias + j, n);
-    const T* from = acc + j;
+    const T* from = acc + j - first;
     for (int i = 0; i < t.rows; ++i, from += width) {
       T* const to = t.c[i] + j;
       vec<T> x = load(from);
