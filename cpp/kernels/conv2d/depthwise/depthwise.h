@@ -144,13 +144,14 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
-// True if the images are so large that they come from memory; only then prefetching saves more time than it
-// takes. times: a factor of the least size.
+// True if the images are so large that they may come from memory; only then prefetching saves more time than
+// it takes. The last cache is shared with other cores and programs, so that what exceeds L2 eight times is
+// often not in it. times: a factor of the least size.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y, int64_t times = 1) {
-  constexpr int64_t kFar = 16 << 20;  // bytes; the limit where half of L3 is more
+  constexpr int64_t kFar = 16 << 20;  // bytes; the limit where the caches are larger
   const int64_t bytes = (numel(x) + 2 * numel(y)) * static_cast<int64_t>(sizeof *x.data);  // y is read first
-  return bytes > times * std::min(caches.l3 / 2, kFar);
+  return bytes > times * std::min({caches.l3 / 2, 8 * caches.l2, kFar});
 }
 
 // True if DepthwiseWeight computes the gradient to the weight. For groups of several inputs it takes less

@@ -305,11 +305,15 @@ enum TileIndex {
   taps5_step1,
   taps5_step2,
   taps7,
+  taps2_step1,
+  taps2_step2,
+  taps4_step1,
+  taps4_step2,
   taps3_phases,
   taps5_phases
 };
-constexpr int kForwardTiles = 8;
-constexpr int kWeightTiles = 6;  // a gradient to the weight has no phases
+constexpr int kForwardTiles = 12;
+constexpr int kWeightTiles = 10;  // a gradient to the weight has no phases
 constexpr int kPickTiles = 4;
 
 // Rare cases, and levels without FMA, use gather(), to have less code. kEdge: true if the tile is at an edge;
@@ -331,6 +335,10 @@ struct ForwardTiles {
       of[taps5_step2] = slide<T, 5, 2, 1, true>;
     }
     if constexpr (kMany<T>) {
+      of[taps2_step1] = slide<T, 2, 1, 1, true>;
+      of[taps2_step2] = slide<T, 2, 2, 1, true>;
+      of[taps4_step1] = slide<T, 4, 1, 1, true>;
+      of[taps4_step2] = slide<T, 4, 2, 1, true>;
       of[taps7] = slide<T, 7, 1, 1, true>;
       of[taps3_phases] = slide<T, 3, 1, 2, kEdge>;
       of[taps5_phases] = slide<T, 5, 1, 2, true>;
@@ -351,7 +359,13 @@ struct WeightTiles {
     if constexpr (!kEdge || kWide) of[taps3_step2] = slide_weight<T, 3, 2, kEdge>;
     if constexpr (kFloat<T> && (!kEdge || kWide)) of[taps5_step1] = slide_weight<T, 5, 1, kEdge>;
     if constexpr (kFloat<T> && !kEdge) of[taps5_step2] = slide_weight<T, 5, 2, false>;
-    if constexpr (kFloat<T> && kWide) of[taps7] = slide_weight<T, 7, 1, kEdge>;
+    if constexpr (kFloat<T> && kWide) {
+      of[taps7] = slide_weight<T, 7, 1, kEdge>;
+      of[taps2_step1] = slide_weight<T, 2, 1, true>;
+      of[taps2_step2] = slide_weight<T, 2, 2, true>;
+      of[taps4_step1] = slide_weight<T, 4, 1, true>;
+      of[taps4_step2] = slide_weight<T, 4, 2, true>;
+    }
   }
 };
 template <class T, bool kEdge>
@@ -385,6 +399,8 @@ RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
   if (step > 2) return any_taps;
   if (taps == 3) return step == 1 ? taps3_step1 : taps3_step2;
   if (taps == 5) return step == 1 ? taps5_step1 : taps5_step2;
+  if (taps == 2) return step == 1 ? taps2_step1 : taps2_step2;
+  if (taps == 4) return step == 1 ? taps4_step1 : taps4_step2;
   return any_taps;
 }
 
