@@ -310,7 +310,9 @@ struct Product {
       place_a(x, i, i0, t);
       for (int64_t j = j0; j < j1; j += 1 + t.more) {
         place_b(x, i, j, first_packed, t);
+        t.fetch.a = 0;
         if (plan.fetch_a) fetch_rows(x, j, 1, t);
+        if (plan.fetch_b) fetch_panel(x, j + j1 - j0, i - i0 - 1, i1 - i0 - 1, t);
         const bool more = plain && !t.fetch.a && !t.pack_to && j < whole;
         t.more = more ? static_cast<int>(std::min(j1, whole) - j - 1) : 0;
         kernels.micro_kernel(t);
@@ -356,6 +358,18 @@ struct Product {
       t.step_c = t.rows * t.rs_c;
       kernels.micro_kernel(t);
     }
+  }
+
+  // Sets that a tile of a later panel of a prefetches part `part` of `parts` of a packed panel j of b. The
+  // first panel of a reads what the tiles before it have prefetched.
+  void fetch_panel(const Block& x, int64_t j, int64_t part, int64_t parts, MatmulTile<T>& t) const {
+    t.fetch.b = nullptr;
+    if (part < 0 || j >= x.panels_b) return;
+    const int64_t columns = plan.width(this->columns(x, j));
+    const T* const panel = o.packed + (x.jc + column(x, j)) * o.k + x.pc * columns;
+    t.fetch.b = panel + x.k * part / parts * columns;
+    t.fetch.a = static_cast<int>(ceil_div(columns, parts));
+    t.fetch.gap_a = 0;
   }
 
   // Sets that tiles of the first panel of b prefetch the panel of a that is `ahead` panels further.

@@ -104,7 +104,7 @@ static void run_tile(const MatmulTile<T>& t) {
   if constexpr (kOddTiles && sizeof(T) == sizeof(float)) {
     if (is_three(t)) {
       if (t.rows < kRowsOfThree) return tile<T, kRowsOfThree - 1, 3, Meanwhile::fetch>(t);
-      if (t.fetch.a) return tile<T, kRowsOfThree, 3, Meanwhile::fetch_a>(t);
+      if (t.fetch.a) return tile<T, kRowsOfThree, 3, Meanwhile::fetch_run>(t);
       if (t.fetch.b) return tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t);
       return tile<T, kRowsOfThree, 3>(t);
     }
@@ -117,10 +117,15 @@ static void run_tile(const MatmulTile<T>& t) {
       return run_half_tile(t, std::make_integer_sequence<int, kTileRows - kHalfRows + 1>());
   }
 #endif
+  if constexpr (kOddTiles && sizeof(T) == sizeof(float))
+    if (t.fetch.a && t.columns > lanes<T> && t.columns <= 2 * lanes<T>) {
+      if (t.rows == kTileRows - 1) return tile<T, kTileRows - 1, 2, Meanwhile::fetch_run>(t);
+      if (t.rows == kTileRows - 2) return tile<T, kTileRows - 2, 2, Meanwhile::fetch_run>(t);
+    }
   if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
     if (t.fetch.a && t.rows == kTileRows && t.columns <= 2 * lanes<T>) {
-      if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch_a>(t);
-      if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch_a>(t);
+      if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch_run>(t);
+      if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch_run>(t);
     }
   if constexpr (kFetchesPacked<T>)
     if (t.rows == kTileRows && t.columns > lanes<T> && t.rs_a == 1 && t.cs_a == kTileRows)

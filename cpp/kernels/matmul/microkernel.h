@@ -32,7 +32,7 @@ enum class Meanwhile {
   nothing,
   pack,         // it packs b for the tiles that follow
   fetch,        // it prefetches rows of another panel of b, two cache lines each
-  fetch_a,      // it prefetches rows of a, one line in each step of k
+  fetch_run,    // it prefetches rows of a, or a packed b, one line in each step of k
   fetch_packed  // it prefetches a packed a
 };
 
@@ -122,7 +122,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
                              vec<T> (&acc)[kRows][kVectors]) {
   constexpr bool kPack = kMeanwhile == Meanwhile::pack;
   constexpr bool kFetch = kMeanwhile == Meanwhile::fetch;
-  constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
+  constexpr bool kFetchRun = kMeanwhile == Meanwhile::fetch_run;
   ColumnOfA<T, kRows> a(t, at.a);
   // `ahead` points to the end of 64 bytes: where b is not aligned, the panel to the left has fetched their
   // first line. kLater rows before its end it goes on to the panel to the right (which follows a packed one).
@@ -133,7 +133,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;
   const T* ahead = k < turn ? right : b + kLater * t.rs_b + kElementsOfLine<T> - 1;
   T* pack_to = at.pack_to;
-  const T* fetch = kFetch || kFetchA ? at.fetch[0] : nullptr;
+  const T* fetch = kFetch || kFetchRun ? at.fetch[0] : nullptr;
   const T* then = kFetch ? at.fetch[1] : nullptr;
   [[maybe_unused]] const int64_t rs_fetch = kFetch && t.fetch.b ? t.fetch.rs_b : 0;
   RANVIER_UNROLL
@@ -142,13 +142,13 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
     for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
   }
   const auto step = [&]() RANVIER_INLINED {
-    if constexpr (kFetch || kFetchA) __builtin_prefetch(fetch, 0, 2);
+    if constexpr (kFetch || kFetchRun) __builtin_prefetch(fetch, 0, 2);
     if constexpr (kFetch) {  // the two lines of a row in turn
       const T* line_of_next_row = fetch + rs_fetch;
       fetch = then;
       then = line_of_next_row;
     }
-    if constexpr (kFetchA) fetch += t.fetch.a;
+    if constexpr (kFetchRun) fetch += t.fetch.a;
     if constexpr (kMeanwhile == Meanwhile::fetch_packed) {
       RANVIER_UNROLL
       for (int i = 0; i < kRows; i += kElementsOfLine<T>)
@@ -175,7 +175,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
     b += t.rs_b;
     ahead = k == turn ? right : ahead + t.rs_b;
   };
-  if constexpr (kFetchA) {  // one row of a after another, with the gap after each: see MatmulFetch
+  if constexpr (kFetchRun) {  // one row of a after another, with the gap after each: see MatmulFetch
     const int64_t row_steps = t.fetch.gap_a ? (t.k + t.fetch.a - 1) / t.fetch.a : k;
     while (k > 0) {
       const int64_t end = k > row_steps ? k - row_steps : 0;
@@ -259,7 +259,8 @@ static void tile(const MatmulTile<T>& t) {
     if (whole && (t.accumulate || t.fetch.c)) fetch_result<T, kRows, kWidth>(c, t.rs_c);
     at.a = a;
     at.b = b;
-    if (kMeanwhile == Meanwhile::fetch_a) at.fetch[0] = a + t.fetch.panels * t.rows * t.rs_a;
+    if (kMeanwhile == Meanwhile::fetch_run)
+      at.fetch[0] = t.fetch.b ? t.fetch.b : a + t.fetch.panels * t.rows * t.rs_a;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
     bool has_sums = t.accumulate && whole;

@@ -119,8 +119,18 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   fused = pack_b && packs_b_by_tiles(o);
   fetch_a = sizeof(T) == sizeof(float) && !pack_a && o.cs_a == 1 &&
             (prepacked || 2 * o.m * std::abs(o.rs_a) * kSize > caches.l2);
+  fetch_b = fetches_b(o);
   fetch_c = fetches_c(o);
   share(o, threads);
+}
+
+// True if the tiles of the later panels of a prefetch the packed panels of b that follow: these come from
+// beyond L2, and with few panels of a the first one, which reads them, takes a large part of the time. At
+// AVX2 alone, where it was measured.
+template <class T>
+bool MatmulPlan<T>::fetches_b(const Operands<T>& o) const {
+  if (!prepacked || kernels_.rows_of_three == 0) return false;
+  return panels_a > 1 && panels_a <= kFewPanelsOfFetchedB && o.k * o.n * kSize > caches.l2;
 }
 
 // True if tiles prefetch their lines of c: c is so large that its lines come from beyond L2; or c and b take

@@ -127,6 +127,7 @@ class MatmulPlan {
   MatmulWay way;
   bool transposed;  // c' = b' a' is computed, and a and b below are b' and a'
   bool prepacked;   // b was packed before the call (Matmul::packed)
+  bool fetch_b;     // prepacked: the tiles of a block of b prefetch the next one
   bool pack_a, pack_b;
   bool fetch_a;     // tiles prefetch a: it is read in place and comes from beyond L2
   bool fetch_c;     // tiles prefetch their lines of c: see fetches_c()
@@ -194,6 +195,7 @@ class MatmulPlan {
   bool has_lines() const { return kernels_.lanes * kSize >= 64; }  // a vector is a cache line
   int64_t choose_kc(const Operands<T>& o, bool by_columns) const;
   void size_blocks(const Operands<T>& o, bool by_columns);
+  bool fetches_b(const Operands<T>& o) const;
   bool fetches_c(const Operands<T>& o) const;
   bool has_few_panels_a(const Operands<T>& o, int64_t panels_of_two) const;
   void set_last_panel_b(const Operands<T>& o, bool few_panels_a);

@@ -122,6 +122,8 @@ constexpr int64_t kShortChains = 96;
 
 constexpr int64_t kWidest = 512;   // plan.nc is a multiple of this
 constexpr int kFewestPanelsB = 3;  // the fewest panels of b that a thread packs at a time
+// Up to this many panels of a, the tiles of a block of a packed b prefetch the next block.
+constexpr int kFewPanelsOfFetchedB = 6;
 // Products along k that are packed for each panel of a in turn, where a cache line of a has rows of several
 // panels of a.
 constexpr int64_t kTogether = 16;

@@ -57,10 +57,12 @@ struct MatmulResult {
 // What a tile prefetches while its loop over k runs, beside the next rows of b.
 template <class T>
 struct MatmulFetch {
-  const T* b;      // only in tiles of three vectors: the first of k / 2 rows of another panel of b, or null
-  int64_t rs_b;    // from one of these rows to the next
+  // In tiles of three vectors: the first of k / 2 rows of another panel of b, rs_b apart. In others: where
+  // the run of `a` elements in each step of k begins. Or null: nothing of b.
+  const T* b;
+  int64_t rs_b;
   int64_t gap_a;   // elements skipped after each row of a that is fetched; 0: what lies between comes, too
-  int a;           // how many elements of a are fetched in each step of k; 0: none
+  int a;           // how many elements of a, or of b, are fetched in each step of k; 0: none
   int16_t panels;  // how many panels further the fetched rows of a are
   bool c;          // true: the tile's own lines of c
 };
