@@ -27,6 +27,41 @@ struct GradientRow {
   int64_t count, step_dy, step_where, base, step_base;
   int64_t column_dy, column_where;
   int64_t out, width, padding, channels;  // windows of a row, columns of dx, padding at the left
+  // What is prefetched for the next row of dx, or null: the row itself, and the row of windows that is new to
+  // it.
+  const T *next_dx, *next_dy;
+  const uint8_t* next_where;
+};
+
+// The addresses at which max_gradient_of_channels() prefetches next. Its windows walk through a row with a
+// step of a pixel, which the hardware does not follow where the rows come from memory: 8x192x28x28 by 3x3
+// windows took 4.6 ms on a Zen 3, and .8 ms with it.
+template <class T>
+struct GradientFetch {
+  const T *dx, *dy;
+  const uint8_t* where;
+
+  // Channels from i on prefetch the part of a dense row that begins with element i * out, or i * width.
+  GradientFetch(const GradientRow<T>& row, int64_t i)
+      : dx(row.next_dx ? row.next_dx + i * row.width : nullptr),
+        dy(row.next_dy ? row.next_dy + i * row.out : nullptr),
+        where(row.next_dy ? row.next_where + i * row.out : nullptr) {}
+
+  // To L2, as much as a window of n channels has itself.
+  RANVIER_INLINED void window(int n, int stride) {
+    if (dx) fetch_run(dx, n * stride);
+    if (!dy) return;
+    fetch_run(dy, n);
+    fetch_run(where, n);
+  }
+
+ private:
+  template <class E>
+  RANVIER_INLINED void fetch_run(const E*& from, int n) {
+    const char* const line = reinterpret_cast<const char*>(from);
+    for (int byte = 0; byte < n * int(sizeof(E)); byte += 64) __builtin_prefetch(line + byte, 0, 2);
+    from += n;
+  }
 };
 
 // Channels [i, i + n) of a row of dx, with kVectors vectors. kWhole: the vectors are whole, else n < lanes.
@@ -51,9 +86,11 @@ static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row
   };
   const T* dy = x.dy + i;
   const uint8_t* where = x.where + i;
+  GradientFetch<T> fetch(x, i);
   int64_t column = -x.padding;
   for (int64_t ow = 0; ow < x.out; ++ow, dy += x.column_dy, where += x.column_where, column += kStride) {
     if ((ow & 1023) == 1023 && interrupted(team)) return;
+    fetch.window(kWhole ? kVectors * L : n, kStride);
     for (int64_t a = 0; a < x.count; ++a) {
       const uint8_t base = static_cast<uint8_t>(x.base - a * x.step_base);
       const ByteOffsets<kVectors, kWhole, T> offsets(where + a * x.step_where, base, n);
@@ -136,6 +173,22 @@ static auto max_gradient_loop(const PoolAxis& columns) -> void (*)(const Team&, 
   return nullptr;
 }
 
+// Sets what the loop over a row of dx prefetches for the next row of this image, which has the entries
+// `next`.
+template <class T>
+static void set_next_row(const MaxPool2dBackward<T, uint8_t>& f, int64_t image, int64_t window_step,
+                         const PoolEntries& now, const PoolEntries& next, const T* dx, GradientRow<T>& x) {
+  const auto last_window = [&](const PoolEntries& entries) {
+    const int64_t other = entries.window + (entries.count - 1) * window_step;
+    return other > entries.window ? other : entries.window;
+  };
+  x.next_dx = dx + f.dx.strides[2];
+  const int64_t window = last_window(next);
+  if (next.count == 0 || (now.count > 0 && last_window(now) == window)) return;
+  x.next_dy = f.dy.data + image * f.dy.strides[0] + window * f.dy.strides[2];
+  x.next_where = f.where.data + image * f.where.strides[0] + window * f.where.strides[2];
+}
+
 // Computes rows [begin, end) of a channels-last dx in this way. Returns false, with nothing written, where
 // scatter_rows() below is faster, or is needed since channels are not contiguous or windows have another
 // form.
@@ -165,6 +218,7 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
   x.width = columns.in;
   x.padding = columns.padding;
   x.channels = channels;
+  const bool fetches = run && x.column_dy == channels && x.column_where == channels;
   for (RowWalk at(begin, rows.in, 1); begin < end; ++begin, at.next()) {
     const PoolEntries entries = inputs.of[at.row];
     x.dy = f.dy.data + at.n * f.dy.strides[0] + entries.window * f.dy.strides[2];
@@ -172,6 +226,10 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
     x.count = entries.count;
     x.base = entries.tap * columns.kernel;
     T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[2];
+    x.next_dx = nullptr;
+    x.next_dy = nullptr;
+    if (fetches && at.row + 1 < rows.in)
+      set_next_row(f, at.n, inputs.window_step, entries, inputs.of[at.row + 1], dx, x);
     if (tiles) {
       max_gradient_of_tiles(x, columns, dx);
     } else {
