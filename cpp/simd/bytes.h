@@ -54,6 +54,17 @@ RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
   return (ByteLanes<double>::type)four;
 }
 
+// The lanes of four vectors, each -128 ... 127, as bytes, one vector after another. For one vector at a time,
+// most of the time would be for bringing its bytes together.
+#define RANVIER_HAS_NARROW_FOUR 1
+typedef int8_t FourOfBytes __attribute__((vector_size(32)));
+RANVIER_INLINE FourOfBytes narrow_four(const ivec<float> (&v)[4]) {
+  const __m256i low = _mm256_packs_epi32((__m256i)v[0], (__m256i)v[1]);
+  const __m256i high = _mm256_packs_epi32((__m256i)v[2], (__m256i)v[3]);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs join the halves of vectors
+  return (FourOfBytes)_mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+}
+
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
 
 RANVIER_INLINE ivec<float> widen_bytes(const uint8_t* p, float) {

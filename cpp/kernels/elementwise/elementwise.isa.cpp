@@ -224,9 +224,31 @@ static constexpr ElementwiseFunction half_row_of() {
     return nullptr;
 }
 
+#if RANVIER_HAS_NARROW_FOUR
+// Compares four vectors at a time, and returns the vectors that remain.
+template <class Op>
+static Vectors compare_fours(Vectors v) {
+  for (; v.count >= 4; v.count -= 4) {
+    ivec<float> masks[4];
+    RANVIER_UNROLL
+    for (int i = 0; i < 4; ++i)
+      masks[i] = Op::call(vector_at<float>(v.x[0] + i * v.step[0]), vector_at<float>(v.x[1] + i * v.step[1]));
+    const FourOfBytes bytes = narrow_four(masks) & 1;
+    __builtin_memcpy(v.y, &bytes, sizeof bytes);
+    for (int k = 0; k < 2; ++k) v.x[k] += 4 * v.step[k];
+    v.y += sizeof bytes;
+  }
+  return v;
+}
+#endif
+
 // The loop of a comparison, which stores one byte (0 or 1) for each lane.
 template <class T, class Op>
-static void compare_loop(const Vectors& v) {
+static void compare_loop(const Vectors& all) {
+  Vectors v = all;
+#if RANVIER_HAS_NARROW_FOUR
+  if constexpr (sizeof(T) == sizeof(float)) v = compare_fours<Op>(all);
+#endif
   for_each_vector<2, lanes<T>>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const auto result = narrow_to_bytes(Op::call(vector_at<T>(x[0]), vector_at<T>(x[1])) & 1);
     __builtin_memcpy(y, &result, lanes<T>);
