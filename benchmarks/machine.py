@@ -16,6 +16,7 @@ from ranvier import _core
 
 # vendor, family, model // 16
 GENERATIONS = {
+    ("AuthenticAMD", 25, 0): "Zen 3",
     ("AuthenticAMD", 25, 1): "Zen 4",
     ("AuthenticAMD", 26, 0): "Zen 5",
     ("GenuineIntel", 6, 8): "Sapphire Rapids",
