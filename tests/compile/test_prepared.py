@@ -134,6 +134,15 @@ def test_few_rows_of_packed_weights_keep_the_bits(rows, k, dtype, isas):
             predicts(strict(model), model, x)
 
 
+# Packed weights larger than L2, which come from memory: rows of one panel, of two to six panels and of more.
+@pytest.mark.parametrize("k", [384, 900])
+@pytest.mark.parametrize("rows", [6, 8, 13, 16, 31, 36, 37])
+def test_large_packed_weights_keep_the_bits(rows, k, isas):
+    for n in (1200, 1203):
+        model = S(Linear(k, n), nn.ReLU()).eval()
+        predicts(strict(model), model, rv.from_numpy(draw(rows, k, dtype="float32")))
+
+
 def test_with_a_tape_nothing_is_prepared():
     layer = Linear(64, 64)
     step = strict(lambda x: layer(x).detach())

@@ -66,12 +66,12 @@ VALUES = {  # which part of an algorithm, and the convolutions that reach it
     "tiles of every height": [
         conv(x=(2, 6, 2, width), w=(k, 6, 2, 1), padding=(1, 0))
         for width in range(1, 46)
-        for k in (13, 24, 32)
+        for k in (13, 21, 24, 32)
     ],
     "tiles of every height, with a stride": [
         conv(x=(1, 9, 4, width + 2), w=(k, 9, 1, 3), stride=(1, 2))
         for width in range(1, 46)
-        for k in (13, 24, 32)
+        for k in (13, 21, 24, 32)
     ],
     "pixels in parts": [
         conv(x=(3, 2, 50, 41), w=(3, 2, 3, 3), padding=1),
