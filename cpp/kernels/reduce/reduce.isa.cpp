@@ -39,8 +39,8 @@ RANVIER_INLINE auto load_as(const Bits<E>* x, int n) {
     return load_n(x, n);
 }
 
-// Adds four vectors to four totals by plain_step. Returns the lanes without a NaN. The vectors are loaded once:
-// GCC would read them again for the comparisons, and a load that crosses cache lines counts twice.
+// Adds four vectors to four totals by plain_step. Returns the lanes without a NaN. The vectors are loaded
+// once: GCC would read them again for the comparisons, and a load that crosses cache lines counts twice.
 template <class T, class Op, class E>
 RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   constexpr int L = lanes<T>;
