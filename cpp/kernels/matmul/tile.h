@@ -58,7 +58,7 @@ struct MatmulResult {
 template <class T>
 struct MatmulFetch {
   // In tiles of three vectors: the first of k / 2 rows of another panel of b, rs_b apart. In others: where
-  // the run of `a` elements in each step of k begins. Or null: nothing of b.
+  // the prefetches of a packed b begin, which go `a` elements further in each step of k. Or null.
   const T* b;
   int64_t rs_b;
   int64_t gap_a;   // elements skipped after each row of a that is fetched; 0: what lies between comes, too
